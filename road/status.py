@@ -1,0 +1,210 @@
+"""`make status`: what is there, what is whole, where the report is. 0 only if all is whole."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from road import lock, running
+from road.console import say
+from road.place import Place
+
+DEADLINE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that is looked at. `whole` is what its engine or Kubernetes says, never a guess."""
+
+    about: str
+    name: str
+    whole: bool
+    detail: str
+
+
+def show(place: Place) -> int:
+    say(f"site {place.site}: state {place.state}")
+    holder = lock.holder_now(place)
+    if holder:
+        say(f"held by {holder}")
+    lines: list[Line] = []
+    for about, look in (
+        ("host", hosts),
+        ("node", nodes),
+        ("component", components),
+        ("report", report),
+    ):
+        lines += guarded(about, look, place)
+    width = max((len(line.name) for line in lines), default=0)
+    for line in lines:
+        state = "ok" if line.whole else "NOT WHOLE"
+        say(f"  {line.about:<10} {line.name:<{width}}  {state:<9}  {line.detail}")
+    broken = [line for line in lines if not line.whole]
+    say(
+        f"{len(lines) - len(broken)} of {len(lines)} whole."
+        + (" `make up` mends what it can." if broken else "")
+    )
+    return 1 if broken or not lines else 0
+
+
+def guarded(about: str, look: Callable[[Place], Iterable[Line]], place: Place) -> list[Line]:
+    """A look that fails is itself the news."""
+    try:
+        return list(look(place))
+    except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError) as error:
+        return [Line(about, "-", False, f"can't be read: {said(error)}")]
+
+
+def said(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        text = (error.stderr or error.stdout or "").strip().splitlines()
+        return text[-1] if text else f"{Path(str(error.cmd[0])).name} ended with {error.returncode}"
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"{Path(str(error.cmd[0])).name} gave no answer within {error.timeout:.0f} s"
+    if isinstance(error, FileNotFoundError):
+        return f"{error.filename} is not there"
+    return f"{type(error).__name__}: {error}"
+
+
+def output(argv: Sequence[str], place: Place, program: Path | None = None) -> str:
+    return subprocess.run(
+        argv,
+        executable=program,
+        cwd=place.repository,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        stdin=subprocess.DEVNULL,
+    ).stdout
+
+
+def kubectl(place: Place, *argv: str) -> Mapping[str, Any]:
+    """The bundle's one Kubernetes binary acts as what it is called."""
+    command = [
+        "kubectl",
+        "--kubeconfig",
+        str(place.kubeconfig),
+        "--request-timeout=10s",
+        *argv,
+        "-o",
+        "json",
+    ]
+    document: Mapping[str, Any] = json.loads(
+        output(command, place, place.bundle / "bin" / "kubernetes")
+    )
+    return document
+
+
+# ---- hosts
+
+
+def hosts(place: Place) -> Iterable[Line]:
+    inventory = str(place.inventory / "hosts.yml")
+    command = [running.tool("ansible"), "-i", inventory, "all", "-o", "-m", "ansible.builtin.ping"]
+    done = subprocess.run(
+        command,
+        cwd=place.repository,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        stdin=subprocess.DEVNULL,
+    )
+    yield from read_pings(done.stdout)
+
+
+def read_pings(text: str) -> Iterable[Line]:
+    lines = [line for line in text.splitlines() if " | " in line or " | SUCCESS" in line]
+    if not lines:
+        yield Line("host", "-", False, "Ansible reached no host; is there a lab? (make up)")
+    for line in sorted(lines):
+        name, _, answer = line.partition(" | ")
+        good = answer.startswith("SUCCESS")
+        yield Line("host", name.strip(), good, "answers by SSH" if good else answer[:160])
+
+
+# ---- nodes
+
+
+def nodes(place: Place) -> Iterable[Line]:
+    yield from read_nodes(kubectl(place, "get", "nodes"))
+
+
+def read_nodes(document: Mapping[str, Any]) -> Iterable[Line]:
+    for item in document["items"]:
+        conditions = {
+            entry["type"]: entry["status"] for entry in item["status"].get("conditions", [])
+        }
+        ready = conditions.get("Ready") == "True"
+        held_off = bool(item["spec"].get("unschedulable"))
+        labels = item["metadata"].get("labels", {})
+        roles = "control plane" if "node-role.kubernetes.io/control-plane" in labels else "worker"
+        pool = labels.get("apadana.io/pool")
+        version = item["status"]["nodeInfo"]["kubeletVersion"]
+        detail = (
+            f"{roles}, {version}"
+            + (f", pool {pool}" if pool else "")
+            + (", cordoned" if held_off else "")
+        )
+        yield Line("node", item["metadata"]["name"], ready and not held_off, detail)
+
+
+# ---- components
+
+
+def components(place: Place) -> Iterable[Line]:
+    contract = json.loads(place.contract.read_text())
+    pods = kubectl(place, "get", "pods", "-n", contract["namespace"])
+    yield from read_components(contract, pods)
+
+
+def read_components(contract: Mapping[str, Any], pods: Mapping[str, Any]) -> Iterable[Line]:
+    ready = {item["metadata"]["name"]: pod_is_ready(item) for item in pods["items"]}
+    for component in contract["components"]:
+        endpoints = ", ".join(
+            f"{entry['protocol']} {entry['address']}" for entry in component.get("endpoints_in", [])
+        )
+        members = [member["name"] for member in component.get("members", [])]
+        missing = [name for name in members if not ready.get(name)]
+        counted = f"{len(members) - len(missing)} of {len(members)} members ready"
+        detail = counted if members else f"{component['mode']}, no members here"
+        if missing:
+            detail += f" (not: {', '.join(missing)})"
+        yield Line(
+            "component", component["name"], not missing, f"{detail}; {endpoints}".rstrip("; ")
+        )
+
+
+def pod_is_ready(pod: Mapping[str, Any]) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+
+
+# ---- report
+
+
+def report(place: Place) -> Iterable[Line]:
+    page = place.report / "index.html"
+    results = json.loads((place.report / "results.json").read_text())
+    yield read_report(results, page)
+
+
+def read_report(results: Any, page: Path) -> Line:
+    """A report is whole when something was judged and all of it passed."""
+    counts: dict[str, int] = {}
+    for verdict in verdicts(results):
+        counts[verdict] = counts.get(verdict, 0) + 1
+    whole = bool(counts) and set(counts) == {"PASS"}
+    told = (
+        ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+        or "no verdict in it"
+    )
+    return Line("report", "smoke", whole, f"{told}; {page}")
+
+
+def verdicts(document: Any) -> Iterable[str]:
+    return (str(entry["verdict"]).upper() for entry in document["results"])
