@@ -1,179 +1,131 @@
 """Runs the stacks: recovers what an earlier run left, looks at the plan, refuses what would lose
-data, then acts."""
+data, then acts. What Pulumi needs to run is made and told by `python -m stacks.home`."""
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from road import preview, strays
-from road.place import Place
 from road.work import StepFailed, Work
 
 
-def environment(place: Place) -> dict[str, str]:
-    """What the plain `pulumi` command needs to work on this site."""
-    # The old language host takes the first python3 of PATH: it has to be ours.
-    python = place.repository / ".venv" / "bin"
-    return {
-        "PULUMI_HOME": str(place.state / "pulumi-home"),
-        "PULUMI_BACKEND_URL": f"file://{place.state / 'pulumi'}",
-        "PULUMI_CONFIG_PASSPHRASE_FILE": str(place.state / "pulumi.passphrase"),
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        "PULUMI_EXPERIMENTAL": "false",
-        "KUBECONFIG": str(place.kubeconfig),
-        "NO_COLOR": "1",
-        "PATH": f"{python}:{place.bundle / 'bin'}:{os.environ.get('PATH', '')}",
-    }
-
-
-def make_secrets(place: Place) -> None:
-    """The two secrets of a site, made once. A lost one is never replaced under live data."""
-    for name, what in (
-        ("root.secret", "every password"),
-        ("pulumi.passphrase", "the stacks' state"),
-    ):
-        file = place.state / name
-        if file.is_file():
-            continue
-        if any((place.state / "pulumi" / ".pulumi" / "stacks").glob("**/*.json")):
-            raise StepFailed(
-                [
-                    f"{file} is missing, but stacks of this site exist: {what} hangs on it.",
-                    "Bring it back from the escrow copy. A new one would lock every client out.",
-                ]
-            )
-        _write_private(file, secrets.token_hex(32))
-
-
-def _write_private(file: Path, text: str) -> None:
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as target:
-        target.write(text + "\n")
-        os.fsync(target.fileno())
-    fresh.replace(file)
+def exports(text: str) -> dict[str, str]:
+    """The variables of `export NAME=value` lines, as a shell would read them."""
+    words = (shlex.split(line) for line in text.splitlines() if line.startswith("export "))
+    return {name: value for _, pair in words for name, _, value in [pair.partition("=")]}
 
 
 class Stack:
-    """One stack of the site and the `pulumi` commands on it."""
+    """One stack of the site and the plain `pulumi` commands on it."""
 
     def __init__(self, work: Work, part: str) -> None:
         self.work = work
         self.name = f"{work.place.site}-{part}"
-        self.environment = environment(work.place)
-        self.program = str(work.place.bundle / "bin" / "pulumi")
+        home = ("python", "-m", "stacks.home", work.place.site)
+        self.environment = {**exports(work.call(*home)), "NO_COLOR": "1"}
+        self.program = str(Path(self.environment["PULUMI_HOME"]) / "bin" / "pulumi")
+        self._free()
+        # The settings with this site's own salt: a copy, the committed file stays as it is.
+        self.settings = work.call(*home, "--stack", self.name).strip().splitlines()[-1]
 
     def call(self, *argv: str) -> str:
-        return self.work.call(
-            self.program,
-            *argv,
-            "--non-interactive",
-            "--stack",
-            self.name,
-            environment=self.environment,
-        )
+        return self.work.call(self.program, *argv, *self._common(), environment=self.environment)
 
     def data(self, *argv: str) -> str:
-        outcome = self.work.data(
-            self.program,
-            *argv,
-            "--non-interactive",
-            "--stack",
-            self.name,
-            environment=self.environment,
-        )
+        command = (self.program, *argv, *self._common())
+        outcome = self.work.data(*command, environment=self.environment)
         if outcome.code != 0:
-            raise StepFailed(
-                [
-                    f"`pulumi {argv[0]}` of {self.name} ended with {outcome.code}",
-                    *self._said(outcome.text),
-                ]
-            )
+            said = diagnostics(outcome.text) or self.work.errors()
+            what = f"`pulumi {' '.join(argv[:2])}` of {self.name} ended with {outcome.code}"
+            raise StepFailed([what, *said])
         return outcome.text
 
-    def _said(self, text: str) -> list[str]:
-        """With --json the diagnostics stand in the document and not on standard error."""
-        try:
-            document = json.loads(text[text.index("{") :])
-            messages = [
-                str(entry.get("message", "")) for entry in document.get("diagnostics") or []
-            ]
-        except ValueError:
-            messages = []
-        told = [line for message in messages for line in message.splitlines() if line.strip()]
-        return told[-12:] or self.work.errors()
+    def on_settings(self) -> tuple[str, str]:
+        return ("--config-file", self.settings)
+
+    def _common(self) -> tuple[str, ...]:
+        return ("--non-interactive", "--stack", self.name)
 
     # ---- what an earlier run may have left
 
-    def recover(self) -> bool:
-        """Clears a dead run's lock; tells whether the state may be behind the cluster."""
+    def locks(self) -> list[Path]:
+        backend = Path(self.environment["PULUMI_BACKEND_URL"].removeprefix("file://"))
+        return sorted((backend / ".pulumi" / "locks").glob(f"**/{self.name}/*.json"))
+
+    def _free(self) -> None:
+        """Clears a dead run's lock. Ours is the site's lock, so only a hand-started pulumi lives."""
         for lock in self.locks():
             self._refuse_if_alive(lock)
         if self.locks():
             self.work.notes.append(f"cleared a stale lock of {self.name}")
             self.call("cancel", "--yes")
-        pending = self.pending()
-        if pending:
-            self.work.notes.append(
-                f"{pending} unfinished operations of {self.name} were compared with the cluster"
-            )
-        return bool(pending)
-
-    def locks(self) -> list[Path]:
-        folder = self.work.place.state / "pulumi" / ".pulumi" / "locks"
-        return sorted(folder.glob(f"**/{self.name}/*.json"))
 
     def _refuse_if_alive(self, lock: Path) -> None:
-        """Our site lock is held, so only a `pulumi` started by hand can be alive here."""
         try:
-            holder: dict[str, Any] = json.loads(lock.read_text())
+            holder: Mapping[str, Any] = json.loads(lock.read_text())
         except (OSError, ValueError):
             return
         pid = int(holder.get("pid") or 0)
-        if pid and strays.is_alive(pid) and "pulumi" in _command_name(pid):
+        if pid and strays.is_alive(pid) and strays.name(pid).startswith("pulumi"):
+            who, since = holder.get("username", "someone"), holder.get("timestamp", "?")
             raise StepFailed(
                 [
-                    f"stack {self.name} is in use by a pulumi started by hand: process {pid} of "
-                    f"{holder.get('username', 'someone')}, since {holder.get('timestamp', '?')}.",
+                    f"stack {self.name} is in use by a pulumi started by hand: "
+                    f"process {pid} of {who}, since {since}.",
                     "Nothing was changed. Let it end, then run again.",
                 ],
                 closer=f"ps -fp {pid}",
             )
 
     def pending(self) -> int:
+        """Operations that were begun and whose end Pulumi never learned."""
         deployment = json.loads(self.data("stack", "export")).get("deployment") or {}
         return len(deployment.get("pending_operations") or [])
 
+    def compare_with_cluster(self) -> None:
+        """Takes into the state what is really there; forgets creations that never ended."""
+        arguments = ("--yes", "--skip-preview", "--clear-pending-creates")
+        self.call("refresh", *arguments, *self.on_settings())
+
     # ---- acting
 
-    def plan(self, refresh: bool) -> preview.Plan:
-        return preview.read(self.data("preview", "--json", *(["--refresh"] if refresh else [])))
+    def plan(self) -> preview.Plan:
+        return preview.read(self.data("preview", "--json", *self.on_settings()))
 
-    def refresh(self) -> None:
-        self.call("refresh", "--yes", "--skip-preview", "--clear-pending-creates")
+    def up(self) -> None:
+        self.call("up", "--yes", "--skip-preview", *self.on_settings())
 
 
-def _command_name(pid: int) -> str:
+def diagnostics(text: str) -> list[str]:
+    """With --json the errors stand in the document and not on standard error."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
+        document, _ = json.JSONDecoder().raw_decode(text[text.index("{") :])
+        entries = document.get("diagnostics") or []
+    except (ValueError, AttributeError):
+        return []
+    errors = [
+        str(entry.get("message", "")) for entry in entries if entry.get("severity") == "error"
+    ]
+    return [line for message in errors for line in message.splitlines() if line.strip()][:12]
 
 
 def up(work: Work, part: str) -> int:
-    make_secrets(work.place)
+    if part != "cluster":
+        # The platform's stacks act as the namespace's installer, whose token lives one day.
+        work.call("python", "-m", "stacks.installer", work.place.site)
     stack = Stack(work, part)
-    stack.call("stack", "select", "--create")
-    behind = stack.recover() or work.cluster_changed or work.ended_before not in {"ok", "never"}
-    if behind:
-        stack.refresh()
-    plan = stack.plan(refresh=False)
+    pending = stack.pending()
+    if pending:
+        work.notes.append(
+            f"{pending} unfinished operations of {stack.name} compared with the cluster"
+        )
+    if pending or work.cluster_changed or work.ended_before not in {"ok", "never"}:
+        stack.compare_with_cluster()
+    plan = stack.plan()
     if plan.refusals:
         raise StepFailed(
             [
@@ -181,16 +133,16 @@ def up(work: Work, part: str) -> int:
                 *(f"  {refusal}" for refusal in plan.refusals),
                 "Take the change back, or follow UPGRADING.md, 'Changes that are refused'.",
             ],
-            closer=f"pulumi preview --diff --stack {stack.name}",
+            closer=f'eval "$(.venv/bin/python -m stacks.home {work.place.site})"; '
+            f"pulumi preview --diff --stack {stack.name} --config-file {stack.settings}",
         )
     if plan.changes:
-        stack.call("up", "--yes", "--skip-preview")
+        stack.up()
     return plan.changes
 
 
 def write_contract(work: Work, part: str) -> int:
-    text = Stack(work, part).data("stack", "output", "contract", "--json")
-    document = json.loads(text)
+    document = json.loads(Stack(work, part).data("stack", "output", "contract", "--json"))
     fresh = json.dumps(document, indent=2, sort_keys=True) + "\n"
     file = work.place.contract
     if file.is_file() and file.read_text() == fresh:

@@ -53,7 +53,7 @@ def playbook(work: Work, name: str, *more: str) -> str:
         "ANSIBLE_CONFIG": str(work.place.repository / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
     }
-    inventory = str(work.place.inventory.relative_to(work.place.repository))
+    inventory = str((work.place.inventory / "hosts.yml").relative_to(work.place.repository))
     return work.call(
         "ansible-playbook", "-i", inventory, f"playbooks/{name}.yml", *more, environment=environment
     )
@@ -83,7 +83,7 @@ def up_steps(place: Place) -> list[Step]:
             "hosts",
             "machines become an HA Kubernetes cluster",
             hosts,
-            f"ansible-playbook -v -i inventories/{site} playbooks/site.yml",
+            f"ansible-playbook -v -i inventories/{site}/hosts.yml playbooks/site.yml",
         ),
         Step(
             "cluster",
@@ -111,7 +111,7 @@ def down_lab(work: Work) -> int:
                 f"site '{work.place.site}' is no lab: its machines were not made "
                 "here, so they are not removed here.",
                 "To take the platform off them: "
-                f"ansible-playbook -i inventories/{work.place.site} playbooks/reset.yml",
+                f"ansible-playbook -i inventories/{work.place.site}/hosts.yml playbooks/reset.yml",
             ]
         )
     return reading.changes(playbook(work, "lab", "-e", "state=absent"))

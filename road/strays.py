@@ -23,6 +23,13 @@ def is_alive(pid: int) -> bool:
     return state not in {"Z", "X"}
 
 
+def name(pid: int, processes: Path = Path("/proc")) -> str:
+    try:
+        return (processes / str(pid) / "comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def found(token: str, processes: Path = Path("/proc")) -> list[int]:
     """The processes of this machine that carry the token, our own left out."""
     wanted = f"{TOKEN}={token}".encode()
@@ -42,7 +49,7 @@ def _carries(process: Path, wanted: bytes) -> bool:
         environment = (process / "environ").read_bytes().split(b"\0")
         return (
             wanted in environment
-            and (process / "comm").read_text().strip() not in CONTAINER_DAEMONS
+            and name(int(process.name), process.parent) not in CONTAINER_DAEMONS
         )
     except OSError:
         return False

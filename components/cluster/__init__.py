@@ -1,0 +1,1 @@
+"""Room: the Kubernetes cluster and its given namespace."""

@@ -1,0 +1,58 @@
+"""Kafka 4 with KRaft: three brokers, three controllers (apart, or combined in a lab)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from components.kafka import settings as room
+from components.kit import naming, secrets
+from components.kit.component import PlatformComponent
+
+VERSION = "4.2.0"
+
+
+class Kafka(PlatformComponent[room.Settings]):
+    """The cluster, its users with their permissions, and its first topics."""
+
+    protocol = "kafka"
+
+    def managed(self) -> Mapping[str, Any]:
+        """Secrets, then the chart; the accounts pod makes users, permissions and topics."""
+        auth = {f"{user.name}-password": self.password(user.name) for user in self.settings.users}
+        made = [self.secret(naming.auth_secret(room.ROOM), auth)]
+        tls = self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.site))
+        for user in self.settings.users:
+            password = auth[f"{user.name}-password"]
+            self.client_secret(user.name, {"username": user.name, "password": password})
+        # Brokers do not read passwords: a new epoch rolls the accounts pod and no broker.
+        wanted = room.values(self.settings, self.site) | {
+            "checksum": secrets.checksum(tls),
+            "accounts_checksum": secrets.checksum(auth, tls),
+        }
+        self.install(wanted, after=made)
+        return contract(self.settings, self.site)
+
+
+def contract(settings: room.Settings, site: room.SiteFacts) -> dict[str, Any]:
+    """Kafka's part of the platform contract."""
+    return {
+        "name": room.ROOM,
+        "version": VERSION,
+        "mode": "managed",
+        "members": room.members(settings, site.namespace),
+        "endpoints_in": room.endpoints(settings, site),
+        "secret_ref": naming.client_secret(room.ROOM, "probe"),
+        "ca_ref": naming.SITE_CA,
+        "client": {
+            "timeouts": room.CLIENT_TIMEOUTS,
+            "retries": room.CLIENT_RETRIES,
+            "required": room.CLIENT_REQUIRED,
+        },
+        "promises": {
+            "survives": "one host, whichever it is",
+            "recovery_seconds": 10,
+            "loss": "no record acknowledged with acks=all; two of three hosts hold it in memory",
+        },
+        "metrics": {"port": room.METRICS_PORT},
+    }

@@ -1,0 +1,267 @@
+"""Settings of Kafka, and everything of its installation that can be computed without Pulumi."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from components.kit import naming
+from components.kit.settings import (
+    ChartValues,
+    ComponentSettings,
+    Frozen,
+    Resources,
+    ResourceValues,
+    SecretNames,
+    SiteFacts,
+    Storage,
+    StorageValues,
+)
+
+ROOM = "kafka"
+CONTROLLER = "kafka-controller"
+MEMBERS = 3
+CONTROLLER_ID_BASE = 100
+CLIENT_PORT, INTERNAL_PORT, CONTROLLER_PORT, METRICS_PORT = 9092, 9091, 9093, 9404
+
+# The subject of the members' certificate. Only members and the accounts pod hold its key.
+SUPER_USER = "kafka-tls"
+
+#: Passed to librdkafka as they stand; in the contract, because the promises hold only with them.
+CLIENT_TIMEOUTS: dict[str, int] = {
+    "request.timeout.ms": 5000,
+    "delivery.timeout.ms": 8000,
+    "socket.connection.setup.timeout.ms": 2000,
+    "broker.address.ttl": 1000,
+}
+CLIENT_RETRIES: dict[str, int] = {"reconnect.backoff.ms": 100, "reconnect.backoff.max.ms": 1000}
+CLIENT_REQUIRED: dict[str, str | bool] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "security.protocol": "SASL_SSL",
+    "sasl.mechanism": "SCRAM-SHA-512",
+}
+
+
+class Topology(StrEnum):
+    """`combined` saves memory in a lab; a controller then shares its fate with a loaded broker."""
+
+    SEPARATE = "separate"
+    COMBINED = "combined"
+
+
+class Acl(Frozen):
+    """What a user may do with the resources whose name begins with `prefix`."""
+
+    resource: Literal["topic", "group", "cluster", "transactional_id"]
+    prefix: str
+    operations: tuple[str, ...]
+
+
+class User(Frozen):
+    """A user of the clients' listener; the password is derived, never written."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
+    acls: tuple[Acl, ...]
+
+
+class Topic(Frozen):
+    """A topic that is there from the start; its replication is that of the site."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,200}$")]
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 6
+    retention_hours: Annotated[int, Field(ge=1)] = 24
+    retention_mib_per_partition: Annotated[int, Field(ge=1)] = 64
+
+
+PROBE = User(
+    name="probe",
+    acls=(
+        Acl(
+            resource="topic",
+            prefix="probe",
+            operations=("describe", "describe_configs", "read", "write"),
+        ),
+        Acl(resource="group", prefix="probe", operations=("describe", "read")),
+    ),
+)
+
+
+class Settings(ComponentSettings):
+    """Keys of `apadana:kafka:`."""
+
+    topology: Topology = Topology.SEPARATE
+    storage: Storage = Storage(class_="hdd", size_gib=100)
+    resources: Resources = Resources(
+        cpu_millicores=1000, memory_mib=6144, cpu_limit_millicores=4000
+    )
+    heap_mib: Annotated[int, Field(ge=256)] = 3072
+    controller_storage: Storage = Storage(class_="ssd", size_gib=5)
+    controller_resources: Resources = Resources(
+        cpu_millicores=250, memory_mib=1024, cpu_limit_millicores=2000
+    )
+    controller_heap_mib: Annotated[int, Field(ge=256)] = 512
+    java_options: tuple[Annotated[str, Field(pattern=r"^-[^\s]+$")], ...] = ()
+    internal_partitions: Annotated[int, Field(ge=1, le=50)] = 50
+    retention_hours: Annotated[int, Field(ge=1)] = 168
+    accounts_resources: Resources = Resources(
+        cpu_millicores=10, memory_mib=96, cpu_limit_millicores=500
+    )
+    users: tuple[User, ...] = (PROBE,)
+    topics: tuple[Topic, ...] = (Topic(name="probe-audit"),)
+
+
+class Pool(Frozen):
+    """One StatefulSet of Kafka nodes."""
+
+    name: str
+    role: Literal["server", "controller"]
+    process_roles: Literal["broker", "controller", "broker,controller"]
+    replicas: int
+    id_base: int
+    initial_controllers: str
+    java_options: str
+    storage: StorageValues
+    resources: ResourceValues
+
+
+class Values(ChartValues):
+    """Values of the chart."""
+
+    cluster_id: str
+    cluster_domain: str
+    super_user: str
+    bootstrap_controllers: str
+    internal_bootstrap: str
+    internal_partitions: int
+    retention_hours: int
+    pools: tuple[Pool, ...]
+    accounts_image: str
+    accounts_resources: ResourceValues
+    accounts_checksum: str = ""
+    users: tuple[User, ...]
+    topics: tuple[Topic, ...]
+
+
+def stable_id(site: SiteFacts, what: str) -> str:
+    """A Kafka UUID (16 bytes, url-safe base64) that the same site and thing always get."""
+    digest = hashlib.sha256(f"apadana/kafka/{site.site}/{site.namespace}/{what}".encode())
+    raw = bytearray(digest.digest()[:16])
+    raw[6], raw[8] = (raw[6] & 0x0F) | 0x50, (raw[8] & 0x3F) | 0x80  # never one of the reserved
+    raw[0] &= 0x7F  # first letter is never "-", which the tool would take for an option
+    return base64.urlsafe_b64encode(bytes(raw)).decode().rstrip("=")
+
+
+def controller_pool(settings: Settings) -> tuple[str, int]:
+    """The StatefulSet that holds the quorum, and the first of its node ids."""
+    if settings.topology is Topology.COMBINED:
+        return ROOM, 0
+    return CONTROLLER, CONTROLLER_ID_BASE
+
+
+def initial_controllers(settings: Settings, site: SiteFacts) -> str:
+    """The voters of the first format, `id@host:port:directory-id,...`."""
+    name, base = controller_pool(settings)
+    hosts = naming.member_dns(name, MEMBERS, site)
+    return ",".join(
+        f"{base + index}@{host}:{CONTROLLER_PORT}:{stable_id(site, f'directory/{name}-{index}')}"
+        for index, host in enumerate(hosts)
+    )
+
+
+def java_options(settings: Settings, heap_mib: int) -> str:
+    """A fixed heap: a growing one would meet the container's limit at the worst moment."""
+    return " ".join([f"-Xms{heap_mib}m", f"-Xmx{heap_mib}m", *settings.java_options])
+
+
+def pools(settings: Settings, site: SiteFacts) -> list[Pool]:
+    """One StatefulSet (combined) or two."""
+    voters = initial_controllers(settings, site)
+    combined = settings.topology is Topology.COMBINED
+    brokers = Pool(
+        name=ROOM,
+        role="server",
+        process_roles="broker,controller" if combined else "broker",
+        replicas=MEMBERS,
+        id_base=0,
+        initial_controllers=voters if combined else "",
+        java_options=java_options(settings, settings.heap_mib),
+        storage=StorageValues.model_validate(settings.storage.helm()),
+        resources=ResourceValues.model_validate(settings.resources.helm()),
+    )
+    if combined:
+        return [brokers]
+    controllers = Pool(
+        name=CONTROLLER,
+        role="controller",
+        process_roles="controller",
+        replicas=MEMBERS,
+        id_base=CONTROLLER_ID_BASE,
+        initial_controllers=voters,
+        java_options=java_options(settings, settings.controller_heap_mib),
+        storage=StorageValues.model_validate(settings.controller_storage.helm()),
+        resources=ResourceValues.model_validate(settings.controller_resources.helm()),
+    )
+    return [controllers, brokers]
+
+
+def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
+    """Full Helm values, but for the checksums of the secrets."""
+    controller_name, _ = controller_pool(settings)
+    wanted = Values(
+        image=site.image(ROOM),
+        placement=settings.placement,
+        storage=StorageValues.model_validate(settings.storage.helm()),
+        resources=ResourceValues.model_validate(settings.resources.helm()),
+        secrets=SecretNames(auth=naming.auth_secret(ROOM), tls=naming.tls_secret(ROOM)),
+        cluster_id=stable_id(site, "cluster"),
+        cluster_domain=site.cluster_domain,
+        super_user=SUPER_USER,
+        bootstrap_controllers=naming.addresses(controller_name, MEMBERS, CONTROLLER_PORT, site),
+        internal_bootstrap=naming.addresses(ROOM, MEMBERS, INTERNAL_PORT, site),
+        internal_partitions=settings.internal_partitions,
+        retention_hours=settings.retention_hours,
+        pools=tuple(pools(settings, site)),
+        accounts_image=site.image("validate"),
+        accounts_resources=ResourceValues.model_validate(settings.accounts_resources.helm()),
+        users=settings.users,
+        topics=settings.topics,
+    )
+    return wanted.model_dump(mode="json", by_alias=True)
+
+
+def members(settings: Settings, namespace: str) -> list[dict[str, object]]:
+    """The servers as the contract lists them; `namespace` is part of every room's signature."""
+    del namespace
+    combined = settings.topology is Topology.COMBINED
+    role = "broker+controller" if combined else "broker"
+    found: list[dict[str, object]] = [
+        {"name": name, "node": None, "role": role} for name in naming.members(ROOM, MEMBERS)
+    ]
+    if not combined:
+        found += [
+            {"name": name, "node": None, "role": "controller"}
+            for name in naming.members(CONTROLLER, MEMBERS)
+        ]
+    return found
+
+
+def endpoints(settings: Settings, site: SiteFacts) -> list[dict[str, object]]:
+    """Where clients connect, and where every node shows its state."""
+    metrics = naming.addresses(ROOM, MEMBERS, METRICS_PORT, site)
+    if settings.topology is Topology.SEPARATE:
+        metrics += "," + naming.addresses(CONTROLLER, MEMBERS, METRICS_PORT, site)
+    return [
+        {"protocol": "kafka", "address": naming.addresses(ROOM, MEMBERS, CLIENT_PORT, site)},
+        {"protocol": "kafka-metrics", "address": metrics},
+    ]
+
+
+def dns_names(site: SiteFacts) -> list[str]:
+    """Names of the one certificate of all nodes, whatever the topology: a change needs no new one."""
+    brokers = naming.server_dns_names(ROOM, MEMBERS, site)
+    return brokers + naming.server_dns_names(CONTROLLER, MEMBERS, site)

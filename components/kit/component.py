@@ -1,0 +1,145 @@
+"""The base of every component of the platform.
+
+A room's component.py has one subclass of PlatformComponent, found by the stacks::
+
+    class Kafka(PlatformComponent[Settings]):
+        def managed(self) -> Mapping[str, Any]:          # returns its contract.Component as a dict
+            auth = {"admin-password": self.password("admin"), ...}
+            self.secret("kafka-auth", auth)
+            tls = self.tls_secret("kafka-tls", naming.server_dns_names("kafka", 3, self.site))
+            self.client_secret("probe", {"username": "probe", "password": self.password("probe")})
+            wanted = values(self.settings, self.site) | {"checksum": secrets.checksum(auth, tls)}
+            self.install(wanted)
+            return {"name": "kafka", "version": "4.2.0", "mode": "managed", ...}
+
+The mode `external` needs no code: its contract comes from the settings (a room that knows more,
+say its client settings, overrides `external`). A room of mode `off` is not built at all.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pulumi
+from pulumi_kubernetes.core.v1 import Secret
+
+from components.kit import chart, contract, naming, pki, secrets
+from components.kit.settings import ComponentSettings, Mode, SiteFacts
+
+S = TypeVar("S", bound=ComponentSettings)
+
+
+@dataclass(frozen=True)
+class Vault:
+    """What secrets are made from: the site's root secret and its pki folder."""
+
+    root: bytes = field(repr=False)
+    pki: Path
+
+
+class PlatformComponent(pulumi.ComponentResource, Generic[S]):
+    """A component: its objects as children, its contract as an output."""
+
+    contract: pulumi.Output[dict[str, Any] | None]  # None: a room no client connects to
+    protocol: str = ""  # of the external endpoint; set by the room
+
+    def __init__(
+        self,
+        settings: S,
+        site: SiteFacts,
+        vault: Vault,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        self.room = type(self).__module__.split(".")[-2]
+        super().__init__(f"apadana:{self.room}:{type(self).__name__}", self.room, {}, opts)
+        self.settings = settings
+        self.site = site
+        self.vault = vault
+        built = self.external() if settings.mode is Mode.EXTERNAL else self.managed()
+        self.contract = pulumi.Output.from_input(built).apply(_checked)
+        self.register_outputs({"contract": self.contract})
+
+    def managed(self) -> Mapping[str, Any]:
+        """Make everything; return the contract's part ({} if no client connects to it)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it is installed")
+
+    def external(self) -> Mapping[str, Any]:
+        """The client runs it: only the contract is made, nothing in the cluster."""
+        given = self.settings.external
+        if given is None:
+            raise ValueError(f"{self.room}: mode external without `external`")
+        return {
+            "name": self.room,
+            "version": "external",
+            "mode": "external",
+            "endpoints_in": [
+                {
+                    "protocol": self.protocol or self.room,
+                    "address": given.address,
+                    "tls_server_name": given.tls_server_name,
+                }
+            ],
+            "secret_ref": given.secret_ref,
+            "ca_ref": given.ca_ref,
+        }
+
+    def children(self) -> pulumi.ResourceOptions:
+        """Options of everything this component makes."""
+        return pulumi.ResourceOptions(parent=self)
+
+    def password(self, user: str) -> str:
+        """The derived password of one user in the epoch of the settings."""
+        return secrets.derive(self.vault.root, f"{self.room}/{user}", self.settings.epoch)
+
+    def secret(self, name: str, data: Mapping[str, str], type_: str = "Opaque") -> Secret:
+        """A Secret; its content is encrypted in the state and hidden in previews."""
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        return Secret(
+            name,
+            metadata={
+                "name": name,
+                "namespace": self.site.namespace,
+                "labels": {
+                    "app.kubernetes.io/name": self.room,
+                    "app.kubernetes.io/part-of": "apadana",
+                },
+            },
+            type=type_,
+            data=pulumi.Output.secret(encoded),
+            opts=pulumi.ResourceOptions(parent=self, additional_secret_outputs=["data"]),
+        )
+
+    def tls_secret(
+        self,
+        name: str,
+        dns_names: Iterable[str],
+        ips: Iterable[str] = ("127.0.0.1",),
+        *,
+        usage: str = pki.Usage.BOTH,
+    ) -> dict[str, str]:
+        """A Secret with a leaf of the site's CA; returns its data (for the checksum)."""
+        leaf = pki.ensure_leaf(self.vault.pki, name, dns_names, ips, usage=usage)
+        data = leaf.secret_data()
+        self.secret(name, data, "kubernetes.io/tls")
+        return data
+
+    def client_secret(self, consumer: str, data: Mapping[str, str]) -> Secret:
+        """The Secret of one consumer: `<room>-client-<consumer>`."""
+        return self.secret(naming.client_secret(self.room, consumer), data)
+
+    def install(self, values: Mapping[str, object], after: Iterable[Any] = ()) -> pulumi.Resource:
+        """Install the room's chart, as a release named like the room."""
+        return chart.install(
+            self.room, values, namespace=self.site.namespace, parent=self, depends_on=list(after)
+        )
+
+
+def _checked(built: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A contract that does not fit its schema stops the run here, not at a client."""
+    if not built:
+        return None
+    return contract.Component.model_validate(dict(built)).model_dump(mode="json")

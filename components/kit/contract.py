@@ -1,0 +1,134 @@
+"""The platform contract, platform.json: what the platform offers and promises to its clients."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Scalar = str | int | float | bool
+
+
+class ContractError(Exception):
+    """platform.json is missing or does not fit its schema."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Member(_Model):
+    """One server; `node` is null while the scheduler decides."""
+
+    name: str
+    node: str | None = None
+    role: str
+
+
+class Endpoint(_Model):
+    """Where a client connects: `address` is host:port[,host:port]."""
+
+    protocol: str
+    address: Annotated[str, Field(pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$")]
+    tls_server_name: str | None = None
+
+
+class Client(_Model):
+    """What a client must set for the promises to hold; units in the names."""
+
+    timeouts: dict[str, Scalar] = {}
+    retries: dict[str, Scalar] = {}
+    required: dict[str, Scalar] = {}
+
+
+class Promises(_Model):
+    """What is promised when something breaks."""
+
+    survives: str
+    recovery_seconds: float
+    loss: str
+
+
+class Backup(_Model):
+    """Where copies go and what they are worth."""
+
+    target: str
+    schedule: str
+    rpo_seconds: int
+    rto_seconds: int
+
+
+class Metrics(_Model):
+    """Where Prometheus scrapes."""
+
+    port: int
+    path: str = "/metrics"
+
+
+class Component(_Model):
+    """One component. `secret_ref` and `ca_ref` name objects of the namespace, never contents."""
+
+    name: str
+    version: str
+    mode: Literal["managed", "external"]
+    members: list[Member] = []
+    endpoints_in: list[Endpoint] = []
+    endpoints_out: list[Endpoint] = []
+    secret_ref: str | None = None
+    ca_ref: str | None = None
+    client: Client = Client()
+    promises: Promises | None = None
+    depends_on: list[str] = []
+    backup: Backup | None = None
+    metrics: Metrics | None = None
+    dashboard: str | None = None
+
+
+class Platform(_Model):
+    """The whole file."""
+
+    site: str
+    deployer: Literal["pulumi", "helm"]
+    namespace: str
+    bundle_digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    components: list[Component] = []
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        names = [component.name for component in self.components]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"components named twice: {', '.join(twice)}")
+        for component in self.components:
+            target = component.backup.target if component.backup else ""
+            if ".svc" in target or f".{self.namespace}." in target:
+                raise ValueError(
+                    f"backup target {target!r} of {component.name} lies inside the cluster; "
+                    "a backup must outlive it: give a target outside"
+                )
+        return self
+
+    def component(self, name: str) -> Component:
+        """The component of that name."""
+        for component in self.components:
+            if component.name == name:
+                return component
+        known = ", ".join(c.name for c in self.components) or "none"
+        raise ContractError(f"the contract has no component {name!r} (it has: {known})")
+
+
+def load(path: Path) -> Platform:
+    """Read platform.json, with an error that says what to do."""
+    try:
+        return Platform.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ContractError(f"no platform contract at {path}; install the platform first") from None
+    except ValidationError as error:
+        raise ContractError(f"{path} is not a platform contract:\n{error}") from error
+
+
+def dump(platform: Platform) -> str:
+    """The file's text: sorted, so that equal contracts are equal files."""
+    return json.dumps(platform.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"

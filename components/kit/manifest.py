@@ -1,0 +1,57 @@
+"""Reads the bundle's manifest: which images it carries, by digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+REGISTRY = "apadana.local"  # a name that only the site's mirrors resolve
+
+
+class ManifestError(Exception):
+    """The bundle's manifest is missing or not what it should be."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What the stacks need of a bundle."""
+
+    digest: str
+    images: dict[str, str]
+    versions: dict[str, str]
+
+    def image(self, name: str) -> str:
+        """Full reference, by digest."""
+        try:
+            return self.images[name]
+        except KeyError:
+            known = ", ".join(sorted(self.images)) or "none"
+            raise ManifestError(
+                f"the bundle has no image {name!r} (it has: {known}); "
+                f"give components/{name} an image/Containerfile and build the bundle again"
+            ) from None
+
+
+def read(folder: Path) -> Bundle:
+    """Read `<folder>/manifest.json`; its signature is verified by the bundle's own command."""
+    path = folder / "manifest.json"
+    try:
+        raw = path.read_bytes()
+        artefacts = json.loads(raw)["artefacts"]
+        images = [item for item in artefacts if item["kind"] == "image"]
+        return Bundle(
+            digest=f"sha256:{hashlib.sha256(raw).hexdigest()}",
+            images={i["name"]: f"{REGISTRY}/{i['name']}@{i['digest']}" for i in images},
+            versions={item["name"]: str(item["version"]) for item in images},
+        )
+    except FileNotFoundError:
+        raise ManifestError(
+            f"no bundle at {folder} (manifest.json is missing); build it, or set "
+            "APADANA_BUNDLE to the folder that was carried in"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ManifestError(
+            f"{path} is not a bundle manifest: {error!r}; carry it in anew"
+        ) from None

@@ -1,0 +1,129 @@
+"""What a room's probe.py is written against. Standard library only: it runs in the validate image.
+
+def smoke(target: Target) -> Iterator[Check]: ...
+def writer() -> Writer: ...
+def primary(target: Target) -> str | None: ...
+def whole(target: Target) -> Check: ...
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+
+class Verdict(StrEnum):
+    """INVALID (nothing was learnt) is never PASS."""
+
+    PASS = "PASS"  # noqa: S105  a verdict
+    FAIL = "FAIL"
+    INVALID = "INVALID"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at, what came out, and what shows it."""
+
+    name: str
+    verdict: Verdict
+    detail: str
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """As in the contract: `address` is host:port[,host:port]."""
+
+    protocol: str
+    address: str
+    tls_server_name: str | None = None
+
+    def hosts(self) -> list[tuple[str, int]]:
+        """The addresses, split."""
+        pairs = [item.strip().rpartition(":") for item in self.address.split(",")]
+        return [(host, int(port)) for host, _, port in pairs]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One server of the component."""
+
+    name: str
+    node: str | None = None
+    role: str = "member"
+
+
+@dataclass(frozen=True)
+class Target:
+    """All that a client of the component is given."""
+
+    name: str
+    endpoints: Sequence[Endpoint]
+    username: str
+    password: str = field(repr=False)
+    ca_file: str
+    client: Mapping[str, object] = field(default_factory=dict)
+    members: Sequence[Member] = ()
+    extra: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def endpoint(self, protocol: str) -> Endpoint:
+        """The first endpoint of that protocol."""
+        for endpoint in self.endpoints:
+            if endpoint.protocol == protocol:
+                return endpoint
+        known = ", ".join(e.protocol for e in self.endpoints) or "none"
+        raise LookupError(f"{self.name} offers no {protocol!r} endpoint (it offers: {known})")
+
+
+class Writer(Protocol):
+    """One client that writes uids `<run>-<client>-<seq>` and reads back what was acknowledged."""
+
+    def open(self, target: Target) -> None:
+        """Connect."""
+
+    def write(self, uid: str) -> None:
+        """Return only when acknowledged as the contract's client settings demand; else raise."""
+
+    def read_all(self, run: str) -> set[str]:
+        """Every uid of that run which the store holds."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+class Stopwatch:
+    """Makes Checks that know how long they took."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self._start
+
+    def check(self, name: str, passed: bool, detail: str, **evidence: object) -> Check:
+        """A Check that is PASS or FAIL."""
+        verdict = Verdict.PASS if passed else Verdict.FAIL
+        return Check(name, verdict, detail, evidence, self.seconds)
+
+
+@contextmanager
+def measured() -> Iterator[Stopwatch]:
+    """`with measured() as watch: ...; yield watch.check(...)`."""
+    yield Stopwatch()
+
+
+def attempt(name: str, look: Callable[[], tuple[bool, str, Mapping[str, object]]]) -> Check:
+    """Run one look at the target; an exception is a FAIL that carries its text."""
+    watch = Stopwatch()
+    try:
+        passed, detail, evidence = look()
+    except Exception as error:  # noqa: BLE001  any client library, any error: a client could not do it
+        return Check(name, Verdict.FAIL, f"{type(error).__name__}: {error}", {}, watch.seconds)
+    return watch.check(name, passed, detail, **evidence)

@@ -1,0 +1,1 @@
+"""Room: groups of machines and what they must offer."""

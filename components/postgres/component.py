@@ -1,0 +1,47 @@
+"""Makes the secrets of the PostgreSQL room and installs its chart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from components.kit import naming, secrets
+from components.kit.component import PlatformComponent
+from components.postgres.settings import (
+    ROOM,
+    SERVER_PORT,
+    Settings,
+    contract,
+    server_names,
+    values,
+)
+
+SERVER_USERS = ("replicator", "rewind", "pooler", "patroni")
+
+
+class Postgres(PlatformComponent[Settings]):
+    """PostgreSQL with Patroni, and its poolers."""
+
+    protocol = "postgres"
+
+    def managed(self) -> Mapping[str, Any]:
+        """Everything in the namespace; returns the contract's part."""
+        users = (*SERVER_USERS, *self.settings.consumers)
+        auth = {f"{user}-password": self.password(user) for user in users}
+        self.secret(naming.auth_secret(ROOM), auth)
+        names = server_names(self.settings, self.site)
+        tls = self.tls_secret(naming.tls_secret(ROOM), names)
+        for consumer in self.settings.consumers:
+            self.client_secret(
+                consumer,
+                {
+                    "username": consumer,
+                    "password": self.password(consumer),
+                    "database": consumer,
+                    "host": self.site.service_dns(ROOM),
+                    "port": str(SERVER_PORT),
+                },
+            )
+        checksum = secrets.checksum(auth, tls)
+        self.install(values(self.settings, self.site) | {"checksum": checksum})
+        return contract(self.settings, self.site)

@@ -1,0 +1,49 @@
+#!/bin/sh
+# Starts the Sentinel beside this member. What it has learnt (its id, epochs, the primary) is kept on the
+# volume: a vote that was given must not be forgotten. Everything else is written anew at each start.
+set -eu
+. /opt/apadana/lib.sh
+
+umask 077
+need_secrets admin health replication sentinel $CONSUMERS
+state=/data/sentinel
+conf=$state/sentinel.conf
+mkdir -p "$state"
+
+learnt() { if [ -f "$conf" ]; then grep -E "$1" "$conf" || true; fi; }
+
+monitor=$(learnt "^sentinel monitor $PRIMARY_SET " | tail -n 1)
+# First boot, and only then: ordinal 0.
+[ -n "$monitor" ] || monitor="sentinel monitor $PRIMARY_SET $STATEFULSET-0.$MEMBERS_SERVICE 6379 $((MEMBERS / 2 + 1))"
+
+acl=$RUN/sentinel.acl
+cat > "$acl" <<ACL
+user default off resetkeys resetchannels -@all
+user admin on #$(hash admin) ~* &* +@all
+user sentinel on #$(hash sentinel) ~* &* +@all
+ACL
+for consumer in $CONSUMERS; do
+  echo "user $consumer on #$(hash "$consumer") resetkeys &* -@all +@connection +ping +info +role +subscribe +psubscribe +unsubscribe +punsubscribe +sentinel|get-master-addr-by-name +sentinel|master +sentinel|masters +sentinel|replicas +sentinel|slaves +sentinel|sentinels +sentinel|ckquorum +sentinel|myid" >> "$acl"
+done
+
+next=$conf.next
+{
+  cat /opt/apadana/sentinel.conf
+  echo "dir $state"
+  echo "aclfile $acl"
+  echo "sentinel announce-ip $SELF"
+  echo "sentinel announce-port 26379"
+  echo "sentinel sentinel-user sentinel"
+  echo "sentinel sentinel-pass $(secret sentinel)"
+  learnt '^sentinel (myid|current-epoch) '
+  echo "$monitor"
+  echo "sentinel auth-user $PRIMARY_SET sentinel"
+  echo "sentinel auth-pass $PRIMARY_SET $(secret sentinel)"
+  echo "sentinel down-after-milliseconds $PRIMARY_SET $DOWN_AFTER_MS"
+  echo "sentinel failover-timeout $PRIMARY_SET $FAILOVER_TIMEOUT_MS"
+  echo "sentinel parallel-syncs $PRIMARY_SET 1"
+  learnt "^sentinel (config-epoch|leader-epoch|known-replica|known-sentinel) $PRIMARY_SET "
+} > "$next"
+mv "$next" "$conf"
+say "starting with: $monitor"
+exec valkey-sentinel "$conf"

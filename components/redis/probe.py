@@ -1,0 +1,244 @@
+"""What a client of the Redis room can see: writes, the copies, who is primary.
+
+Acknowledged means: the write was followed, on the same connection, by `WAIT 1 500` that
+answered 1 or more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from components.kit.probing import Check, Target, Writer, attempt
+
+WAIT_REPLICAS, WAIT_MS = 1, 500
+SOCKET_SECONDS, SENTINEL_SECONDS = 2.0, 1.0
+LAG_SECONDS = 2
+Look = tuple[bool, str, Mapping[str, object]]
+
+
+class NotAcknowledgedError(Exception):
+    """Fewer replicas than demanded hold the write."""
+
+
+def _options(target: Target, seconds: float) -> dict[str, Any]:
+    return {
+        "username": target.username,
+        "password": target.password,
+        "ssl": True,
+        "ssl_ca_certs": target.ca_file,
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": True,
+        "socket_connect_timeout": seconds,
+        "socket_timeout": seconds,
+        "retry": Retry(NoBackoff(), 0),  # whoever calls counts and retries
+    }
+
+
+def _service(target: Target) -> str:
+    return target.extra.get("service_name") or "redis"
+
+
+def _sentinel(target: Target) -> Any:
+    untyped: Any = Sentinel
+    return untyped(
+        target.endpoint("redis-sentinel").hosts(),
+        sentinel_kwargs=_options(target, SENTINEL_SECONDS),
+        **_options(target, SOCKET_SECONDS),
+    )
+
+
+def _asked(target: Target, host: str, port: int) -> Any:
+    """A connection to one Sentinel."""
+    return redis.Redis(host=host, port=port, **_options(target, SENTINEL_SECONDS))
+
+
+def _primary(target: Target) -> Any:
+    return _sentinel(target).master_for(_service(target), redis_class=redis.Redis)
+
+
+def _key(target: Target, run: str) -> str:
+    # Keys of a consumer carry its name: its user may touch no other.
+    return f"{target.username}:audit:{run}"
+
+
+def _add(connection: Any, key: str, uid: str) -> int:
+    """Write and WAIT in one round trip on one connection; returns the replicas that have it."""
+    with connection.pipeline(transaction=False) as pipe:
+        pipe.sadd(key, uid)
+        pipe.execute_command("WAIT", WAIT_REPLICAS, WAIT_MS)
+        replies = pipe.execute()
+    return int(replies[1])
+
+
+class AuditWriter:
+    """One client; connects anew after a failure."""
+
+    def __init__(self) -> None:
+        self._target: Target | None = None
+        self._connection: Any = None
+
+    def open(self, target: Target) -> None:
+        """Connect."""
+        self._target = target
+        self._connected().ping()
+
+    def write(self, uid: str) -> None:
+        """Returns when a replica has it too."""
+        if self._target is None:
+            raise RuntimeError("write before open")
+        run = uid.rsplit("-", 2)[0]
+        try:
+            replicas = _add(self._connected(), _key(self._target, run), uid)
+        except (redis.RedisError, OSError):
+            self.close()
+            raise
+        if replicas < WAIT_REPLICAS:
+            raise NotAcknowledgedError(f"{uid}: WAIT {WAIT_REPLICAS} {WAIT_MS} answered {replicas}")
+
+    def read_all(self, run: str) -> set[str]:
+        """Read from the primary."""
+        if self._target is None:
+            raise RuntimeError("read before open")
+        found = self._connected().sscan_iter(_key(self._target, run), count=1000)
+        return {uid.decode() for uid in found}
+
+    def close(self) -> None:
+        """Let go; the next call connects again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection.connection_pool.disconnect()
+            self._connection = None
+
+    def _connected(self) -> Any:
+        if self._connection is None:
+            if self._target is None:
+                raise RuntimeError("used before open")
+            self._connection = _primary(self._target)
+        return self._connection
+
+
+def writer() -> Writer:
+    """A fresh client."""
+    return AuditWriter()
+
+
+def primary(target: Target) -> str | None:
+    """The member that a Sentinel names now."""
+    try:
+        host, _ = _sentinel(target).discover_master(_service(target))
+    except (redis.RedisError, OSError):
+        return None
+    return str(host).split(".", 1)[0]
+
+
+def whole(target: Target) -> Check:
+    """Every replica online and close behind, and the Sentinels able to agree on a failover."""
+    return attempt("redis whole", lambda: _redundancy(target))
+
+
+def smoke(target: Target) -> Iterator[Check]:
+    """As a client: write, read, refuse what must be refused; then the copies."""
+    yield attempt("write acknowledged by a replica and read back", lambda: _round_trip(target))
+    yield attempt("a replica holds the write", lambda: _on_replica(target))
+    yield attempt("plain text is refused", lambda: _plain_refused(target))
+    yield attempt("the client cannot touch keys of others", lambda: _foreign_key(target))
+    yield attempt("the client cannot administer", lambda: _no_admin(target))
+    yield attempt("every Sentinel names the same primary", lambda: _agreement(target))
+    yield whole(target)
+
+
+def _round_trip(target: Target) -> Look:
+    client = _primary(target)
+    key = f"{target.username}:smoke"
+    client.delete(key)
+    replicas = _add(client, key, "one")
+    found = client.smembers(key)
+    passed = replicas >= WAIT_REPLICAS and found == {b"one"}
+    return passed, f"{replicas} replicas acknowledged, read {found!r}", {"replicas": replicas}
+
+
+def _on_replica(target: Target) -> Look:
+    replica = _sentinel(target).slave_for(_service(target), redis_class=redis.Redis)
+    found = replica.smembers(f"{target.username}:smoke")
+    return found == {b"one"}, f"a replica answered {found!r}", {}
+
+
+def _plain_refused(target: Target) -> Look:
+    host, port = _sentinel(target).discover_master(_service(target))
+    plain = redis.Redis(
+        host=host,
+        port=port,
+        username=target.username,
+        password="not-sent-in-clear",  # noqa: S106 (the real one must not cross in plain text)
+        socket_timeout=SOCKET_SECONDS,
+        socket_connect_timeout=SOCKET_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        plain.ping()
+    except redis.AuthenticationError:
+        return False, f"{host}:{port} spoke without TLS", {}
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        return True, f"refused: {error}", {}
+    return False, f"{host}:{port} answered PING without TLS", {}
+
+
+def _foreign_key(target: Target) -> Look:
+    try:
+        _primary(target).set("someone-else:key", "x")
+    except redis.ResponseError as error:
+        return "NOPERM" in str(error) or "permission" in str(error), f"refused: {error}", {}
+    return False, "SET on a key outside its prefix was taken", {}
+
+
+def _no_admin(target: Target) -> Look:
+    try:
+        _primary(target).config_get("requirepass")
+    except redis.ResponseError as error:
+        return "permission" in str(error) or "NOPERM" in str(error), f"refused: {error}", {}
+    return False, "CONFIG GET was answered", {}
+
+
+def _agreement(target: Target) -> Look:
+    named: dict[str, str] = {}
+    for host, port in target.endpoint("redis-sentinel").hosts():
+        client = _asked(target, host, port)
+        reply = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", _service(target))
+        named[host.split(".", 1)[0]] = _text(reply[0]).split(".", 1)[0]
+    agreed = len(set(named.values())) == 1
+    return agreed, f"named: {named}", {"named": named}
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _redundancy(target: Target) -> Look:
+    expected = len(target.endpoint("redis-sentinel").hosts()) - 1
+    client = _primary(target)
+    info = cast("dict[str, Any]", client.info("replication"))
+    replicas = [info[f"slave{i}"] for i in range(int(info["connected_slaves"]))]
+    good = [r for r in replicas if r["state"] == "online" and int(r["lag"]) <= LAG_SECONDS]
+    quorum = _quorum(target)
+    passed = info["role"] == "master" and len(good) == expected and quorum.startswith("OK")
+    behind = [int(info["master_repl_offset"]) - int(r["offset"]) for r in replicas]
+    detail = f"{len(good)} of {expected} replicas online, {behind} bytes behind; quorum: {quorum}"
+    return passed, detail, {"replicas": replicas, "quorum": quorum}
+
+
+def _quorum(target: Target) -> str:
+    for host, port in target.endpoint("redis-sentinel").hosts():
+        client = _asked(target, host, port)
+        try:
+            return _text(client.execute_command("SENTINEL", "CKQUORUM", _service(target)))
+        except redis.ResponseError as error:
+            return str(error)
+        except (redis.RedisError, OSError):
+            continue
+    return "no Sentinel answered"

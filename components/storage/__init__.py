@@ -1,0 +1,1 @@
+"""Room: classes of volumes, and the volumes of the hosts."""

@@ -1,0 +1,91 @@
+#!/usr/bin/python3
+"""Makes this host a member of the cluster, once; leftovers of a killed run are cleared first."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: kubeadm_member
+short_description: kubeadm init or join, to the end or anew
+options:
+  action: {type: str, choices: [init, join], required: true, description: Found a cluster or enter one}
+  config: {type: str, required: true, description: kubeadm configuration}
+  deadline_seconds: {type: int, default: 240, description: Longest time that kubeadm may take}
+"""
+
+MARK = Path("/etc/kubernetes/.apadana-member")
+# On a tmpfs: the configuration of a join holds the token and the key of the certificates.
+CONFIG = Path("/run/apadana/kubeadm.yaml")
+LEFTOVERS = ("/etc/kubernetes/manifests", "/etc/kubernetes/kubelet.conf", "/var/lib/etcd/member")
+HINT = "look with `journalctl -u kubelet -n 50` and `ctr -n k8s.io containers ls` on this host"
+
+
+def clear() -> bool:
+    """True when a half-made member was found and removed."""
+    found = [path for path in LEFTOVERS if Path(path).exists()]
+    if not found or (found == LEFTOVERS[:1] and not any(Path(LEFTOVERS[0]).iterdir())):
+        return False
+    subprocess.run(
+        ["kubeadm", "reset", "--force", "--cleanup-tmp-dir"],
+        capture_output=True, timeout=180, check=False,
+    )
+    for path in ("/var/lib/etcd", "/etc/kubernetes/pki", "/etc/kubernetes/tmp"):
+        shutil.rmtree(path, ignore_errors=True)
+    return True
+
+
+def kubeadm(action: str, config: str, deadline: int) -> str:
+    """Runs kubeadm; its last words when it fails, else nothing."""
+    CONFIG.parent.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(CONFIG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(config)
+    command = ["kubeadm", action, "--config", str(CONFIG)]
+    if action == "init":
+        command += ["--skip-token-print", "--skip-certificate-key-print"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=deadline, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"kubeadm {action} was not done in {deadline} s; {HINT}"
+    finally:
+        CONFIG.unlink()
+    if done.returncode:
+        words = (done.stderr.strip() or done.stdout.strip())[-1500:]
+        return f"kubeadm {action} failed: {words}; {HINT}"
+    return ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "action": {"choices": ["init", "join"], "required": True},
+            "config": {"type": "str", "required": True, "no_log": True},
+            "deadline_seconds": {"type": "int", "default": 240},
+        },
+        supports_check_mode=True,
+    )
+    if MARK.exists():
+        module.exit_json(changed=False)
+    if module.check_mode:
+        module.exit_json(changed=True)
+    started = time.monotonic()
+    cleared = clear()
+    action = module.params["action"]
+    if problem := kubeadm(action, module.params["config"], module.params["deadline_seconds"]):
+        module.fail_json(msg=problem, cleared=cleared)
+    # The mark is the last thing: without it the next run begins this host anew.
+    MARK.write_text("A whole member of the cluster. Written by kubeadm_member.\n")
+    module.exit_json(changed=True, cleared=cleared, seconds=round(time.monotonic() - started, 1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+#!/usr/bin/python3
+"""What new members need to enter: a token, the CA's hash, uploaded certificates, a clean etcd.
+
+Runs on a member. An etcd member that a killed join left behind counts in the quorum without being
+there, so it goes before the host joins anew.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import subprocess
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: kubeadm_ticket
+short_description: Token, certificate key and a clean etcd for hosts that are to join
+options:
+  joining: {type: dict, required: true, description: Address by name of the hosts that are to join}
+  control_planes: {type: bool, required: true, description: Whether a control plane is among them}
+"""
+
+ADMIN = ["--kubeconfig", "/etc/kubernetes/admin.conf"]
+ETCD_PKI = "/etc/kubernetes/pki/etcd"
+
+
+class TicketError(Exception):
+    """A member cannot let others in."""
+
+
+def run(*command: str, stdin: str | None = None) -> str:
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, text=True, timeout=90, check=False
+    )
+    if done.returncode:
+        raise TicketError(f"`{' '.join(command[:3])}` failed: {done.stderr.strip()[-800:]}")
+    return done.stdout
+
+
+def etcdctl(*arguments: str) -> dict[str, Any]:
+    told = run(
+        *("etcdctl", "--endpoints=https://127.0.0.1:2379", f"--cacert={ETCD_PKI}/ca.crt"),
+        *(f"--cert={ETCD_PKI}/healthcheck-client.crt", f"--key={ETCD_PKI}/healthcheck-client.key"),
+        *("--command-timeout=20s", "--write-out=json", *arguments),
+    )
+    return dict(json.loads(told))
+
+
+def forget(joining: dict[str, str]) -> list[str]:
+    """Removes what half-joined hosts left in etcd and in the API."""
+    did = []
+    peers = {f"https://{address}:2380": name for name, address in joining.items()}
+    for member in etcdctl("member", "list").get("members", []):
+        names = [peers[url] for url in member.get("peerURLs", []) if url in peers]
+        if names:
+            etcdctl("member", "remove", f"{member['ID']:x}")
+            did.append(f"removed the half-joined etcd member of {names[0]}")
+    nodes = run("kubectl", *ADMIN, "get", "nodes", "--output=name").split()
+    for name in joining:
+        if f"node/{name}" in nodes:
+            run("kubectl", *ADMIN, "delete", "node", name, "--wait=false")
+            did.append(f"removed the half-joined node {name}")
+    return did
+
+
+def upload_certificates() -> str:
+    """Puts the shared certificates into the cluster, encrypted; the key goes by standard input."""
+    key = secrets.token_hex(32)
+    # The cluster's own configuration: without one, kubeadm asks the Internet for a version.
+    query = "jsonpath={.data.ClusterConfiguration}"
+    cluster = run(
+        "kubectl", *ADMIN, "-n=kube-system", "get", "configmap/kubeadm-config", "--output", query
+    )
+    config = (
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n"
+        f"certificateKey: {key}\n---\n{cluster}"
+    )
+    run(
+        *("kubeadm", "init", "phase", "upload-certs", "--upload-certs"),
+        *("--config", "/dev/stdin", "--skip-certificate-key-print"),
+        stdin=config,
+    )
+    return key
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "joining": {"type": "dict", "required": True},
+            "control_planes": {"type": "bool", "required": True},
+        },
+    )
+    try:
+        did = forget(module.params["joining"])
+        key = upload_certificates() if module.params["control_planes"] else ""
+        told = run("kubeadm", "token", "create", "--ttl=1h", "--print-join-command", *ADMIN)
+    except (TicketError, OSError, subprocess.TimeoutExpired, ValueError) as error:
+        module.fail_json(msg=f"this member cannot let others in: {error}")
+    found = re.search(r"--token (\S+) .*--discovery-token-ca-cert-hash (\S+)", told)
+    if not found:
+        module.fail_json(msg="kubeadm printed no join command")
+    module.exit_json(
+        changed=True, did=did, token=found[1], ca_hash=found[2], certificate_key=key
+    )
+
+
+if __name__ == "__main__":
+    main()

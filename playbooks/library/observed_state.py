@@ -1,0 +1,487 @@
+#!/usr/bin/python3
+"""What a host is, against what its roles want: packages, files, links, settings, mounts, units.
+
+One task reads it all. `report` only tells the differences, so that a matching host is left alone;
+`present` mends them and names the running units whose files changed, for handlers to restart;
+`absent` takes away what the roles own. Standard library only: it runs on bare hosts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils import oci_layout
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: observed_state
+short_description: Observed state of a host against the wanted one
+description: The action plugin of the same name renders `wanted` from the roles' state.yml.
+options:
+  state: {type: str, choices: [report, present, absent], default: report, description: What to do}
+  wanted: {type: dict, required: true, description: Wanted state by role}
+"""
+
+PROC_SYS = Path("/proc/sys")
+UNIT_FOLDER = "/etc/systemd/system/"
+VOLUMES, DISKS = "/var/lib/apadana/volumes", "/var/lib/apadana/disks"
+
+
+class StateError(Exception):
+    """A difference cannot be mended."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as wanted."""
+
+    role: str
+    kind: str
+    name: str
+    wanted: str
+    seen: str
+
+
+def run(*command: str, deadline: float = 300, env: dict[str, str] | None = None) -> str:
+    """A command's output; StateError with its own words when it fails."""
+    environment = {**os.environ, "LC_ALL": "C", **(env or {})}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=deadline, check=False, env=environment
+        )
+    except FileNotFoundError:
+        raise StateError(f"{command[0]} is not on this host") from None
+    except subprocess.TimeoutExpired:
+        raise StateError(f"`{' '.join(command[:4])}` gave no answer in {deadline:.0f} s") from None
+    if done.returncode:
+        words = (done.stderr or done.stdout).strip()[-900:]
+        raise StateError(f"`{' '.join(command[:5])}` failed: {words}")
+    return done.stdout
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()[:12]}"
+
+
+def installed_packages() -> set[str]:
+    """Read from dpkg's own file: a hundredth of the time of asking dpkg-query."""
+    found, name = set(), ""
+    for line in Path("/var/lib/dpkg/status").read_text(errors="replace").splitlines():
+        if line.startswith("Package: "):
+            name = line[9:]
+        elif line == "Status: install ok installed":
+            found.add(name)
+    return found
+
+
+def unit_states(names: list[str]) -> dict[str, tuple[str, str]]:
+    """(is it enabled, is it active) by unit."""
+    if not names:
+        return {}
+    told = run("systemctl", "show", "--property=Id,UnitFileState,ActiveState", *names, deadline=30)
+    states = {}
+    for name, block in zip(names, told.strip().split("\n\n"), strict=True):
+        facts = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        states[name] = (facts.get("UnitFileState", ""), facts.get("ActiveState", ""))
+    return states
+
+
+def mounted() -> set[str]:
+    return {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+
+
+def write_file(path: Path, data: bytes, mode: int) -> None:
+    """Whole or not at all; a file that is itself a mount can only be written in place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        if error.errno != errno.EBUSY:
+            raise
+        path.write_bytes(data)
+
+
+def mount_unit(volume: dict[str, Any]) -> dict[str, Any]:
+    """A volume of the inventory as a loop-backed file system with its systemd mount unit."""
+    kind, name = volume["class"], volume["name"]
+    path, image = f"{VOLUMES}/{kind}/{name}", f"{DISKS}/{kind}-{name}.img"
+    # systemd wants the escaped path as the unit's name: a dash of the path is \\x2d there.
+    unit = path.strip("/").replace("-", "\\x2d").replace("/", "-") + ".mount"
+    text = (
+        f"[Unit]\nDescription=Volume {name} ({kind}, {volume['size_gib']} GiB)\n"
+        "Requires=apadana-loops.service\nAfter=apadana-loops.service\nBefore=kubelet.service\n"
+        f"\n[Mount]\nWhat={image}\nWhere={path}\nType=ext4\nOptions=loop,noatime\n"
+        "\n[Install]\nWantedBy=multi-user.target\n"
+    )
+    return {
+        "path": path, "image": image, "unit": unit, "text": text,
+        "label": f"{kind}-{name}", "size_gib": volume["size_gib"],
+    }
+
+
+class Role:
+    """What one role wants, observed and mended."""
+
+    def __init__(self, name: str, wanted: dict[str, Any]) -> None:
+        self.name, self.wanted = name, dict(wanted)
+        self.restart: set[str] = set()
+        self.mounts = [mount_unit(volume) for volume in self.list("volumes")]
+        units = [{"name": mount["unit"]} for mount in self.mounts]
+        files = [{"path": UNIT_FOLDER + m["unit"], "content": m["text"]} for m in self.mounts]
+        self.wanted["files"] = self.list("files") + files
+        self.wanted["units"] = self.list("units") + units
+
+    def list(self, kind: str) -> list[Any]:
+        return list(self.wanted.get(kind) or [])
+
+    def observe(self, shared: dict[str, Any]) -> list[Difference]:
+        return [
+            *self.observe_packages(shared["packages"]),
+            *self.observe_files(),
+            *self.observe_links(),
+            *self.observe_absent(),
+            *self.observe_kernel(),
+            *self.observe_mounts(shared["mounts"]),
+            *self.observe_copies(),
+            *self.observe_images(),
+            *self.observe_applied(),
+            *self.observe_units(shared["units"]),
+        ]
+
+    def tell(self, kind: str, name: str, wanted: str, seen: str) -> Difference:
+        return Difference(self.name, kind, name, wanted, seen)
+
+    def observe_packages(self, installed: set[str]) -> list[Difference]:
+        lacking = [name for name in self.list("packages") if name not in installed]
+        return [self.tell("package", name, "installed", "absent") for name in lacking]
+
+    def observe_files(self) -> list[Difference]:
+        found = []
+        for file in self.list("files"):
+            seen = self.file_seen(file)
+            want = f"{digest(file['content'].encode())} {file.get('mode', '0644')}"
+            if seen != want:
+                found.append(self.tell("file", file["path"], want, seen))
+        for file in self.list("contains"):
+            path = Path(file["path"])
+            if path.exists() and file["text"] not in path.read_text():
+                found.append(self.tell("text", file["path"], file["text"], "another"))
+        return found
+
+    @staticmethod
+    def file_seen(file: dict[str, Any]) -> str:
+        path = Path(file["path"])
+        try:
+            if path.is_symlink():
+                return f"link to {path.readlink()}"
+            return f"{digest(path.read_bytes())} {stat.S_IMODE(path.stat().st_mode):04o}"
+        except FileNotFoundError:
+            return "absent"
+
+    def observe_links(self) -> list[Difference]:
+        found = []
+        for link in self.list("links"):
+            path = Path(link["path"])
+            seen = str(path.readlink()) if path.is_symlink() else "no link"
+            if seen != link["target"]:
+                found.append(self.tell("link", link["path"], link["target"], seen))
+        return found
+
+    def observe_copies(self) -> list[Difference]:
+        """Big files by size and time: a copy keeps the time of its source."""
+        found = []
+        for copy in self.list("copies"):
+            want, path = Path(copy["from"]).stat(), Path(copy["path"])
+            seen = path.stat() if path.exists() else None
+            if not seen or (seen.st_size, seen.st_mtime_ns) != (want.st_size, want.st_mtime_ns):
+                words = f"{seen.st_size} bytes" if seen else "absent"
+                found.append(self.tell("copy", copy["path"], f"{want.st_size} bytes", words))
+        return found
+
+    def observe_images(self) -> list[Difference]:
+        found = []
+        if boot := self.wanted.get("boot_images"):
+            lacking = oci_layout.missing_images(Path(boot["layout"]), boot["names"])
+            found += [self.tell("image", ref, *both) for ref, both in lacking.items()]
+        if tree := self.wanted.get("registry_tree"):
+            wanted = oci_layout.layout_digest(Path(tree["layout"]))
+            seen = oci_layout.tree_digest(Path(tree["root"]))
+            if seen != wanted:
+                found.append(self.tell("tree", tree["root"], wanted[:12], seen[:12]))
+        return found
+
+    def observe_applied(self) -> list[Difference]:
+        """Manifests by the digest of what was last applied whole."""
+        applied = self.wanted.get("applied")
+        if not applied:
+            return []
+        mark, want = Path(applied["folder"]) / ".applied", self.manifests_digest()
+        seen = mark.read_text().strip() if mark.exists() else "nothing"
+        return [] if seen == want else [self.tell("applied", applied["folder"], want, seen)]
+
+    def manifests_digest(self) -> str:
+        return digest("".join(file["content"] for file in self.list("files")).encode())
+
+    def observe_expected(self) -> list[Difference]:
+        """What another step of the playbook makes (membership): told here, mended there."""
+        lacking = [item for item in self.list("expects") if not Path(item["path"]).exists()]
+        return [self.tell("step", item["what"], "done", "not done") for item in lacking]
+
+    def observe_absent(self) -> list[Difference]:
+        hits = [hit for pattern in self.list("absent") for hit in sorted(glob.glob(pattern))]
+        return [self.tell("path", hit, "absent", "present") for hit in hits]
+
+    def observe_kernel(self) -> list[Difference]:
+        found = []
+        for module in self.list("modules"):
+            if not any(Path(place).exists() for place in module["evidence"]):
+                found.append(self.tell("module", module["name"], "loaded", "absent"))
+        for key, value in (self.wanted.get("sysctls") or {}).items():
+            path = PROC_SYS / key.replace(".", "/")
+            seen = " ".join(path.read_text().split()) if path.exists() else "absent"
+            if seen != str(value):
+                found.append(self.tell("sysctl", key, str(value), seen))
+        if self.wanted.get("swap_off") and len(Path("/proc/swaps").read_text().splitlines()) > 1:
+            found.append(self.tell("swap", "/proc/swaps", "off", "on"))
+        return found
+
+    def observe_mounts(self, mounts: set[str]) -> list[Difference]:
+        lacking = [mount for mount in self.mounts if mount["path"] not in mounts]
+        return [self.tell("mount", mount["path"], "mounted", "absent") for mount in lacking]
+
+    def observe_units(self, states: dict[str, tuple[str, str]]) -> list[Difference]:
+        found = []
+        for unit in self.list("units"):
+            enabled, active = states.get(unit["name"], ("", ""))
+            if unit.get("enabled", True) and enabled not in ("enabled", "static", "generated"):
+                found.append(self.tell("unit", unit["name"], "enabled", enabled or "absent"))
+            if self.runs(unit) and active != "active":
+                found.append(self.tell("unit", unit["name"], "active", active or "absent"))
+        return found
+
+    @staticmethod
+    def runs(unit: dict[str, Any]) -> bool:
+        """A unit that `needs` a file (the kubelet: its configuration) runs once that is there."""
+        return bool(unit.get("running", True)) and Path(unit.get("needs", "/")).exists()
+
+    def mend(self, seen: list[Difference], active: set[str]) -> None:
+        """Mends this role's differences, in the order in which they stand on each other."""
+        kinds = {(item.kind, item.name) for item in seen}
+        for path in (item.name for item in seen if item.kind == "path"):
+            shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink()
+        before = [file for file in self.list("files") if ("file", file["path"]) in kinds]
+        for file in before:
+            write_file(Path(file["path"]), file["content"].encode(), int(file.get("mode", "0644"), 8))
+            if "group" in file:
+                shutil.chown(file["path"], group=file["group"])
+            self.restart |= set(file.get("restart") or []) & active
+        self.mend_packages([item.name for item in seen if item.kind == "package"])
+        for link in self.list("links"):
+            if ("link", link["path"]) in kinds:
+                self.mend_link(link)
+        self.mend_kernel(kinds)
+        for mount in self.mounts:
+            if ("mount", mount["path"]) in kinds:
+                self.mend_mount(mount)
+        for copy in self.list("copies"):
+            if ("copy", copy["path"]) in kinds:
+                self.mend_copy(copy)
+        if tree := self.wanted.get("registry_tree"):
+            if ("tree", tree["root"]) in kinds:
+                oci_layout.make_tree(Path(tree["layout"]), Path(tree["root"]))
+        self.mend_texts(kinds, active)
+        self.mend_units(seen, before)
+        if refs := sorted(item.name for item in seen if item.kind == "image"):
+            oci_layout.load_images(Path(self.wanted["boot_images"]["layout"]), refs)
+
+        if applied := self.wanted.get("applied"):
+            self.mend_applied(applied)
+
+    def mend_applied(self, applied: dict[str, Any]) -> None:
+        folder = Path(applied["folder"])
+        command = ["kubectl", "--kubeconfig", applied["kubeconfig"], "apply", "--server-side"]
+        manifests = [f"--filename={file['path']}" for file in self.list("files")]
+        run(*command, "--force-conflicts", "--field-manager=apadana", *manifests, deadline=120)
+        write_file(folder / ".applied", f"{self.manifests_digest()}\n".encode(), 0o644)
+
+    @staticmethod
+    def mend_copy(copy: dict[str, Any]) -> None:
+        path = Path(copy["path"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.new")
+        shutil.copy2(copy["from"], fresh)
+        fresh.chmod(0o755)
+        # A running binary cannot be written to; a rename leaves the old one to its processes.
+        fresh.replace(path)
+
+    def mend_texts(self, kinds: set[tuple[str, str]], active: set[str]) -> None:
+        """Lines that a tool of others writes (kubelet.conf) and that must say one thing."""
+        for file in self.list("contains"):
+            if ("text", file["path"]) in kinds:
+                path = Path(file["path"])
+                text = re.sub(file["instead_of"], file["text"], path.read_text())
+                write_file(path, text.encode(), stat.S_IMODE(path.stat().st_mode))
+                self.restart |= set(file.get("restart") or []) & active
+
+    @staticmethod
+    def mend_packages(names: list[str]) -> None:
+        if not names:
+            return
+        # Units start when their files are in place, not when dpkg is done with them.
+        policy = Path("/usr/sbin/policy-rc.d")
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+        options = ["-qq", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
+        options += ["-o", "Dpkg::Options::=--force-unsafe-io", "-o", "Dpkg::Use-Pty=0"]
+        env = {"DEBIAN_FRONTEND": "noninteractive"}
+        try:
+            run("apt-get", "-qq", "update", env=env)
+            run("apt-get", *options, "install", *names, env=env, deadline=540)
+        finally:
+            policy.unlink()
+
+    @staticmethod
+    def mend_link(link: dict[str, Any]) -> None:
+        path = Path(link["path"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to(link["target"])
+
+    def mend_kernel(self, kinds: set[tuple[str, str]]) -> None:
+        for module in self.list("modules"):
+            if ("module", module["name"]) in kinds:
+                run("modprobe", module["name"])
+        if ("swap", "/proc/swaps") in kinds:
+            run("swapoff", "--all")
+        for key, value in (self.wanted.get("sysctls") or {}).items():
+            if ("sysctl", key) in kinds:
+                path = PROC_SYS / key.replace(".", "/")
+                try:
+                    path.write_text(f"{value}\n")
+                except OSError as error:
+                    raise StateError(f"sysctl {key}={value} is refused: {error}") from None
+
+    @staticmethod
+    def mend_mount(mount: dict[str, Any]) -> None:
+        """A file system of a real size in a file; never made anew where a file is already."""
+        image, path = Path(mount["image"]), Path(mount["path"])
+        path.mkdir(parents=True, exist_ok=True)
+        if not image.exists():
+            image.parent.mkdir(parents=True, exist_ok=True)
+            fresh = image.with_suffix(".new")
+            with fresh.open("wb") as file:
+                file.truncate(mount["size_gib"] << 30)
+            # No reserved blocks, few inodes: a volume of n GiB must hold close to n GiB of data.
+            run("mkfs.ext4", "-q", "-F", "-m", "0", "-L", mount["label"][:16], str(fresh))
+            fresh.rename(image)
+
+    def mend_units(self, seen: list[Difference], files: list[dict[str, Any]]) -> None:
+        if any(file["path"].startswith(UNIT_FOLDER) for file in files):
+            run("systemctl", "daemon-reload")
+        named = {item.name for item in seen if item.kind == "unit"}
+        bare = {item.name for item in seen if item.kind == "mount"}
+        named |= {mount["unit"] for mount in self.mounts if mount["path"] in bare}
+        units = [unit for unit in self.list("units") if unit["name"] in named]
+        enable = [unit["name"] for unit in units if unit.get("enabled", True)]
+        start = [unit["name"] for unit in units if self.runs(unit)]
+        if enable:
+            run("systemctl", "enable", "--quiet", *enable)
+        if start:
+            run("systemctl", "start", *start, deadline=90)
+
+    def remove(self) -> list[str]:
+        """Takes away what the role owns; packages stay, they hold nothing of the site."""
+        did = []
+        states = unit_states([unit["name"] for unit in self.list("units")])
+        known = [name for name, (enabled, active) in states.items() if enabled or active == "active"]
+        keep = set(self.list("keep"))
+        stop = [name for name in known if name not in keep]
+        if stop:
+            run("systemctl", "disable", "--now", "--quiet", *stop, deadline=120)
+            did += [f"stopped {name}" for name in stop]
+        paths = [item["path"] for kind in ("files", "links") for item in self.list(kind)]
+        paths += [mount["image"] for mount in self.mounts] + self.list("owned")
+        for path in (Path(path) for path in paths if path not in keep):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+                did.append(f"removed {path}")
+            elif path.exists() or path.is_symlink():
+                path.unlink()
+                did.append(f"removed {path}")
+        return did
+
+
+def shared_observation(roles: list[Role]) -> dict[str, Any]:
+    """What is read once for all roles."""
+    units = [unit["name"] for role in roles for unit in role.list("units")]
+    return {
+        "packages": installed_packages(),
+        "mounts": mounted(),
+        "units": unit_states(list(dict.fromkeys(units))),
+    }
+
+
+def reconcile(roles: list[Role], *, mend: bool) -> dict[str, Any]:
+    """The differences of all roles; mended, and read again, when that is wanted."""
+    shared = shared_observation(roles)
+    active = {name for name, (_, state) in shared["units"].items() if state == "active"}
+    found: list[Difference] = []
+    for role in roles:
+        seen = role.observe(shared) + ([] if mend else role.observe_expected())
+        found += seen
+        if mend and seen:
+            role.mend(seen, active)
+    if mend and found:
+        after = shared_observation(roles)
+        left = [item for role in roles for item in role.observe(after)]
+        if left:
+            words = "; ".join(f"{i.kind} {i.name}: wanted {i.wanted}, is {i.seen}" for i in left)
+            raise StateError(f"still not as wanted after mending: {words}")
+    return {
+        "changed": bool(found) and mend,
+        "differences": [asdict(item) for item in found],
+        "roles": sorted({item.role for item in found}),
+        "restart": sorted({unit for role in roles for unit in role.restart}),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"choices": ["report", "present", "absent"], "default": "report"},
+            "wanted": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    roles = [Role(name, wanted) for name, wanted in module.params["wanted"].items()]
+    state = "report" if module.check_mode else module.params["state"]
+    try:
+        if state == "absent":
+            did = [line for role in reversed(roles) for line in role.remove()]
+            run("systemctl", "daemon-reload")
+            module.exit_json(changed=bool(did), did=did)
+        module.exit_json(**reconcile(roles, mend=state == "present"))
+    except (StateError, oci_layout.LayoutError, OSError) as error:
+        module.fail_json(msg=f"{', '.join(role.name for role in roles)}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""`python -m stacks.installer <site>`: a kubeconfig of the namespace's installer.
+
+Asks the cluster, as its admin, for a token of the ServiceAccount that the cluster stack made, and
+writes `<state>/installer.kubeconfig` (0600). The token lives a day; each run makes a new one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.cluster.settings import Settings
+from components.kit.loading import load
+from stacks.places import REPOSITORY, Places
+
+DURATION = "24h"
+TIMEOUT_SECONDS = 20
+
+
+class InstallerError(Exception):
+    """No kubeconfig could be made."""
+
+
+def kubeconfig(admin: dict[str, Any], namespace: str, account: str, token: str) -> dict[str, Any]:
+    """The admin's cluster, with the account's token instead of the admin's key."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": admin["clusters"],
+        "users": [{"name": account, "user": {"token": token}}],
+        "contexts": [
+            {
+                "name": account,
+                "context": {
+                    "cluster": admin["clusters"][0]["name"],
+                    "user": account,
+                    "namespace": namespace,
+                },
+            }
+        ],
+        "current-context": account,
+    }
+
+
+def token(places: Places, namespace: str, account: str) -> str:
+    """Through kubectl (of the bundle where it is there): the token comes on stdout, not argv."""
+    bundled = places.bundle / "bin" / "kubernetes"  # one program for all; argv[0] chooses
+    command = ["kubectl", "--kubeconfig", str(places.kubeconfig)]
+    command += [f"--request-timeout={TIMEOUT_SECONDS}s", "--namespace", namespace]
+    command += ["create", "token", account, f"--duration={DURATION}"]
+    try:
+        done = subprocess.run(
+            command,
+            executable=str(bundled) if bundled.is_file() else None,
+            capture_output=True,
+            text=True,
+            timeout=2 * TIMEOUT_SECONDS,
+            check=True,
+        )
+    except subprocess.CalledProcessError as error:
+        raise InstallerError(
+            f"no token for {namespace}/{account}: {error.stderr.strip()}; "
+            "run the cluster stack first (it makes the account)"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise InstallerError("the API server did not answer in 40 s; is the cluster up?") from None
+    return done.stdout.strip()
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all, 0600."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        yaml.safe_dump(content, file, sort_keys=False)
+    Path(temporary).replace(path)
+
+
+def refresh(site: str) -> Path:
+    """Make the installer's kubeconfig; returns its path."""
+    places = Places.of(site)
+    config_file = REPOSITORY / "stacks" / f"Pulumi.{site}-cluster.yaml"
+    config = yaml.safe_load(config_file.read_text(encoding="utf-8"))["config"]
+    mine = {k: v for k, v in config.items() if k in ("apadana:cluster", *_SITE_KEYS)}
+    loaded = load(f"{site}-cluster", mine, {"cluster": Settings})
+    settings = loaded.rooms["cluster"]
+    if not isinstance(settings, Settings):
+        raise TypeError("the settings of the room cluster are not its own")
+    account, home = settings.installer_account, settings.installer_namespace
+    admin = yaml.safe_load(places.kubeconfig.read_text(encoding="utf-8"))
+    given = kubeconfig(admin, loaded.site.namespace, account, token(places, home, account))
+    write(places.installer_kubeconfig, given)
+    return places.installer_kubeconfig
+
+
+_SITE_KEYS = tuple(f"apadana:{key}" for key in ("site", "namespace", "cluster_domain", "deployer"))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the file and say where."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("site")
+    try:
+        path = refresh(parser.parse_args(argv).site)
+    except (InstallerError, FileNotFoundError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"{path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""The command line: `python -m validate smoke|audit|ha --stack NAME`.
+
+Exit codes: 0 PASS, 1 FAIL, 2 wrong use or nothing to look at, 3 INVALID (could not judge).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from components.kit.probing import Verdict
+from validate import calm, console, ha, report, site, smoke
+from validate.errors import NotValidError, ValidateError
+from validate.model import EXIT_CODES, Run
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+    help="Proves the platform from a client's point of view.",
+)  # fmt: skip
+Stack = Annotated[str, typer.Option("--stack", help="site or stack, e.g. lab or lab-data")]
+Only = Annotated[str | None, typer.Option("--only", help="one component of the contract")]
+Rate = Annotated[float, typer.Option(min=1, max=5000, help="writes a second per store")]
+Clients = Annotated[int, typer.Option(min=1, max=64, help="client threads per store")]
+
+
+@app.command("smoke")
+def smoke_command(stack: Stack, only: Only = None) -> None:
+    """Writes and reads in each component, looks at its replication and at the cluster."""
+    found = site.load(stack)
+    _finish(found, smoke.run(found, only, console.tell))
+
+
+@app.command("audit")
+def audit_command(
+    stack: Stack, only: Only = None, rate: Rate = 200.0, clients: Clients = 8,
+    seconds: Annotated[float, typer.Option(min=5, max=3600, help="how long to write")] = 30.0,
+) -> None:  # fmt: skip
+    """Records acknowledged writes for a while and reads everything back; no fault is planted."""
+    found = site.load(stack)
+    wish = calm.Wish(only, rate, clients, seconds)
+    _finish(found, calm.run(found, wish, console.tell, console.say))
+
+
+@app.command("ha")
+def ha_command(
+    stack: Stack, only: Only = None, rate: Rate = 200.0, clients: Clients = 8,
+    host: Annotated[
+        str, typer.Option("--host", help="the host to kill, or 'each' for all in turn")
+    ] = "each",
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="gather all leaders on one host and kill that one")
+    ] = False,
+) -> None:  # fmt: skip
+    """Kills a host under audited writes, starts it again, and waits until all is whole."""
+    found = site.load(stack)
+    wish = ha.Wish(host, aligned, only, rate, clients)
+    _finish(found, ha.run(found, wish, console.tell, console.say))
+
+
+def _finish(found: site.Site, run: Run) -> None:
+    folder = report.write(found.state / "reports", run)
+    console.close(run, folder)
+    raise typer.Exit(EXIT_CODES[run.verdict])
+
+
+def main() -> None:
+    try:
+        app()
+    except ValidateError as error:
+        console.complain(str(error))
+        raise SystemExit(2) from error
+    except NotValidError as error:
+        console.complain(f"{Verdict.INVALID}: {error}")
+        raise SystemExit(EXIT_CODES[Verdict.INVALID]) from error
+
+
+if __name__ == "__main__":
+    main()

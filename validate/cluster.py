@@ -1,0 +1,181 @@
+"""The one adapter to Kubernetes: kubectl as a subprocess, with a deadline on every command.
+
+Why kubectl and not the `kubernetes` package: importing that costs over a second, its exec is a
+websocket without half-close (a tar stream needs one), and the bundle carries kubectl anyway.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from validate.errors import ClusterError
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    kubeconfig: Path
+    binary: Path
+    server: str | None = None
+    server_name: str | None = None
+
+    def through(self, address: str, port: int, server_name: str) -> Cluster:
+        """The same cluster, reached through one host's load balancer instead of the VIP."""
+        return replace(self, server=f"https://{address}:{port}", server_name=server_name)
+
+    def argv(self, *args: str) -> list[str]:
+        # argv[0] is "kubectl" even when the file is the multi-call binary: it dispatches on it.
+        front = ["kubectl", f"--kubeconfig={self.kubeconfig}"]
+        if self.server:
+            front += [f"--server={self.server}", f"--tls-server-name={self.server_name}"]
+        return [*front, *args]
+
+    def run(self, *args: str, timeout: float = 20.0, stdin: bytes | None = None) -> str:
+        return self.run_bytes(*args, timeout=timeout, stdin=stdin).decode(errors="replace")
+
+    def run_bytes(self, *args: str, timeout: float = 20.0, stdin: bytes | None = None) -> bytes:
+        process = self.start(*args, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE)
+        try:
+            out, err = process.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired as late:
+            process.kill()
+            process.communicate()
+            raise ClusterError(_what(args), f"no answer within {timeout:g} s") from late
+        if process.returncode != 0:
+            text = err.decode(errors="replace").strip() or out.decode(errors="replace").strip()
+            raise ClusterError(_what(args), text[-1500:] or f"exit code {process.returncode}")
+        return out
+
+    def start(self, *args: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self.argv(*args),
+            executable=str(self.binary),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "KUBECACHEDIR": str(Path(tempfile.gettempdir()) / "apadana-kube")},
+        )
+
+    def json(self, *args: str, timeout: float = 20.0) -> Any:
+        return json.loads(self.run(*args, "-o", "json", timeout=timeout))
+
+    def apply(self, *objects: Mapping[str, object], timeout: float = 30.0) -> None:
+        """Creates what must not exist yet: names carry the run, so a clash is a mistake."""
+        listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.run("create", "-f", "-", stdin=json.dumps(listed).encode(), timeout=timeout)
+
+    def delete(self, namespace: str, kinds: str, selector: str, timeout: float = 30.0) -> None:
+        self.run(
+            "-n", namespace, "delete", kinds, "-l", selector, "--wait=false", "--now",
+            "--ignore-not-found", timeout=timeout,
+        )  # fmt: skip
+
+    def exec(
+        self,
+        namespace: str,
+        pod: str,
+        command: Sequence[str],
+        *,
+        container: str | None = None,
+        stdin: bytes | None = None,
+        timeout: float = 20.0,
+    ) -> str:
+        where = ["-n", namespace, "exec", pod] + (["-c", container] if container else [])
+        where += ["-i"] if stdin is not None else []
+        return self.run(*where, "--", *command, stdin=stdin, timeout=timeout)
+
+    def exec_lines(
+        self, namespace: str, pod: str, command: Sequence[str], *, timeout: float
+    ) -> Iterator[str]:
+        """Lines as they come; ClusterError when the command fails or its time is over."""
+        args = ["-n", namespace, "exec", pod, "--", *command]
+        process = self.start(*args)
+        with _deadline(process, timeout) as expired:
+            assert process.stdout is not None
+            for raw in process.stdout:
+                yield raw.decode(errors="replace").rstrip("\n")
+            _, err = process.communicate()
+        if expired():
+            raise ClusterError(_what(args), f"not finished within {timeout:g} s")
+        if process.returncode != 0:
+            raise ClusterError(_what(args), err.decode(errors="replace").strip()[-1500:])
+
+
+@contextmanager
+def _deadline(process: subprocess.Popen[bytes], timeout: float) -> Iterator[Callable[[], bool]]:
+    """Kills the process when the time is over, also while a read blocks."""
+    import threading
+
+    fired = threading.Event()
+
+    def kill() -> None:
+        fired.set()
+        process.kill()
+
+    timer = threading.Timer(timeout, kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield fired.is_set
+    finally:
+        timer.cancel()
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def _what(args: Sequence[str]) -> str:
+    """The command without what follows `--`: inline programs would drown the message."""
+    shown = list(args)
+    if "--" in shown:
+        cut = shown.index("--")
+        shown = shown[: cut + 1] + [a if len(a) < 60 else "..." for a in shown[cut + 1 : cut + 6]]
+    return "kubectl " + " ".join(shown)
+
+
+def wait_for(
+    what: str,
+    probe: Callable[[], R | None],
+    *,
+    timeout: float,
+    every: float = 0.5,
+    swallow: tuple[type[Exception], ...] = (ClusterError,),
+) -> R:
+    """Asks `probe` until it returns something; names what was waited for when time is over."""
+    end = time.monotonic() + timeout
+    last = "it was never true"
+    while True:
+        try:
+            found = probe()
+        except swallow as error:
+            found, last = None, str(error)
+        if found is not None:
+            return found
+        if time.monotonic() >= end:
+            raise ClusterError(f"waiting for {what}", f"not within {timeout:g} s; last: {last}")
+        time.sleep(min(every, max(0.0, end - time.monotonic())))
+
+
+def find_kubectl(bundle: Path) -> Path:
+    for candidate in (bundle / "bin" / "kubectl", bundle / "bin" / "kubernetes"):
+        if candidate.is_file():
+            return candidate
+    found = shutil.which("kubectl")
+    if found:
+        return Path(found)
+    raise ClusterError(
+        "looking for kubectl",
+        f"neither {bundle}/bin/kubernetes nor a kubectl on PATH exists; build the bundle "
+        "(`make bundle`) or set APADANA_BUNDLE",
+    )

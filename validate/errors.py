@@ -1,0 +1,20 @@
+"""Errors that a user of validate sees. Exit codes: 1 FAIL, 2 usage, 3 INVALID."""
+
+from __future__ import annotations
+
+
+class ValidateError(Exception):
+    """Something is missing or wrong before a verdict is possible (exit code 2)."""
+
+
+class ClusterError(ValidateError):
+    """The cluster did not do what was asked."""
+
+    def __init__(self, doing: str, reason: str) -> None:
+        super().__init__(f"{doing}: {reason}")
+        self.doing = doing
+        self.reason = reason
+
+
+class NotValidError(Exception):
+    """The run can't judge: nothing is proved either way (exit code 3)."""

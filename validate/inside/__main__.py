@@ -1,0 +1,53 @@
+"""`python3 -m validate.inside VERB ...` in the probe pod; every answer is a JSON line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from validate.inside import audit, smoke, targets
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="validate.inside")
+    parser.add_argument(
+        "verb",
+        choices=["smoke", "whole", "primary", "launch", "clients", "status", "readback", "fetch"],
+    )
+    parser.add_argument("--component", action="append", default=[], help="default: all")
+    parser.add_argument("--deadline", type=float, default=25.0, help="seconds")
+    parser.add_argument("--run", default="", help="id of the run, part of each uid")
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=200.0, help="writes a second, all clients")
+    parser.add_argument("--lifetime", type=float, default=600.0, help="seconds")
+    parser.add_argument("--file", default="jsonl", help="fetch: jsonl or readback")
+    return parser
+
+
+def main() -> None:
+    args = _parser().parse_args()
+    names: list[str] = args.component or targets.names()
+    if args.verb == "smoke":
+        smoke.in_parallel(names, "smoke", smoke.smoke, args.deadline)
+    elif args.verb == "whole":
+        smoke.in_parallel(
+            names, "redundancy", lambda n: smoke.whole(n, args.deadline), args.deadline + 15
+        )
+    elif args.verb == "primary":
+        smoke.in_parallel(names, "primary", smoke.primaries, args.deadline)
+    elif args.verb == "launch":
+        audit.launch(names, args.run, args.clients, args.rate, args.lifetime)
+    elif args.verb == "clients":
+        audit.clients(names[0], args.run, args.clients, args.rate, args.lifetime)
+    elif args.verb == "status":
+        audit.status(names)
+    elif args.verb == "readback":
+        audit.read_back(names[0], args.run, args.deadline)
+    else:
+        audit.fetch(names[0], args.file)
+
+
+main()
+sys.stdout.flush()
+os._exit(0)  # a probe's thread that hangs must not keep the pod's process

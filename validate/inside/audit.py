@@ -1,0 +1,105 @@
+"""Audit clients in the pod: one process per store, detached from the exec that started it.
+
+A host's death may take the API server that carries `kubectl exec`; so the clients run on their
+own, write their record to the pod's disk and a status file, and end when a stop file appears.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from validate.audit import AuditRun, AuditWriter, Recorder
+from validate.inside import targets
+from validate.inside.smoke import emit
+
+FOLDER = Path("/work/audit")
+
+
+def launch(names: list[str], run: str, clients: int, rate: float, lifetime: float) -> None:
+    """Starts one process for each store and returns."""
+    FOLDER.mkdir(exist_ok=True)
+    for name in names:
+        args = [sys.executable, "-m", "validate.inside", "clients", "--component", name,
+                "--run", run, "--clients", str(clients), "--rate", str(rate),
+                "--lifetime", str(lifetime)]  # fmt: skip
+        with (FOLDER / f"{name}.log").open("ab") as log:
+            subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                             start_new_session=True)  # fmt: skip
+    emit({"kind": "launched", "components": names, "run": run})
+
+
+def clients(name: str, run: str, count: int, rate: float, lifetime: float) -> None:
+    """The process of one store: writes until the stop file is there or its lifetime is over."""
+    target = targets.target(name)
+    module = targets.probe(name)
+
+    def open_writer() -> AuditWriter[None]:
+        writer = module.writer()
+        writer.open(target)
+        opened: AuditWriter[None] = writer
+        return opened
+
+    recorder = Recorder(FOLDER / f"{name}.jsonl")
+    audit = AuditRun(name, run, recorder, open_writer, count, rate)
+    audit.start()
+    end = time.monotonic() + lifetime
+    stop = FOLDER / "stop"
+    while not stop.exists() and time.monotonic() < end and not recorder.broken:
+        _status(name, recorder, "running")
+        time.sleep(0.25)  # the status file's rhythm
+    audit.finish()
+    _status(name, recorder, "finished")
+    os._exit(0)  # a client that hangs in its library must not keep the process
+
+
+def _status(name: str, recorder: Recorder, state: str) -> None:
+    record: dict[str, Any] = {
+        "state": state, "acknowledged": recorder.durable_ok, "failed": recorder.failed,
+        "last_ack": dict(recorder.last_ack), "broken": recorder.broken, "wall": time.time(),
+    }  # fmt: skip
+    temporary = FOLDER / f".{name}.status"
+    temporary.write_text(json.dumps(record))
+    temporary.replace(FOLDER / f"{name}.status")
+
+
+def status(names: list[str]) -> None:
+    for name in names:
+        path = FOLDER / f"{name}.status"
+        log = FOLDER / f"{name}.log"
+        record = json.loads(path.read_text()) if path.exists() else {"state": "absent"}
+        tail = log.read_text(errors="replace")[-600:] if log.exists() else ""
+        emit({"kind": "status", "component": name, "log": tail, **record})
+
+
+def read_back(name: str, run: str, deadline: float) -> None:
+    """Writes every uid of the run that the store holds to a file, one a line."""
+    end = time.monotonic() + deadline
+    while True:
+        try:
+            writer = targets.probe(name).writer()
+            writer.open(targets.target(name))
+            found = writer.read_all(run)
+            writer.close()
+            break
+        except Exception as error:  # noqa: BLE001  told below when it stays so
+            if time.monotonic() > end:
+                emit({"kind": "readback", "component": name,
+                      "error": f"{type(error).__name__}: {error}"})  # fmt: skip
+                return
+            time.sleep(1.0)  # between two tries under a deadline
+    (FOLDER / f"{name}.readback").write_text("".join(f"{uid}\n" for uid in sorted(found)))
+    visible = not isinstance(found, (set, frozenset))
+    emit({"kind": "readback", "component": name, "count": len(found), "duplicates": visible})
+
+
+def fetch(name: str, suffix: str) -> None:
+    """One file, compressed, on stdout."""
+    with gzip.open(sys.stdout.buffer, "wb", compresslevel=3) as out:
+        out.write((FOLDER / f"{name}.{suffix}").read_bytes())

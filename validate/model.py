@@ -1,0 +1,80 @@
+"""What a run found, as data: results, tables, the verdict of the whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from components.kit.probing import Check, Verdict
+
+SCHEMA = 1
+EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INVALID: 3}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check of one component in one suite."""
+
+    suite: str
+    component: str
+    name: str
+    verdict: Verdict
+    detail: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    finished: float = field(default_factory=time.time)
+
+    @classmethod
+    def of(cls, suite: str, component: str, check: Check) -> Result:
+        return cls(
+            suite, component, check.name, check.verdict, check.detail,
+            dict(check.evidence), round(check.seconds, 3),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+@dataclass
+class Run:
+    """Everything that the report shows."""
+
+    title: str
+    site: str
+    command: str
+    bundle_digest: str
+    started: float = field(default_factory=time.time)
+    finished: float = 0.0
+    results: list[Result] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    limits: list[str] = field(default_factory=list)  # what this run can't show
+
+    @property
+    def verdict(self) -> Verdict:
+        return overall(result.verdict for result in self.results)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, "verdict": str(self.verdict), **asdict(self)}
+
+
+def overall(verdicts: Iterable[Verdict]) -> Verdict:
+    """A failure outweighs what could not be judged; nothing judged at all is INVALID."""
+    seen = set(verdicts)
+    if Verdict.FAIL in seen:
+        return Verdict.FAIL
+    return Verdict.PASS if seen == {Verdict.PASS} else Verdict.INVALID
+
+
+def check_from(record: Mapping[str, Any]) -> Check:
+    """A Check that came as a JSON line from the probe pod."""
+    return Check(
+        str(record["name"]), Verdict(record["verdict"]), str(record["detail"]),
+        dict(record.get("evidence") or {}), float(record.get("seconds") or 0.0),
+    )  # fmt: skip

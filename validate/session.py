@@ -1,0 +1,161 @@
+"""The audit seen from the controlling machine: start, watch, stop, collect, read back, judge."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.kit.probing import Check, Verdict
+from validate import analysis
+from validate.audit import read_records
+from validate.cluster import wait_for
+from validate.errors import ClusterError
+from validate.runner import Pod
+
+FRESH = 2.0  # a client that got an acknowledgement this recently (seconds) is writing
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A store's record and what was found in the store afterwards."""
+
+    store: str
+    record: Path
+    found: tuple[str, ...]
+    duplicates_visible: bool
+    error: str = ""
+
+
+@dataclass
+class AuditSession:
+    pod: Pod
+    stores: Sequence[str]
+    run: str
+    clients: int
+    rate: float
+    lifetime: float = 800.0
+    last: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def launch(self) -> None:
+        wish = ["--run", self.run, "--clients", str(self.clients), "--rate", str(self.rate)]
+        names = [arg for store in self.stores for arg in ("--component", store)]
+        list(self.pod.inside("launch", *names, *wish, "--lifetime", str(self.lifetime), timeout=30))
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        names = [arg for store in self.stores for arg in ("--component", store)]
+        lines = list(self.pod.inside("status", *names, timeout=8))
+        self.last = {line["component"]: line for line in lines}
+        return self.last
+
+    def flowing(self) -> dict[str, bool]:
+        """Per store: every client got an acknowledgement within the last FRESH seconds.
+
+        Judged by the pod's clock alone, so that no two clocks are compared.
+        """
+        return {name: is_flowing(s, self.clients) for name, s in self.status().items()}
+
+    def wait_flowing(self, timeout: float, why: str) -> None:
+        def look() -> bool | None:
+            flowing = self.flowing()
+            if all(flowing.values()) and flowing:
+                return True
+            waiting = [f"{n} ({_story(self.last[n])})" for n, ok in flowing.items() if not ok]
+            raise ClusterError("writes", f"not yet: {', '.join(waiting)}")
+
+        wait_for(f"writes of every client {why}", look, timeout=timeout, every=0.5)
+
+    def stop(self) -> None:
+        def ask() -> bool | None:
+            self.pod.run("touch", "/work/audit/stop", timeout=8)
+            return True
+
+        def ended() -> bool | None:
+            return all(s.get("state") == "finished" for s in self.status().values()) or None
+
+        wait_for("the audit clients' stop file", ask, timeout=60)
+        wait_for("the audit clients to end", ended, timeout=60)
+
+    def collect(self, folder: Path, deadline: float = 60.0) -> list[Collected]:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            return list(pool.map(lambda s: self._collect(s, folder, deadline), self.stores))
+
+    def _collect(self, store: str, folder: Path, deadline: float) -> Collected:
+        record = folder / f"{store}.jsonl"
+        record.write_bytes(self._fetch(store, "jsonl"))
+        wish = ["--component", store, "--run", self.run, "--deadline", str(deadline)]
+        answers = list(self.pod.inside("readback", *wish, timeout=deadline + 120))
+        if not answers or "error" in answers[0]:
+            reason = answers[0]["error"] if answers else "the read said nothing"
+            return Collected(store, record, (), False, reason)
+        found = tuple(self._fetch(store, "readback").decode().split())
+        return Collected(store, record, found, bool(answers[0]["duplicates"]))
+
+    def _fetch(self, store: str, suffix: str) -> bytes:
+        """As bytes: `Pod.run` decodes, and this is compressed."""
+        args = ["python3", "-m", "validate.inside", "fetch", "--component", store, "--file", suffix]
+
+        def once() -> bytes:
+            where = ["-n", self.pod.namespace, "exec", self.pod.name, "--", *args]
+            raw = self.pod.cluster.run_bytes(*where, timeout=60)
+            return gzip.decompress(raw)
+
+        return wait_for(f"{suffix} of {store}", once, timeout=120, swallow=(ClusterError, OSError))
+
+
+def is_flowing(status: dict[str, Any], clients: int) -> bool:
+    acks = [float(at) for at in (status.get("last_ack") or {}).values()]
+    if len(acks) < clients:
+        return False
+    return all(float(status["wall"]) - at <= FRESH for at in acks)
+
+
+def _story(status: dict[str, Any]) -> str:
+    log = str(status.get("log", "")).strip().splitlines()
+    text = f"{status.get('state')}, {status.get('acknowledged', 0)} acknowledged"
+    return f"{text}, {status.get('failed', 0)} failed" + (f", {log[-1]}" if log else "")
+
+
+def judge_store(
+    collected: Collected, limits: analysis.Limits, *,
+    fault_wall: float | None = None, fault_proved: bool | None = None,
+) -> tuple[Check, analysis.Analysis | None]:  # fmt: skip
+    """One Check per store: what was acknowledged, what is lost, how long nobody answered."""
+    name = "acknowledged writes"
+    begin = time.monotonic()
+    if collected.error:
+        detail = f"nothing could be read back, so nothing is known: {collected.error}"
+        return Check(name, Verdict.INVALID, detail), None
+    try:
+        with collected.record.open(encoding="utf-8") as lines:
+            records = list(read_records(lines))
+        found = analysis.analyse(
+            records, collected.found,
+            duplicates_visible=collected.duplicates_visible, fault_wall=fault_wall,
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError) as error:
+        detail = f"the audit record {collected.record} can't be used: {error}"
+        return Check(name, Verdict.INVALID, detail), None
+    verdict, detail = analysis.judge(found, limits, fault_proved=fault_proved)
+    took = max(found.seconds, time.monotonic() - begin)
+    return Check(name, verdict, detail, found.as_dict(), took), found
+
+
+def row(found: analysis.Analysis, *extra: str) -> list[str]:
+    duplicated = "not visible" if found.duplicated is None else str(found.duplicated)
+    return [
+        found.store, f"{found.steady_rate:.0f}", str(found.acknowledged), str(len(found.lost)),
+        duplicated, f"{found.worst_client.seconds:.1f}", f"{found.service.seconds:.1f}",
+        str(found.failed_attempts), str(found.retried_writes), *extra,
+    ]  # fmt: skip
+
+
+COLUMNS = (
+    "service", "writes/s", "acknowledged", "lost", "duplicated", "gap s", "all silent s",
+    "failed calls", "retried",
+)  # fmt: skip

@@ -1,0 +1,85 @@
+"""Where a site's things lie, and what its contract and the rooms offer."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.kit import contract, manifest
+from validate.cluster import Cluster, find_kubectl
+from validate.errors import ValidateError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+STACK_SUFFIXES = ("-cluster", "-data")
+
+
+@dataclass(frozen=True)
+class Site:
+    name: str
+    state: Path
+    bundle: Path
+    platform: contract.Platform
+
+    @property
+    def cluster(self) -> Cluster:
+        kubeconfig = self.state / "kubeconfig"
+        if not kubeconfig.is_file():
+            raise ValidateError(
+                f"no kubeconfig at {kubeconfig}: build the cluster first (`make up`), "
+                "or set APADANA_STATE to the folder that holds the sites"
+            )
+        return Cluster(kubeconfig, find_kubectl(self.bundle))
+
+    @property
+    def site_ca(self) -> Path:
+        return self.state / "pki" / "ca.crt"
+
+    def image(self, name: str) -> str:
+        try:
+            return manifest.read(self.bundle).image(name)
+        except manifest.ManifestError as error:
+            raise ValidateError(str(error)) from error
+
+    def components(self, only: str | None = None) -> list[contract.Component]:
+        found = list(self.platform.components)
+        if only is None:
+            return found
+        chosen = [c for c in found if c.name == only]
+        if not chosen:
+            known = ", ".join(c.name for c in found) or "none"
+            raise ValidateError(
+                f"--only {only}: the contract of {self.name} has no such component; it has: {known}"
+            )
+        return chosen
+
+
+def load(stack: str) -> Site:
+    """`stack`: the site's name, or one of its stacks (lab, lab-data, lab-cluster)."""
+    name = stack
+    for suffix in STACK_SUFFIXES:
+        name = name.removesuffix(suffix)
+    root = Path(os.environ.get("APADANA_STATE", "/var/lib/apadana"))
+    cache = Path(os.environ.get("APADANA_CACHE", "/var/cache/apadana"))
+    state = root / name
+    if not state.is_dir():
+        known = ", ".join(sorted(p.name for p in root.glob("*/") if (p / "kubeconfig").exists()))
+        raise ValidateError(
+            f"--stack {stack}: there is no site {name!r} under {root} (APADANA_STATE); "
+            f"sites with a cluster: {known or 'none'}"
+        )
+    try:
+        platform = contract.load(state / "platform.json")
+    except contract.ContractError as error:
+        raise ValidateError(str(error)) from error
+    if platform.site != name:
+        raise ValidateError(
+            f"{state / 'platform.json'} is the contract of site {platform.site!r}, not {name!r}"
+        )
+    bundle = Path(os.environ.get("APADANA_BUNDLE") or cache / "bundle")
+    return Site(name, state, bundle, platform)
+
+
+def rooms_with(file: str, repository: Path = REPOSITORY) -> set[str]:
+    """Names of the rooms that offer this file."""
+    return {path.parent.name for path in (repository / "components").glob(f"*/{file}")}

@@ -1,0 +1,147 @@
+"""Smoke: each store as a client sees it, and the cluster under it, all at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+
+from components.kit import contract
+from components.kit.probing import Check, Verdict
+from validate.checks import control, doors, network
+from validate.checks.context import Context, guarded, node_pods, nodes
+from validate.errors import ClusterError
+from validate.model import Result, Run, check_from
+from validate.runner import RUN_LABEL, client_spec, new_run_id, pods
+from validate.site import Site, rooms_with
+
+SUITE = "smoke"
+LIMITS = (
+    "The GPUs of this lab are pretended: no GPU, driver or CUDA program was exercised.",
+    "Smoke proves that the platform works now, not that it survives a fault: see the HA report.",
+    "One machine carries all hosts of the lab: nothing here is a statement about speed on yours.",
+)
+Report = Callable[[Result], None]
+
+
+def run(site: Site, only: str | None, told: Report) -> Run:
+    """`told` is called for each result as soon as it is known."""
+    found = Run("Smoke", site.name, f"smoke --stack {site.name}", site.platform.bundle_digest)
+    found.limits.extend(LIMITS)
+    lock = threading.Lock()
+
+    def add(component: str, checks: Iterable[Check]) -> None:
+        for check in checks:
+            result = Result.of(SUITE, component, check)
+            with lock:
+                found.results.append(result)
+                told(result)
+
+    chosen = site.components(only)
+    add("coverage", coverage(chosen, rooms_with("probe.py")))
+    jobs = [_stores(site, chosen, add)]
+    if only is None:
+        jobs += _cluster(site, add)
+    _together(jobs, add)
+    return found
+
+
+def coverage(chosen: Sequence[contract.Component], probed: set[str]) -> Iterator[Check]:
+    """What is deployed but can't be proved is a failure, not a gap."""
+    if not chosen:
+        yield Check("components", Verdict.INVALID, "the contract lists no component")
+    for component in chosen:
+        name = f"probe of {component.name}"
+        if component.name in probed:
+            yield Check(name, Verdict.PASS, f"components/{component.name}/probe.py")
+        else:
+            yield Check(name, Verdict.FAIL, (
+                f"{component.name} is deployed ({component.mode}) and components/"
+                f"{component.name}/probe.py does not exist: nothing of it is proved"
+            ))  # fmt: skip
+
+
+Add = Callable[[str, Iterable[Check]], None]
+Job = Callable[[], None]
+
+
+def _stores(site: Site, chosen: Sequence[contract.Component], add: Add) -> Job:
+    probed = [c for c in chosen if c.name in rooms_with("probe.py")]
+
+    def job() -> None:
+        if not probed:
+            return
+        spec = client_spec(site, probed, new_run_id(), lifetime_s=300)
+        answered: set[str] = set()
+        try:
+            with pods(site.cluster, [spec]) as (pod,):
+                pod.send_code(probed)
+                for record in pod.inside("smoke", "--deadline", "25", timeout=40):
+                    answered.add(record["component"])
+                    add(record["component"], [check_from(record)])
+        except ClusterError as error:
+            for component in probed:
+                if component.name not in answered:
+                    add(component.name, [Check("smoke", Verdict.FAIL, str(error))])
+            return
+        for component in probed:
+            if component.name not in answered:
+                add(component.name, [Check("smoke", Verdict.INVALID, "the probe said nothing")])
+
+    return job
+
+
+def _cluster(site: Site, add: Add) -> list[Job]:
+    cluster = site.cluster
+    try:
+        context = Context(site, cluster, new_run_id(), nodes(cluster))
+    except ClusterError as error:
+        reason = str(error)
+        return [lambda: add("cluster", [Check("nodes ready", Verdict.FAIL, reason)])]
+
+    def direct() -> None:
+        add("cluster", guarded("nodes ready", lambda: control.nodes_ready(context)))
+        add("cluster", guarded("etcd quorum", lambda: control.etcd_quorum(context)))
+
+    def hosts() -> None:
+        add("cluster", guarded("doors", lambda: doors.through_each_host(context)))
+
+    def network_job() -> None:
+        add("cluster", guarded("network", lambda: _network(context)))
+
+    return [direct, hosts, network_job]
+
+
+def _network(context: Context) -> Iterator[Check]:
+    specs = node_pods(context)
+    try:
+        with pods(context.cluster, specs) as running:
+            yield from network.names_and_paths(context, running)
+            if len(running) < 3:
+                detail = f"needs three Ready nodes, there are {len(running)}"
+                yield Check("NetworkPolicy", Verdict.INVALID, detail)
+            else:
+                yield from network.network_policy(context, running[1], running[2])
+    finally:
+        with suppress(ClusterError):
+            kinds = "services,networkpolicies"
+            context.cluster.delete(context.namespace, kinds, f"{RUN_LABEL}={context.run}")
+
+
+def _together(jobs: Sequence[Job], add: Add) -> None:
+    """An exception of a job is a mistake of ours; it must show in the verdict."""
+
+    def safely(job: Job) -> None:
+        try:
+            job()
+        except Exception as error:  # noqa: BLE001  it becomes an INVALID result
+            text = f"{type(error).__name__}: {error}"
+            add("validate", [Check("engine", Verdict.INVALID, text)])
+
+    threads = [threading.Thread(target=safely, args=(job,), daemon=True) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+        if thread.is_alive():
+            add("validate", [Check("engine", Verdict.INVALID, "a job hangs since 120 s")])
