@@ -117,9 +117,6 @@ class Builder:
         with files.building(target.path.parent) as part, TemporaryDirectory() as folder:
             source = Path(folder) / "source"
             shutil.copytree(self.places.go_sets / binary.set, source)
-            run(["go", "mod", "download"] if not binary.embed else
-                ["go", "mod", "download", binary.module],
-                what=f"downloading the modules of {name}", env=env, cwd=source)
             self._embed(binary, source, env)
             command = ["go", "build", "-ldflags", linker_flags(binary)]
             if binary.tags:
@@ -132,6 +129,8 @@ class Builder:
         return target
 
     def _module(self, module: str, source: Path, env: dict[str, str]) -> Path:
+        # Only this one: some modules of the graph are named but served by no proxy.
+        run(["go", "mod", "download", module], what=f"downloading {module}", env=env, cwd=source)
         place = run(["go", "list", "-m", "-f", "{{.Dir}}", module],
                     what=f"looking for the module {module}", env=env, cwd=source).strip()
         if not place:

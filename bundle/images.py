@@ -209,12 +209,13 @@ class ImageBuilder:
         with TemporaryDirectory(prefix=".image-", dir=self.places.cache) as folder:
             command: list[str | Path] = [
                 "bud", "--quiet", "--isolation", "chroot", "--timestamp", "0", "--pull-never",
-                "--network", "none", "--layers=false", "--tag", ref,
+                # The "host" is a network name space with nothing in it, see below.
+                "--network", "host", "--layers=false", "--tag", ref,
             ]
             for place, source in self._volumes(name, image, Path(folder)):
                 command += ["--volume", f"{source}:{place}:ro"]
             self._buildah([*command, "--file", self._containerfile(image), context],
-                          what=f"building the image {name}")
+                          what=f"building the image {name}", offline=True)
 
     def _volumes(self, name: str, image: Image, work: Path) -> Iterator[tuple[str, Path]]:
         """Only what versions.yaml names for this image: anything else fails the build."""
@@ -232,10 +233,10 @@ class ImageBuilder:
             yield "/bin-in", work / "bin"
         yield from self._mounted(image).items()
 
-    def _buildah(self, words: Sequence[str | Path], *, what: str) -> str:
+    def _buildah(self, words: Sequence[str | Path], *, what: str, offline: bool = False) -> str:
         storage = self.places.cache / "containers"
         return run(
-            ["buildah", "--root", storage / "root", "--runroot", storage / "run",
+            [*(["unshare", "--net"] if offline else []), "buildah", "--root", storage / "root", "--runroot", storage / "run",
              "--storage-driver", "overlay", *words],
             what=what,
             env={"TMPDIR": str(self.places.cache), "BUILDAH_ISOLATION": "chroot"},

@@ -57,7 +57,7 @@ class Stack:
         return sorted((backend / ".pulumi" / "locks").glob(f"**/{self.name}/*.json"))
 
     def _free(self) -> None:
-        """Clears a dead run's lock. Ours is the site's lock, so only a hand-started pulumi lives."""
+        """Clears a dead run's lock. We hold the site, so only a hand-started pulumi can live."""
         for lock in self.locks():
             self._refuse_if_alive(lock)
         if self.locks():
@@ -120,9 +120,7 @@ def up(work: Work, part: str) -> int:
     stack = Stack(work, part)
     pending = stack.pending()
     if pending:
-        work.notes.append(
-            f"{pending} unfinished operations of {stack.name} compared with the cluster"
-        )
+        work.notes.append(f"{pending} open operations of {stack.name} compared with the cluster")
     if pending or work.cluster_changed or work.ended_before not in {"ok", "never"}:
         stack.compare_with_cluster()
     plan = stack.plan()

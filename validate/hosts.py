@@ -41,7 +41,7 @@ class LabHosts:
 
     def start(self, host: str) -> None:
         # `kill` returns before the container is known as ended; starting then would be refused.
-        _podman("wait", "--condition", "stopped", "--condition", "exited", self.container(host))
+        _podman("wait", self.container(host))
         _podman("start", self.container(host))
 
     def known(self) -> Sequence[str]:

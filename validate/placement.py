@@ -137,7 +137,8 @@ def _restart(context: Context, leader: str, _candidate: str) -> None:
 
 def _switchover(context: Context, leader: str, candidate: str) -> None:
     """Patroni is asked by its own tool, in the pod that leads."""
-    command = ["patronictl", "switchover", "--leader", leader, "--candidate", candidate, "--force"]
+    command = ["patronictl", "-c", "/run/postgresql/patroni.yml", "switchover", "--leader", leader]
+    command += ["--candidate", candidate, "--force"]
     context.cluster.exec(context.namespace, leader, command, timeout=60)
 
 

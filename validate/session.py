@@ -71,7 +71,7 @@ class AuditSession:
 
     def stop(self) -> None:
         def ask() -> bool | None:
-            self.pod.run("touch", "/work/audit/stop", timeout=8)
+            list(self.pod.inside("stop", timeout=8))
             return True
 
         def ended() -> bool | None:

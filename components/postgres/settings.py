@@ -59,8 +59,8 @@ class Settings(ComponentSettings):
     storage: Storage = Storage(class_="ssd", size_gib=3)
     resources: Resources = Resources(cpu_millicores=50, memory_mib=384, cpu_limit_millicores=1000)
     pooler: Pooler = Pooler()
-    # quorum: a commit waits for any one standby, so that a lost standby stops no writer. on: for one
-    # that is named; losing just that one stops writes until Patroni names another.
+    # quorum: a commit waits for any one standby: a lost one stops no writer. on: for one that
+    # is named; losing just that one stops writes until Patroni names another.
     synchronous: Synchronous = "quorum"
     max_connections: Annotated[int, Field(ge=20, le=5000)] = 100
     shared_buffers_mib: Annotated[int, Field(ge=16)] = 64
@@ -154,7 +154,7 @@ def members(settings: Settings) -> list[dict[str, object]]:
 
 
 def endpoints(settings: Settings, site: SiteFacts) -> list[dict[str, object]]:
-    """The Service of the poolers, and Patroni's REST interface of each member for whoever watches."""
+    """The Service of the poolers, and each member's Patroni for whoever watches."""
     service = site.service_dns(ROOM)
     return [
         {

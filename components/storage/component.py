@@ -54,7 +54,13 @@ class StorageClasses(PlatformComponent[Settings]):
     def _volume(self, volume: Volume, class_: StorageClass) -> None:
         PersistentVolume(
             volume.object_name,
-            metadata={"name": volume.object_name, "labels": PART_OF},
+            metadata={
+                "name": volume.object_name,
+                "labels": PART_OF,
+                # A volume that was used before is Released until someone clears it; waiting for
+                # "Available" would then hold the whole run up.
+                "annotations": {"pulumi.com/skipAwait": "true"},
+            },
             spec={
                 "capacity": {"storage": f"{volume.size_gib}Gi"},
                 "access_modes": ["ReadWriteOnce"],

@@ -21,7 +21,9 @@ class ActionModule(ActionBase):
     _requires_connection = True
     _supports_check_mode = True
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = dict(task_vars or {})
         roles = self._task.args.get("roles") or []
@@ -66,7 +68,9 @@ class ActionModule(ActionBase):
     def entry(entry: Any, role: Path, templar: Any) -> Any:
         if not isinstance(entry, dict):
             return entry
-        known = {key: value for key, value in entry.items() if key not in ("when", "template", "source")}
+        known = {
+            key: value for key, value in entry.items() if key not in ("when", "template", "source")
+        }
         if "template" in entry:
             text = (role / "templates" / entry["template"]).read_text(encoding="utf-8")
             known["content"] = templar.template(trust_as_template(text), escape_backslashes=False)

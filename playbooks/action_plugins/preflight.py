@@ -17,14 +17,26 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 NEEDED = (
-    "site_name", "site_state", "site_bundle", "site_network", "site_pod_cidr", "site_service_cidr",
-    "site_cluster_domain", "site_api_name", "site_api_port", "site_registry_name",
+    "site_name",
+    "site_state",
+    "site_bundle",
+    "site_network",
+    "site_pod_cidr",
+    "site_service_cidr",
+    "site_cluster_domain",
+    "site_api_name",
+    "site_api_port",
+    "site_registry_name",
 )
 CLASSES = ("ssd", "hdd")
 LAB = "lab"
 CONSTRAINED = (
-    "site_constrained", "kubernetes_kubelet_extra", "kubernetes_proxy_extra",
-    "kubernetes_ignore_preflight", "containerd_restrict_oom_score_adj", "storage_loop_nodes",
+    "site_constrained",
+    "kubernetes_kubelet_extra",
+    "kubernetes_proxy_extra",
+    "kubernetes_ignore_preflight",
+    "containerd_restrict_oom_score_adj",
+    "storage_loop_nodes",
 )
 
 Hosts = Mapping[str, Mapping[str, Any]]
@@ -108,7 +120,9 @@ def vip_faults(vip: str, named: Mapping[str, list[str]], network: Any) -> list[s
     if vip in named:
         return [f"site_vip {vip} is the address of {named[vip][0]}; give a free one"]
     if network and address not in network:
-        return [f"site_vip {vip} is outside of site_network {network}; keepalived could not hold it"]
+        return [
+            f"site_vip {vip} is outside of site_network {network}; keepalived could not hold it"
+        ]
     return []
 
 
@@ -143,7 +157,9 @@ def volume_faults(hosts: Hosts) -> list[str]:
         for volume in volumes:
             extra = set(volume) ^ {"name", "class", "size_gib"}
             if extra:
-                found.append(f"{name}: volume {volume} wants name, class, size_gib; see {sorted(extra)}")
+                found.append(
+                    f"{name}: volume {volume} wants name, class, size_gib; see {sorted(extra)}"
+                )
                 continue
             if volume["class"] not in CLASSES:
                 found.append(
@@ -203,7 +219,9 @@ class ActionModule(ActionBase):
     _requires_connection = False
     _supports_check_mode = True
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         groups = {name: list(members) for name, members in variables["groups"].items()}

@@ -34,7 +34,9 @@ def clear() -> bool:
         return False
     subprocess.run(
         ["kubeadm", "reset", "--force", "--cleanup-tmp-dir"],
-        capture_output=True, timeout=180, check=False,
+        capture_output=True,
+        timeout=180,
+        check=False,
     )
     for path in ("/var/lib/etcd", "/etc/kubernetes/pki", "/etc/kubernetes/tmp"):
         shutil.rmtree(path, ignore_errors=True)
@@ -59,8 +61,10 @@ def kubeadm(action: str, config: str, deadline: int) -> str:
     finally:
         CONFIG.unlink()
     if done.returncode:
-        words = (done.stderr.strip() or done.stdout.strip())[-1500:]
-        return f"kubeadm {action} failed: {words}; {HINT}"
+        # Its warnings of what this site lets pass would hide the one line that matters.
+        lines = [line for line in f"{done.stdout}{done.stderr}".splitlines() if line.strip()]
+        telling = [line for line in lines if "WARNING" not in line and not line.startswith("W")]
+        return f"kubeadm {action} failed: {' | '.join(telling[-12:])}; {HINT}"
     return ""
 
 

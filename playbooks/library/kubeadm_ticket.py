@@ -20,6 +20,7 @@ module: kubeadm_ticket
 short_description: Token, certificate key and a clean etcd for hosts that are to join
 options:
   joining: {type: dict, required: true, description: Address by name of the hosts that are to join}
+  address: {type: str, required: true, description: Address of this member (there is no default route)}
   control_planes: {type: bool, required: true, description: Whether a control plane is among them}
 """
 
@@ -66,7 +67,7 @@ def forget(joining: dict[str, str]) -> list[str]:
     return did
 
 
-def upload_certificates() -> str:
+def upload_certificates(address: str) -> str:
     """Puts the shared certificates into the cluster, encrypted; the key goes by standard input."""
     key = secrets.token_hex(32)
     # The cluster's own configuration: without one, kubeadm asks the Internet for a version.
@@ -76,7 +77,7 @@ def upload_certificates() -> str:
     )
     config = (
         "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n"
-        f"certificateKey: {key}\n---\n{cluster}"
+        f"certificateKey: {key}\nlocalAPIEndpoint: {{advertiseAddress: {address}}}\n---\n{cluster}"
     )
     run(
         *("kubeadm", "init", "phase", "upload-certs", "--upload-certs"),
@@ -91,20 +92,19 @@ def main() -> None:
         argument_spec={
             "joining": {"type": "dict", "required": True},
             "control_planes": {"type": "bool", "required": True},
+            "address": {"type": "str", "required": True},
         },
     )
     try:
         did = forget(module.params["joining"])
-        key = upload_certificates() if module.params["control_planes"] else ""
+        key = upload_certificates(module.params["address"]) if module.params["control_planes"] else ""
         told = run("kubeadm", "token", "create", "--ttl=1h", "--print-join-command", *ADMIN)
     except (TicketError, OSError, subprocess.TimeoutExpired, ValueError) as error:
         module.fail_json(msg=f"this member cannot let others in: {error}")
     found = re.search(r"--token (\S+) .*--discovery-token-ca-cert-hash (\S+)", told)
     if not found:
         module.fail_json(msg="kubeadm printed no join command")
-    module.exit_json(
-        changed=True, did=did, token=found[1], ca_hash=found[2], certificate_key=key
-    )
+    module.exit_json(changed=True, did=did, token=found[1], ca_hash=found[2], certificate_key=key)
 
 
 if __name__ == "__main__":

@@ -132,8 +132,12 @@ def mount_unit(volume: dict[str, Any]) -> dict[str, Any]:
         "\n[Install]\nWantedBy=multi-user.target\n"
     )
     return {
-        "path": path, "image": image, "unit": unit, "text": text,
-        "label": f"{kind}-{name}", "size_gib": volume["size_gib"],
+        "path": path,
+        "image": image,
+        "unit": unit,
+        "text": text,
+        "label": f"{kind}-{name}",
+        "size_gib": volume["size_gib"],
     }
 
 
@@ -289,7 +293,9 @@ class Role:
             shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink()
         before = [file for file in self.list("files") if ("file", file["path"]) in kinds]
         for file in before:
-            write_file(Path(file["path"]), file["content"].encode(), int(file.get("mode", "0644"), 8))
+            write_file(
+                Path(file["path"]), file["content"].encode(), int(file.get("mode", "0644"), 8)
+            )
             if "group" in file:
                 shutil.chown(file["path"], group=file["group"])
             self.restart |= set(file.get("restart") or []) & active
@@ -411,7 +417,9 @@ class Role:
         """Takes away what the role owns; packages stay, they hold nothing of the site."""
         did = []
         states = unit_states([unit["name"] for unit in self.list("units")])
-        known = [name for name, (enabled, active) in states.items() if enabled or active == "active"]
+        known = [
+            name for name, (enabled, active) in states.items() if enabled or active == "active"
+        ]
         keep = set(self.list("keep"))
         stop = [name for name in known if name not in keep]
         if stop:

@@ -55,7 +55,9 @@ def podman(*arguments: str, stdin: str | None = None, deadline: float = 120) -> 
     except FileNotFoundError:
         raise LabError("podman is not installed on this machine; install it") from None
     except subprocess.TimeoutExpired:
-        raise LabError(f"`{' '.join(command[:4])} ...` gave no answer in {deadline:.0f} s") from None
+        raise LabError(
+            f"`{' '.join(command[:4])} ...` gave no answer in {deadline:.0f} s"
+        ) from None
     if done.returncode:
         raise LabError(f"`{' '.join(command[:6])} ...` failed: {done.stderr.strip()[-800:]}")
     return done.stdout
@@ -110,7 +112,9 @@ class Lab:
     def make_network(self) -> None:
         found = subprocess.run(["podman", "network", "exists", self.prefix], check=False)
         if found.returncode:
-            podman("network", "create", "--internal", "--subnet", self.wanted["subnet"], self.prefix)
+            podman(
+                "network", "create", "--internal", "--subnet", self.wanted["subnet"], self.prefix
+            )
             self.did.append(f"made the network {self.prefix}")
 
     def containers(self) -> dict[str, dict[str, Any]]:

@@ -73,7 +73,10 @@ def containerd_images() -> dict[str, tuple[str, bool]]:
     try:
         done = subprocess.run(
             ["ctr", "--namespace", "k8s.io", "images", "ls"],
-            capture_output=True, text=True, timeout=30, check=False,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
     except FileNotFoundError:
         return {}
@@ -111,7 +114,9 @@ def load_images(layout: Path, refs: list[str]) -> None:
     for ref in refs:
         subprocess.run(
             ["ctr", "--namespace", "k8s.io", "images", "label", ref, f"{PINNED}=pinned"],
-            check=True, capture_output=True, timeout=30,
+            check=True,
+            capture_output=True,
+            timeout=30,
         )
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "bundle" / "go" / "helm"
-# Pulumi and helm render a chart alike only without what one of them lacks or what changes by itself.
+# Pulumi and helm render a chart alike only without what one lacks or what changes by itself.
 FORBIDDEN = {
     r"helm\.sh/hook": "hooks do not run in helm.v4.Chart",
     r"\blookup\b": "lookup sees nothing at preview and lint",
-    r"\brand(Alpha|AlphaNum|Numeric|Ascii|Bytes|Int)\b|\buuidv4\b": "random output is never the same",
+    r"\brand(Alpha|AlphaNum|Numeric|Ascii|Bytes|Int)\b|\buuidv4\b": "it is never the same",
     r"\bgen(CA|SelfSignedCert|SignedCert|PrivateKey)\b": "certificates come from the site's own CA",
     r"\{\{[^}]*\bnow\b": "time changes the objects at each run",
 }
@@ -83,7 +83,7 @@ def lint() -> int:
     rooms = [chart for chart in charts() if chart.parent.name != "kit"]
     failed = [chart for chart in rooms if not lint_one(helm(), chart)]
     print(
-        f"{len(rooms)} charts linted, {len(failed)} refused by helm, {len(found)} faults by our own rules"
+        f"{len(rooms)} charts linted: {len(failed)} refused by helm, {len(found)} by our own rules"
     )
     return 1 if failed or found else 0
 
@@ -93,7 +93,9 @@ def lint_one(program: Path, chart: Path) -> bool:
     values = chart / "ci" / "values.yaml"
     more = ["--values", str(values)] if values.is_file() else []
     done = subprocess.run(
-        [program, "lint", "--strict", "--quiet", str(chart), *more], capture_output=True, text=True
+        [program, "lint", "--strict", "--quiet", str(chart), *more],
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         print(f"helm lint {chart.relative_to(ROOT)}:\n{done.stdout}{done.stderr}")

@@ -18,7 +18,7 @@ LOOKING = {
     "include_vars", "validate_argument_spec", "observed_state", "gather_facts",
 }  # fmt: skip
 RUNNING = {"command", "shell", "raw", "script", "expect"}
-# Beside one of these words a verb of the next list only asks: `auth can-i create`, `rollout status`.
+# Beside one of these a verb of the next list only asks: `auth can-i create`, `rollout status`.
 READ_VERBS = {"can-i", "status", "history", "--dry-run=server", "--dry-run=client", "is-enabled"}
 WRITE_VERBS = {
     "apply", "create", "delete", "patch", "replace", "rm", "remove", "add", "cp", "mv", "install",

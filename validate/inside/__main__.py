@@ -13,7 +13,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="validate.inside")
     parser.add_argument(
         "verb",
-        choices=["smoke", "whole", "primary", "launch", "clients", "status", "readback", "fetch"],
+        choices=[
+            "smoke",
+            "whole",
+            "primary",
+            "launch",
+            "clients",
+            "status",
+            "stop",
+            "readback",
+            "fetch",
+        ],
     )
     parser.add_argument("--component", action="append", default=[], help="default: all")
     parser.add_argument("--deadline", type=float, default=25.0, help="seconds")
@@ -42,6 +52,8 @@ def main() -> None:
         audit.clients(names[0], args.run, args.clients, args.rate, args.lifetime)
     elif args.verb == "status":
         audit.status(names)
+    elif args.verb == "stop":
+        audit.stop()
     elif args.verb == "readback":
         audit.read_back(names[0], args.run, args.deadline)
     else:

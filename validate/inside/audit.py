@@ -12,14 +12,13 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from validate.audit import AuditRun, AuditWriter, Recorder
 from validate.inside import targets
 from validate.inside.smoke import emit
 
-FOLDER = Path("/work/audit")
+FOLDER = targets.WORK / "audit"
 
 
 def launch(names: list[str], run: str, clients: int, rate: float, lifetime: float) -> None:
@@ -76,6 +75,12 @@ def status(names: list[str]) -> None:
         record = json.loads(path.read_text()) if path.exists() else {"state": "absent"}
         tail = log.read_text(errors="replace")[-600:] if log.exists() else ""
         emit({"kind": "status", "component": name, "log": tail, **record})
+
+
+def stop() -> None:
+    """Ends the clients of all stores."""
+    (FOLDER / "stop").touch()
+    emit({"kind": "stopping"})
 
 
 def read_back(name: str, run: str, deadline: float) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from components.kit.probing import Endpoint, Member, Target
 
-DESCRIBED = Path("/work/targets.json")
+WORK = Path(os.environ.get("APADANA_WORK", "/work"))  # the pod's emptyDir; tests use another
+DESCRIBED = WORK / "targets.json"
 
 
 def described(path: Path = DESCRIBED) -> list[dict[str, Any]]:

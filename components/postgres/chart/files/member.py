@@ -1,4 +1,4 @@
-"""Starts one member: writes Patroni's configuration with the mounted passwords, then becomes Patroni."""
+"""Starts one member: writes Patroni's configuration with the mounted passwords, becomes Patroni."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ def secret(name: str) -> str:
 def verifier(user: str, password: str) -> str:
     """A SCRAM-SHA-256 verifier: the password itself never reaches the server or its log.
 
-    The salt comes from the password, so that the same password gives the same verifier and nothing is
-    written when nothing changed.
+    The salt comes from the password, so that the same password gives the same verifier and
+    nothing is written when nothing changed.
     """
     key = password.encode()
     salt = hmac.new(key, f"apadana salt {user}".encode(), hashlib.sha256).digest()[:16]
@@ -124,6 +124,8 @@ def reconcile() -> None:
     server.user(os.environ["REPLICATOR"], secret("replicator"), "REPLICATION")
     rewinder = os.environ["REWINDER"]
     server.user(rewinder, secret("rewind"))
+    # Patroni asks a new primary for its history as this user, in this database, before it rewinds.
+    server.run(server.named("GRANT CONNECT ON DATABASE postgres TO {}", rewinder))
     for function in (
         "pg_ls_dir(text, boolean, boolean)",
         "pg_stat_file(text, boolean)",

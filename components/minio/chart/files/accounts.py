@@ -1,0 +1,153 @@
+"""Keeps MinIO's users, policies and buckets as wanted.json says, until it is told to stop.
+
+Only what the file names is touched: other users and buckets belong to whoever made them.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from minio import Minio
+from minio.commonconfig import ENABLED
+from minio.credentials import StaticProvider
+from minio.error import MinioAdminException
+from minio.minioadmin import MinioAdmin
+from minio.versioningconfig import VersioningConfig
+
+READY, ALIVE = Path("/tmp/ready"), Path("/tmp/alive")  # noqa: S108  # the pod's own emptyDir
+RETRY_SECONDS, ROUND_SECONDS = 2, 300
+
+
+def log(level: str, message: str) -> None:
+    """One JSON line; never a password."""
+    sys.stdout.write(json.dumps({"level": level, "logger": "accounts", "message": message}) + "\n")
+    sys.stdout.flush()
+
+
+def secret(name: str) -> str:
+    """A value of the mounted Secret."""
+    return Path(f"/auth/{name}").read_text(encoding="utf-8").strip()
+
+
+def http() -> urllib3.PoolManager:
+    """Trusts the site's CA only; the loop is what tries again."""
+    return urllib3.PoolManager(
+        cert_reqs="CERT_REQUIRED",
+        ca_certs="/tls/ca.crt",
+        timeout=urllib3.Timeout(connect=2, read=15),
+        retries=False,
+    )
+
+
+def policy(buckets: list[str]) -> dict[str, Any]:
+    """Everything in these buckets; the buckets themselves stay."""
+    arns = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "s3:ListBucket",
+                    "s3:ListBucketVersions",
+                    "s3:ListBucketMultipartUploads",
+                    "s3:GetBucketLocation",
+                    "s3:GetBucketVersioning",
+                ],
+                "Resource": arns,
+            },
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "s3:GetObject",
+                    "s3:GetObjectVersion",
+                    "s3:PutObject",
+                    "s3:DeleteObject",
+                    "s3:DeleteObjectVersion",
+                    "s3:AbortMultipartUpload",
+                    "s3:ListMultipartUploadParts",
+                ],
+                "Resource": [f"{arn}/*" for arn in arns],
+            },
+        ],
+    }
+
+
+def buckets(client: Minio, wanted: list[dict[str, Any]]) -> None:
+    """Missing buckets are made; versioning is switched on, never off."""
+    for bucket in wanted:
+        name = bucket["name"]
+        if not client.bucket_exists(name):
+            client.make_bucket(name)
+            log("INFO", f"bucket {name}: made")
+        if bucket["versioning"] and client.get_bucket_versioning(name).status != ENABLED:
+            client.set_bucket_versioning(name, VersioningConfig(ENABLED))
+            log("INFO", f"bucket {name}: versioning switched on")
+
+
+def users(admin: MinioAdmin, wanted: list[dict[str, Any]], *, rewrite: bool) -> None:
+    """MinIO does not tell a password, so each start writes it, and later only a missing user."""
+    have = json.loads(admin.user_list() or "{}")
+    for user in wanted:
+        name = user["name"]
+        attached = (have.get(name) or {}).get("policyName", "")
+        if rewrite or name not in have:
+            admin.user_add(name, secret(f"{name}-password"))
+            admin.policy_add(name, policy=policy(user["buckets"]))
+            log("INFO", f"user {name}: password and policy written")
+        if name not in attached.split(","):
+            try:
+                admin.attach_policy([name], user=name)
+            except MinioAdminException as error:
+                if "PolicyChangeAlreadyApplied" not in str(error):
+                    raise
+            log("INFO", f"user {name}: policy attached")
+
+
+def once(addresses: list[str], wanted: dict[str, Any], *, rewrite: bool) -> None:
+    """One round over the first member that answers."""
+    problem: Exception | None = None
+    root = StaticProvider(secret("root-user"), secret("root-password"))
+    for address in addresses:
+        pool = http()
+        try:
+            client = Minio(address, credentials=root, region="us-east-1", http_client=pool)
+            buckets(client, wanted["buckets"])
+            admin = MinioAdmin(endpoint=address, credentials=root, http_client=pool)
+            users(admin, wanted["users"], rewrite=rewrite)
+            return
+        except Exception as error:  # noqa: BLE001  # the next member may answer
+            problem = error
+        finally:
+            pool.clear()
+    raise ConnectionError(f"no member did it; the last said: {problem!r}") from problem
+
+
+def main() -> int:
+    """One round at start, then one every few minutes."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    wanted = json.loads(Path("/accounts/wanted.json").read_text(encoding="utf-8"))
+    rewrite = True
+    while not stop.is_set():
+        pause = ROUND_SECONDS
+        try:
+            once(wanted["addresses"].split(","), wanted, rewrite=rewrite)
+            rewrite = False
+            READY.touch()
+        except Exception as error:  # noqa: BLE001  # whatever it was, the next round tries again
+            log("WARN", f"this round failed, trying again: {type(error).__name__}: {error}")
+            pause = RETRY_SECONDS
+        ALIVE.touch()
+        stop.wait(pause)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

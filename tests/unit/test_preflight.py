@@ -1,0 +1,194 @@
+"""The rules that an inventory must keep before anything on a host is changed."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def load() -> ModuleType:
+    path = REPOSITORY / "playbooks" / "action_plugins" / "preflight.py"
+    spec = importlib.util.spec_from_file_location("apadana_preflight", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+preflight = load()
+SITE: dict[str, Any] = {
+    "site_name": "acme",
+    "site_state": "/srv/state/acme",
+    "site_bundle": "/opt/apadana/bundle",
+    "site_network": "10.1.0.0/24",
+    "site_pod_cidr": "10.244.0.0/16",
+    "site_service_cidr": "10.96.0.0/16",
+    "site_cluster_domain": "cluster.local",
+    "site_api_name": "api.acme",
+    "site_api_port": 8443,
+    "site_registry_name": "registry.acme",
+    "site_vip": "10.1.0.10",
+}
+PLANES = ["a", "b", "c"]
+HOSTS: dict[str, dict[str, Any]] = {
+    "a": {"ansible_host": "10.1.0.11"},
+    "b": {"ansible_host": "10.1.0.12"},
+    "c": {"ansible_host": "10.1.0.13"},
+    "d": {"ansible_host": "10.1.0.21"},
+}
+GROUPS = {"control_plane": PLANES, "workers": ["d"]}
+
+
+def faults(**changes: Any) -> list[str]:
+    found: list[str] = preflight.faults(
+        changes.pop("hosts", HOSTS), changes.pop("groups", GROUPS), {**SITE, **changes}
+    )
+    return found
+
+
+def test_a_right_inventory_has_no_faults() -> None:
+    assert faults() == []
+
+
+def test_two_masters_are_refused_with_the_reason() -> None:
+    found = preflight.control_plane_faults(["a", "b"])
+    assert len(found) == 1
+    assert "two control planes" in found[0] and "etcd" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("count", "allowed"), [(0, False), (1, True), (3, True), (4, False), (5, True)]
+)
+def test_control_planes_are_odd(count: int, allowed: bool) -> None:
+    found = preflight.control_plane_faults([f"n{i}" for i in range(count)])
+    assert (found == []) is allowed
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"site_pod_cidr": "10.96.128.0/17"}, ("site_pod_cidr", "site_service_cidr")),
+        ({"site_service_cidr": "10.0.0.0/8"}, ("site_network", "site_service_cidr")),
+        ({"site_pod_cidr": "10.1.0.128/25"}, ("site_network", "site_pod_cidr")),
+    ],
+)
+def test_overlapping_networks_are_named(change: dict[str, str], words: tuple[str, ...]) -> None:
+    told = "\n".join(faults(**change))
+    assert "overlap" in told
+    assert all(word in told for word in words)
+
+
+def test_a_network_with_host_bits_is_told() -> None:
+    assert any("no host bits" in words for words in faults(site_pod_cidr="10.244.0.1/16"))
+
+
+def test_a_shared_address_names_both_hosts() -> None:
+    hosts = {**HOSTS, "d": {"ansible_host": "10.1.0.11"}}
+    assert any("a, d have the same address 10.1.0.11" in words for words in faults(hosts=hosts))
+
+
+@pytest.mark.parametrize(
+    ("vip", "word"),
+    [("10.1.0.11", "address of a"), ("10.9.0.1", "outside"), ("api", "free IP address")],
+)
+def test_the_floating_address_is_free_and_inside(vip: str, word: str) -> None:
+    assert any(word in words for words in faults(site_vip=vip))
+
+
+def test_no_floating_address_is_allowed() -> None:
+    assert faults(site_vip="") == []
+
+
+def test_a_host_in_no_group_and_one_in_two_are_told() -> None:
+    groups = {"control_plane": PLANES, "workers": ["c"]}
+    told = faults(groups=groups)
+    assert any(words.startswith("d is in no group") for words in told)
+    assert any(words.startswith("c is in control_plane and in workers") for words in told)
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    groups = {"control_plane": ["a", "b"], "workers": ["c", "d"]}
+    hosts = {**HOSTS, "d": {"ansible_host": "10.1.0.11"}}
+    assert len(faults(groups=groups, hosts=hosts, site_pod_cidr="10.96.0.0/16")) == 3
+
+
+def test_what_is_missing_comes_first_and_alone() -> None:
+    assert faults(site_pod_cidr="", site_vip="nonsense") == [
+        "site_pod_cidr is not set; set it in group_vars/all/main.yml of the inventory"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("volume", "word"),
+    [
+        ({"name": "x", "class": "nvme", "size_gib": 1}, "allowed are ssd, hdd"),
+        ({"name": "x", "class": "ssd", "size_gib": 0}, "whole GiB"),
+        ({"name": "x", "class": "ssd"}, "size_gib"),
+    ],
+)
+def test_volumes_are_read(volume: dict[str, Any], word: str) -> None:
+    hosts = {**HOSTS, "d": {"ansible_host": "10.1.0.21", "storage_volumes": [volume]}}
+    assert any(word in words for words in faults(hosts=hosts))
+
+
+def test_a_volume_is_named_once() -> None:
+    volume = {"name": "x", "class": "ssd", "size_gib": 1}
+    hosts = {**HOSTS, "d": {"ansible_host": "10.1.0.21", "storage_volumes": [volume, volume]}}
+    assert any("stands 2 times" in words for words in faults(hosts=hosts))
+
+
+def test_settings_of_the_constrained_lab_stay_there() -> None:
+    told = faults(kubernetes_kubelet_extra={"failCgroupV1": False})
+    assert len(told) == 1 and "constrained lab only" in told[0]
+    assert faults(site_name="lab", site_constrained=True) == []
+
+
+def test_constrained_settings_stand_in_the_lab_only() -> None:
+    files = (REPOSITORY / "inventories").glob("*/group_vars/**/*.yml")
+    for path in files:
+        known = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if path.name != "constrained.yml":
+            assert not set(known) & set(preflight.CONSTRAINED), path
+        else:
+            assert path.parts[-4] == "lab"
+            assert known["site_constrained"] is True
+
+
+def serve(words: bytes) -> tuple[int, threading.Thread]:
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        with server, server.accept()[0] as link:
+            link.sendall(words)
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    return server.getsockname()[1], thread
+
+
+def test_a_host_that_answers_as_ssh_is_reachable() -> None:
+    port, thread = serve(b"SSH-2.0-test\r\n")
+    assert preflight.unreachable({"a": ("127.0.0.1", port)}, deadline=2) == []
+    thread.join(2)
+
+
+def test_another_server_on_the_port_is_told() -> None:
+    port, thread = serve(b"HTTP/1.1 400\r\n")
+    assert "is no SSH server" in preflight.unreachable({"a": ("127.0.0.1", port)}, deadline=2)[0]
+    thread.join(2)
+
+
+def test_a_closed_port_is_told_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    told = preflight.unreachable({"a": ("127.0.0.1", port)}, deadline=2)
+    assert len(told) == 1 and "does not answer" in told[0] and "sshd" in told[0]
