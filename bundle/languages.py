@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -106,7 +105,7 @@ def _plain(name: str) -> str:
 def wheels_folder(places: Places, python: Python, name: str) -> Path:
     lock = places.repository / python.lock
     wanted = pins(lock.read_text())
-    key = files.key_of(python.version, python.platform, python.sets[name].roots,
+    key = files.key_of(python.version, python.platforms, python.sets[name].roots,
                        sorted(wanted.values()))
     return places.cache / "wheels" / f"{name}-{key}"
 
@@ -117,27 +116,30 @@ def wheels(places: Places, python: Python, name: str) -> Path:
     if target.exists():
         return target
     locked = pins((places.repository / python.lock).read_text())
-    roots = []
     for root in python.sets[name].roots:
-        plain = _plain(re.sub(r"\[.*\]", "", root))
-        if plain not in locked:
+        if _plain(re.sub(r"\[.*\]", "", root)) not in locked:
             raise BundleError(
                 f"python.sets.{name}.roots names {root!r} in {places.versions}, but"
                 f" {places.repository / python.lock} does not lock it: `make lock`"
             )
-        roots.append(f"{root}=={locked[plain].split('==')[1].split()[0]}")
     with files.building(target) as part, TemporaryDirectory() as folder:
+        # Versions only: pip takes no hash from a constraint. The digests are checked below.
         constraints = Path(folder) / "constraints.txt"
-        constraints.write_text("\n".join(locked.values()) + "\n")
-        wanted = Path(folder) / "wanted.txt"
-        wanted.write_text("\n".join(roots) + "\n")
+        constraints.write_text("".join(f"{entry.split()[0]}\n" for entry in locked.values()))
         run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes",
-             "--only-binary=:all:", "--implementation", "cp",
-             "--python-version", python.version, "--platform", python.platform,
-             "--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_17_x86_64",
-             "--constraint", constraints, "--requirement", wanted, "--dest", part],
+            [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:",
+             "--implementation", "cp", "--python-version", python.version,
+             *(word for platform in python.platforms for word in ("--platform", platform)),
+             "--constraint", constraints, "--dest", part, *python.sets[name].roots],
             what=f"downloading the wheels of {name}",
-            env={"PIP_DISABLE_PIP_VERSION_CHECK": "1", "HOME": os.environ.get("HOME", "/root")},
+            env={"PIP_DISABLE_PIP_VERSION_CHECK": "1"},
         )
+        allowed = set(re.findall(r"--hash=sha256:([0-9a-f]{64})", "\n".join(locked.values())))
+        strange = [path.name for path in sorted(part.iterdir())
+                   if files.sha256(path) not in allowed]
+        if strange:
+            raise BundleError(
+                f"these wheels are not those of {places.repository / python.lock}:"
+                f" {', '.join(strange)}; if they were changed on purpose: `make lock`"
+            )
     return target

@@ -69,7 +69,7 @@ class Wheels(Model):
 
 class Python(Model):
     version: str
-    platform: str
+    platforms: tuple[str, ...]
     lock: str
     sets: dict[str, Wheels]
 

@@ -143,7 +143,7 @@ def _ensure_secret(path: Path, places: Places) -> None:
     """Made once per site. Beside existing state a new one would be a lock-out: refused."""
     if path.exists():
         return
-    if any(places.backend.rglob("*.json")):
+    if any((places.backend / ".pulumi" / "stacks").glob("**/*.json")):
         raise HomeError(
             f"{path} is missing though the site has stacks in {places.backend}; "
             "restore it from the escrow (a new one could not read them)"

@@ -38,7 +38,7 @@ def store_leaders(context: Context, pod: Pod, stores: Sequence[str]) -> dict[str
     wish = [arg for store in stores for arg in ("--component", store)]
     where = pod_nodes(context)
     found = {}
-    for record in pod.inside("primary", *wish, "--deadline", "10", timeout=20):
+    for record in pod.checks("primary", *wish, "--deadline", "10", timeout=20):
         member = (record.get("evidence") or {}).get("member")
         if member:
             found[record["component"]] = Leader(
@@ -126,9 +126,11 @@ def _wait_other_leader(context: Context, pod: Pod, old: Leader) -> None:
 
 
 def _wait_whole(pod: Pod, store: str) -> None:
-    for record in pod.inside("whole", "--component", store, "--deadline", "120", timeout=150):
-        if record["verdict"] != "PASS":
-            raise NotValidError(f"{store} did not become whole again: {record['detail']}")
+    args = ["whole", "--component", store, "--deadline", "120"]
+    records = list(pod.checks(*args, timeout=150))
+    if not records or records[-1]["verdict"] != "PASS":
+        detail = records[-1]["detail"] if records else "its probe said nothing"
+        raise NotValidError(f"{store} did not become whole again: {detail}")
 
 
 def _restart(context: Context, leader: str, _candidate: str) -> None:

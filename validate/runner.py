@@ -136,6 +136,12 @@ class Pod:
                     f"expected a JSON line, got {line[:200]!r}",
                 ) from None
 
+    def checks(self, *args: str, timeout: float) -> Iterator[dict[str, Any]]:
+        """As `inside`, the checks alone."""
+        for record in self.inside(*args, timeout=timeout):
+            if record["kind"] == "check":
+                yield record
+
     def send_code(self, components: Sequence[contract.Component]) -> None:
         described = json.dumps([targets.describe(c) for c in components]).encode()
         stream = code_tar(REPOSITORY, described)

@@ -72,21 +72,23 @@ def _stores(site: Site, chosen: Sequence[contract.Component], add: Add) -> Job:
         if not probed:
             return
         spec = client_spec(site, probed, new_run_id(), lifetime_s=300)
-        answered: set[str] = set()
+        done: set[str] = set()
         try:
             with pods(site.cluster, [spec]) as (pod,):
                 pod.send_code(probed)
                 for record in pod.inside("smoke", "--deadline", "25", timeout=40):
-                    answered.add(record["component"])
-                    add(record["component"], [check_from(record)])
+                    if record["kind"] == "done":
+                        done.add(record["component"])
+                    else:
+                        add(record["component"], [check_from(record)])
         except ClusterError as error:
-            for component in probed:
-                if component.name not in answered:
-                    add(component.name, [Check("smoke", Verdict.FAIL, str(error))])
-            return
+            reason = str(error)
+        else:
+            reason = "it hung or failed before its last check"
         for component in probed:
-            if component.name not in answered:
-                add(component.name, [Check("smoke", Verdict.INVALID, "the probe said nothing")])
+            if component.name not in done:
+                # What was said before may all be PASS; the rest is unknown.
+                add(component.name, [Check("smoke to its end", Verdict.INVALID, reason)])
 
     return job
 

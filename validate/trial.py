@@ -117,11 +117,12 @@ def _api_writes(api: AuditRun, access: apiaudit.ApiAccess, run_id: str) -> Itera
 
 def _whole_before(pod: Pod, names: Sequence[str], victim: Node) -> None:
     """A platform that is not whole can't prove anything, and a kill might break it for good."""
-    for record in pod.inside("whole", "--deadline", "90", timeout=120):
+    seen = {r["component"]: r for r in pod.checks("whole", "--deadline", "90", timeout=120)}
+    for name in names:
+        record = seen.get(name, {"verdict": "unknown", "detail": "its probe said nothing"})
         if record["verdict"] != Verdict.PASS:
             raise NotValidError(
-                f"{record['component']} is not whole before {victim.name} is killed: "
-                f"{record['detail']}"
+                f"{name} is not whole before {victim.name} is killed: {record['detail']}"
             )
 
 
@@ -181,7 +182,7 @@ def _wait_whole_again(t: Trial, wish: Wish, add: Add) -> None:
         args = [arg for store in sorted(pending) for arg in ("--component", store)]
         left = max(5.0, end - time.monotonic())
         wish_args = [*args, "--deadline", f"{left:.0f}"]
-        for record in t.pod.inside("whole", *wish_args, timeout=left + 30):
+        for record in t.pod.checks("whole", *wish_args, timeout=left + 30):
             check = check_from(record)
             took = time.monotonic() - begin
             t.whole_s[record["component"]] = took

@@ -8,8 +8,9 @@ from typing import Any
 from components.kafka import settings as room
 from components.kit import naming, secrets
 from components.kit.component import PlatformComponent
+from components.kit.settings import SiteFacts
 
-VERSION = "4.2.0"
+VERSION = "4.2"  # the line; the exact version is that of the image
 
 
 class Kafka(PlatformComponent[room.Settings]):
@@ -34,7 +35,7 @@ class Kafka(PlatformComponent[room.Settings]):
         return contract(self.settings, self.site)
 
 
-def contract(settings: room.Settings, site: room.SiteFacts) -> dict[str, Any]:
+def contract(settings: room.Settings, site: SiteFacts) -> dict[str, Any]:
     """Kafka's part of the platform contract."""
     return {
         "name": room.ROOM,

@@ -1,4 +1,4 @@
-"""Kafka as a client sees it. Runs in the validate image: standard library, kit.probing, librdkafka."""
+"""Kafka as a client sees it: runs in the validate image with kit.probing and confluent-kafka."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _drain(consumer: Consumer, ends: dict[int, int]) -> list[str]:
             value, partition, offset = message.value(), message.partition(), message.offset()
             if value is not None:
                 found.append(value.decode())
-            if offset is not None and offset + 1 >= ends[partition]:
+            if partition is not None and offset is not None and offset + 1 >= ends[partition]:
                 open_.discard(partition)
         # The last offset may hold no record (a marker, a compacted one): the position tells.
         for spot in consumer.position([TopicPartition(TOPIC, number) for number in open_]):
@@ -288,7 +288,8 @@ def _refused(target: Target) -> Found:
     while refusal not in errors and time.monotonic() < deadline:
         stranger.poll(0.1)
     refused = refusal in errors
-    detail = f"wrong password {'refused' if refused else 'not refused'}, {len(foreign)} topics of others seen"
+    password = "refused" if refused else "not refused"
+    detail = f"wrong password {password}, {len(foreign)} topics of others seen"
     return refused and not foreign, detail, {"foreign": foreign, "errors": errors[:5]}
 
 

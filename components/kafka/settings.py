@@ -262,6 +262,6 @@ def endpoints(settings: Settings, site: SiteFacts) -> list[dict[str, object]]:
 
 
 def dns_names(site: SiteFacts) -> list[str]:
-    """Names of the one certificate of all nodes, whatever the topology: a change needs no new one."""
+    """Names of the one certificate of all nodes, whatever the topology."""
     brokers = naming.server_dns_names(ROOM, MEMBERS, site)
     return brokers + naming.server_dns_names(CONTROLLER, MEMBERS, site)

@@ -19,13 +19,14 @@ say its client settings, overrides `external`). A room of mode `off` is not buil
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pulumi
 from pulumi_kubernetes.core.v1 import Secret
+from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
 from components.kit import chart, contract, naming, pki, secrets
 from components.kit.settings import ComponentSettings, Mode, SiteFacts
@@ -130,6 +131,38 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
     def client_secret(self, consumer: str, data: Mapping[str, str]) -> Secret:
         """The Secret of one consumer: `<room>-client-<consumer>`."""
         return self.secret(naming.client_secret(self.room, consumer), data)
+
+    def grant(self, name: str, rules: Sequence[Mapping[str, Sequence[str]]]) -> RoleBinding:
+        """A Role of the namespace, bound to the ServiceAccount of that name.
+
+        Made here and not by the chart (give it `rbac.create: false`): an installer without more
+        rights may bind a Role only once it exists, so a first preview of both would fail. The
+        name taken from the Role's id is unknown until then, and the preview waits for it.
+        """
+        namespace = self.site.namespace
+        metadata: Any = {
+            "name": name,
+            "namespace": namespace,
+            "labels": {
+                "app.kubernetes.io/name": self.room,
+                "app.kubernetes.io/part-of": "apadana",
+            },
+        }
+        made: list[Any] = [
+            {key: list(rule[key]) for key in ("apiGroups", "resources", "verbs")} for rule in rules
+        ]
+        role = Role(name, metadata=metadata, rules=made, opts=self.children())
+        return RoleBinding(
+            name,
+            metadata=metadata,
+            role_ref={
+                "api_group": "rbac.authorization.k8s.io",
+                "kind": "Role",
+                "name": role.id.apply(lambda _: name),
+            },
+            subjects=[{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+            opts=self.children(),
+        )
 
     def install(self, values: Mapping[str, object], after: Iterable[Any] = ()) -> pulumi.Resource:
         """Install the room's chart, as a release named like the room."""

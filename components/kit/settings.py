@@ -154,6 +154,21 @@ class SecretNames(Frozen):
     tls: str
 
 
+class Rule(Frozen):
+    """One rule of a Role of the namespace."""
+
+    apiGroups: tuple[str, ...] = ("",)  # noqa: N815  Kubernetes' own name
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+
+
+class Rbac(Frozen):
+    """`rbac:` of a chart whose pods talk to the API server; see PlatformComponent.grant."""
+
+    create: bool = True  # false where the deployer makes the Role and its binding itself
+    rules: tuple[Rule, ...]
+
+
 class ChartValues(Frozen):
     """Helm values that every chart has; a room adds its own by subclassing as `Values`."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from components.kit import naming, secrets
 from components.kit.component import PlatformComponent
+from components.kit.settings import SiteFacts
 from components.minio import settings as room
 
 VERSION = "2026-02-12"
@@ -38,7 +39,7 @@ class Minio(PlatformComponent[room.Settings]):
         return contract(self.settings, self.site)
 
 
-def contract(settings: room.Settings, site: room.SiteFacts) -> dict[str, Any]:
+def contract(settings: room.Settings, site: SiteFacts) -> dict[str, Any]:
     """MinIO's part of the platform contract."""
     return {
         "name": room.ROOM,

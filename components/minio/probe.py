@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
-import urllib.request
+import json
 import uuid
 from collections.abc import Iterator, Mapping
-from ssl import create_default_context
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import urllib3
 from minio import Minio
-from minio.error import S3Error
+from minio.credentials import StaticProvider
+from minio.error import MinioAdminException, S3Error
+from minio.minioadmin import MinioAdmin
 
 from components.kit.probing import Check, Target, Writer, attempt
 
 PREFIX = "audit"
-CONNECT_SECONDS, READ_SECONDS, SCRAPE_SECONDS = 2.0, 10.0, 8.0
-_GAUGE = re.compile(r"^minio_cluster_erasure_set_(\w+)(\{[^}]*\})? (-?[\d.eE+-]+)$", re.MULTILINE)
+CONNECT_SECONDS, READ_SECONDS = 2.0, 10.0
 
 Found = tuple[bool, str, Mapping[str, object]]
 
@@ -33,11 +34,11 @@ def bucket(target: Target) -> str:
     return target.extra.get("bucket") or target.username
 
 
-def connect(target: Target, address: str, password: str | None = None) -> Minio:
-    """A client of one member. It tries once: whoever calls decides what comes next."""
+def http(target: Target) -> urllib3.PoolManager:
+    """Trusts the site's CA only and tries once: whoever calls decides what comes next."""
     given = target.client.get("timeouts")
     timeouts = given if isinstance(given, Mapping) else {}
-    pool = urllib3.PoolManager(
+    return urllib3.PoolManager(
         cert_reqs="CERT_REQUIRED",
         ca_certs=target.ca_file,
         timeout=urllib3.Timeout(
@@ -46,12 +47,16 @@ def connect(target: Target, address: str, password: str | None = None) -> Minio:
         ),
         retries=False,
     )
+
+
+def connect(target: Target, address: str, password: str | None = None) -> Minio:
+    """A client of one member."""
     return Minio(
         address,
         access_key=target.username,
         secret_key=password or target.password,
         region="us-east-1",
-        http_client=pool,
+        http_client=http(target),
     )
 
 
@@ -112,45 +117,60 @@ def writer() -> Writer:
     return MinioWriter()
 
 
-def scrape(target: Target, address: str) -> dict[str, list[float]]:
-    """The erasure sets as one member sees them: each gauge with one number for each set."""
-    url = f"https://{address}/minio/metrics/v3/cluster/erasure-set"
-    trusted = create_default_context(cafile=target.ca_file)
-    with urllib.request.urlopen(url, timeout=SCRAPE_SECONDS, context=trusted) as answer:
-        text = answer.read().decode()
-    found: dict[str, list[float]] = {}
-    for match in _GAUGE.finditer(text):
-        found.setdefault(match[1], []).append(float(match[3]))
+def info(target: Target, address: str) -> dict[str, Any]:
+    """State of all servers and drives, asked by this member now (its metrics are a minute old)."""
+    admin = MinioAdmin(
+        endpoint=address,
+        credentials=StaticProvider(target.username, target.password),
+        region="us-east-1",
+        http_client=http(target),
+    )
+    found: dict[str, Any] = json.loads(admin.info())
     return found
 
 
+def drives(view: Mapping[str, Any]) -> dict[str, str]:
+    """State of every drive by its name: `ok`, `healing`, or what is wrong with it."""
+    found: dict[str, str] = {}
+    for server in view.get("servers", []):
+        for drive in server.get("drives", []):
+            state = "healing" if drive.get("healing") else str(drive.get("state"))
+            name = str(drive.get("endpoint", "")).removeprefix("https://")
+            found[name] = state
+    return found
+
+
+def _view(target: Target, address: str) -> tuple[int, str, dict[str, object]]:
+    """Drives that there should be, what is wrong (or nothing), and what this member sees."""
+    try:
+        view = info(target, address)
+    except (urllib3.exceptions.HTTPError, MinioAdminException) as error:
+        return 0, f"does not answer ({type(error).__name__})", {}
+    states = drives(view)
+    offline = [s["endpoint"] for s in view.get("servers", []) if s.get("state") != "online"]
+    sick = [drive for drive, state in states.items() if state != "ok"]
+    backend = view.get("backend", {})
+    pools = zip(backend["totalSets"], backend["totalDrivesPerSet"], strict=True)
+    expected = sum(sets * size for sets, size in pools)
+    wrong = ""
+    if offline or sick or len(states) != expected:
+        sees = f"sees {len(states) - len(sick)} of {expected} drives whole"
+        wrong = f"{sees}, servers offline: {', '.join(offline) or 'none'}"
+    return expected, wrong, {"states": states, "offline": offline}
+
+
 def _sets(target: Target) -> Found:
-    """Every member answers, and sees every drive online with none being healed."""
-    views: dict[str, object] = {}
-    bad: list[str] = []
-    expected: set[tuple[float, ...]] = set()
-    for address in addresses(target):
-        name = address.partition(".")[0]
-        try:
-            gauges = scrape(target, address)
-        except OSError as error:
-            bad.append(f"{name} does not answer ({error})")
-            continue
-        online = gauges.get("online_drives_count", [])
-        healing = sum(gauges.get("healing_drives_count", []))
-        # A set that can lose no more than it should: what it tolerates now tells its drives.
-        read, spare = gauges.get("read_quorum", []), gauges.get("read_tolerance", [])
-        whole = [quorum + left for quorum, left in zip(read, spare, strict=False)]
-        views[name] = {k: v for k, v in gauges.items() if not k.startswith("overall")}
-        expected.add(tuple(online))
-        if not online or healing or min(gauges.get("health", [0.0])) < 1 or whole != online:
-            bad.append(f"{name} sees {online} drives online, {healing:.0f} being healed")
-    members = len(addresses(target))
-    drives = sum(next(iter(expected))) if len(expected) == 1 else 0
-    if drives == 0 or drives % members:
-        bad.append(f"{drives:.0f} drives online for {members} members, seen: {sorted(expected)}")
-    detail = "; ".join(bad) or f"{drives:.0f} of {drives:.0f} drives online on {members} members"
-    return not bad, detail, {"views": views}
+    """Asked one by one, every member sees every server online and every drive whole."""
+    hosts = addresses(target)
+    with ThreadPoolExecutor(len(hosts)) as threads:
+        views = list(threads.map(lambda address: _view(target, address), hosts))
+    names = [address.partition(".")[0] for address in hosts]
+    bad = [f"{n} {wrong}" for n, (_, wrong, _) in zip(names, views, strict=True) if wrong]
+    count = max(expected for expected, _, _ in views)
+    if not bad and (count == 0 or count % len(hosts)):
+        bad.append(f"{count} drives do not fit {len(hosts)} members")
+    detail = "; ".join(bad) or f"{count} of {count} drives whole, as every member says"
+    return not bad, detail, {n: seen for n, (_, _, seen) in zip(names, views, strict=True)}
 
 
 def _round_trip(target: Target) -> Found:
@@ -227,6 +247,7 @@ def smoke(target: Target) -> Iterator[Check]:
 def primary(target: Target) -> str | None:
     """MinIO has none: every member serves every request."""
     del target
+    return None
 
 
 def whole(target: Target) -> Check:

@@ -49,6 +49,7 @@ class User(Frozen):
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{2,19}$")]
     buckets: Annotated[tuple[BucketName, ...], Field(min_length=1)]
+    observe: bool = False  # may also ask for the state of servers and drives
 
 
 class Settings(ComponentSettings):
@@ -65,7 +66,7 @@ class Settings(ComponentSettings):
     accounts_resources: Resources = Resources(
         cpu_millicores=10, memory_mib=96, cpu_limit_millicores=500
     )
-    users: tuple[User, ...] = (User(name="probe", buckets=("probe",)),)
+    users: tuple[User, ...] = (User(name="probe", buckets=("probe",), observe=True),)
     buckets: tuple[Bucket, ...] = (Bucket(name="probe"),)
 
     @model_validator(mode="after")
@@ -88,7 +89,7 @@ class Values(ChartValues):
 
     members: int
     drives_per_member: int
-    parity: int | None
+    parity: int  # 0: MinIO chooses
     cluster_domain: str
     memory_limit_mib: int
     addresses: str
@@ -110,7 +111,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         secrets=SecretNames(auth=naming.auth_secret(ROOM), tls=naming.tls_secret(ROOM)),
         members=settings.members,
         drives_per_member=settings.drives_per_member,
-        parity=settings.parity,
+        parity=settings.parity or 0,
         cluster_domain=site.cluster_domain,
         memory_limit_mib=settings.resources.memory_limit_mib or settings.resources.memory_mib,
         addresses=naming.addresses(ROOM, settings.members, PORT, site),

@@ -9,6 +9,7 @@ from components.kit import naming, secrets
 from components.kit.component import PlatformComponent
 from components.postgres.settings import (
     ROOM,
+    RULES,
     SERVER_PORT,
     Settings,
     contract,
@@ -43,5 +44,9 @@ class Postgres(PlatformComponent[Settings]):
                 },
             )
         checksum = secrets.checksum(auth, tls)
-        self.install(values(self.settings, self.site) | {"checksum": checksum})
+        rules = [rule.model_dump() for rule in RULES]
+        bound = self.grant(ROOM, rules)
+        wanted = values(self.settings, self.site)
+        rbac = {"rbac": {"create": False, "rules": rules}}
+        self.install(wanted | rbac | {"checksum": checksum}, after=[bound])
         return contract(self.settings, self.site)

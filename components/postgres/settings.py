@@ -11,8 +11,10 @@ from components.kit.settings import (
     ChartValues,
     ComponentSettings,
     Frozen,
+    Rbac,
     Resources,
     ResourceValues,
+    Rule,
     SecretNames,
     SiteFacts,
     Storage,
@@ -101,6 +103,17 @@ class PoolerValues(Frozen):
     haproxy_resources: ResourceValues
 
 
+# Patroni keeps the lock and the cluster's state in ConfigMaps and labels its pods; nothing else.
+# All of this lies within the built-in `admin` role, so a tenant's installer may grant it.
+RULES = (
+    Rule(
+        resources=("configmaps",),
+        verbs=("create", "get", "list", "patch", "update", "watch", "delete"),
+    ),
+    Rule(resources=("pods",), verbs=("get", "list", "patch", "update", "watch")),
+)
+
+
 class Values(ChartValues):
     """Helm values of the chart."""
 
@@ -116,6 +129,7 @@ class Values(ChartValues):
     pool_size: int
     pooler: PoolerValues
     api_server: ApiServer
+    rbac: Rbac = Rbac(rules=RULES)
 
 
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:

@@ -15,7 +15,7 @@ DOCUMENTATION = """
 module: kubeadm_member
 short_description: kubeadm init or join, to the end or anew
 options:
-  action: {type: str, choices: [init, join], required: true, description: Found a cluster or enter one}
+  action: {type: str, choices: [init, join], required: true, description: Found or enter}
   config: {type: str, required: true, description: kubeadm configuration}
   deadline_seconds: {type: int, default: 240, description: Longest time that kubeadm may take}
 """

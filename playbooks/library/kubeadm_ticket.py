@@ -20,7 +20,7 @@ module: kubeadm_ticket
 short_description: Token, certificate key and a clean etcd for hosts that are to join
 options:
   joining: {type: dict, required: true, description: Address by name of the hosts that are to join}
-  address: {type: str, required: true, description: Address of this member (there is no default route)}
+  address: {type: str, required: true, description: Address of this member}
   control_planes: {type: bool, required: true, description: Whether a control plane is among them}
 """
 
@@ -97,7 +97,9 @@ def main() -> None:
     )
     try:
         did = forget(module.params["joining"])
-        key = upload_certificates(module.params["address"]) if module.params["control_planes"] else ""
+        key = (
+            upload_certificates(module.params["address"]) if module.params["control_planes"] else ""
+        )
         told = run("kubeadm", "token", "create", "--ttl=1h", "--print-join-command", *ADMIN)
     except (TicketError, OSError, subprocess.TimeoutExpired, ValueError) as error:
         module.fail_json(msg=f"this member cannot let others in: {error}")

@@ -8,22 +8,28 @@ One task reads it all. `report` only tells the differences, so that a matching h
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import glob
-import hashlib
-import os
 import re
 import shutil
 import stat
-import subprocess
-import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils import oci_layout
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.host import (
+    UNIT_FOLDER,
+    Difference,
+    StateError,
+    digest,
+    installed_packages,
+    make_disk,
+    mount_unit,
+    mounted,
+    run,
+    unit_states,
+    write_file,
+)
 
 DOCUMENTATION = """
 module: observed_state
@@ -35,110 +41,6 @@ options:
 """
 
 PROC_SYS = Path("/proc/sys")
-UNIT_FOLDER = "/etc/systemd/system/"
-VOLUMES, DISKS = "/var/lib/apadana/volumes", "/var/lib/apadana/disks"
-
-
-class StateError(Exception):
-    """A difference cannot be mended."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One thing that is not as wanted."""
-
-    role: str
-    kind: str
-    name: str
-    wanted: str
-    seen: str
-
-
-def run(*command: str, deadline: float = 300, env: dict[str, str] | None = None) -> str:
-    """A command's output; StateError with its own words when it fails."""
-    environment = {**os.environ, "LC_ALL": "C", **(env or {})}
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=deadline, check=False, env=environment
-        )
-    except FileNotFoundError:
-        raise StateError(f"{command[0]} is not on this host") from None
-    except subprocess.TimeoutExpired:
-        raise StateError(f"`{' '.join(command[:4])}` gave no answer in {deadline:.0f} s") from None
-    if done.returncode:
-        words = (done.stderr or done.stdout).strip()[-900:]
-        raise StateError(f"`{' '.join(command[:5])}` failed: {words}")
-    return done.stdout
-
-
-def digest(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()[:12]}"
-
-
-def installed_packages() -> set[str]:
-    """Read from dpkg's own file: a hundredth of the time of asking dpkg-query."""
-    found, name = set(), ""
-    for line in Path("/var/lib/dpkg/status").read_text(errors="replace").splitlines():
-        if line.startswith("Package: "):
-            name = line[9:]
-        elif line == "Status: install ok installed":
-            found.add(name)
-    return found
-
-
-def unit_states(names: list[str]) -> dict[str, tuple[str, str]]:
-    """(is it enabled, is it active) by unit."""
-    if not names:
-        return {}
-    told = run("systemctl", "show", "--property=Id,UnitFileState,ActiveState", *names, deadline=30)
-    states = {}
-    for name, block in zip(names, told.strip().split("\n\n"), strict=True):
-        facts = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        states[name] = (facts.get("UnitFileState", ""), facts.get("ActiveState", ""))
-    return states
-
-
-def mounted() -> set[str]:
-    return {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-
-
-def write_file(path: Path, data: bytes, mode: int) -> None:
-    """Whole or not at all; a file that is itself a mount can only be written in place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), mode)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        if error.errno != errno.EBUSY:
-            raise
-        path.write_bytes(data)
-
-
-def mount_unit(volume: dict[str, Any]) -> dict[str, Any]:
-    """A volume of the inventory as a loop-backed file system with its systemd mount unit."""
-    kind, name = volume["class"], volume["name"]
-    path, image = f"{VOLUMES}/{kind}/{name}", f"{DISKS}/{kind}-{name}.img"
-    # systemd wants the escaped path as the unit's name: a dash of the path is \\x2d there.
-    unit = path.strip("/").replace("-", "\\x2d").replace("/", "-") + ".mount"
-    text = (
-        f"[Unit]\nDescription=Volume {name} ({kind}, {volume['size_gib']} GiB)\n"
-        "Requires=apadana-loops.service\nAfter=apadana-loops.service\nBefore=kubelet.service\n"
-        f"\n[Mount]\nWhat={image}\nWhere={path}\nType=ext4\nOptions=loop,noatime\n"
-        "\n[Install]\nWantedBy=multi-user.target\n"
-    )
-    return {
-        "path": path,
-        "image": image,
-        "unit": unit,
-        "text": text,
-        "label": f"{kind}-{name}",
-        "size_gib": volume["size_gib"],
-    }
 
 
 class Role:
@@ -250,7 +152,9 @@ class Role:
         return [self.tell("step", item["what"], "done", "not done") for item in lacking]
 
     def observe_absent(self) -> list[Difference]:
-        hits = [hit for pattern in self.list("absent") for hit in sorted(glob.glob(pattern))]
+        root = Path("/")
+        patterns = [pattern.lstrip("/") for pattern in self.list("absent")]
+        hits = [str(hit) for pattern in patterns for hit in sorted(root.glob(pattern))]
         return [self.tell("path", hit, "absent", "present") for hit in hits]
 
     def observe_kernel(self) -> list[Difference]:
@@ -289,54 +193,59 @@ class Role:
     def mend(self, seen: list[Difference], active: set[str]) -> None:
         """Mends this role's differences, in the order in which they stand on each other."""
         kinds = {(item.kind, item.name) for item in seen}
-        for path in (item.name for item in seen if item.kind == "path"):
-            shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink()
-        before = [file for file in self.list("files") if ("file", file["path"]) in kinds]
-        for file in before:
-            write_file(
-                Path(file["path"]), file["content"].encode(), int(file.get("mode", "0644"), 8)
-            )
-            if "group" in file:
-                shutil.chown(file["path"], group=file["group"])
-            self.restart |= set(file.get("restart") or []) & active
+        for path in (Path(name) for kind, name in kinds if kind == "path"):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        written = self.mend_files(kinds, active)
         self.mend_packages([item.name for item in seen if item.kind == "package"])
-        for link in self.list("links"):
-            if ("link", link["path"]) in kinds:
-                self.mend_link(link)
+        self.mend_links(kinds)
         self.mend_kernel(kinds)
         for mount in self.mounts:
             if ("mount", mount["path"]) in kinds:
-                self.mend_mount(mount)
-        for copy in self.list("copies"):
-            if ("copy", copy["path"]) in kinds:
-                self.mend_copy(copy)
-        if tree := self.wanted.get("registry_tree"):
-            if ("tree", tree["root"]) in kinds:
-                oci_layout.make_tree(Path(tree["layout"]), Path(tree["root"]))
+                make_disk(mount)
+        self.mend_copies(kinds, active)
         self.mend_texts(kinds, active)
-        self.mend_units(seen, before)
+        self.mend_tree(kinds)
+        self.mend_units(seen, written)
         if refs := sorted(item.name for item in seen if item.kind == "image"):
             oci_layout.load_images(Path(self.wanted["boot_images"]["layout"]), refs)
-
         if applied := self.wanted.get("applied"):
             self.mend_applied(applied)
 
-    def mend_applied(self, applied: dict[str, Any]) -> None:
-        folder = Path(applied["folder"])
-        command = ["kubectl", "--kubeconfig", applied["kubeconfig"], "apply", "--server-side"]
-        manifests = [f"--filename={file['path']}" for file in self.list("files")]
-        run(*command, "--force-conflicts", "--field-manager=apadana", *manifests, deadline=120)
-        write_file(folder / ".applied", f"{self.manifests_digest()}\n".encode(), 0o644)
+    def mend_files(self, kinds: set[tuple[str, str]], active: set[str]) -> list[str]:
+        """The paths that were written."""
+        written = [file for file in self.list("files") if ("file", file["path"]) in kinds]
+        for file in written:
+            path = Path(file["path"])
+            write_file(path, file["content"].encode(), int(file.get("mode", "0644"), 8))
+            if "group" in file:
+                shutil.chown(path, group=file["group"])
+            self.restart |= set(file.get("restart") or []) & active
+        return [file["path"] for file in written]
 
-    @staticmethod
-    def mend_copy(copy: dict[str, Any]) -> None:
-        path = Path(copy["path"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.new")
-        shutil.copy2(copy["from"], fresh)
-        fresh.chmod(0o755)
-        # A running binary cannot be written to; a rename leaves the old one to its processes.
-        fresh.replace(path)
+    def mend_links(self, kinds: set[tuple[str, str]]) -> None:
+        for link in self.list("links"):
+            if ("link", link["path"]) in kinds:
+                path = Path(link["path"])
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.unlink(missing_ok=True)
+                path.symlink_to(link["target"])
+
+    def mend_copies(self, kinds: set[tuple[str, str]], active: set[str]) -> None:
+        for copy in self.list("copies"):
+            if ("copy", copy["path"]) in kinds:
+                path = Path(copy["path"])
+                path.parent.mkdir(parents=True, exist_ok=True)
+                fresh = path.with_name(f".{path.name}.new")
+                shutil.copy2(copy["from"], fresh)
+                fresh.chmod(0o755)
+                # A running binary cannot be written to; a rename leaves its processes the old one.
+                fresh.replace(path)
+                self.restart |= set(copy.get("restart") or []) & active
+
+    def mend_tree(self, kinds: set[tuple[str, str]]) -> None:
+        tree = self.wanted.get("registry_tree")
+        if tree and ("tree", tree["root"]) in kinds:
+            oci_layout.make_tree(Path(tree["layout"]), Path(tree["root"]))
 
     def mend_texts(self, kinds: set[tuple[str, str]], active: set[str]) -> None:
         """Lines that a tool of others writes (kubelet.conf) and that must say one thing."""
@@ -364,13 +273,6 @@ class Role:
         finally:
             policy.unlink()
 
-    @staticmethod
-    def mend_link(link: dict[str, Any]) -> None:
-        path = Path(link["path"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        path.symlink_to(link["target"])
-
     def mend_kernel(self, kinds: set[tuple[str, str]]) -> None:
         for module in self.list("modules"):
             if ("module", module["name"]) in kinds:
@@ -385,22 +287,8 @@ class Role:
                 except OSError as error:
                     raise StateError(f"sysctl {key}={value} is refused: {error}") from None
 
-    @staticmethod
-    def mend_mount(mount: dict[str, Any]) -> None:
-        """A file system of a real size in a file; never made anew where a file is already."""
-        image, path = Path(mount["image"]), Path(mount["path"])
-        path.mkdir(parents=True, exist_ok=True)
-        if not image.exists():
-            image.parent.mkdir(parents=True, exist_ok=True)
-            fresh = image.with_suffix(".new")
-            with fresh.open("wb") as file:
-                file.truncate(mount["size_gib"] << 30)
-            # No reserved blocks, few inodes: a volume of n GiB must hold close to n GiB of data.
-            run("mkfs.ext4", "-q", "-F", "-m", "0", "-L", mount["label"][:16], str(fresh))
-            fresh.rename(image)
-
-    def mend_units(self, seen: list[Difference], files: list[dict[str, Any]]) -> None:
-        if any(file["path"].startswith(UNIT_FOLDER) for file in files):
+    def mend_units(self, seen: list[Difference], written: list[str]) -> None:
+        if any(path.startswith(UNIT_FOLDER) for path in written):
             run("systemctl", "daemon-reload")
         named = {item.name for item in seen if item.kind == "unit"}
         bare = {item.name for item in seen if item.kind == "mount"}
@@ -412,6 +300,13 @@ class Role:
             run("systemctl", "enable", "--quiet", *enable)
         if start:
             run("systemctl", "start", *start, deadline=90)
+
+    def mend_applied(self, applied: dict[str, Any]) -> None:
+        folder = Path(applied["folder"])
+        command = ["kubectl", "--kubeconfig", applied["kubeconfig"], "apply", "--server-side"]
+        manifests = [f"--filename={file['path']}" for file in self.list("files")]
+        run(*command, "--force-conflicts", "--field-manager=apadana", *manifests, deadline=120)
+        write_file(folder / ".applied", f"{self.manifests_digest()}\n".encode(), 0o644)
 
     def remove(self) -> list[str]:
         """Takes away what the role owns; packages stay, they hold nothing of the site."""

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Restarts (or reloads) units and waits until each is well again; for handlers, one host at a time."""
+"""Restarts (or reloads) units and waits until each is well; for handlers, one host at a time."""
 
 from __future__ import annotations
 

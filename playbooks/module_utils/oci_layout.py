@@ -1,4 +1,4 @@
-"""The OCI layout of the bundle as a host uses it: boot images for containerd, a tree for the registry.
+"""The bundle's OCI layout on a host: boot images for containerd, a tree for the registry.
 
 Standard library only: it runs on bare hosts.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 import subprocess
 import tarfile
@@ -123,7 +122,7 @@ def load_images(layout: Path, refs: list[str]) -> None:
 def write_archive(layout: Path, refs: list[str], out: IO[bytes]) -> None:
     """An OCI archive of the chosen images; blobs that they share go in once."""
     known = index_of(layout)
-    # containerd puts a prefix of its own before a plain ref.name; this annotation it takes as it is.
+    # containerd puts a prefix before a plain ref.name; this annotation it takes as it is.
     named = [
         {**known[ref], "annotations": {**known[ref]["annotations"], CONTAINERD_NAME: ref}}
         for ref in refs
@@ -199,4 +198,4 @@ def place(digest: str) -> str:
 def link(path: Path, digest: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(digest)
-    os.chmod(path, 0o644)
+    path.chmod(0o644)

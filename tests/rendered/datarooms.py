@@ -33,7 +33,16 @@ def values(room: str, **settings: object) -> dict[str, Any]:
 
 def helm_template(room: str, given: dict[str, Any]) -> subprocess.CompletedProcess[str]:
     chart = ROOT / "components" / room / "chart"
-    command = [charts.helm(), "template", room, chart, "--namespace", "platform", "--values", "-"]
+    command = [
+        str(charts.helm()),
+        "template",
+        room,
+        str(chart),
+        "--namespace",
+        "platform",
+        "--values",
+        "-",
+    ]
     return subprocess.run(
         command, input=json.dumps(given), capture_output=True, text=True, timeout=60
     )

@@ -131,6 +131,8 @@ def test_home(tmp_path: Path) -> None:
     prepare_pulumi_home(binaries, places)
     assert places.root_secret.read_text() == first
     places.root_secret.unlink()
-    (places.backend / "stack.json").write_text("{}")
+    stacks = places.backend / ".pulumi" / "stacks" / "apadana"
+    stacks.mkdir(parents=True)
+    (stacks / "lab-data.json").write_text("{}")
     with pytest.raises(HomeError, match="restore it from the escrow"):
         prepare_pulumi_home(binaries, places)

@@ -1,4 +1,4 @@
-"""What a host makes of the bundle's OCI layout: archives for containerd, a tree for the registry."""
+"""What a host makes of the bundle's OCI layout: archives for containerd, the registry's tree."""
 
 from __future__ import annotations
 

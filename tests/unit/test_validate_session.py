@@ -124,18 +124,19 @@ def test_a_forgetful_store_is_caught(pod: Pod, tmp_path: Path) -> None:
 
 def test_smoke_of_a_store_that_has_no_probe_is_a_failure_beside_the_others(pod: Pod) -> None:
     records = list(pod.inside("smoke", "--deadline", "10", timeout=20))
-    seen = {(r["component"], r["name"]): r["verdict"] for r in records}
+    seen = {(r["component"], r.get("name", r["kind"])): r.get("verdict") for r in records}
     assert seen[("file", "write")] == "PASS"
     assert seen[("file", "copies")] == "FAIL"
     assert seen[("missing", "smoke")] == "FAIL"
+    assert ("file", "done") in seen and ("missing", "done") not in seen
 
 
 def test_whole_waits_until_its_deadline(pod: Pod, tmp_path: Path) -> None:
     args = ["whole", "--component", "file", "--deadline", "1.2"]
-    (record,) = pod.inside(*args, timeout=20)
+    (record,) = pod.checks(*args, timeout=20)
     assert record["verdict"] == "PASS" and "whole_at" in record["evidence"]
     (tmp_path / "work" / "DOWN").touch()
-    (record,) = pod.inside(*args, timeout=20)
+    (record,) = pod.checks(*args, timeout=20)
     assert record["verdict"] == "FAIL" and record["seconds"] >= 1.2
 
 

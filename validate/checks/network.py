@@ -142,7 +142,8 @@ def _until(allowed: Pod, forbidden: Pod, server: str, wanted: tuple[bool, bool])
         with ThreadPoolExecutor(max_workers=2) as pool:
             first, second = pool.map(lambda pod: look(pod, wish)[0], (allowed, forbidden))
         last.update(allowed=first, forbidden=second)
-        return True if (first["ok"], second["ok"]) == wanted else None
+        together = abs(first.get("began", 0) - second.get("began", 0)) <= SAME_SECOND
+        return True if (first["ok"], second["ok"]) == wanted and together else None
 
     try:
         wait_for("the connections to be as wanted", both, timeout=15, every=0.2)

@@ -26,6 +26,7 @@ from confluent_kafka.admin import (
     ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
+    UserScramCredentialAlteration,
     UserScramCredentialUpsertion,
 )
 
@@ -70,14 +71,15 @@ def users(admin: AdminClient, wanted: list[dict[str, Any]], *, rewrite: bool) ->
     """Kafka does not tell a password, so each start writes it, and later only a missing user."""
     names = [user["name"] for user in wanted]
     known: set[str] = set()
-    for name, future in admin.describe_user_scram_credentials(names).items():
+    told: dict[str, Any] = dict(admin.describe_user_scram_credentials(names))  # type: ignore[arg-type]
+    for name, future in told.items():
         try:
             future.result(timeout=CALL_SECONDS)
             known.add(name)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.RESOURCE_NOT_FOUND:
                 raise
-    changes = []
+    changes: list[UserScramCredentialAlteration] = []
     for name in names:
         if name in known and not rewrite:
             continue
@@ -111,12 +113,13 @@ def bindings(user: dict[str, Any]) -> set[AclBinding]:
 
 def permissions(admin: AdminClient, user: dict[str, Any]) -> None:
     """Exactly those of the file: what is more is taken away."""
+    any_value: Any = None  # the types of the library forbid what its filters are made for
     anything = AclBindingFilter(
         ResourceType.ANY,
-        None,
+        any_value,
         ResourcePatternType.ANY,
         f"User:{user['name']}",
-        None,
+        any_value,
         AclOperation.ANY,
         AclPermissionType.ANY,
     )

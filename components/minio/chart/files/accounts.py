@@ -45,12 +45,14 @@ def http() -> urllib3.PoolManager:
     )
 
 
-def policy(buckets: list[str]) -> dict[str, Any]:
-    """Everything in these buckets; the buckets themselves stay."""
+def policy(buckets: list[str], *, observe: bool) -> dict[str, Any]:
+    """Everything in these buckets; the buckets themselves stay. Observers see the drives' state."""
     arns = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
+    watch = [{"Effect": "Allow", "Action": ["admin:ServerInfo"]}] if observe else []
     return {
         "Version": "2012-10-17",
         "Statement": [
+            *watch,
             {
                 "Effect": "Allow",
                 "Action": [
@@ -99,7 +101,8 @@ def users(admin: MinioAdmin, wanted: list[dict[str, Any]], *, rewrite: bool) -> 
         attached = (have.get(name) or {}).get("policyName", "")
         if rewrite or name not in have:
             admin.user_add(name, secret(f"{name}-password"))
-            admin.policy_add(name, policy=policy(user["buckets"]))
+            rights = policy(user["buckets"], observe=user["observe"])
+            admin.policy_add(name, policy=rights)
             log("INFO", f"user {name}: password and policy written")
         if name not in attached.split(","):
             try:

@@ -1,0 +1,97 @@
+"""`python -m bundle`: build, verify, show, push and lock the bundle."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bundle import debian, languages, manifest, push, verify
+from bundle import versions as pins
+from bundle.build import Build
+from bundle.errors import BundleError, Refused
+from bundle.places import places
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  help="The one signed artefact that is carried in.")
+HERE = places()
+
+Folder = Annotated[Path, typer.Argument(help="the bundle's folder")]
+
+
+@app.command()
+def build(
+    out: Annotated[Path, typer.Option(help="where the bundle goes")] = HERE.output,
+    key: Annotated[Path, typer.Option(help="private key that signs; made if missing")]
+    = HERE.private_key,
+    node: Annotated[bool, typer.Option(help="also make the lab's bare machine, node.tar")] = True,
+) -> None:
+    """Make what is missing and put the bundle together. Exit 0: whole; 1: failed."""
+    work = Build(HERE, pins.load(HERE.versions))
+    outcome = work.run(out, key, key.with_suffix(".pub"))
+    if node:
+        work.node()
+    for name in outcome.absent:
+        print(f"left out: image {name} (no Containerfile)")
+    what = "built" if outcome.changed else "nothing to do"
+    print(f"{what}: {out} {outcome.digest[:19]} with {outcome.artefacts} artefacts"
+          f" in {work.progress.seconds:.1f} s")
+
+
+@app.command(name="verify")
+def verify_command(
+    folder: Folder = HERE.output,
+    key: Annotated[Path, typer.Option(help="public key of the builder")] = HERE.public_key,
+) -> None:
+    """Exit 0: exactly what was signed; 1: refused, with every problem."""
+    result = verify.verify(folder, key)
+    print(f"verified: {folder} {result.digest} with {len(result.manifest.artefacts)} artefacts,"
+          f" {result.files} files, {result.bytes / 2**20:.0f} MiB")
+
+
+@app.command()
+def show(folder: Folder = HERE.output) -> None:
+    """List the artefacts: kind, name, version, digest, licence."""
+    for item in manifest.read(folder).artefacts:
+        print(f"{item.kind:7} {item.name:32} {item.version:32} {item.digest[7:19]} {item.licence}")
+
+
+@app.command(name="push")
+def push_command(
+    registry: Annotated[str, typer.Argument(help="host[:port][/prefix] of the registry")],
+    folder: Annotated[Path, typer.Option(help="the bundle's folder")] = HERE.output,
+    key: Annotated[Path, typer.Option(help="public key of the builder")] = HERE.public_key,
+    auth_file: Annotated[Path | None, typer.Option(help="what `skopeo login` wrote")] = None,
+    ca_folder: Annotated[Path | None, typer.Option(help="folder with the registry's ca.crt")]
+    = None,
+) -> None:
+    """Verify the bundle, then push its images."""
+    verify.verify(folder, key)
+    count = push.push(folder, registry, auth_file=auth_file, ca_folder=ca_folder)
+    print(f"pushed {count} images to {registry}")
+
+
+@app.command()
+def lock() -> None:
+    """Resolve the Debian packages and jars anew, write the locks, print the difference."""
+    versions = pins.load(HERE.versions)
+    changes = debian.lock(versions.debian, HERE.debian_lock)
+    languages.lock_jars(HERE, versions)
+    print("\n".join(changes) or "no package changed")
+
+
+def main() -> None:
+    try:
+        app()
+    except Refused as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    except BundleError as error:
+        print(f"bundle: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

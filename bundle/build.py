@@ -1,0 +1,226 @@
+"""The build: what is missing is made, everything is linked into one folder, which is signed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundle import debian, files, languages, roots, signing, space
+from bundle import manifest as lists
+from bundle.apt import Package
+from bundle.collect import Collector, Item
+from bundle.images import BuiltImage, ImageBuilder
+from bundle.places import Places
+from bundle.progress import Progress
+from bundle.versions import Versions
+
+
+@dataclass(frozen=True)
+class Outcome:
+    changed: bool
+    digest: str
+    artefacts: int
+    absent: tuple[str, ...]
+
+
+class Build:
+    def __init__(self, places: Places, versions: Versions) -> None:
+        self.places = places
+        self.versions = versions
+        self.lock = debian.read_lock(places.debian_lock)
+        self.packages = [item for item in self.lock if item.groups != ("lab",)]
+        self.jars = {name: languages.jars_folder(places, versions, name)
+                     for name in versions.maven if self._pom(name).exists()}
+        self.wheels = {name: languages.wheels_folder(places, versions.python, name)
+                       for name in versions.python.sets}
+        self.progress = Progress(0)
+        self.times = Times(places.store / "times.json")
+
+    def _pom(self, name: str) -> Path:
+        return self.places.repository / self.versions.maven[name].pom
+
+    def run(self, out: Path, private: Path, public: Path) -> Outcome:
+        """Make everything that is missing, then the folder. May be killed and run again."""
+        self._check_space(out)
+        missing = self._missing_inputs()
+        self.progress.total = (len(missing) + len(self.versions.go.binaries)
+                               + len(self.versions.images) + 1)
+        self._inputs(missing)
+        builder = self._images_builder()
+        for name in self.versions.go.binaries:
+            if builder.go.ready(name) is None:
+                with self._timed("binary", name):
+                    builder.go.build(name)
+            else:
+                self.progress.skip("binary", name)
+        absent = tuple(builder.absent())
+        for name in absent:
+            self.progress.skip("image", f"{name} has no Containerfile yet: left out")
+        built: list[BuiltImage] = []
+        for name in builder.present():
+            image = builder.ready(name)
+            if image is None:
+                with self._timed("image", name):
+                    image = builder.build(name)
+            else:
+                self.progress.skip("image", name)
+            if self.versions.images[name].ship:
+                built.append(image)
+        return self._assemble(out, built, builder, private, public, absent)
+
+    def _images_builder(self) -> ImageBuilder:
+        inputs = {f"jars/{name}": folder for name, folder in self.jars.items()}
+        inputs |= {f"wheels/{name}": folder for name, folder in self.wheels.items()}
+        return ImageBuilder(self.places, self.versions, self.lock, inputs)
+
+    def _missing_inputs(self) -> list[tuple[str, str]]:
+        found = [("jars", name) for name, folder in self.jars.items() if not folder.exists()]
+        found += [("wheels", name) for name, folder in self.wheels.items() if not folder.exists()]
+        if debian.missing(self.packages, self.places.debs):
+            found.insert(0, ("packages", self.versions.debian.suite))
+        return found
+
+    def _inputs(self, missing: Sequence[tuple[str, str]]) -> None:
+        for kind, name in missing:
+            with self._timed(kind, name):
+                if kind == "packages":
+                    debian.download(self.packages, self.places.debs)
+                elif kind == "jars":
+                    languages.jars(self.places, self.versions, name)
+                else:
+                    languages.wheels(self.places, self.versions.python, name)
+
+    def _timed(self, kind: str, name: str) -> AbstractContextManager[None]:
+        return self.times.measured(self.progress, kind, name)
+
+    def _check_space(self, out: Path) -> None:
+        builder = self._images_builder()
+        cold = [name for name in self.versions.go.binaries if builder.go.ready(name) is None]
+        packages: list[Package] = debian.missing(self.packages, self.places.debs)
+        needs = [
+            space.Need("Debian packages", sum(item.size for item in packages)),
+            space.Need(f"{len(cold)} Go binaries with their caches",
+                       len(cold) * space.COLD_BINARY_BYTES),
+            space.Need("images", sum(self._image_bytes(builder, name)
+                                     for name in builder.present())),
+        ]
+        space.check(needs, self.places.cache)
+
+    def _image_bytes(self, builder: ImageBuilder, name: str) -> int:
+        inputs = [*self.jars.values(), *self.wheels.values()]
+        if all(folder.exists() for folder in inputs) and builder.ready(name) is not None:
+            return 0
+        own = sum(item.size for item in builder.group(name))
+        return max(space.IMAGE_FLOOR_BYTES, own * space.IMAGE_FACTOR)
+
+    def _assemble(
+        self,
+        out: Path,
+        built: list[BuiltImage],
+        builder: ImageBuilder,
+        private: Path,
+        public: Path,
+        absent: tuple[str, ...],
+    ) -> Outcome:
+        memo = files.Memo(self.places.store / "digests.json")
+        collector = Collector(self.places, self.versions, memo)
+        items = [
+            *collector.binaries(builder.go),
+            *collector.debs(self.packages),
+            *collector.images(built),
+            *collector.charts(),
+            *collector.wheels(self.wheels),
+            *collector.repository(),
+        ]
+        items.append(collector.sbom(items, builder.go, built))
+        memo.save()
+        made = lists.Manifest.model_validate({
+            "schema": 1,
+            "versions": "sha256:" + files.sha256(self.places.versions),
+            "artefacts": [item.artefact for item in
+                          sorted(items, key=lambda item: (item.artefact.path,
+                                                          item.artefact.name))],
+        })
+        key = signing.ensure_key(private, public)
+        raw = made.text().encode()
+        wanted = self._wanted(items, built)
+        changed = fill(out, wanted, raw, signing.sign(raw, key).encode())
+        digest = "sha256:" + files.sha256(out / lists.NAME)
+        return Outcome(changed, digest, len(made.artefacts), absent)
+
+    def _wanted(self, items: Sequence[Item], built: Sequence[BuiltImage]) -> dict[str, Path]:
+        wanted = {item.artefact.path: item.source for item in items}
+        for image in built:
+            for part in image.manifest.parts:
+                wanted[f"images/{part.path}"] = self.places.layout / part.path
+        return wanted
+
+    def node(self) -> Path:
+        """The lab's bare machine: not a part of the bundle."""
+        return roots.node(self.versions, self.lock, self.places)
+
+
+def fill(out: Path, wanted: dict[str, Path], raw: bytes, signature: bytes) -> bool:
+    """Make a folder hold exactly this; True if anything had to be done.
+
+    The folder itself stays (it is mounted into lab hosts). The signature goes first and comes
+    last: whatever kills the build leaves a bundle that is refused, never a mixed one.
+    """
+    there = {
+        path.relative_to(out).as_posix()
+        for path in (out.rglob("*") if out.exists() else ())
+        if path.is_symlink() or not path.is_dir()
+    }
+    stale = sorted(name for name, source in wanted.items()
+                   if name not in there or not _same(source, out / name))
+    extra = sorted(there - wanted.keys() - {lists.NAME, lists.SIGNATURE})
+    fresh = (
+        {lists.NAME, lists.SIGNATURE} <= there
+        and (out / lists.NAME).read_bytes() == raw
+        and (out / lists.SIGNATURE).read_bytes() == signature
+    )
+    if fresh and not stale and not extra:
+        return False
+    (out / lists.SIGNATURE).unlink(missing_ok=True)
+    for name in stale:
+        files.link(wanted[name], out / name)
+    files.remove(out / name for name in extra)
+    for folder in sorted((path for path in out.rglob("*") if path.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    files.write(out / lists.NAME, raw)
+    files.write(out / lists.SIGNATURE, signature)
+    return True
+
+
+def _same(source: Path, target: Path) -> bool:
+    """The same file, or a copy made with its time (where hard links cannot be)."""
+    first, second = source.stat(), target.lstat()
+    if (first.st_ino, first.st_dev) == (second.st_ino, second.st_dev):
+        return True
+    return (first.st_dev != second.st_dev
+            and (first.st_size, first.st_mtime_ns) == (second.st_size, second.st_mtime_ns))
+
+
+class Times:
+    """How long each step took last time: the estimate of the next."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.known: dict[str, float] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            self.known = {}
+
+    @contextmanager
+    def measured(self, progress: Progress, kind: str, name: str) -> Iterator[None]:
+        key = f"{kind} {name}"
+        start = time.monotonic()
+        with progress.step(kind, name, self.known.get(key)):
+            yield
+        self.known[key] = round(time.monotonic() - start, 1)
+        files.write(self.path, json.dumps(self.known, indent=1, sort_keys=True))
