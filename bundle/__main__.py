@@ -14,8 +14,12 @@ from bundle.build import Build
 from bundle.errors import BundleError, Refused
 from bundle.places import places
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
-                  help="The one signed artefact that is carried in.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="The one signed artefact that is carried in.",
+)
 HERE = places()
 
 Folder = Annotated[Path, typer.Argument(help="the bundle's folder")]
@@ -24,8 +28,9 @@ Folder = Annotated[Path, typer.Argument(help="the bundle's folder")]
 @app.command()
 def build(
     out: Annotated[Path, typer.Option(help="where the bundle goes")] = HERE.output,
-    key: Annotated[Path, typer.Option(help="private key that signs; made if missing")]
-    = HERE.private_key,
+    key: Annotated[
+        Path, typer.Option(help="private key that signs; made if missing")
+    ] = HERE.private_key,
     node: Annotated[bool, typer.Option(help="also make the lab's bare machine, node.tar")] = True,
 ) -> None:
     """Make what is missing and put the bundle together. Exit 0: whole; 1: failed."""
@@ -36,8 +41,10 @@ def build(
     for name in outcome.absent:
         print(f"left out: image {name} (no Containerfile)")
     what = "built" if outcome.changed else "nothing to do"
-    print(f"{what}: {out} {outcome.digest[:19]} with {outcome.artefacts} artefacts"
-          f" in {work.progress.seconds:.1f} s")
+    print(
+        f"{what}: {out} {outcome.digest[:19]} with {outcome.artefacts} artefacts"
+        f" in {work.progress.seconds:.1f} s"
+    )
 
 
 @app.command(name="verify")
@@ -47,8 +54,10 @@ def verify_command(
 ) -> None:
     """Exit 0: exactly what was signed; 1: refused, with every problem."""
     result = verify.verify(folder, key)
-    print(f"verified: {folder} {result.digest} with {len(result.manifest.artefacts)} artefacts,"
-          f" {result.files} files, {result.bytes / 2**20:.0f} MiB")
+    print(
+        f"verified: {folder} {result.digest} with {len(result.manifest.artefacts)} artefacts,"
+        f" {result.files} files, {result.bytes / 2**20:.0f} MiB"
+    )
 
 
 @app.command()
@@ -64,8 +73,9 @@ def push_command(
     folder: Annotated[Path, typer.Option(help="the bundle's folder")] = HERE.output,
     key: Annotated[Path, typer.Option(help="public key of the builder")] = HERE.public_key,
     auth_file: Annotated[Path | None, typer.Option(help="what `skopeo login` wrote")] = None,
-    ca_folder: Annotated[Path | None, typer.Option(help="folder with the registry's ca.crt")]
-    = None,
+    ca_folder: Annotated[
+        Path | None, typer.Option(help="folder with the registry's ca.crt")
+    ] = None,
 ) -> None:
     """Verify the bundle, then push its images."""
     verify.verify(folder, key)

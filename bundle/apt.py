@@ -101,20 +101,28 @@ class Apt:
         served = mirrors()
         lines = []
         for archive, ending in ARCHIVES.items():
-            uri = served["security" if archive == "security" else "debian"] \
-                if archive != "security" or "security" in served else None
+            uri = (
+                served["security" if archive == "security" else "debian"]
+                if archive != "security" or "security" in served
+                else None
+            )
             if uri is not None:
-                lines.append(
-                    f"deb [signed-by={KEYRING}] {uri} {self.debian.suite}{ending} main"
-                )
+                lines.append(f"deb [signed-by={KEYRING}] {uri} {self.debian.suite}{ending} main")
         (self.root / "etc/sources.list").write_text("\n".join(lines) + "\n")
         run(["apt-get", *self.options, "update"], what=f"apt-get update of {self.debian.suite}")
 
     def closure(self, wanted: Sequence[str]) -> dict[str, str]:
         """Name to version of all that an empty machine needs to have `wanted`."""
         text = run(
-            ["apt-get", *self.options, "--simulate", "--no-install-recommends", "-y", "install",
-             *wanted],
+            [
+                "apt-get",
+                *self.options,
+                "--simulate",
+                "--no-install-recommends",
+                "-y",
+                "install",
+                *wanted,
+            ],
             what=f"resolving {' '.join(wanted)}",
         )
         return {
@@ -135,8 +143,13 @@ class Apt:
     def describe(self, versions: dict[str, str]) -> list[Package]:
         """Digest, size and place of each package, as the signed lists say."""
         text = run(
-            ["apt-cache", *self.options, "show", "--no-all-versions",
-             *(f"{name}={version}" for name, version in sorted(versions.items()))],
+            [
+                "apt-cache",
+                *self.options,
+                "show",
+                "--no-all-versions",
+                *(f"{name}={version}" for name, version in sorted(versions.items())),
+            ],
             what="reading digests from the package lists",
         )
         found = [_package(_fields(stanza)) for stanza in text.split("\n\n") if stanza.strip()]
@@ -198,8 +211,16 @@ def parse(text: str, where: str) -> list[Package]:
             problems.append(f"line {number}: archive {words[5]!r} is neither debian nor security")
         else:
             packages.append(
-                Package(words[0], words[1], words[2], words[3], int(words[4]), words[5], words[6],
-                        tuple(words[7].split(",")))
+                Package(
+                    words[0],
+                    words[1],
+                    words[2],
+                    words[3],
+                    int(words[4]),
+                    words[5],
+                    words[6],
+                    tuple(words[7].split(",")),
+                )
             )
     if problems:
         raise BundleError(

@@ -33,10 +33,15 @@ class Build:
         self.versions = versions
         self.lock = debian.read_lock(places.debian_lock)
         self.packages = [item for item in self.lock if item.groups != ("lab",)]
-        self.jars = {name: languages.jars_folder(places, versions, name)
-                     for name in versions.maven if self._pom(name).exists()}
-        self.wheels = {name: languages.wheels_folder(places, versions.python, name)
-                       for name in versions.python.sets}
+        self.jars = {
+            name: languages.jars_folder(places, versions, name)
+            for name in versions.maven
+            if self._pom(name).exists()
+        }
+        self.wheels = {
+            name: languages.wheels_folder(places, versions.python, name)
+            for name in versions.python.sets
+        }
         self.progress = Progress(0)
         self.times = Times(places.store / "times.json")
 
@@ -47,8 +52,9 @@ class Build:
         """Make everything that is missing, then the folder. May be killed and run again."""
         self._check_space(out)
         missing = self._missing_inputs()
-        self.progress.total = (len(missing) + len(self.versions.go.binaries)
-                               + len(self.versions.images) + 1)
+        self.progress.total = (
+            len(missing) + len(self.versions.go.binaries) + len(self.versions.images) + 1
+        )
         self._inputs(missing)
         builder = self._images_builder()
         for name in self.versions.go.binaries:
@@ -103,10 +109,12 @@ class Build:
         packages: list[Package] = debian.missing(self.packages, self.places.debs)
         needs = [
             space.Need("Debian packages", sum(item.size for item in packages)),
-            space.Need(f"{len(cold)} Go binaries with their caches",
-                       len(cold) * space.COLD_BINARY_BYTES),
-            space.Need("images", sum(self._image_bytes(builder, name)
-                                     for name in builder.present())),
+            space.Need(
+                f"{len(cold)} Go binaries with their caches", len(cold) * space.COLD_BINARY_BYTES
+            ),
+            space.Need(
+                "images", sum(self._image_bytes(builder, name) for name in builder.present())
+            ),
         ]
         space.check(needs, self.places.cache)
 
@@ -138,13 +146,18 @@ class Build:
         ]
         items.append(collector.sbom(items, builder.go, built))
         memo.save()
-        made = lists.Manifest.model_validate({
-            "schema": 1,
-            "versions": "sha256:" + files.sha256(self.places.versions),
-            "artefacts": [item.artefact for item in
-                          sorted(items, key=lambda item: (item.artefact.path,
-                                                          item.artefact.name))],
-        })
+        made = lists.Manifest.model_validate(
+            {
+                "schema": 1,
+                "versions": "sha256:" + files.sha256(self.places.versions),
+                "artefacts": [
+                    item.artefact
+                    for item in sorted(
+                        items, key=lambda item: (item.artefact.path, item.artefact.name)
+                    )
+                ],
+            }
+        )
         key = signing.ensure_key(private, public)
         raw = made.text().encode()
         wanted = self._wanted(items, built)
@@ -175,8 +188,11 @@ def fill(out: Path, wanted: dict[str, Path], raw: bytes, signature: bytes) -> bo
         for path in (out.rglob("*") if out.exists() else ())
         if path.is_symlink() or not path.is_dir()
     }
-    stale = sorted(name for name, source in wanted.items()
-                   if name not in there or not _same(source, out / name))
+    stale = sorted(
+        name
+        for name, source in wanted.items()
+        if name not in there or not _same(source, out / name)
+    )
     extra = sorted(there - wanted.keys() - {lists.NAME, lists.SIGNATURE})
     fresh = (
         {lists.NAME, lists.SIGNATURE} <= there
@@ -202,8 +218,10 @@ def _same(source: Path, target: Path) -> bool:
     first, second = source.stat(), target.lstat()
     if (first.st_ino, first.st_dev) == (second.st_ino, second.st_dev):
         return True
-    return (first.st_dev != second.st_dev
-            and (first.st_size, first.st_mtime_ns) == (second.st_size, second.st_mtime_ns))
+    return first.st_dev != second.st_dev and (first.st_size, first.st_mtime_ns) == (
+        second.st_size,
+        second.st_mtime_ns,
+    )
 
 
 class Times:

@@ -35,9 +35,7 @@ class Collector:
     def item(self, source: Path, **fields: str) -> Item:
         digest = "sha256:" + self.memo.sha256(source)
         return Item(
-            Artefact.model_validate(
-                {**fields, "digest": digest, "size": source.stat().st_size}
-            ),
+            Artefact.model_validate({**fields, "digest": digest, "size": source.stat().st_size}),
             source,
         )
 
@@ -48,8 +46,13 @@ class Collector:
                 continue
             for path in (built.path, *built.scripts):
                 yield self.item(
-                    path, kind="binary", name=path.name, version=binary.version,
-                    path=f"bin/{path.name}", origin=binary.module, licence=binary.licence,
+                    path,
+                    kind="binary",
+                    name=path.name,
+                    version=binary.version,
+                    path=f"bin/{path.name}",
+                    origin=binary.module,
+                    licence=binary.licence,
                 )
 
     def debs(self, packages: Sequence[Package]) -> Iterator[Item]:
@@ -57,10 +60,13 @@ class Collector:
             # Its digest was checked when it came and stands in the lock.
             yield Item(
                 Artefact(
-                    kind="deb", name=package.name, version=package.version,
-                    path=f"debs/{package.file}", digest=f"sha256:{package.sha256}",
-                    size=package.size, origin=f"debian {self.versions.debian.suite}"
-                    f" {package.path}",
+                    kind="deb",
+                    name=package.name,
+                    version=package.version,
+                    path=f"debs/{package.file}",
+                    digest=f"sha256:{package.sha256}",
+                    size=package.size,
+                    origin=f"debian {self.versions.debian.suite} {package.path}",
                     licence=f"see /usr/share/doc/{package.name}/copyright",
                 ),
                 self.places.debs / package.file,
@@ -71,8 +77,15 @@ class Collector:
         if not path.exists() or not mark.exists() or mark.read_text() != key:
             files.write(path, debian.index(packages, self.places))
             files.write(mark, key)
-        yield self.item(path, kind="index", name="debs", version="1", path="debs/Packages",
-                        origin="made", licence="none")
+        yield self.item(
+            path,
+            kind="index",
+            name="debs",
+            version="1",
+            path="debs/Packages",
+            origin="made",
+            licence="none",
+        )
 
     def images(self, built: Sequence[BuiltImage]) -> Iterator[Item]:
         for image in built:
@@ -80,19 +93,33 @@ class Collector:
             spec = self.versions.images[image.name]
             yield Item(
                 Artefact(
-                    kind="image", name=image.name, version=image.version,
-                    path=f"images/{blob.path}", digest=blob.digest, size=blob.size,
-                    origin=spec.folder or "bundle/roots.py", licence=spec.licence,
+                    kind="image",
+                    name=image.name,
+                    version=image.version,
+                    path=f"images/{blob.path}",
+                    digest=blob.digest,
+                    size=blob.size,
+                    origin=spec.folder or "bundle/roots.py",
+                    licence=spec.licence,
                 ),
                 self.places.layout / blob.path,
             )
-        refs = {image.reference: (image.manifest.blob.digest, image.manifest.blob.size)
-                for image in built}
+        refs = {
+            image.reference: (image.manifest.blob.digest, image.manifest.blob.size)
+            for image in built
+        }
         for place, text in ((manifest.INDEX, oci.index(refs)), (manifest.LAYOUT, oci.LAYOUT)):
             source = self.made / Path(place).name
             _keep(source, text)
-            yield self.item(source, kind="index", name=Path(place).name, version="1", path=place,
-                            origin="made", licence="none")
+            yield self.item(
+                source,
+                kind="index",
+                name=Path(place).name,
+                version="1",
+                path=place,
+                origin="made",
+                licence="none",
+            )
 
     def charts(self) -> Iterator[Item]:
         for room, chart in charts.rooms(self.places.repository):
@@ -104,9 +131,15 @@ class Collector:
                 part.unlink()
             else:
                 part.replace(target)
-            yield self.item(target, kind="chart", name=room, version=version,
-                            path=f"charts/{target.name}", origin=f"components/{room}/chart",
-                            licence="Apache-2.0")
+            yield self.item(
+                target,
+                kind="chart",
+                name=room,
+                version=version,
+                path=f"charts/{target.name}",
+                origin=f"components/{room}/chart",
+                licence="Apache-2.0",
+            )
 
     def wheels(self, folders: dict[str, Path]) -> Iterator[Item]:
         seen: set[str] = set()
@@ -117,14 +150,28 @@ class Collector:
                     continue
                 seen.add(path.name)
                 project, version = path.name.split("-")[:2]
-                yield self.item(path, kind="wheel", name=project, version=version,
-                                path=f"wheels/{path.name}", origin="PyPI", licence=licence)
+                yield self.item(
+                    path,
+                    kind="wheel",
+                    name=project,
+                    version=version,
+                    path=f"wheels/{path.name}",
+                    origin="PyPI",
+                    licence=licence,
+                )
 
     def repository(self) -> Iterator[Item]:
         target = self.made / "repository.tar"
         charts.repository_tar(self.places.repository, target)
-        yield self.item(target, kind="tree", name="apadana", version="1", path="repository.tar",
-                        origin="this repository", licence="Apache-2.0")
+        yield self.item(
+            target,
+            kind="tree",
+            name="apadana",
+            version="1",
+            path="repository.tar",
+            origin="this repository",
+            licence="Apache-2.0",
+        )
 
     def sbom(self, items: Sequence[Item], builder: Builder, built: Sequence[BuiltImage]) -> Item:
         parts: dict[str, list[dict[str, str]]] = {}
@@ -138,11 +185,19 @@ class Collector:
             if inside:
                 parts[image.name] = inside
         source = self.made / sbom.NAME
-        text = sbom.text([item.artefact for item in items], self.versions.debian.architecture,
-                         parts)
+        text = sbom.text(
+            [item.artefact for item in items], self.versions.debian.architecture, parts
+        )
         _keep(source, text)
-        return self.item(source, kind="index", name="sbom", version="1", path=sbom.NAME,
-                         origin="made", licence="none")
+        return self.item(
+            source,
+            kind="index",
+            name="sbom",
+            version="1",
+            path=sbom.NAME,
+            origin="made",
+            licence="none",
+        )
 
 
 def _keep(path: Path, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -86,8 +85,9 @@ def download(packages: Sequence[Package], debs: Path) -> int:
     served = mirrors()
     batches = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        failed = [line for lines in pool.map(lambda b: _fetch(b, debs, served), batches)
-                  for line in lines]
+        failed = [
+            line for lines in pool.map(lambda b: _fetch(b, debs, served), batches) for line in lines
+        ]
     if failed:
         raise BundleError(
             f"{len(failed)} locked package(s) could not be had from the machine's mirror:\n"
@@ -107,11 +107,13 @@ def _fetch(batch: Sequence[Package], debs: Path, served: dict[str, str]) -> Iter
     problems: list[str] = []
     for item in batch:
         part = debs / f".{item.file}.part"
-        if part.exists() and part.stat().st_size == item.size and (
-            files.sha256(part) == item.sha256
+        if (
+            part.exists()
+            and part.stat().st_size == item.size
+            and (files.sha256(part) == item.sha256)
         ):
             part.chmod(0o644)
-            os.replace(part, debs / item.file)
+            part.replace(debs / item.file)
         else:
             part.unlink(missing_ok=True)
             reason = next(
@@ -131,8 +133,7 @@ def stanza(item: Package, debs: Path, memo: Path) -> str:
         control = run(["dpkg-deb", "--field", debs / item.file], what=f"reading {item.file}")
         files.write(kept, control)
     return (
-        f"{control.rstrip()}\nFilename: ./{item.file}\nSize: {item.size}\n"
-        f"SHA256: {item.sha256}\n"
+        f"{control.rstrip()}\nFilename: ./{item.file}\nSize: {item.size}\nSHA256: {item.sha256}\n"
     )
 
 

@@ -42,7 +42,7 @@ def environment(places: Places, go: Go) -> dict[str, str]:
 
 def linker_flags(binary: Binary) -> str:
     words = ["-s", "-w"]
-    major, minor = (binary.version.lstrip("v").split(".") + ["0"])[:2]
+    major, minor = [*binary.version.lstrip("v").split("."), "0"][:2]
     for package in binary.stamp:
         values = {
             "gitVersion": binary.version,
@@ -88,10 +88,19 @@ class Builder:
                 f"go.binaries.{name}.set is {binary.set!r} in {self.places.versions}, but"
                 f" {folder} has no go.mod"
             )
-        sources = {path.name: files.sha256(path) for path in sorted(folder.iterdir())
-                   if path.is_file()}
-        return files.key_of(sources, binary.package, linker_flags(binary), binary.tags,
-                            binary.scripts, binary.embed, self.go.flags, self._toolchain)
+        sources = {
+            path.name: files.sha256(path) for path in sorted(folder.iterdir()) if path.is_file()
+        }
+        return files.key_of(
+            sources,
+            binary.package,
+            linker_flags(binary),
+            binary.tags,
+            binary.scripts,
+            binary.embed,
+            self.go.flags,
+            self._toolchain,
+        )
 
     def _built(self, name: str) -> Built:
         folder = self.places.cache / "bin" / self.key(name)
@@ -121,8 +130,12 @@ class Builder:
             command = ["go", "build", "-ldflags", linker_flags(binary)]
             if binary.tags:
                 command += ["-tags", ",".join(binary.tags)]
-            run([*command, "-o", str(part / name), binary.package],
-                what=f"building {name}", env=env, cwd=source)
+            run(
+                [*command, "-o", str(part / name), binary.package],
+                what=f"building {name}",
+                env=env,
+                cwd=source,
+            )
             self._scripts(binary, part, source, env)
             modules = run(["go", "version", "-m", str(part / name)], what=f"reading {name}")
             files.write(part / "modules.txt", modules)
@@ -131,8 +144,12 @@ class Builder:
     def _module(self, module: str, source: Path, env: dict[str, str]) -> Path:
         # Only this one: some modules of the graph are named but served by no proxy.
         run(["go", "mod", "download", module], what=f"downloading {module}", env=env, cwd=source)
-        place = run(["go", "list", "-m", "-f", "{{.Dir}}", module],
-                    what=f"looking for the module {module}", env=env, cwd=source).strip()
+        place = run(
+            ["go", "list", "-m", "-f", "{{.Dir}}", module],
+            what=f"looking for the module {module}",
+            env=env,
+            cwd=source,
+        ).strip()
         if not place:
             raise BundleError(f"the module {module} is not among those of {source.name}")
         return Path(place)

@@ -51,7 +51,7 @@ class ImageBuilder:
         self.go = Builder(places, versions.go)
 
     def present(self) -> list[str]:
-        """The images that can be built, each after those under it; rooms without one are left out."""
+        """The images that can be built, each after those under it; the others are left out."""
         there = {
             name: image
             for name, image in self.versions.images.items()
@@ -91,8 +91,9 @@ class ImageBuilder:
         for parent, version in FROM.findall(path.read_text()):
             known = self.versions.images.get(parent)
             if known is None or known.version != version:
-                allowed = ", ".join(f"{key}:{item.version}"
-                                    for key, item in self.versions.images.items())
+                allowed = ", ".join(
+                    f"{key}:{item.version}" for key, item in self.versions.images.items()
+                )
                 raise BundleError(
                     f"{path} starts FROM {oci.reference(parent, version)}, which versions.yaml"
                     f" does not have; allowed: {allowed}"
@@ -159,8 +160,16 @@ class ImageBuilder:
                 self._in_storage(parent)
             self._bud(name, image, ref)
         self._buildah(
-            ["push", "--quiet", "--compression-format", "zstd", "--compression-level", "3",
-             ref, f"oci:{self.places.layout}:{ref}"],
+            [
+                "push",
+                "--quiet",
+                "--compression-format",
+                "zstd",
+                "--compression-level",
+                "3",
+                ref,
+                f"oci:{self.places.layout}:{ref}",
+            ],
             what=f"writing the image {name} into the layout",
         )
         manifest = oci.find(self.places.layout, ref)
@@ -182,8 +191,10 @@ class ImageBuilder:
         ):
             return
         # By digest of the layout's index, which always names the newest build.
-        self._buildah(["pull", "--quiet", f"oci:{self.places.layout}:{ref}"],
-                      what=f"reading the image {name} back")
+        self._buildah(
+            ["pull", "--quiet", f"oci:{self.places.layout}:{ref}"],
+            what=f"reading the image {name} back",
+        )
         self._buildah(["tag", config, ref], what=f"naming the image {name}")
 
     def _commit_base(self, ref: str) -> None:
@@ -194,13 +205,22 @@ class ImageBuilder:
         try:
             self._buildah(["add", "--quiet", container, tar, "/"], what="filling the base image")
             self._buildah(
-                ["config", "--cmd", "/bin/sh", "--env", "PATH=/usr/local/sbin:/usr/local/bin:"
-                 "/usr/sbin:/usr/bin:/sbin:/bin", "--env", "DEBIAN_FRONTEND=noninteractive",
-                 container],
+                [
+                    "config",
+                    "--cmd",
+                    "/bin/sh",
+                    "--env",
+                    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                    "--env",
+                    "DEBIAN_FRONTEND=noninteractive",
+                    container,
+                ],
                 what="configuring the base image",
             )
-            self._buildah(["commit", "--quiet", "--timestamp", "0", container, ref],
-                          what="committing the base image")
+            self._buildah(
+                ["commit", "--quiet", "--timestamp", "0", container, ref],
+                what="committing the base image",
+            )
         finally:
             self._buildah(["rm", container], what="removing the working container")
 
@@ -208,14 +228,27 @@ class ImageBuilder:
         context = self._containerfile(image).parent
         with TemporaryDirectory(prefix=".image-", dir=self.places.cache) as folder:
             command: list[str | Path] = [
-                "bud", "--quiet", "--isolation", "chroot", "--timestamp", "0", "--pull-never",
+                "bud",
+                "--quiet",
+                "--isolation",
+                "chroot",
+                "--timestamp",
+                "0",
+                "--pull-never",
                 # The "host" is a network name space with nothing in it, see below.
-                "--network", "host", "--layers=false", "--tag", ref,
+                "--network",
+                "host",
+                "--layers=false",
+                "--tag",
+                ref,
             ]
             for place, source in self._volumes(name, image, Path(folder)):
                 command += ["--volume", f"{source}:{place}:ro"]
-            self._buildah([*command, "--file", self._containerfile(image), context],
-                          what=f"building the image {name}", offline=True)
+            self._buildah(
+                [*command, "--file", self._containerfile(image), context],
+                what=f"building the image {name}",
+                offline=True,
+            )
 
     def _volumes(self, name: str, image: Image, work: Path) -> Iterator[tuple[str, Path]]:
         """Only what versions.yaml names for this image: anything else fails the build."""
@@ -236,8 +269,17 @@ class ImageBuilder:
     def _buildah(self, words: Sequence[str | Path], *, what: str, offline: bool = False) -> str:
         storage = self.places.cache / "containers"
         return run(
-            [*(["unshare", "--net"] if offline else []), "buildah", "--root", storage / "root", "--runroot", storage / "run",
-             "--storage-driver", "overlay", *words],
+            [
+                *(["unshare", "--net"] if offline else []),
+                "buildah",
+                "--root",
+                storage / "root",
+                "--runroot",
+                storage / "run",
+                "--storage-driver",
+                "overlay",
+                *words,
+            ],
             what=what,
             env={"TMPDIR": str(self.places.cache), "BUILDAH_ISOLATION": "chroot"},
         )

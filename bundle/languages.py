@@ -59,10 +59,17 @@ def resolve_jars(places: Places, versions: Versions, name: str, target: Path) ->
             f" {versions.maven[name].artefact}, which versions.yaml pins at maven.{name}.version"
         )
     run(
-        ["mvn", "--batch-mode", "--quiet", "--file", pom,
-         f"-Dmaven.repo.local={places.cache / 'm2'}",
-         f"{DEPENDENCY_PLUGIN}:copy-dependencies", "-DincludeScope=runtime",
-         f"-DoutputDirectory={target}"],
+        [
+            "mvn",
+            "--batch-mode",
+            "--quiet",
+            "--file",
+            pom,
+            f"-Dmaven.repo.local={places.cache / 'm2'}",
+            f"{DEPENDENCY_PLUGIN}:copy-dependencies",
+            "-DincludeScope=runtime",
+            f"-DoutputDirectory={target}",
+        ],
         what=f"resolving the jars of {name}",
         cwd=places.cache,
     )
@@ -74,16 +81,21 @@ def lock_jars(places: Places, versions: Versions) -> None:
     for name in versions.maven:
         with TemporaryDirectory(prefix=".jars-", dir=places.cache) as folder:
             resolve_jars(places, versions, name, Path(folder))
-            lines += [f"{name}/{path.name} {files.sha256(path)}"
-                      for path in sorted(Path(folder).iterdir())]
+            lines += [
+                f"{name}/{path.name} {files.sha256(path)}"
+                for path in sorted(Path(folder).iterdir())
+            ]
     files.write(places.maven_lock, "\n".join(lines) + "\n")
 
 
 def _locked(places: Places) -> dict[str, str]:
     if not places.maven_lock.exists():
         raise BundleError(f"{places.maven_lock} is missing; make it with `python -m bundle lock`")
-    rows = [line.split() for line in places.maven_lock.read_text().splitlines()
-            if line and not line.startswith("#")]
+    rows = [
+        line.split()
+        for line in places.maven_lock.read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
     return {row[0]: row[1] for row in rows if len(row) == 2}
 
 
@@ -105,8 +117,9 @@ def _plain(name: str) -> str:
 def wheels_folder(places: Places, python: Python, name: str) -> Path:
     lock = places.repository / python.lock
     wanted = pins(lock.read_text())
-    key = files.key_of(python.version, python.platforms, python.sets[name].roots,
-                       sorted(wanted.values()))
+    key = files.key_of(
+        python.version, python.platforms, python.sets[name].roots, sorted(wanted.values())
+    )
     return places.cache / "wheels" / f"{name}-{key}"
 
 
@@ -127,16 +140,31 @@ def wheels(places: Places, python: Python, name: str) -> Path:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text("".join(f"{entry.split()[0]}\n" for entry in locked.values()))
         run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:",
-             "--implementation", "cp", "--python-version", python.version,
-             *(word for platform in python.platforms for word in ("--platform", platform)),
-             "--constraint", constraints, "--dest", part, *python.sets[name].roots],
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--only-binary=:all:",
+                "--implementation",
+                "cp",
+                "--python-version",
+                python.version,
+                *(word for platform in python.platforms for word in ("--platform", platform)),
+                "--constraint",
+                constraints,
+                "--dest",
+                part,
+                *python.sets[name].roots,
+            ],
             what=f"downloading the wheels of {name}",
             env={"PIP_DISABLE_PIP_VERSION_CHECK": "1"},
         )
         allowed = set(re.findall(r"--hash=sha256:([0-9a-f]{64})", "\n".join(locked.values())))
-        strange = [path.name for path in sorted(part.iterdir())
-                   if files.sha256(path) not in allowed]
+        strange = [
+            path.name for path in sorted(part.iterdir()) if files.sha256(path) not in allowed
+        ]
         if strange:
             raise BundleError(
                 f"these wheels are not those of {places.repository / python.lock}:"

@@ -72,8 +72,7 @@ def parse(raw: bytes, where: Path) -> Manifest:
         ]
         raise Refused(str(where), problems) from error
     seen: set[str] = set()
-    twice = {item.path for item in manifest.artefacts
-             if item.path in seen or seen.add(item.path)}  # type: ignore[func-returns-value]
+    twice = {item.path for item in manifest.artefacts if item.path in seen or seen.add(item.path)}  # type: ignore[func-returns-value]
     twice_not_images = sorted(path for path in twice if not path.startswith("images/blobs/"))
     if twice_not_images:
         raise Refused(str(where), [f"{path} is listed twice" for path in twice_not_images])

@@ -25,9 +25,14 @@ def push(
         ref = oci.reference(item.name, item.version)
         with progress.step("push", f"{item.name}:{item.version}"):
             run(
-                ["skopeo", "copy", "--quiet", *options,
-                 f"oci:{folder / 'images'}:{ref}",
-                 f"docker://{registry}/{item.name}:{item.version}"],
+                [
+                    "skopeo",
+                    "copy",
+                    "--quiet",
+                    *options,
+                    f"oci:{folder / 'images'}:{ref}",
+                    f"docker://{registry}/{item.name}:{item.version}",
+                ],
                 what=f"pushing {item.name} to {registry}",
             )
     return len(images)

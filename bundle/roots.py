@@ -1,4 +1,4 @@
-"""Root file systems by mmdebstrap, from locked packages only: the base image, the lab's machines."""
+"""Root file systems by mmdebstrap from locked packages: the base image, the lab's machines."""
 
 from __future__ import annotations
 
@@ -43,28 +43,60 @@ def make(
     with TemporaryDirectory(prefix=".root-", dir=places.cache) as folder:
         work = Path(folder)
         debian.repository(packages, work / "debs", places)
+        _release(work / "debs", versions.debian.suite)
         part = work / "root.tar"
         command: list[str | Path] = [
-            "mmdebstrap", "--mode=root", f"--variant={variant}", "--format=tar",
-            f"--architectures={versions.debian.architecture}", f"--include={','.join(include)}",
+            "mmdebstrap",
+            "--mode=root",
+            f"--variant={variant}",
+            "--format=tar",
+            f"--architectures={versions.debian.architecture}",
+            f"--include={','.join(include)}",
         ]
         for option in UNREAD:
             command.append(f"--dpkgopt={option}")
         for hook in hooks:
             command.append(f"--customize-hook={hook}")
-        command += [f"--customize-hook={CLEAN}", versions.debian.suite, part,
-                    f"deb [trusted=yes] copy:{work / 'debs'} ./"]
+        command += [
+            f"--customize-hook={CLEAN}",
+            versions.debian.suite,
+            part,
+            f"deb [trusted=yes] copy:{work / 'debs'} ./",
+        ]
         run(command, what=f"making the root {target.name}", env={"SOURCE_DATE_EPOCH": "0"})
         part.replace(target)
+
+
+def _release(repository: Path, suite: str) -> None:
+    """mmdebstrap asks for the packages of the suite by its name: the flat folder needs one."""
+    index = repository / "Packages"
+    lines = [
+        f"Suite: {suite}",
+        f"Codename: {suite}",
+        "Date: Thu, 01 Jan 1970 00:00:00 UTC",
+        "SHA256:",
+        f" {files.sha256(index)} {index.stat().st_size} Packages",
+    ]
+    files.write(repository / "Release", "\n".join(lines) + "\n")
 
 
 def base(versions: Versions, lock: Sequence[Package], target: Path, places: Places) -> None:
     """The root under every image. Its only apt source is the folder mounted by a build."""
     sources = f"echo '{SOURCES}' > \"$1/etc/apt/sources.list\""
-    keep = "printf '%s\\n' " + " ".join(f"'{line}'" for line in UNREAD) \
+    keep = (
+        "printf '%s\\n' "
+        + " ".join(f"'{line}'" for line in UNREAD)
         + ' > "$1/etc/dpkg/dpkg.cfg.d/apadana"'
-    make(versions, debian.in_group(lock, "base"), versions.debian.base, variant="apt",
-         hooks=[sources, keep], target=target, places=places)
+    )
+    make(
+        versions,
+        debian.in_group(lock, "base"),
+        versions.debian.base,
+        variant="apt",
+        hooks=[sources, keep],
+        target=target,
+        places=places,
+    )
 
 
 def base_key(versions: Versions, lock: Sequence[Package]) -> str:
@@ -83,7 +115,14 @@ def node(versions: Versions, lock: Sequence[Package], places: Places) -> Path:
     debian.download(debian.in_group(lock, "lab"), places.debs)
     identity = ': > "$1/etc/machine-id"; rm -f "$1"/etc/ssh/ssh_host_*'
     sources = 'rm -f "$1"/etc/apt/sources.list'
-    make(versions, debian.in_group(lock, "lab"), versions.debian.lab, variant="minbase",
-         hooks=[identity, sources], target=target, places=places)
+    make(
+        versions,
+        debian.in_group(lock, "lab"),
+        versions.debian.lab,
+        variant="minbase",
+        hooks=[identity, sources],
+        target=target,
+        places=places,
+    )
     files.write(mark, key)
     return target

@@ -32,12 +32,14 @@ def modules(text: str) -> list[dict[str, str]]:
     for line in text.splitlines():
         words = line.split()
         if len(words) >= 3 and words[0] == "dep":
-            found.append({
-                "type": "library",
-                "name": words[1],
-                "version": words[2],
-                "purl": f"pkg:golang/{words[1]}@{quote(words[2], safe='')}",
-            })
+            found.append(
+                {
+                    "type": "library",
+                    "name": words[1],
+                    "version": words[2],
+                    "purl": f"pkg:golang/{words[1]}@{quote(words[2], safe='')}",
+                }
+            )
     return found
 
 

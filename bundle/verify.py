@@ -91,16 +91,19 @@ def _image_parts(
         path = folder / item.path
         if item.path != f"images/{oci.Blob(item.digest, 0).path}":
             problems.append(f"image {item.name}: path {item.path} is not that of {item.digest}")
-        elif path.is_file() and _problem(folder, Expected(item.path, item.digest, item.size, "")) \
-                is None:
+        elif (
+            path.is_file()
+            and _problem(folder, Expected(item.path, item.digest, item.size, "")) is None
+        ):
             try:
                 parsed = oci.parse_manifest(item.digest, path.read_bytes())
             except BundleError as error:
                 problems.append(f"image {item.name}: {error}")
                 continue
             for part in parsed.parts:
-                yield Expected(f"images/{part.path}", part.digest, part.size,
-                               f"layer of image {item.name}")
+                yield Expected(
+                    f"images/{part.path}", part.digest, part.size, f"layer of image {item.name}"
+                )
 
 
 def _problem(folder: Path, item: Expected) -> str | None:

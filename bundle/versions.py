@@ -87,7 +87,9 @@ class Image(Model):
     @model_validator(mode="after")
     def _has_a_source(self) -> Image:
         if self.base == (self.folder is not None):
-            raise ValueError("an image is either `base: true` or has a `folder` with a Containerfile")
+            raise ValueError(
+                "an image is either `base: true` or has a `folder` with a Containerfile"
+            )
         return self
 
 
@@ -123,7 +125,9 @@ class Versions(Model):
                 if binary not in self.go.binaries
             ]
             if image.jars is not None and image.jars not in self.maven:
-                problems.append(f"images.{name}.jars is {image.jars!r}; maven has {list(self.maven)}")
+                problems.append(
+                    f"images.{name}.jars is {image.jars!r}; maven has {list(self.maven)}"
+                )
             if image.wheels is not None and image.wheels not in self.python.sets:
                 problems.append(
                     f"images.{name}.wheels is {image.wheels!r}; python.sets has "

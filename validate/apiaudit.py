@@ -18,6 +18,7 @@ from validate.errors import ClusterError
 from validate.runner import RUN_LABEL
 
 TIMEOUT = 2.0  # what a client of the API through HAProxy is advised to set
+BULK_TIMEOUT = 90.0  # listing or deleting everything of a run is one long request
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ class ApiWriter:
         if self._connection is None:
             self.open()
         selector = quote(f"{RUN_LABEL}={run},audit=true")
-        status, answer = self._ask("GET", f"{self._path()}?labelSelector={selector}", None)
+        status, answer = self._ask(
+            "GET", f"{self._path()}?labelSelector={selector}", None, BULK_TIMEOUT
+        )
         if status != 200:
             raise OSError(f"HTTP {status}: {answer[:200]!r}")
         items: list[Any] = json.loads(answer)["items"]
@@ -86,7 +89,7 @@ class ApiWriter:
         if self._connection is None:
             self.open()
         selector = quote(f"{RUN_LABEL}={run},audit=true")
-        self._ask("DELETE", f"{self._path()}?labelSelector={selector}", None)
+        self._ask("DELETE", f"{self._path()}?labelSelector={selector}", None, BULK_TIMEOUT)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -96,9 +99,12 @@ class ApiWriter:
     def _path(self) -> str:
         return f"/api/v1/namespaces/{self._access.namespace}/configmaps"
 
-    def _ask(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
+    def _ask(
+        self, method: str, path: str, body: str | None, timeout: float = TIMEOUT
+    ) -> tuple[int, bytes]:
         if self._connection is None or self._connection.sock is None:
             raise OSError("not connected")
+        self._connection.sock.settimeout(timeout)
         headers = {"Content-Type": "application/json"} if body else {}
         self._connection.request(method, path, body, headers)
         answer = self._connection.getresponse()

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -30,10 +31,22 @@ def wanted(folder: Path = COMPONENTS) -> dict[Path, str]:
 def text(model: type[BaseModel]) -> str:
     """The schema as a file: draft 2020-12 is what pydantic makes; Helm 3.18+ reads it."""
     schema = model.model_json_schema(by_alias=True)
+    for part in (schema, *schema.get("$defs", {}).values()):
+        _nulls_may_be_absent(part)
     if "image" in schema.get("properties", {}):
         # Helm hands every chart a `global` mapping, and the library chart its own values.
         schema["properties"] |= {"global": {"type": "object"}, "kit": {"type": "object"}}
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+def _nulls_may_be_absent(schema: dict[str, Any]) -> None:
+    """Pulumi drops null values on their way to the chart."""
+    if "required" in schema:
+        schema["required"] = [
+            name
+            for name in schema["required"]
+            if {"type": "null"} not in schema["properties"][name].get("anyOf", [])
+        ]
 
 
 def stale(files: dict[Path, str]) -> list[Path]:

@@ -31,7 +31,8 @@ class Postgres(PlatformComponent[Settings]):
         auth = {f"{user}-password": self.password(user) for user in users}
         self.secret(naming.auth_secret(ROOM), auth)
         names = server_names(self.settings, self.site)
-        tls = self.tls_secret(naming.tls_secret(ROOM), names)
+        # 127.0.0.1: a pooler verifies the server through the HAProxy beside it.
+        tls = self.tls_secret(naming.tls_secret(ROOM), names, ("127.0.0.1",))
         for consumer in self.settings.consumers:
             self.client_secret(
                 consumer,

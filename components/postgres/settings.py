@@ -24,8 +24,6 @@ from components.kit.settings import (
 ROOM = "postgres"
 VERSION = "17"
 SERVER_PORT, PATRONI_PORT, POOLER_PORT = 5432, 8008, 6432
-# The name under which a pooler's HAProxy offers the primary, in the pooler's own hosts file.
-PRIMARY_NAME = "postgres-primary"
 
 # Names of roles and databases: what PostgreSQL takes unquoted, and never one of our own.
 Consumer = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,30}$")]
@@ -186,7 +184,7 @@ def endpoints(settings: Settings, site: SiteFacts) -> list[dict[str, object]]:
 
 def server_names(settings: Settings, site: SiteFacts) -> list[str]:
     """Names in the certificate of members and poolers."""
-    return [*naming.server_dns_names(ROOM, settings.members, site), PRIMARY_NAME]
+    return naming.server_dns_names(ROOM, settings.members, site)
 
 
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:

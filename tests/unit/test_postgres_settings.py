@@ -44,7 +44,6 @@ def test_the_certificate_names_what_clients_verify() -> None:
     names = server_names(Settings(), SITE)
     assert "postgres.platform.svc.cluster.local" in names
     assert "postgres-1.postgres-members.platform.svc.cluster.local" in names
-    assert "postgres-primary" in names
 
 
 def test_values_are_of_the_room() -> None:

@@ -199,9 +199,7 @@ spec:
           podSelector:
             matchLabels:
               k8s-app: kube-dns
-      ports:
-        - {protocol: UDP, port: 53}
-        - {protocol: TCP, port: 53}
+      {{- /* no ports: a policy sees them after translation, and where CoreDNS listens is the cluster's matter */}}
     {{- with .egress }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
