@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,12 @@ class StepFailed(Exception):
         self.cause = cause
         self.code = code
         self.closer = closer
+
+
+def ending(argv: tuple[str, ...], code: int) -> str:
+    """How a command ended, in words; a negative code is the signal that killed it."""
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+    return f"`{' '.join(argv)}` {how}"
 
 
 @dataclass
@@ -39,9 +46,7 @@ class Work:
         """Runs a command whose failure is the step's failure; returns what it printed."""
         outcome = running.run(self._command(argv, environment), self.log, self.token)
         if outcome.code != 0:
-            raise StepFailed(
-                [f"`{' '.join(argv)}` ended with {outcome.code}", *reading.cause(outcome.text)]
-            )
+            raise StepFailed([ending(argv, outcome.code), *reading.cause(outcome.text)])
         return outcome.text
 
     def data(self, *argv: str, environment: Mapping[str, str] | None = None) -> running.Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
@@ -16,6 +17,7 @@ from validate.runner import RUN_LABEL, client_spec, new_run_id, pods
 from validate.site import Site, rooms_with
 
 SUITE = "smoke"
+STARVED = 60.0  # percent
 LIMITS = (
     "The GPUs of this lab are pretended: no GPU, driver or CUDA program was exercised.",
     "Smoke proves that the platform works now, not that it survives a fault: see the HA report.",
@@ -43,7 +45,22 @@ def run(site: Site, only: str | None, told: Report) -> Run:
     if only is None:
         jobs += _cluster(site, add)
     _together(jobs, add)
+    starved = cpu_pressure()
+    if starved > STARVED:
+        found.limits.append(
+            f"This machine's processors were waited for {starved:.0f} % of the last minute: what "
+            "timed out may have been starved, not broken. Run it again when it is quiet."
+        )
     return found
+
+
+def cpu_pressure() -> float:
+    """Share of the last minute in which something waited for a processor, in percent."""
+    try:
+        line = Path("/proc/pressure/cpu").read_text().splitlines()[0]
+        return float(line.split("avg60=")[1].split()[0])
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def coverage(chosen: Sequence[contract.Component], probed: set[str]) -> Iterator[Check]:
@@ -76,7 +93,7 @@ def _stores(site: Site, chosen: Sequence[contract.Component], add: Add) -> Job:
         try:
             with pods(site.cluster, [spec]) as (pod,):
                 pod.send_code(probed)
-                for record in pod.inside("smoke", "--deadline", "25", timeout=40):
+                for record in pod.inside("smoke", "--deadline", "60", timeout=80):
                     if record["kind"] == "done":
                         done.add(record["component"])
                     else:
@@ -117,6 +134,10 @@ def _cluster(site: Site, add: Add) -> list[Job]:
 def _network(context: Context) -> Iterator[Check]:
     specs = node_pods(context)
     try:
+        context.cluster.apply(
+            network.leave(context.run, context.namespace),
+            network.enter(context.run, context.namespace),
+        )
         with pods(context.cluster, specs) as running:
             yield from network.names_and_paths(context, running)
             if len(running) < 3:

@@ -18,10 +18,11 @@ from validate.audit import AuditRun, AuditWriter, Recorder
 from validate.checks import control
 from validate.checks.context import Context, Node, nodes
 from validate.checks.doors import API_PORT
+from validate.checks.network import leave
 from validate.cluster import wait_for
 from validate.errors import ClusterError, NotValidError
 from validate.model import check_from
-from validate.runner import Pod, client_spec, new_run_id, pods
+from validate.runner import RUN_LABEL, Pod, PodSpec, client_spec, new_run_id, pods
 
 API = "kubernetes"
 API_CLIENTS, API_RATE = 4, 20.0
@@ -47,6 +48,7 @@ class Trial:
     faults: hosts.HostFaults
     victim: Node
     pod: Pod
+    observer: Pod
     audit: session.AuditSession
     api: AuditRun
     folder: Path
@@ -71,7 +73,10 @@ def one(
     say(f"{victim.name}: clients run on {survivor.name}, {wish.clients} for each store")
     spec = client_spec(site, stores, run_id, role="audit", node=survivor.name, lifetime_s=1500)
     folder = site.state / "reports" / "records" / run_id
-    with pods(near, [spec]) as (pod,):
+    watcher = PodSpec(f"validate-observer-{run_id}", context.namespace, spec.image, run_id,
+                      "observer", pick_observer(context.nodes, victim, survivor).name,
+                      lifetime_s=1500)  # fmt: skip
+    with _may_leave(context), pods(near, [spec, watcher]) as (pod, observer):
         pod.send_code(stores)
         _whole_before(pod, names, victim)
         access = apiaudit.access(near, survivor.address, API_PORT, server_name,
@@ -80,7 +85,7 @@ def one(
         api = AuditRun(API, run_id, Recorder(folder / f"{API}.jsonl"),
                        lambda: _opened(access), API_CLIENTS, API_RATE)  # fmt: skip
         audit = session.AuditSession(pod, names, run_id, wish.clients, wish.rate)
-        trial = Trial(context, faults, victim, pod, audit, api, folder, say)
+        trial = Trial(context, faults, victim, pod, observer, audit, api, folder, say)
         with _api_writes(api, access, run_id):
             _write_and_kill(trial, wish, add)
             _wait_whole_again(trial, wish, add)
@@ -95,6 +100,25 @@ def pick_survivor(all_nodes: Sequence[Node], victim: Node) -> Node:
     if not left:
         raise NotValidError(f"no Ready host would be left when {victim.name} dies")
     return min(left, key=lambda n: (n.control_plane, n.name))
+
+
+def pick_observer(all_nodes: Sequence[Node], victim: Node, survivor: Node) -> Node:
+    """A third host, so that what is seen does not hang on the clients' host either."""
+    taken = {victim.name, survivor.name}
+    third = [n for n in all_nodes if n.name not in taken and n.ready]
+    return min(third, key=lambda n: n.name, default=survivor)
+
+
+@contextmanager
+def _may_leave(context: Context) -> Iterator[None]:
+    """The observer speaks to hosts; the namespace denies that unless it is opened for the run."""
+    context.cluster.apply(leave(context.run, context.namespace))
+    try:
+        yield
+    finally:
+        with suppress(ClusterError):
+            selector = f"{RUN_LABEL}={context.run}"
+            context.cluster.delete(context.namespace, "networkpolicies", selector)
 
 
 def _opened(access: apiaudit.ApiAccess) -> AuditWriter[None]:
@@ -132,18 +156,18 @@ def _write_and_kill(t: Trial, wish: Wish, add: Add) -> None:
     t.led = {s: leader.node for s, leader in placement.leaders(
         t.context, t.pod, t.audit.stores).items()}  # fmt: skip
     _hold(wish.before_s)  # steady writes before the kill
-    before = hosts.watch(t.pod, t.victim)
+    before = hosts.watch(t.observer, t.victim)
     t.say(f"{t.victim.name}: killed now; leaders were {json.dumps(t.led)}")
     try:
         _note(t, "kill")
         t.fault_wall = time.time()
         t.faults.kill(t.victim.name)
-        seen = hosts.observe_death(t.pod, t.victim, before, timeout=15)
+        seen = hosts.observe_death(t.observer, t.victim, before, timeout=15)
         t.proved = seen.proved
         verdict = Verdict.PASS if seen.proved else Verdict.INVALID
-        detail = f"{t.victim.name} answered {t.pod.name} before the kill and is silent since"
+        detail = f"{t.victim.name} answered {t.observer.name} before the kill and is silent since"
         if not seen.proved:
-            detail = f"{t.pod.name} could not see that {t.victim.name} is dead"
+            detail = f"{t.observer.name} could not see that {t.victim.name} is dead"
         evidence = {"before": seen.before, "after": seen.after, "leaders": t.led}
         add(t.victim.name, [Check("fault proved by an observer", verdict, detail, evidence)])
         _writes_without(t, wish, add)

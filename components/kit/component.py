@@ -10,7 +10,7 @@ A room's component.py has one subclass of PlatformComponent, found by the stacks
             self.client_secret("probe", {"username": "probe", "password": self.password("probe")})
             wanted = values(self.settings, self.site) | {"checksum": secrets.checksum(auth, tls)}
             self.install(wanted)
-            return {"name": "kafka", "version": "4.2.0", "mode": "managed", ...}
+            return {"name": "kafka", "version": self.version, "mode": "managed", ...}
 
 The mode `external` needs no code: its contract comes from the settings (a room that knows more,
 say its client settings, overrides `external`). A room of mode `off` is not built at all.

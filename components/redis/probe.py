@@ -226,12 +226,19 @@ def _no_admin(target: Target) -> Look:
 
 def _agreement(target: Target) -> Look:
     named: dict[str, str] = {}
+    silent: dict[str, str] = {}
     for host, port in target.endpoint("redis-sentinel").hosts():
-        client = _asked(target, host, port)
-        reply = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", _service(target))
-        named[host.split(".", 1)[0]] = _text(reply[0]).split(".", 1)[0]
-    agreed = len(set(named.values())) == 1
-    return agreed, f"named: {named}", {"named": named}
+        member = host.split(".", 1)[0]
+        command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", _service(target))
+        try:
+            reply = _asked(target, host, port).execute_command(*command)
+        except (redis.RedisError, OSError) as error:
+            silent[member] = str(error)[:200]
+        else:
+            named[member] = _text(reply[0]).split(".", 1)[0]
+    agreed = not silent and len(set(named.values())) == 1
+    detail = f"named: {named}" + (f"; no answer: {silent}" if silent else "")
+    return agreed, detail, {"named": named, "silent": silent}
 
 
 def _text(value: Any) -> str:

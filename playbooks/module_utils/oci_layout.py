@@ -27,7 +27,7 @@ class LayoutError(Exception):
 
 
 def index_of(layout: Path) -> dict[str, dict[str, Any]]:
-    """Descriptor by full reference, as `apadana.local/pause:3.10.2`."""
+    """Descriptor by full reference, as `apadana.local/<name>:<version>`."""
     path = layout / "index.json"
     try:
         index = json.loads(path.read_bytes())

@@ -57,14 +57,16 @@ def test_patroni_is_told_what_was_promised(documents: list[datarooms.Document]) 
 def test_nobody_connects_in_plain_text(documents: list[datarooms.Document]) -> None:
     files = datarooms.named(documents, "ConfigMap", "postgres-files")["data"]
     rules = [line.split() for line in yaml.safe_load(files["patroni.yaml"])["postgresql"]["pg_hba"]]
+    pooler = datarooms.named(documents, "ConfigMap", "postgres-pooler-files")["data"]
     assert rules[-1] == ["hostnossl", "all", "all", "all", "reject"]
     assert all(rule[0] in ("local", "hostssl", "hostnossl") for rule in rules)
-    assert "client_tls_sslmode = require" in files["pgbouncer.ini"]
-    assert "server_tls_sslmode = verify-full" in files["pgbouncer.ini"]
+    assert "client_tls_sslmode = require" in pooler["pgbouncer.ini"]
+    assert "server_tls_sslmode = verify-full" in pooler["pgbouncer.ini"]
 
 
 def test_the_pooler_follows_every_member(documents: list[datarooms.Document]) -> None:
-    haproxy = datarooms.named(documents, "ConfigMap", "postgres-files")["data"]["haproxy.cfg"]
+    files = datarooms.named(documents, "ConfigMap", "postgres-pooler-files")["data"]
+    haproxy = files["haproxy.cfg"]
     servers = [line.split() for line in haproxy.splitlines() if line.startswith("  server ")]
     assert [server[1] for server in servers] == ["postgres-0", "postgres-1", "postgres-2"]
     assert "on-marked-down shutdown-sessions" in haproxy

@@ -29,7 +29,7 @@ from validate.session import is_flowing
 from validate.site import REPOSITORY
 from validate.smoke import coverage
 from validate.targets import describe, volumes
-from validate.trial import gap_limit, pick_survivor
+from validate.trial import gap_limit, pick_observer, pick_survivor
 
 KAFKA = contract.Component(
     name="kafka", version="4.2.0", mode="managed", secret_ref="kafka-client-probe",
@@ -128,9 +128,29 @@ def test_policy_verdicts(
     assert got is verdict
 
 
-def test_policy_names_only_this_run() -> None:
-    made = network.policy("r1", "ns")
-    assert made["spec"]["podSelector"]["matchLabels"]["apadana.io/validate-run"] == "r1"
+@pytest.mark.parametrize(
+    ("first", "second", "wanted", "found"),
+    [
+        ([(0.0, True), (2.0, True)], [(2.5, False)], (True, False), True),
+        ([(0.0, True)], [(2.5, False)], (True, False), False),
+        ([(0.0, True), (2.0, True)], [(0.1, True), (2.0, False)], (True, True), True),
+        ([(0.0, False)], [(0.0, False)], (True, False), False),
+    ],
+)
+def test_both_sides_must_be_seen_in_the_same_second(
+    first: list[tuple[float, bool]], second: list[tuple[float, bool]],
+    wanted: tuple[bool, bool], found: bool,
+) -> None:  # fmt: skip
+    a, b = ([{"began": at, "ok": ok} for at, ok in side] for side in (first, second))
+    assert network.same_moment(a, b, wanted)[1] is found
+
+
+def test_policies_name_only_this_run() -> None:
+    for made in (network.leave("r1", "ns"), network.enter("r1", "ns"), network.strict("r1", "ns")):
+        assert made["spec"]["podSelector"]["matchLabels"]["apadana.io/validate-run"] == "r1"
+    (rule,) = network.strict("r1", "ns")["spec"]["ingress"]
+    (peer,) = rule["from"]
+    assert peer["podSelector"]["matchLabels"]["apadana.io/validate-role"] == "allowed"
     assert [role_of(i) for i in range(4)] == ["server", "allowed", "forbidden", "onlooker"]
 
 
@@ -179,6 +199,7 @@ def test_clients_go_to_a_host_that_lives() -> None:
     all_nodes = [node("cp1"), node("cp2"), node("gpu1", control_plane=False)]
     assert pick_survivor(all_nodes, all_nodes[0]).name == "gpu1"
     assert pick_survivor(all_nodes, all_nodes[2]).name == "cp1"
+    assert pick_observer(all_nodes, all_nodes[0], all_nodes[2]).name == "cp2"
     with pytest.raises(NotValidError, match="no Ready host"):
         pick_survivor([node("cp1"), node("cp2", ready=False)], node("cp1"))
 

@@ -83,7 +83,7 @@ def role_of(index: int) -> str:
     return ("server", "allowed", "forbidden")[index] if index < 3 else "onlooker"
 
 
-def look(pod: Pod, wishes: Sequence[Mapping[str, Any]], timeout: float = 15) -> list[Any]:
+def look(pod: Pod, wishes: Sequence[Mapping[str, Any]], timeout: float = 20) -> list[Any]:
     """Runs validate/inside/net.py in the pod: nothing has to be installed there before."""
     code = (REPOSITORY / "validate" / "inside" / "net.py").read_bytes()
     answer = pod.run("python3", "-", json.dumps(list(wishes)), stdin=code, timeout=timeout)

@@ -62,7 +62,7 @@ def etcd_status(context: Context) -> tuple[list[Any], list[Any]]:
 
 
 def _etcdctl(context: Context, node: str, *args: str) -> str:
-    return context.cluster.exec("kube-system", f"etcd-{node}", [*ETCDCTL, *args], timeout=10)
+    return context.cluster.exec("kube-system", f"etcd-{node}", [*ETCDCTL, *args], timeout=20)
 
 
 def leader_name(members: list[Any], leaders: set[int]) -> str:

@@ -14,6 +14,7 @@ from validate.errors import ClusterError
 from validate.runner import ROLE_LABEL, RUN_LABEL, Pod
 
 SAME_SECOND = 1.0
+POLICY_LABEL = "apadana.io/validate-policy"
 
 
 def names_and_paths(context: Context, pods: Sequence[Pod]) -> Iterator[Check]:
@@ -81,37 +82,62 @@ def pod_addresses(context: Context, role: str | None = None) -> list[str]:
     return [p["status"]["podIP"] for p in items]
 
 
-def policy(run: str, namespace: str) -> dict[str, Any]:
-    """Only the pod in the role `allowed` may reach the server."""
-    meta = {"name": f"validate-{run}", "namespace": namespace, "labels": {RUN_LABEL: run}}
-    allowed = {"podSelector": {"matchLabels": {RUN_LABEL: run, ROLE_LABEL: "allowed"}}}
+def _policy(kind: str, run: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
+    labels = {RUN_LABEL: run, POLICY_LABEL: kind}
+    meta = {"name": f"validate-{kind}-{run}", "namespace": namespace, "labels": labels}
     return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": meta,
-        "spec": {
-            "podSelector": {"matchLabels": {RUN_LABEL: run, ROLE_LABEL: "server"}},
-            "policyTypes": ["Ingress"],
-            "ingress": [{"from": [allowed], "ports": [{"protocol": "TCP", "port": PORT}]}],
-        },
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta,
+        "spec": spec,
+    }  # fmt: skip
+
+
+def leave(run: str, namespace: str) -> dict[str, Any]:
+    """Pods of this run may speak to anyone: the namespace denies what no policy opens."""
+    selected = {"matchLabels": {RUN_LABEL: run}}
+    spec = {"podSelector": selected, "policyTypes": ["Egress"], "egress": [{}]}
+    return _policy("leave", run, namespace, spec)
+
+
+def enter(run: str, namespace: str) -> dict[str, Any]:
+    """Pods of this run may reach each other: the state in which the forbidden one is allowed."""
+    peers = [{"podSelector": {"matchLabels": {RUN_LABEL: run}}}]
+    return _policy("enter", run, namespace, _ingress({RUN_LABEL: run}, peers))
+
+
+def strict(run: str, namespace: str) -> dict[str, Any]:
+    """Only the pod in the role `allowed` may reach the server."""
+    server = {RUN_LABEL: run, ROLE_LABEL: "server"}
+    peers = [{"podSelector": {"matchLabels": {RUN_LABEL: run, ROLE_LABEL: "allowed"}}}]
+    return _policy("strict", run, namespace, _ingress(server, peers))
+
+
+def _ingress(selected: Mapping[str, str], peers: list[Any]) -> dict[str, Any]:
+    return {
+        "podSelector": {"matchLabels": dict(selected)},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": peers, "ports": [{"protocol": "TCP", "port": PORT}]}],
     }
 
 
 def network_policy(context: Context, allowed: Pod, forbidden: Pod) -> Iterator[Check]:
-    """Control without the policy, then both sides in the same second with it, then control again.
+    """Control while both are allowed, then both sides in the same second, then control again.
 
-    A refusal counts only when the same connection works while it is allowed.
+    A refusal counts only when the same connection works while it is allowed. Policies add up, so
+    the opening for all (`enter`) is taken away for the strict one to bite.
     """
     watch, title = Stopwatch(), "NetworkPolicy"
+    run, namespace = context.run, context.namespace
     server = pod_addresses(context, "server")[0]
     before = _until(allowed, forbidden, server, (True, True))
     if not before["reached"]:
-        detail = "without any policy the connections fail already, so a refusal would prove nothing"
+        detail = "the connections fail while they are allowed: a refusal would prove nothing"
         yield Check(title, Verdict.INVALID, detail, before, watch.seconds)
         return
-    context.cluster.apply(policy(context.run, context.namespace))
+    context.cluster.apply(strict(run, namespace))
+    opening = f"{RUN_LABEL}={run},{POLICY_LABEL}=enter"
+    context.cluster.delete(namespace, "networkpolicies", opening)
     with_policy = _until(allowed, forbidden, server, (True, False))
-    context.cluster.delete(context.namespace, "networkpolicies", f"{RUN_LABEL}={context.run}")
+    context.cluster.apply(enter(run, namespace))
     after = _until(allowed, forbidden, server, (True, True))
     evidence = {"before": before, "with_policy": with_policy, "after": after}
     yield Check(title, *policy_verdict(with_policy, after), evidence, watch.seconds)
@@ -134,21 +160,34 @@ def policy_verdict(with_policy: Mapping[str, Any], after: Mapping[str, Any]) -> 
 
 
 def _until(allowed: Pod, forbidden: Pod, server: str, wanted: tuple[bool, bool]) -> dict[str, Any]:
-    """Both connect at once, again and again until it is as wanted; the last answers."""
-    wish = [{"kind": "tcp", "host": server, "port": PORT, "timeout": 2.0}]
+    """Both connect for two seconds, again and again until it is as wanted at the same time."""
+    wish = [{"kind": "tcp", "host": server, "port": PORT, "timeout": 1.5, "again": 7}]
     last: dict[str, Any] = {}
 
     def both() -> bool | None:
         with ThreadPoolExecutor(max_workers=2) as pool:
-            first, second = pool.map(lambda pod: look(pod, wish)[0], (allowed, forbidden))
-        last.update(allowed=first, forbidden=second)
-        together = abs(first.get("began", 0) - second.get("began", 0)) <= SAME_SECOND
-        return True if (first["ok"], second["ok"]) == wanted and together else None
+            answers = pool.map(lambda pod: look(pod, wish, timeout=25)[0], (allowed, forbidden))
+            first, second = (a.get("series") or [a] for a in answers)
+        pair, as_wanted = same_moment(first, second, wanted)
+        last.update(allowed=pair[0], forbidden=pair[1])
+        return True if as_wanted else None
 
     try:
-        wait_for("the connections to be as wanted", both, timeout=15, every=0.2)
+        wait_for("the connections to be as wanted", both, timeout=25, every=0.2)
     except ClusterError:
         if not last:
             raise
         return {**last, "reached": False}
     return {**last, "reached": True}
+
+
+def same_moment(
+    first: Sequence[Any], second: Sequence[Any], wanted: tuple[bool, bool]
+) -> tuple[tuple[Any, Any], bool]:
+    """The last two connections that began within a second and went as wanted, else the last two."""
+    for a in reversed(first):
+        for b in reversed(second):
+            near = abs(a.get("began", 0) - b.get("began", 1e9)) <= SAME_SECOND
+            if near and (a["ok"], b["ok"]) == wanted:
+                return (a, b), True
+    return (first[-1], second[-1]), False

@@ -1,7 +1,8 @@
 """Looks at the network from where it runs; streamed to `python3 -` on stdin, prints one JSON list.
 
 argv[1]: a JSON list of {"kind": "dns", "name"} | {"kind": "tcp", "host", "port"}
-| {"kind": "http", "host", "port"}; optional "timeout" in seconds. All are looked at together.
+| {"kind": "http", "host", "port"}; optional "timeout" in seconds and "again", how many times more,
+0.25 s apart (the answers are then a list in "series"). All are looked at together.
 """
 
 from __future__ import annotations
@@ -44,7 +45,11 @@ def main(wishes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = [{**w, "ok": False, "seen": "hung"} for w in wishes]
 
     def fill(index: int) -> None:
-        answers[index] = look(wishes[index])
+        series = [look(wishes[index])]
+        for _ in range(int(wishes[index].get("again", 0))):
+            time.sleep(0.25)  # the rhythm of the series
+            series.append(look(wishes[index]))
+        answers[index] = {**series[-1], "series": series} if len(series) > 1 else series[0]
 
     threads = [threading.Thread(target=fill, args=(i,), daemon=True) for i in range(len(wishes))]
     for thread in threads:

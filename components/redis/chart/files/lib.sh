@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034  # sourced: what is set here is used by the scripts
 # Shared by the scripts of the pods; POSIX sh. Passwords go by environment into valkey-cli, never by argv.
 AUTH=/etc/apadana/auth
 TLS=/etc/apadana/tls
@@ -24,7 +25,8 @@ peers() { i=0; while [ "$i" -lt "$MEMBERS" ]; do echo "$STATEFULSET-$i.$MEMBERS_
 # call USER HOST PORT COMMAND...: one command over TLS; fails within 3 s when the other side does not answer.
 call() {
   user=$1 host=$2 port=$3; shift 3
-  REDISCLI_AUTH=$(secret "$user") VALKEYCLI_AUTH=$REDISCLI_AUTH \
+  password=$(secret "$user")
+  REDISCLI_AUTH=$password VALKEYCLI_AUTH=$password \
     timeout 3 valkey-cli --no-auth-warning --user "$user" -h "$host" -p "$port" \
     --tls --cacert "$TLS/ca.crt" "$@" 2>/dev/null
 }

@@ -5,6 +5,7 @@ set -eu
 . /opt/apadana/lib.sh
 
 umask 077
+# shellcheck disable=SC2086  # a list of names, split on purpose
 need_secrets admin health replication sentinel $CONSUMERS
 state=/data/sentinel
 conf=$state/sentinel.conf

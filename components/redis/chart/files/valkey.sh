@@ -4,6 +4,7 @@ set -eu
 . /opt/apadana/lib.sh
 
 umask 077
+# shellcheck disable=SC2086  # a list of names, split on purpose
 need_secrets admin health replication sentinel $CONSUMERS
 started=$(date +%s)
 
