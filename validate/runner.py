@@ -184,7 +184,7 @@ def wait_ready(cluster: Cluster, namespace: str, names: Sequence[str], timeout: 
             return True
         raise ClusterError("probe pods", "; ".join(f"{n}: {w}" for n, w in waiting.items()))
 
-    wait_for(f"probe pods {', '.join(names)}", look, timeout=timeout, every=0.3)
+    wait_for(f"probe pods {', '.join(names)}", look, timeout=timeout, every=1.0)
 
 
 def _running(pod: Mapping[str, Any]) -> bool:

@@ -37,7 +37,7 @@ def names_and_paths(context: Context, pods: Sequence[Pod]) -> Iterator[Check]:
 
     with suppress(ClusterError):
         # A new Service and new pods take a moment to reach every node's rules.
-        wait_for("names and paths from every node", all_well, timeout=12, every=0.3)
+        wait_for("names and paths from every node", all_well, timeout=20, every=1.5)
     kinds = {"DNS from each node": "dns", "pod network": "pods", "Service": "service"}
     for title, kind in kinds.items():
         yield _summary(title, kind, last, watch)
@@ -173,7 +173,7 @@ def _until(allowed: Pod, forbidden: Pod, server: str, wanted: tuple[bool, bool])
         return True if as_wanted else None
 
     try:
-        wait_for("the connections to be as wanted", both, timeout=25, every=0.2)
+        wait_for("the connections to be as wanted", both, timeout=25, every=1.0)
     except ClusterError:
         if not last:
             raise
