@@ -50,7 +50,7 @@ def down(where: Place) -> int:
         code = walk(where, [step], holder.token, "down")
         if code == 0:
             shutil.rmtree(where.state, ignore_errors=True)
-            say(f"Removed {where.state}. The cache {where.cache} stays.")
+            say(f"Removed {where.state}. The cache {where.cache} and the logs {where.logs} stay.")
     return code
 
 
@@ -97,8 +97,7 @@ def walk(where: Place, todo: Sequence[Step], token: str, verb: str) -> int:
         finally:
             seconds = time.monotonic() - at
             records[step.name] = record.done(ended, seconds, bool(changed.get(step.name)))
-            if ended != "ok" or where.state.exists():
-                progress.save(where.progress, records)
+            progress.save(where.progress, records)
         rest = progress.left(
             [later.name for later in todo[number:]], records, any(changed.values())
         )

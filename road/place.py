@@ -39,7 +39,8 @@ class Place:
 
     @property
     def logs(self) -> Path:
-        return self.state / "logs"
+        """Beside the site's folder: `down` writes here while it removes that folder."""
+        return self.state_root / "logs" / self.site
 
     @property
     def lock(self) -> Path:
@@ -52,7 +53,8 @@ class Place:
 
     @property
     def progress(self) -> Path:
-        return self.state / "progress.json"
+        """With the logs, so that the next lab has the times of the last one to estimate from."""
+        return self.logs / "progress.json"
 
     @property
     def contract(self) -> Path:
