@@ -168,10 +168,13 @@ class Lab:
             "set -eu; umask 077; mark=/etc/ssh/.apadana-keys; "
             "if ! test -e $mark; then rm -f /etc/ssh/ssh_host_*; ssh-keygen -A >/dev/null; "
             f"printf '%s' '{NO_RESOLVER}' > /etc/resolv.conf; chmod 644 /etc/resolv.conf; "
-            "systemctl try-restart ssh.service; touch $mark; fi; "
+            "systemctl stop ssh.service; touch $mark; fi; "
+            # The image has no host keys, so sshd may have failed too often to be tried again.
+            "mkdir -p /run/sshd; systemctl is-active --quiet ssh.service || "
+            "{ systemctl reset-failed ssh.service; systemctl start ssh.service; }; "
             "mkdir -p /root/.ssh; cat > /root/.ssh/authorized_keys.new; "
             "mv /root/.ssh/authorized_keys.new /root/.ssh/authorized_keys; "
-            "mkdir -p /run/sshd; cat /etc/ssh/ssh_host_ed25519_key.pub"
+            "cat /etc/ssh/ssh_host_ed25519_key.pub"
         )
         return podman("exec", "-i", self.container(host), "sh", "-c", script, stdin=public)
 
