@@ -22,10 +22,13 @@ from ansible.module_utils.host import (
     Difference,
     StateError,
     digest,
-    installed_packages,
+    file_seen,
+    file_wanted,
+    install_packages,
     make_disk,
     mount_unit,
     mounted,
+    package_states,
     run,
     unit_states,
     write_file,
@@ -75,15 +78,16 @@ class Role:
     def tell(self, kind: str, name: str, wanted: str, seen: str) -> Difference:
         return Difference(self.name, kind, name, wanted, seen)
 
-    def observe_packages(self, installed: set[str]) -> list[Difference]:
-        lacking = [name for name in self.list("packages") if name not in installed]
-        return [self.tell("package", name, "installed", "absent") for name in lacking]
+    def observe_packages(self, states: dict[str, str]) -> list[Difference]:
+        """Held back counts as a difference: the next bundle's version would not get in."""
+        seen = {name: states.get(name, "absent") for name in self.list("packages")}
+        wanted = "install ok installed"
+        return [self.tell("package", n, wanted, is_) for n, is_ in seen.items() if is_ != wanted]
 
     def observe_files(self) -> list[Difference]:
         found = []
         for file in self.list("files"):
-            seen = self.file_seen(file)
-            want = f"{digest(file['content'].encode())} {file.get('mode', '0644')}"
+            want, seen = file_wanted(file), file_seen(Path(file["path"]))
             if seen != want:
                 found.append(self.tell("file", file["path"], want, seen))
         for file in self.list("contains"):
@@ -91,16 +95,6 @@ class Role:
             if path.exists() and file["text"] not in path.read_text():
                 found.append(self.tell("text", file["path"], file["text"], "another"))
         return found
-
-    @staticmethod
-    def file_seen(file: dict[str, Any]) -> str:
-        path = Path(file["path"])
-        try:
-            if path.is_symlink():
-                return f"link to {path.readlink()}"
-            return f"{digest(path.read_bytes())} {stat.S_IMODE(path.stat().st_mode):04o}"
-        except FileNotFoundError:
-            return "absent"
 
     def observe_links(self) -> list[Difference]:
         found = []
@@ -196,7 +190,9 @@ class Role:
         for path in (Path(name) for kind, name in kinds if kind == "path"):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         written = self.mend_files(kinds, active)
-        self.mend_packages([item.name for item in seen if item.kind == "package"])
+        if packages := {item.name: item.seen for item in seen if item.kind == "package"}:
+            held = [name for name, words in packages.items() if words.startswith("hold ")]
+            install_packages(list(packages), held)
         self.mend_links(kinds)
         self.mend_kernel(kinds)
         for mount in self.mounts:
@@ -216,9 +212,8 @@ class Role:
         written = [file for file in self.list("files") if ("file", file["path"]) in kinds]
         for file in written:
             path = Path(file["path"])
-            write_file(path, file["content"].encode(), int(file.get("mode", "0644"), 8))
-            if "group" in file:
-                shutil.chown(path, group=file["group"])
+            mode = int(file.get("mode", "0644"), 8)
+            write_file(path, file["content"].encode(), mode, file.get("group"))
             self.restart |= set(file.get("restart") or []) & active
         return [file["path"] for file in written]
 
@@ -256,23 +251,6 @@ class Role:
                 write_file(path, text.encode(), stat.S_IMODE(path.stat().st_mode))
                 self.restart |= set(file.get("restart") or []) & active
 
-    @staticmethod
-    def mend_packages(names: list[str]) -> None:
-        if not names:
-            return
-        # Units start when their files are in place, not when dpkg is done with them.
-        policy = Path("/usr/sbin/policy-rc.d")
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
-        options = ["-qq", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
-        options += ["-o", "Dpkg::Options::=--force-unsafe-io", "-o", "Dpkg::Use-Pty=0"]
-        env = {"DEBIAN_FRONTEND": "noninteractive"}
-        try:
-            run("apt-get", "-qq", "update", env=env)
-            run("apt-get", *options, "install", *names, env=env, deadline=540)
-        finally:
-            policy.unlink()
-
     def mend_kernel(self, kinds: set[tuple[str, str]]) -> None:
         for module in self.list("modules"):
             if ("module", module["name"]) in kinds:
@@ -296,6 +274,9 @@ class Role:
         units = [unit for unit in self.list("units") if unit["name"] in named]
         enable = [unit["name"] for unit in units if unit.get("enabled", True)]
         start = [unit["name"] for unit in units if self.runs(unit)]
+        masked = [item.name for item in seen if item.kind == "unit" and "masked" in item.seen]
+        if masked:
+            run("systemctl", "unmask", "--quiet", *masked)
         if enable:
             run("systemctl", "enable", "--quiet", *enable)
         if start:
@@ -336,7 +317,7 @@ def shared_observation(roles: list[Role]) -> dict[str, Any]:
     """What is read once for all roles."""
     units = [unit["name"] for role in roles for unit in role.list("units")]
     return {
-        "packages": installed_packages(),
+        "packages": package_states(),
         "mounts": mounted(),
         "units": unit_states(list(dict.fromkeys(units))),
     }

@@ -1,0 +1,141 @@
+"""What a host is against what its roles want: each kind of difference is seen and mended."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import ansible.module_utils
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def load(folder: str, name: str) -> ModuleType:
+    """As Ansible does on a host, where module_utils are under ansible.module_utils."""
+    path = REPOSITORY / "playbooks" / folder / f"{name}.py"
+    full = f"ansible.module_utils.{name}" if folder == "module_utils" else f"apadana_{name}"
+    spec = importlib.util.spec_from_file_location(full, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[full] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+host = load("module_utils", "host")
+oci_layout = load("module_utils", "oci_layout")
+ansible.module_utils.oci_layout = oci_layout
+observed_state = load("library", "observed_state")
+SHARED: dict[str, Any] = {"packages": {}, "mounts": set(), "units": {}}
+TEXT = "wanted\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> dict[str, Any]:
+    path = tmp_path / "etc" / "some.conf"
+    host.write_file(path, TEXT.encode(), 0o640)
+    return {"path": str(path), "content": TEXT, "mode": "0640"}
+
+
+def differences(**wanted: Any) -> list[Any]:
+    found: list[Any] = observed_state.Role("demo", wanted).observe(SHARED)
+    return found
+
+
+def test_a_file_as_wanted_is_no_difference(file: dict[str, Any]) -> None:
+    assert differences(files=[file]) == []
+
+
+@pytest.mark.parametrize(
+    ("harm", "seen"),
+    [
+        (lambda path: path.write_text("other\n"), "sha256:"),
+        (lambda path: path.chmod(0o666), "0666"),
+        (lambda path: path.unlink(), "absent"),
+        (lambda path: (path.unlink(), path.symlink_to("/dev/null")), "link to /dev/null"),
+    ],
+    ids=["content", "mode", "missing", "link"],
+)
+def test_a_changed_file_is_seen_and_mended(file: dict[str, Any], harm: Any, seen: str) -> None:
+    path = Path(file["path"])
+    harm(path)
+    (found,) = differences(files=[file])
+    assert (found.kind, found.name) == ("file", str(path))
+    assert seen in found.seen
+    observed_state.Role("demo", {"files": [file]}).mend_files({("file", str(path))}, set())
+    assert differences(files=[file]) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_of_another_owner_is_seen_and_mended(file: dict[str, Any]) -> None:
+    path = Path(file["path"])
+    os.chown(path, 4242, 4243)
+    (found,) = differences(files=[file])
+    assert found.seen.endswith("0640 4242:4243")
+    assert found.wanted.endswith("0640 root:root")
+    observed_state.Role("demo", {"files": [file]}).mend_files({("file", str(path))}, set())
+    assert differences(files=[file]) == []
+
+
+def test_a_group_that_is_not_there_yet_is_a_difference_and_no_crash(file: dict[str, Any]) -> None:
+    (found,) = differences(files=[file | {"group": "no-such-group"}])
+    assert found.wanted.endswith(":-1")
+
+
+STATUS = """\
+Package: socat
+Status: install ok installed
+
+Package: ipset
+Status: hold ok installed
+
+Package: ethtool
+Status: deinstall ok config-files
+"""
+
+
+def test_packages_that_are_gone_or_held_back_are_told_as_dpkg_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "status").write_text(STATUS)
+    place = Path
+    monkeypatch.setattr(host, "Path", lambda name: place(tmp_path / place(name).name))
+    states = host.package_states()
+    role = observed_state.Role("demo", {"packages": ["socat", "ipset", "ethtool", "openssl"]})
+    found = {item.name: item.seen for item in role.observe_packages(states)}
+    assert found == {
+        "ipset": "hold ok installed",
+        "ethtool": "deinstall ok config-files",
+        "openssl": "absent",
+    }
+
+
+def test_a_masked_unit_is_unmasked_before_it_is_enabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(observed_state, "run", lambda *command, **_: calls.append(command))
+    role = observed_state.Role("demo", {"units": [{"name": "a.service"}]})
+    seen = role.observe_units({"a.service": ("masked", "inactive")})
+    assert [(item.wanted, item.seen) for item in seen] == [
+        ("enabled", "masked"),
+        ("active", "inactive"),
+    ]
+    role.mend_units(seen, [])
+    assert [command[1] for command in calls] == ["unmask", "enable", "start"]
+
+
+def test_a_package_held_back_is_let_go_before_the_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    place = Path
+    monkeypatch.setattr(host, "Path", lambda name: place(tmp_path / place(name).name))
+    monkeypatch.setattr(host, "run", lambda *command, **_: calls.append(" ".join(command)))
+    host.install_packages(["ipset", "socat"], ["ipset"])
+    assert calls[0] == "apt-mark unhold ipset"
+    assert calls[-1].endswith("install ipset socat")
+    assert not list(tmp_path.iterdir())
