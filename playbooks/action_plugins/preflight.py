@@ -1,19 +1,21 @@
 """Reads the whole inventory before anything is changed and tells every mistake at once.
 
-`faults` is pure: plain dictionaries in, sentences out. The action adds the one thing that has to be
-tried: whether each host answers on its SSH port.
+`faults` is pure: plain dictionaries in, sentences out. What has to be tried on the hosts themselves
+(the way in, the disk) is the matter of `reach`.
 """
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
-import socket
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Mapping
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 NEEDED = (
@@ -38,8 +40,12 @@ CONSTRAINED = (
     "containerd_restrict_oom_score_adj",
     "storage_loop_nodes",
 )
+# What the playbooks themselves read, beside the options of the roles.
+OF_PLAYBOOKS = ("site_roles",)
+SHARED_PREFIXES = ("site", "node")
 
 Hosts = Mapping[str, Mapping[str, Any]]
+Options = Mapping[str, Mapping[str, Any]]
 
 
 def faults(hosts: Hosts, groups: Mapping[str, Iterable[str]], site: Mapping[str, Any]) -> list[str]:
@@ -57,6 +63,7 @@ def faults(hosts: Hosts, groups: Mapping[str, Iterable[str]], site: Mapping[str,
         *group_faults(planes, list(groups.get("workers", [])), hosts),
         *address_faults(hosts, site),
         *network_faults(site),
+        *admin_faults(site),
         *volume_faults(hosts),
         *constrained_faults(site),
     ]
@@ -150,6 +157,16 @@ def network_faults(site: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def admin_faults(site: Mapping[str, Any]) -> list[str]:
+    """The firewall would refuse a wrong one, but only after the packages were installed."""
+    given = site.get("site_admin_networks") or []
+    return [
+        f"site_admin_networks has {text!r}; give networks like 10.20.9.0/28, one address as /32"
+        for text in (given if isinstance(given, list) else [given])
+        if as_network(text) is None
+    ]
+
+
 def volume_faults(hosts: Hosts) -> list[str]:
     found = []
     for name, host in hosts.items():
@@ -191,26 +208,58 @@ def constrained_faults(site: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def unreachable(addresses: Mapping[str, tuple[str, int]], deadline: float = 5) -> list[str]:
-    """Hosts that do not answer as an SSH server, with what was seen instead."""
+def options_of(roles: Path) -> dict[str, Mapping[str, Any]]:
+    """Every setting that a role knows, with its type, from the argument specs and the defaults."""
+    known: dict[str, Mapping[str, Any]] = {}
+    for path in sorted(roles.glob("*/defaults/main.yml")):
+        known |= {name: {} for name in yaml.safe_load(path.read_text(encoding="utf-8")) or {}}
+    for path in sorted(roles.glob("*/meta/argument_specs.yml")):
+        known |= yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"][
+            "options"
+        ]
+    return known
 
-    def ask(name: str) -> str:
-        address, port = addresses[name]
-        try:
-            with socket.create_connection((address, port), timeout=deadline) as link:
-                link.settimeout(deadline)
-                banner = link.recv(64)
-        except OSError as error:
-            return (
-                f"{name} ({address}:{port}) does not answer: {error}; is it on, is sshd running, "
-                "does a firewall stand between? (lab: ansible-playbook playbooks/lab.yml)"
-            )
-        if not banner.startswith(b"SSH-"):
-            return f"{name} ({address}:{port}) is no SSH server: it said {banner!r}"
+
+def unknown_faults(
+    named: Mapping[str, Iterable[str]], known: Collection[str], roles: Iterable[str]
+) -> list[str]:
+    """Settings that look like ours and that nothing reads: mistyped, or of another version."""
+    prefixes = tuple(f"{word}_" for word in (*SHARED_PREFIXES, *roles))
+    known = {*known, *NEEDED, *CONSTRAINED, *OF_PLAYBOOKS}
+    strange: dict[str, list[str]] = {}
+    for host, names in named.items():
+        for name in names:
+            if name.startswith(prefixes) and name not in known:
+                strange.setdefault(name, []).append(host)
+    found = []
+    for name, hosts in sorted(strange.items()):
+        near = difflib.get_close_matches(name, known, n=1)
+        advice = f"did you mean {near[0]}?" if near else "take it away"
+        found.append(f"{name} (set for {', '.join(hosts)}) is no setting of any role: {advice}")
+    return found
+
+
+def type_faults(hosts: Hosts, options: Options) -> list[str]:
+    """Values that a role would refuse, told here, because the roles before it would have run."""
+    wrong: dict[str, list[str]] = {}
+    for host, variables in hosts.items():
+        for name, value in variables.items():
+            told = type_fault(name, value, options.get(name, {}))
+            if told:
+                wrong.setdefault(told, []).append(host)
+    return [f"{told} (set for {', '.join(names)})" for told, names in wrong.items()]
+
+
+def type_fault(name: str, value: Any, option: Mapping[str, Any]) -> str:
+    spec = {key: option[key] for key in ("type", "elements", "choices") if key in option}
+    if not spec or value is None:
         return ""
-
-    with ThreadPoolExecutor(max_workers=16) as pool:
-        return [words for words in pool.map(ask, addresses) if words]
+    if not ArgumentSpecValidator({name: spec}).validate({name: value}).error_messages:
+        return ""
+    allowed = option.get("choices") or [option.get("type", "str")]
+    if "elements" in option:
+        allowed = [f"list of {option['elements']}"]
+    return f"{name} is {value!r}; allowed: {', '.join(map(str, allowed))}"
 
 
 class ActionModule(ActionBase):
@@ -231,12 +280,26 @@ class ActionModule(ActionBase):
             for name in groups["all"]
         }
         first = per_host[groups["all"][0]] if groups["all"] else {}
-        names = {*NEEDED, *CONSTRAINED, "site_vip"}
-        found = faults(hosts, groups, {name: first.get(name) for name in names})
-        if not found:
-            ports = {n: int(per_host[n].get("ansible_port") or 22) for n in hosts}
-            found = unreachable({n: (str(h["ansible_host"]), ports[n]) for n, h in hosts.items()})
+        names = {*NEEDED, *CONSTRAINED, "site_vip", "site_admin_networks"}
+        found = self.setting_faults({name: per_host[name] for name in groups["all"]})
+        found += faults(hosts, groups, {name: first.get(name) for name in names})
         if found:
             result.update(failed=True, faults=found)
-            result["msg"] = "Nothing was changed. To be mended first:\n- " + "\n- ".join(found)
+            where = first.get("inventory_dir") or "the inventory"
+            result["msg"] = "\n- ".join(
+                [f"Nothing was changed. To be mended first in {where}:", *found]
+            )
         return result
+
+    def setting_faults(self, per_host: Hosts) -> list[str]:
+        """Names first: a host has many variables of Ansible's own, whose values nobody needs."""
+        start = Path(self._loader.get_basedir())
+        roles = next(f / "roles" for f in (start, *start.parents) if (f / "roles").is_dir())
+        options = options_of(roles)
+        folders = [path.name for path in sorted(roles.iterdir()) if path.is_dir()]
+        named = {host: list(variables) for host, variables in per_host.items()}
+        typed = {
+            host: {name: per_host[host].get(name) for name in names if name in options}
+            for host, names in named.items()
+        }
+        return [*unknown_faults(named, options, folders), *type_faults(typed, options)]

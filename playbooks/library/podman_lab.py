@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -32,6 +33,7 @@ options:
   node_tar: {type: path, required: true, description: Root file system of a bare lab host}
   bundle: {type: path, required: true, description: Bundle folder, mounted read-only}
   state_dir: {type: path, required: true, description: State folder of the site}
+  host_gib: {type: int, default: 0, description: Disk of this machine that each new host will take}
   ulimits: {type: list, elements: str, default: [], description: Ceilings of this machine}
   deadline_seconds: {type: int, default: 60, description: Longest wait for a host to be up}
 """
@@ -83,9 +85,10 @@ class Lab:
                     f"the {what} {self.wanted[path]} is not there; build it with `make up` "
                     "or `python -m bundle build`"
                 )
+        seen = self.containers()
+        self.check_disk([host for host in self.hosts() if host not in seen])
         self.make_key()
         self.make_network()
-        seen = self.containers()
         image = self.make_image()
         with ThreadPoolExecutor(max_workers=8) as pool:
             list(pool.map(lambda host: self.make_host(host, seen.get(host), image), self.hosts()))
@@ -93,6 +96,20 @@ class Lab:
             keys = dict(zip(self.hosts(), pool.map(self.admit, self.hosts()), strict=True))
             self.write_known_hosts(keys)
             list(pool.map(self.wait_for_ssh, self.hosts()))
+
+    def check_disk(self, new: list[str]) -> None:
+        """Before anything is made: a lab whose disk runs full loses more than the lab."""
+        needed = len(new) * self.wanted["host_gib"]
+        if not needed:
+            return
+        folder = podman("info", "--format", "{{.Store.GraphRoot}}").strip()
+        free = shutil.disk_usage(folder).free / (1 << 30)
+        if free < needed:
+            raise LabError(
+                f"{folder} has {free:.1f} GiB free and {needed} GiB are needed, "
+                f"{self.wanted['host_gib']} for each of {', '.join(new)}; free some, or move "
+                "Podman's storage to a larger disk. Nothing was changed"
+            )
 
     def hosts(self) -> list[str]:
         return sorted(self.wanted["hosts"])
@@ -256,6 +273,7 @@ def main() -> None:
             "node_tar": {"type": "path", "required": True},
             "bundle": {"type": "path", "required": True},
             "state_dir": {"type": "path", "required": True},
+            "host_gib": {"type": "int", "default": 0},
             "ulimits": {"type": "list", "elements": "str", "default": []},
             "deadline_seconds": {"type": "int", "default": 60},
         },

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import socket
-import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -161,34 +159,3 @@ def test_constrained_settings_stand_in_the_lab_only() -> None:
         else:
             assert path.parts[-4] == "lab"
             assert known["site_constrained"] is True
-
-
-def serve(words: bytes) -> tuple[int, threading.Thread]:
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def answer() -> None:
-        with server, server.accept()[0] as link:
-            link.sendall(words)
-
-    thread = threading.Thread(target=answer, daemon=True)
-    thread.start()
-    return server.getsockname()[1], thread
-
-
-def test_a_host_that_answers_as_ssh_is_reachable() -> None:
-    port, thread = serve(b"SSH-2.0-test\r\n")
-    assert preflight.unreachable({"a": ("127.0.0.1", port)}, deadline=2) == []
-    thread.join(2)
-
-
-def test_another_server_on_the_port_is_told() -> None:
-    port, thread = serve(b"HTTP/1.1 400\r\n")
-    assert "is no SSH server" in preflight.unreachable({"a": ("127.0.0.1", port)}, deadline=2)[0]
-    thread.join(2)
-
-
-def test_a_closed_port_is_told_with_what_to_do() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    told = preflight.unreachable({"a": ("127.0.0.1", port)}, deadline=2)
-    assert len(told) == 1 and "does not answer" in told[0] and "sshd" in told[0]

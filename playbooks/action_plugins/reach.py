@@ -1,0 +1,194 @@
+"""Logs in to every host as the playbooks will, before anything is changed on any of them.
+
+One SSH session for each host answers what cannot be known from here: is it on, is it the machine
+that was verified, does it take the key, may the user become root, is there enough disk.
+`judge` is pure: a door and what was seen in, sentences out.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+CONNECT_SECONDS, SESSION_SECONDS = 10, 30
+GIB = 1 << 30
+# Packages, boot images, the stores' images, the journal and the audit log of one host.
+MEMBER_GIB = 4
+FOLDER, DISKS = "/var/lib", "/var/lib/apadana/disks"
+LOOK = f"""
+echo "free=$(df --output=avail -B1 {FOLDER} | tail -n 1)"
+for disk in {DISKS}/*.img; do if [ -e "$disk" ]; then echo "disk=${{disk##*/}}"; fi; done
+if [ -e /etc/kubernetes/.apadana-member ]; then echo member=yes; fi
+"""
+
+
+@dataclass(frozen=True)
+class Door:
+    """How one host is entered, and the volumes that it is to have."""
+
+    name: str
+    address: str
+    port: int
+    user: str
+    key: str
+    options: tuple[str, ...] = ()
+    become: bool = False
+    volumes: tuple[Mapping[str, Any], ...] = field(default=())
+
+    @property
+    def where(self) -> str:
+        return f"{self.name} ({self.user}@{self.address}:{self.port})"
+
+    def argv(self) -> list[str]:
+        # No shared connection: one that still stands would let a wrong key pass.
+        fixed = ("BatchMode=yes", f"ConnectTimeout={CONNECT_SECONDS}", "ControlPath=none")
+        command = ["ssh", *(part for option in fixed for part in ("-o", option))]
+        command += ["-o", "PreferredAuthentications=publickey", *self.options]
+        command += ["-i", self.key] if self.key else []
+        shell = ["sudo", "-n", "sh", "-s"] if self.become else ["sh", "-s"]
+        return [*command, "-p", str(self.port), "-l", self.user, self.address, *shell]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How the session ended and what it said."""
+
+    code: int
+    out: str
+    error: str
+
+
+def ask(door: Door) -> Seen:
+    try:
+        done = subprocess.run(
+            door.argv(),
+            input=LOOK,
+            capture_output=True,
+            text=True,
+            timeout=SESSION_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Seen(255, "", f"the session gave no answer in {SESSION_SECONDS} s")
+    except FileNotFoundError:
+        return Seen(255, "", "there is no ssh on this machine; install openssh-client")
+    return Seen(done.returncode, done.stdout, done.stderr)
+
+
+def judge(door: Door, seen: Seen) -> list[str]:
+    """What stands in the way on this host, each with what to do."""
+    if seen.code == 255:
+        return [entry_fault(door, seen.error)]
+    if seen.code:
+        words = last_line(seen.error) or f"exit code {seen.code}"
+        if not door.become:
+            return [f"{door.where}: its shell refused a look at the disk: {words}"]
+        return [
+            f"{door.where} lets {door.user} in, who may not become root without a password: "
+            f"{words}; allow it in /etc/sudoers.d, or name another user in ansible_user"
+        ]
+    return disk_faults(door, seen.out)
+
+
+def entry_fault(door: Door, error: str) -> str:
+    words = last_line(error)
+    if "Permission denied" in error:
+        return (
+            f"{door.where} refuses the key {door.key or 'of the agent'}: {words}; add its public "
+            f"half to the authorized_keys of {door.user}, or name the right key in "
+            "ansible_ssh_private_key_file (group_vars/all/main.yml)"
+        )
+    if "Host key verification failed" in error or "IDENTIFICATION HAS CHANGED" in error:
+        return (
+            f"{door.where} does not show the host key that known_hosts has for it (or it has none):"
+            " compare the key at the machine itself, then correct known_hosts"
+        )
+    return (
+        f"{door.where} does not answer: {words}; is it on, is sshd running, does a firewall stand"
+        " between? (lab: ansible-playbook playbooks/lab.yml)"
+    )
+
+
+def last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def disk_faults(door: Door, out: str) -> list[str]:
+    told = [line.partition("=") for line in out.splitlines()]
+    free = next((value.strip() for key, _, value in told if key == "free"), "")
+    if not free.isdigit():
+        return [f"{door.where}: df says {free or 'nothing'!r} of {FOLDER}, not its free bytes"]
+    there = {value for key, _, value in told if key == "disk"}
+    missing = [v for v in door.volumes if f"{v['class']}-{v['name']}.img" not in there]
+    needs = {f"volume {v['name']} ({v['class']})": int(v["size_gib"]) for v in missing}
+    if ("member", "=", "yes") not in told:
+        needs["packages, images and logs"] = MEMBER_GIB
+    total = sum(needs.values())
+    if total * GIB <= int(free):
+        return []
+    listed = ", ".join(f"{what} {gib} GiB" for what, gib in needs.items())
+    return [
+        f"{door.name}: {FOLDER} has {int(free) / GIB:.1f} GiB free and {total} GiB are needed"
+        f" ({listed}); free some, or give smaller storage_volumes in hosts.yml"
+    ]
+
+
+def faults(doors: Iterable[Door], look: Callable[[Door], Seen] = ask) -> list[str]:
+    """Everything that is wrong on any host, by host."""
+    doors = list(doors)
+    lost = sorted({door.key for door in doors if door.key and not Path(door.key).is_file()})
+    if lost:
+        return [
+            f"ansible_ssh_private_key_file is {key}, and there is no such file; name the key that"
+            " opens the hosts (group_vars/all/main.yml; the lab's is made by playbooks/lab.yml)"
+            for key in lost
+        ]
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        seen = pool.map(look, doors)
+        return [
+            words for door, each in zip(doors, seen, strict=True) for words in judge(door, each)
+        ]
+
+
+def door(name: str, host: Mapping[str, Any]) -> Door:
+    """From the variables of a host."""
+    options = (
+        f"{host.get('ansible_ssh_common_args') or ''} {host.get('ansible_ssh_extra_args') or ''}"
+    )
+    return Door(
+        name=name,
+        address=str(host.get("ansible_host") or name),
+        port=int(host.get("ansible_port") or 22),
+        user=str(host.get("ansible_user") or "root"),
+        key=str(host.get("ansible_ssh_private_key_file") or ""),
+        options=tuple(shlex.split(options)),
+        become=bool(host.get("ansible_become")),
+        volumes=tuple(host.get("storage_volumes") or ()),
+    )
+
+
+class ActionModule(ActionBase):
+    """`reach:` on localhost, with the whole inventory in sight."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        per_host = variables["hostvars"]
+        found = faults(door(name, per_host[name]) for name in variables["groups"]["all"])
+        if found:
+            result.update(failed=True, faults=found)
+            result["msg"] = "Nothing was changed. To be mended first:\n- " + "\n- ".join(found)
+        return result
