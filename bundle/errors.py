@@ -13,4 +13,8 @@ class Refused(BundleError):
     def __init__(self, subject: str, problems: list[str]) -> None:
         self.problems = problems
         lines = "\n".join(f"  - {problem}" for problem in problems)
-        super().__init__(f"{subject} is refused, {len(problems)} problem(s):\n{lines}")
+        super().__init__(
+            f"{subject} is refused, {len(problems)} problem(s):\n{lines}\n"
+            "  Nothing of it was used. Carry it in again from whoever built it; one that was built"
+            " here is made anew by `make clean-cache` and `make up`."
+        )
