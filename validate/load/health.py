@@ -1,0 +1,85 @@
+"""Was it the service or the generator? What a run must show of itself before it may judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from validate.load.histogram import Histogram
+
+# Lateness of the generator lengthens what it measures: it may take 1 % of the tightest limit.
+LATENESS_SHARE = 0.01
+LEAST_LATENESS_MS = 1.0  # what a timer and a scheduler give on a machine that is not starved
+MOST_CPU = 0.95  # of one core: above it the process answers late whatever its timers say
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the generator itself fared; of several processes the worst."""
+
+    lateness_p50_ms: float
+    lateness_p99_ms: float
+    lateness_max_ms: float
+    cpu_share: float
+    sockets_exhausted: int
+    intended: int
+    counted: int
+    processes: int = 1
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Health:
+        return cls(**record)
+
+
+def measured(
+    lateness: Histogram, cpu_share: float, sockets_exhausted: int, intended: int, counted: int
+) -> Health:
+    return Health(
+        round(lateness.percentile(0.5) * 1e3, 3), round(lateness.percentile(0.99) * 1e3, 3),
+        round(lateness.largest / 1e6, 3), round(cpu_share, 3), sockets_exhausted, intended, counted,
+    )  # fmt: skip
+
+
+def worst(parts: Iterable[Health]) -> Health:
+    found = list(parts)
+    return Health(
+        max(h.lateness_p50_ms for h in found), max(h.lateness_p99_ms for h in found),
+        max(h.lateness_max_ms for h in found), max(h.cpu_share for h in found),
+        sum(h.sockets_exhausted for h in found), sum(h.intended for h in found),
+        sum(h.counted for h in found), len(found),
+    )  # fmt: skip
+
+
+def complaints(health: Health, tightest_ms: float) -> list[str]:
+    """Why the run can't judge; empty when it can. `tightest_ms`: the shortest latency limit."""
+    allowed = max(LEAST_LATENESS_MS, LATENESS_SHARE * tightest_ms)
+    found = []
+    if health.intended == 0:
+        found.append("no request was due")
+    if not health.lateness_p99_ms <= allowed:
+        found.append(
+            f"1 % of the requests were sent {health.lateness_p99_ms:.2f} ms late or more, allowed "
+            f"are {allowed:g} ms: this machine or its processor time is too small for the rate"
+        )
+    if health.lateness_max_ms > tightest_ms:
+        found.append(
+            f"one request was sent {health.lateness_max_ms:.0f} ms late, longer than the limit of "
+            f"{tightest_ms:g} ms: the generator itself stood still"
+        )
+    if health.cpu_share > MOST_CPU:
+        found.append(
+            f"the generator used {health.cpu_share:.0%} of its core (allowed are {MOST_CPU:.0%}); "
+            "use more processes or a lower rate"
+        )
+    if health.sockets_exhausted:
+        found.append(
+            f"{health.sockets_exhausted} connections could not be made here: this machine ran out "
+            "of file descriptors, ports or buffers"
+        )
+    if health.counted != health.intended:
+        found.append(f"{health.intended} requests were due, {health.counted} are accounted for")
+    return found

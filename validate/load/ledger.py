@@ -1,0 +1,136 @@
+"""What became of every intended request: exact counts, by second, none left out.
+
+A request that failed, timed out or could not even be sent counts as failed *and* as over every
+latency limit: whoever waited for it did not get an answer in time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from validate.load.histogram import Histogram, merged
+
+NANOS = 1_000_000_000
+FIELDS = 3  # in a second's row before the counts over each limit: requests, failed, served
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Requests, and how many of them were bad; per second of their intended start."""
+
+    requests: Sequence[int]
+    bad: Sequence[int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.requests)
+
+    @property
+    def total_bad(self) -> int:
+        return sum(self.bad)
+
+
+class Ledger:
+    """One phase of a run. `limits_ns`: latencies; over means strictly longer."""
+
+    def __init__(self, limits_ns: Sequence[int], window_s: int = 10) -> None:
+        self.limits = tuple(limits_ns)
+        self.window_s = window_s
+        self.seconds: list[list[int]] = []
+        self.windows: dict[int, Histogram] = {}
+        self.causes: Counter[str] = Counter()
+
+    def record(self, offset: int, latency: int, cause: str) -> None:
+        """One request: `offset` its intended start since the phase began, `cause` "" if it is well.
+
+        `served` is counted in the second in which the answer came, the rest in the second in
+        which the request was due.
+        """
+        row = self._row(offset // NANOS)
+        row[0] += 1
+        window = offset // NANOS // self.window_s
+        histogram = self.windows.get(window)
+        if histogram is None:
+            histogram = self.windows[window] = Histogram()
+        if cause:
+            row[1] += 1
+            for place in range(FIELDS, len(row)):
+                row[place] += 1
+            histogram.add_unbounded()
+            self.causes[cause] += 1
+            return
+        self._row((offset + latency) // NANOS)[2] += 1
+        place = FIELDS
+        for limit in self.limits:
+            if latency > limit:
+                row[place] += 1
+            place += 1
+        histogram.add(latency)
+
+    def _row(self, second: int) -> list[int]:
+        seconds = self.seconds
+        while len(seconds) <= second:
+            seconds.append([0] * (FIELDS + len(self.limits)))
+        return seconds[second]
+
+    @property
+    def requests(self) -> int:
+        return sum(row[0] for row in self.seconds)
+
+    @property
+    def failed(self) -> int:
+        return sum(row[1] for row in self.seconds)
+
+    def failures(self) -> Counts:
+        return Counts([row[0] for row in self.seconds], [row[1] for row in self.seconds])
+
+    def over(self, limit_ns: int) -> Counts:
+        place = FIELDS + self.limits.index(limit_ns)
+        return Counts([row[0] for row in self.seconds], [row[place] for row in self.seconds])
+
+    def served(self) -> list[int]:
+        """Good answers per second in which they came."""
+        return [row[2] for row in self.seconds]
+
+    def histogram(self) -> Histogram:
+        return merged(self.windows.values())
+
+    def as_dict(self, since: int = 0) -> dict[str, Any]:
+        """`since`: leave out the seconds before it; progress sends what may still change."""
+        return {
+            "limits_ns": list(self.limits), "window_s": self.window_s, "since": since,
+            "seconds": self.seconds[since:], "causes": dict(self.causes),
+            "windows": {
+                str(w): h.as_dict() for w, h in self.windows.items() if w >= since // self.window_s
+            },
+        }  # fmt: skip
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """What as_dict() said, over what is known of the same seconds and windows."""
+        if tuple(record["limits_ns"]) != self.limits or record["window_s"] != self.window_s:
+            raise ValueError("this ledger counts over other limits or windows")
+        since = int(record["since"])
+        del self.seconds[since:]
+        self._row(since - 1) if since else None
+        self.seconds.extend(list(map(int, row)) for row in record["seconds"])
+        for window, histogram in record["windows"].items():
+            self.windows[int(window)] = Histogram.of(histogram)
+        self.causes = Counter(record["causes"])
+
+
+def together(ledgers: Iterable[Ledger]) -> Ledger:
+    """The whole of what several processes saw of the same phase."""
+    parts = list(ledgers)
+    whole = Ledger(parts[0].limits, parts[0].window_s)
+    for part in parts:
+        if part.seconds:
+            whole._row(len(part.seconds) - 1)
+        for row, other in zip(whole.seconds, part.seconds, strict=False):
+            row[:] = [a + b for a, b in zip(row, other, strict=True)]
+        for window, histogram in part.windows.items():
+            whole.windows.setdefault(window, Histogram()).merge(histogram)
+        whole.causes.update(part.causes)
+    return whole
