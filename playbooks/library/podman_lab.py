@@ -189,8 +189,9 @@ class Lab:
             # The image has no host keys, so sshd may have failed too often to be tried again.
             "mkdir -p /run/sshd; systemctl is-active --quiet ssh.service || "
             "{ systemctl reset-failed ssh.service; systemctl start ssh.service; }; "
-            "mkdir -p /root/.ssh; cat > /root/.ssh/authorized_keys.new; "
-            "mv /root/.ssh/authorized_keys.new /root/.ssh/authorized_keys; "
+            "mkdir -p /root/.ssh; cd /root/.ssh; key=$(cat); touch authorized_keys; "
+            'if [ "$key" != "$(cat authorized_keys)" ]; then '
+            'echo "$key" > authorized_keys.new; mv authorized_keys.new authorized_keys; fi; '
             "cat /etc/ssh/ssh_host_ed25519_key.pub"
         )
         return podman("exec", "-i", self.container(host), "sh", "-c", script, stdin=public)
