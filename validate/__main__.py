@@ -1,4 +1,4 @@
-"""The command line: `python -m validate smoke|audit|ha --stack NAME`.
+"""The command line: `python -m validate smoke|audit|ha --stack NAME`, `load --url URL`.
 
 Exit codes: 0 PASS, 1 FAIL, 2 wrong use or nothing to look at, 3 INVALID (could not judge).
 """
@@ -12,6 +12,7 @@ import typer
 from components.kit.probing import Verdict
 from validate import calm, console, ha, report, site, smoke
 from validate.errors import NotValidError, ValidateError
+from validate.load import cli as load
 from validate.model import EXIT_CODES, Run
 
 app = typer.Typer(
@@ -56,6 +57,9 @@ def ha_command(
     found = site.load(stack)
     wish = ha.Wish(host, aligned, only, rate, clients)
     _finish(found, ha.run(found, wish, console.tell, console.say))
+
+
+app.command("load")(load.load_command)
 
 
 def _finish(found: site.Site, run: Run) -> None:

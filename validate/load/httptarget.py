@@ -151,7 +151,12 @@ class HttpTarget:
             return
         task = self.loop.create_task(self._connected())
         self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+        task.add_done_callback(self._tried)
+
+    def _tried(self, task: asyncio.Task[None]) -> None:
+        self._connecting.discard(task)
+        if self._waiting and not self._closed:
+            self._grow()
 
     async def _connected(self) -> None:
         host, port = self.request.address()
@@ -167,7 +172,6 @@ class HttpTarget:
             if self._waiting:
                 cause = f"no connection: {_told(error)}"
                 self.finish(self._waiting.popleft(), self.now(), cause)
-            self.loop.call_soon(self._grow)
             return
         self.opened += 1
         if connection.transport is not None:
@@ -176,6 +180,8 @@ class HttpTarget:
 
 
 def _told(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLError):  # its errno counts OpenSSL's errors, not the system's
+        return f"TLS: {getattr(error, 'verify_message', '') or error.reason or error}"[:120]
     number = error.errno if isinstance(error, OSError) else None
     if number is not None and number in errno.errorcode:
         return errno.errorcode[number]

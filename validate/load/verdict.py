@@ -26,12 +26,17 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run measured. `stopped` says why it ended before its time, if it did."""
+    """What a run measured.
+
+    `stopped` says why it ended before its time, if it did; `begin_ns`: the monotonic clock's moment
+    of the schedule's 0, of the first process.
+    """
 
     ledger: Ledger
     warmup: Ledger
     health: Health
     stopped: str = ""
+    begin_ns: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return {
