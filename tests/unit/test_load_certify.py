@@ -1,0 +1,159 @@
+"""The truth that generators are measured against, the processes of a run, and the certificate."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from components.kit.probing import Verdict
+from validate.errors import NotValidError
+from validate.load import certify, pool
+from validate.load.arrivals import NANOS, Schedule
+from validate.load.health import Health
+from validate.load.httptarget import HttpRequest
+from validate.load.ledger import Ledger
+from validate.load.profiles import LatencyLimit, Profile
+from validate.load.truth import Truth
+from validate.load.verdict import Outcome, judge
+from validate.load.worker import Order
+from validate.site import REPOSITORY
+
+MS = 1_000_000
+FINE = Health(0.1, 0.4, 5.0, 0.3, 0, 1000, 1000)
+SHORT = Profile(
+    name="short", rate_per_s=200, spacing="constant", duration_s=2, warmup_s=0.5,
+    latency=(LatencyLimit(percentile=99, max_ms=300),), success_share=0.99, timeout_s=5,
+)  # fmt: skip
+
+
+def test_the_seed_says_all() -> None:
+    case = Truth("x", median_ms=20, sigma=0.5, slow_share=0.01, slow_ms=400, error_share=0.002)
+    drawn = case.first(20_000)
+    assert drawn == case.first(20_000)
+    assert drawn != replace(case, seed=2).first(20_000)
+    delays = sorted(delay for delay, _ in drawn)
+    assert delays[10_000] / MS == pytest.approx(20, rel=0.03)
+    assert sum(d == 400 * MS for d in delays) == pytest.approx(200, abs=50)
+    assert sum(error for _, error in drawn) == pytest.approx(40, abs=20)
+
+
+def test_the_truth_of_a_freeze_is_what_is_left_of_it() -> None:
+    case = Truth("frozen", median_ms=5, frozen_s=2, every_s=10)
+    freeze = [(8 * NANOS, 10 * NANOS)]
+    starts = [7 * NANOS, 8 * NANOS - 2 * MS, 8 * NANOS, 9 * NANOS, 10 * NANOS]
+    assert certify.latencies(case, starts, freeze) == [
+        5 * MS, 2002 * MS, 2005 * MS, 1005 * MS, 5 * MS,
+    ]  # fmt: skip
+
+
+def test_percentiles_count_errors_as_endless() -> None:
+    assert certify.percentile([*range(1, 100), None], 0.99) == 99
+    assert certify.percentile([*range(1, 99), None, None], 0.99) == math.inf
+
+
+def measured(case: Truth, add_ms: float = 0.0, drop: int = 0) -> certify.Certificate:
+    """A generator that adds to each latency, or counts some errors as successes."""
+    starts = [n * 10 * MS for n in range(1000)]
+    ledger = Ledger([300 * MS])
+    for start, latency in zip(starts, certify.latencies(case, starts, []), strict=True):
+        if latency is None and drop:
+            drop -= 1
+            latency = 5 * MS
+        cause = "HTTP 500" if latency is None else ""
+        ledger.record(start, (latency or 0) + int(add_ms * MS), cause)
+    return certify.compare(case, 100, starts, [], Outcome(ledger, Ledger([300 * MS]), FINE))
+
+
+@pytest.mark.parametrize("case", [c for c in certify.FULL if not c.frozen_s], ids=lambda c: c.name)
+def test_within_a_millisecond_is_certified_and_beyond_is_not(case: Truth) -> None:
+    assert measured(case, 0.3).check().verdict is Verdict.PASS
+    far = measured(case, 6.0)
+    assert far.check().verdict is Verdict.INVALID and "p99 is off by" in far.check().detail
+
+
+def test_a_generator_that_forgets_one_error_is_not_certified() -> None:
+    case = Truth("errors", median_ms=5, error_share=0.005)
+    assert measured(case).check().verdict is Verdict.PASS
+    found = measured(case, drop=1).check()
+    assert found.verdict is Verdict.INVALID and "counted" in found.detail
+
+
+def test_a_starved_generator_is_not_certified() -> None:
+    case = certify.CONSTANT
+    starts = [n * 10 * MS for n in range(100)]
+    ledger = Ledger([300 * MS])
+    for start in starts:
+        ledger.record(start, 5 * MS, "")
+    starved = Outcome(ledger, Ledger([300 * MS]), replace(FINE, lateness_p99_ms=20.0))
+    assert certify.compare(case, 100, starts, [], starved).check().verdict is Verdict.INVALID
+
+
+def test_real_processes_count_every_request_of_a_real_server() -> None:
+    """Timing is this machine's; the counts must be exact on any."""
+    case = Truth("errors", median_ms=2, error_share=0.05, seed=4)
+    seconds: list[float] = []
+    with certify.serving(case) as server:
+        found = pool.run(
+            SHORT,
+            HttpRequest(server.url),
+            processes=2,
+            stop_early=False,
+            tell=lambda at, ledger: seconds.append(at),
+        )
+    assert found.ledger.requests == 400 and found.warmup.requests == 100
+    assert server.told["served"] == 500
+    errors = sum(error for _, error in case.first(500))
+    assert found.ledger.failed + found.warmup.failed == errors
+    assert set(found.ledger.causes) <= {"HTTP 500"}
+    assert found.health.processes == 2 and found.health.intended == 500
+    assert seconds == sorted(seconds)
+
+
+def test_a_frozen_server_never_passes() -> None:
+    case = replace(certify.FROZEN, name="frozen", frozen_s=0.6, every_s=1.5)
+    with certify.serving(case) as server:
+        found = pool.run(SHORT.lasting(6), HttpRequest(server.url))
+    checks = judge(SHORT, found)
+    assert Verdict.PASS not in {c.verdict for c in checks if c.name.startswith("p99")}
+    assert found.ledger.over(300 * MS).total_bad > 0.1 * found.ledger.requests
+    assert server.told["frozen"]
+
+
+def test_a_refused_connection_is_told_in_the_causes() -> None:
+    found = pool.run(SHORT, HttpRequest("http://127.0.0.1:1/"))
+    assert found.ledger.failed == found.ledger.requests > 0
+    assert "ECONNREFUSED" in next(iter(found.ledger.causes))
+
+
+def test_a_process_that_dies_leaves_no_verdict() -> None:
+    with pytest.raises(NotValidError, match="ended early"):
+        pool.run(SHORT, HttpRequest("http://127.0.0.1:1/", headers=(("A", "b\nc"),)))
+
+
+def test_a_worker_ends_with_whoever_started_it() -> None:
+    order = Order(HttpRequest("http://127.0.0.1:1/"), Schedule(50, 600), (300 * MS,))
+    done = subprocess.run(
+        [sys.executable, "-m", "validate.load.worker"], input=order.line() + "\n",
+        capture_output=True, text=True, check=True, timeout=30, cwd=REPOSITORY,
+    )  # fmt: skip
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["kind"] == "result" and last["stopped"] is True
+
+
+def test_an_order_survives_the_wire() -> None:
+    request = HttpRequest("http://x/", "POST", (("A", "b"),), b"\x00\xff", "127.0.0.1")
+    order = Order(request, Schedule(5, 1, "poisson", part=1, parts=2), (1, 2), begin=7)
+    assert Order.of(order.line()) == order
+
+
+def test_processes_are_as_many_as_cores_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    counts = [pool.processes_for(r) for r in (1, 10_000, 10_001, 35_000, 500_000)]
+    assert counts == [1, 1, 2, 4, 7]
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    assert pool.processes_for(50_000) == 1

@@ -1,0 +1,186 @@
+"""The sub-command: what it refuses, what it says, with which exit code."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from components.kit import contract
+from components.kit.probing import Check, Verdict
+from validate import model
+from validate.errors import ValidateError
+from validate.load import beside, certify, cli, pool, profiles
+from validate.load.health import Health
+from validate.load.httptarget import HttpRequest
+from validate.load.ledger import NANOS, Ledger
+from validate.load.verdict import Outcome, new_ledger
+from validate.site import REPOSITORY
+
+PLATFORM = contract.Platform(
+    site="lab", deployer="pulumi", namespace="platform", bundle_digest="sha256:" + "0" * 64,
+    components=[
+        contract.Component(
+            name="minio", version="1", mode="managed",
+            endpoints_in=[contract.Endpoint(protocol="https", address="minio.lab:9000")],
+            endpoints_out=[contract.Endpoint(protocol="https", address="10.1.1.1:443,b.lab:443")],
+        )
+    ],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "connect_to"),
+    [
+        ("http://127.0.0.1:8080/x", "127.0.0.1"), ("http://127.9.9.9/", "127.9.9.9"),
+        ("http://[::1]:80/", "::1"), ("http://localhost:1/", "127.0.0.1"),
+        ("https://minio.lab:9000/health", None), ("https://10.1.1.1/", None),
+        ("https://B.lab/", None),
+    ],
+)  # fmt: skip
+def test_loopback_and_what_the_contract_lists_may_be_loaded(
+    url: str, connect_to: str | None
+) -> None:
+    assert cli.admit(url, PLATFORM) == connect_to
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("http://10.1.1.1/", "refused"), ("https://10.1.1.1:8443/", "refused"),
+        ("https://10.1.1.2/", "refused"), ("http://0.0.0.0/", "refused"),
+        ("http://127.0.0.1@10.1.1.9/", "no user"), ("https://u:p@minio.lab:9000/", "no user"),
+        ("ftp://127.0.0.1/", "http://"), ("file:///etc/passwd", "http://"), ("127.0.0.1", "http://"),
+        ("http://", "host"), ("http://127.0.0.1:99999/", "valid port"),
+        ("http://127.0.0.1/a b", "spaces"), ("http://no-such-host.invalid/", "resolved"),
+    ],
+)  # fmt: skip
+def test_everything_else_is_refused(url: str, word: str) -> None:
+    with pytest.raises(ValidateError, match=word):
+        cli.admit(url, PLATFORM)
+
+
+def test_the_refusal_says_what_is_allowed() -> None:
+    with pytest.raises(ValidateError, match=r"10\.1\.1\.1:443, b\.lab:443, minio\.lab:9000"):
+        cli.admit("http://192.0.2.1/", PLATFORM)
+    with pytest.raises(ValidateError, match="none, for no --stack was named"):
+        cli.admit("https://192.0.2.1/", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("10m", 600), ("1h30m", 5400), ("1500ms", 1.5)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert cli.seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "30", "s", "-5s", "1d", "0s", "30 s", "1e3s", "999h"])
+def test_wrong_durations(text: str) -> None:
+    with pytest.raises(ValidateError, match="--duration"):
+        cli.seconds_of(text)
+
+
+def counted(latency_ms: float, lateness_ms: float = 0.3) -> Outcome:
+    profile = profiles.named("http")
+    ledger = new_ledger(profile)
+    for second in range(600):
+        for number in range(120):
+            ledger.record(second * NANOS + number, int(latency_ms * 1e6), "")
+    health = Health(0.1, lateness_ms, 5.0, 0.1, 0, 72_000, 72_000)
+    return Outcome(ledger, Ledger(ledger.limits, ledger.window_s), health)
+
+
+@pytest.mark.parametrize(
+    ("latency", "lateness", "certified", "code"),
+    [
+        (20, 0.3, Verdict.PASS, 0), (310, 0.3, Verdict.PASS, 1), (20, 50.0, Verdict.PASS, 3),
+        (20, 0.3, Verdict.INVALID, 3),
+    ],
+)  # fmt: skip
+def test_the_exit_code_is_the_verdict(
+    latency: float, lateness: float, certified: Verdict, code: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    loaded: list[str] = []
+
+    def run(*_: object, **__: object) -> Outcome:
+        loaded.append("yes")
+        return counted(latency, lateness)
+
+    monkeypatch.setattr(
+        certify, "certify", lambda rate, told: told(Check("certificate: x", certified, "d"))
+    )
+    monkeypatch.setattr(pool, "run", run)
+    with pytest.raises(typer.Exit) as ended:
+        cli.load_command("http://127.0.0.1/", profile="http", duration=None, stack=None,
+                         seed=1, processes=1, ca_file=None, beside_tool=None,
+                         folder=tmp_path / "reports")  # fmt: skip
+    assert ended.value.exit_code == code
+    assert bool(loaded) is (certified is Verdict.PASS)
+    said = capsys.readouterr().out
+    (results,) = (tmp_path / "reports").glob("2*/results.json")
+    record = json.loads(results.read_text())
+    assert model.EXIT_CODES[Verdict(record["verdict"])] == code
+    if loaded:
+        assert "Latency from the intended start" in said and "120/s" in said
+    else:
+        assert "nothing was loaded" in said
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (["--url", "http://192.0.2.7/"], "refused"),
+        (["--url", "http://127.0.0.1/", "--profile", "htpp"], "no such profile"),
+        (["--url", "http://127.0.0.1/", "--duration", "soon"], "--duration 'soon'"),
+        (["--url", "http://127.0.0.1/", "--beside", "wrk"], "one of locust, ab"),
+        (["--url", "http://127.0.0.1/", "--stack", "nowhere"], "no site 'nowhere'"),
+        ([], "--url"),
+    ],
+)
+def test_wrong_use_ends_with_2_before_anything_is_sent(args: list[str], word: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "validate", "load", *args], capture_output=True, text=True,
+        check=False, cwd=REPOSITORY, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert word in re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+
+
+AB = """
+Complete requests:      1000
+Failed requests:        3
+Requests per second:    812.40 [#/sec] (mean)
+Percentage of the requests served within a certain time (ms)
+  50%      1
+  99%      7
+ 100%   2002 (longest request)
+"""
+
+
+def test_what_ab_says_is_read() -> None:
+    assert beside.parse_ab(AB) == ["812.4", "1000", "3", "1", "7", "2002"]
+    assert beside.parse_ab("")[0] == "-"
+
+
+def test_the_other_tools_run_as_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "ab"
+    fake.write_text(f"#!/bin/sh\ncat <<'X'\n{AB}\nX\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    beside.known("ab")
+    made = beside.table("ab", profiles.named("http").lasting(2), HttpRequest("http://127.0.0.1/"))
+    assert made.rows == [["ab", "812.4", "1000", "3", "1", "7", "2002"]]
+    assert "decides nothing" in made.note
+    fake.write_text("#!/bin/sh\necho broken >&2; exit 22\n")
+    with pytest.raises(ValidateError, match="ended with 22: broken"):
+        beside.ab(1, 1, HttpRequest("http://127.0.0.1/"))
+    fake.unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValidateError, match="not on PATH; install"):
+        beside.known("ab")
