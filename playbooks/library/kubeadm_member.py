@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.host import StateError, alone
 
 DOCUMENTATION = """
 module: kubeadm_member
@@ -81,6 +82,17 @@ def main() -> None:
         module.exit_json(changed=False)
     if module.check_mode:
         module.exit_json(changed=True)
+    try:
+        with alone():
+            become(module)
+    except StateError as error:
+        module.fail_json(msg=str(error))
+
+
+def become(module: AnsibleModule) -> None:
+    if MARK.exists():
+        # An earlier run, whose playbook was killed, has ended its work in the meantime.
+        module.exit_json(changed=True, cleared=False, seconds=0.0)
     started = time.monotonic()
     cleared = clear()
     action = module.params["action"]

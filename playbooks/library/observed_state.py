@@ -21,6 +21,7 @@ from ansible.module_utils.host import (
     UNIT_FOLDER,
     Difference,
     StateError,
+    alone,
     digest,
     file_seen,
     file_wanted,
@@ -358,11 +359,14 @@ def main() -> None:
     roles = [Role(name, wanted) for name, wanted in module.params["wanted"].items()]
     state = "report" if module.check_mode else module.params["state"]
     try:
-        if state == "absent":
+        if state == "report":
+            module.exit_json(**reconcile(roles, mend=False))
+        with alone():
+            if state == "present":
+                module.exit_json(**reconcile(roles, mend=True))
             did = [line for role in reversed(roles) for line in role.remove()]
             run("systemctl", "daemon-reload")
-            module.exit_json(changed=bool(did), did=did)
-        module.exit_json(**reconcile(roles, mend=state == "present"))
+        module.exit_json(changed=bool(did), did=did)
     except (StateError, oci_layout.LayoutError, OSError) as error:
         module.fail_json(msg=f"{', '.join(role.name for role in roles)}: {error}")
 

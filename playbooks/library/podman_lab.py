@@ -163,6 +163,7 @@ class Lab:
     def make_host(self, host: str, seen: dict[str, Any] | None, image: str) -> None:
         name = self.container(host)
         if seen is None:
+            self.drop_half_made(name)
             limits = [part for limit in self.wanted["ulimits"] for part in ("--ulimit", limit)]
             podman(
                 *("--runtime", "runc", "run", "--detach", "--systemd=always", "--privileged"),
@@ -177,6 +178,14 @@ class Lab:
         elif seen["State"] != "running":
             podman("--runtime", "runc", "start", name)
             self.did.append(f"started the host {host}, which was {seen['State']}")
+
+    def drop_half_made(self, name: str) -> None:
+        """A `podman run` that was killed may leave storage that bears the name and no container."""
+        shown = ("--filter", f"name=^{name}$", "--format", "{{.Status}} {{.ID}}")
+        listed = podman("ps", "--all", "--external", *shown).split()
+        if listed[:1] == ["Storage"]:
+            podman("rm", "--force", listed[1])
+            self.did.append(f"removed what a killed run left of {name}")
 
     def admit(self, host: str) -> str:
         """Let our key in, give the host keys of its own; returns its public host key."""

@@ -6,6 +6,7 @@ Standard library only: it runs on bare hosts.
 from __future__ import annotations
 
 import errno
+import fcntl
 import grp
 import hashlib
 import os
@@ -13,11 +14,16 @@ import pwd
 import stat
 import subprocess
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 UNIT_FOLDER = "/etc/systemd/system/"
+LOCK = Path("/run/apadana/host.lock")
+LOCK_SECONDS = 600
 VOLUMES, DISKS = "/var/lib/apadana/volumes", "/var/lib/apadana/disks"
 
 
@@ -53,6 +59,26 @@ def run(*command: str, deadline: float = 300, env: dict[str, str] | None = None)
     return done.stdout
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """One change of this host at a time: a module works on after its playbook was killed."""
+    LOCK.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with LOCK.open("w") as file:
+        end = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise StateError(
+                        f"an earlier run works on this host since {LOCK_SECONDS} s; "
+                        f"see `fuser -v {LOCK}` there"
+                    ) from None
+            time.sleep(0.2)
+        yield
+
+
 def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()[:12]}"
 
@@ -76,8 +102,11 @@ def install_packages(names: list[str], held: list[str]) -> None:
     policy.chmod(0o755)
     options = ["-qq", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
     options += ["-o", "Dpkg::Options::=--force-unsafe-io", "-o", "Dpkg::Use-Pty=0"]
+    options += ["-o", "DPkg::Lock::Timeout=300"]
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     try:
+        # What a host that died in the middle has left unpacked; apt refuses to work beside it.
+        run("dpkg", "--force-confold", "--configure", "--pending", env=env)
         if held:
             run("apt-mark", "unhold", *held, env=env)
         run("apt-get", "-qq", "update", env=env)

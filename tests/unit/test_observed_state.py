@@ -128,6 +128,21 @@ def test_a_masked_unit_is_unmasked_before_it_is_enabled(monkeypatch: pytest.Monk
     assert [command[1] for command in calls] == ["unmask", "enable", "start"]
 
 
+def test_one_change_of_a_host_waits_for_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "LOCK", tmp_path / "run" / "host.lock")
+    with host.alone():
+        monkeypatch.setattr(host, "LOCK_SECONDS", 0)
+        with (
+            pytest.raises(host.StateError, match="an earlier run works on this host"),
+            host.alone(),
+        ):
+            pass
+    with host.alone():
+        pass
+
+
 def test_a_package_held_back_is_let_go_before_the_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +151,7 @@ def test_a_package_held_back_is_let_go_before_the_install(
     monkeypatch.setattr(host, "Path", lambda name: place(tmp_path / place(name).name))
     monkeypatch.setattr(host, "run", lambda *command, **_: calls.append(" ".join(command)))
     host.install_packages(["ipset", "socat"], ["ipset"])
-    assert calls[0] == "apt-mark unhold ipset"
+    assert calls[0].endswith("--configure --pending")
+    assert calls[1] == "apt-mark unhold ipset"
     assert calls[-1].endswith("install ipset socat")
     assert not list(tmp_path.iterdir())
