@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from road import lock, progress, running, status, steps
+from road import lock, progress, running, status, steps, strays
 from road.console import complain, say
 from road.place import Place, RoadError, place
 from road.work import Step, StepFailed, Work
@@ -41,7 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def up(where: Place) -> int:
     todo = steps.up_steps(where)
     with lock.held(where, "make up") as holder:
-        return walk(where, todo, holder.token, "up")
+        code = walk(where, todo, holder.token, "up")
+        if code:
+            # What a killed command has left behind would work on beside the next `make up`.
+            strays.end(holder.token)
+        return code
 
 
 def down(where: Place) -> int:

@@ -20,10 +20,11 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from road import console, strays
+from road import console, running, strays
 from road.place import Place, RoadError
 
-ENDING_SECONDS = 60.0
+# A road on its way out gives its child so long to end, and then kills it.
+ENDING_SECONDS = running.END_SECONDS + 30.0
 
 
 @dataclass(frozen=True)
