@@ -18,6 +18,12 @@ from urllib.parse import quote_from_bytes
 SHORTEST = 8  # below that a value is found by chance
 CHUNK = 4 << 20
 PEM_LINE = 32  # body lines of a key; the last one may be too short to tell anything
+# Told by their looks, whoever's they are.
+SHAPES = {
+    "a signed token (JWT)": re.compile(rb"eyJ[\w-]{16,}\.eyJ[\w-]{16,}\.[\w-]{40,}"),
+    "a private key": re.compile(rb"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"),
+}
+LONGEST_SHAPE = 200
 PEM = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----(.*?)-----END", re.DOTALL)
 
 
@@ -81,11 +87,11 @@ class Scanner:
         }
         if not self.needles:
             raise ValueError("there is nothing to look for: a scan that finds nothing says nothing")
-        self.overlap = max(map(len, self.needles)) - 1
+        self.overlap = max([LONGEST_SHAPE, *map(len, self.needles)]) - 1
 
     def stream(self, place: str, source: BinaryIO) -> list[Finding]:
-        """The first place of each needle in a stream of any length."""
-        found: dict[bytes, Finding] = {}
+        """The first place of each needle, and of each shape, in a stream of any length."""
+        found: dict[bytes | str, Finding] = {}
         offset, tail = 0, b""
         while chunk := source.read(CHUNK):
             window = tail + chunk
@@ -93,8 +99,13 @@ class Scanner:
                 at = -1 if needle in found else window.find(needle)
                 if at >= 0:
                     found[needle] = Finding(secret, form, place, offset - len(tail) + at)
+            for shape, pattern in SHAPES.items():
+                match = None if shape in found else pattern.search(window)
+                if match:
+                    at = offset - len(tail) + match.start()
+                    found[shape] = Finding(shape, "by its looks", place, at)
             offset += len(chunk)
-            tail = window[-self.overlap :] if self.overlap else b""
+            tail = window[-self.overlap :]
         return list(found.values())
 
     def data(self, place: str, data: bytes) -> list[Finding]:

@@ -66,6 +66,15 @@ def test_a_key_is_found_by_any_of_its_lines() -> None:
     assert scanner.data("log", pem.splitlines()[2])
 
 
+def test_tokens_and_keys_of_others_are_known_by_their_looks() -> None:
+    header, claims = (base64.urlsafe_b64encode(t).rstrip(b"=").decode() for t in (
+        b'{"alg":"RS256","kid":"x"}', b'{"iss":"kubernetes/serviceaccount"}'))  # fmt: skip
+    (token,) = SCANNER.data("log", f'"token":"{header}.{claims}.{"s" * 86}"'.encode())
+    assert token.secret == "a signed token (JWT)"
+    (key,) = SCANNER.data("log", b"...-----BEGIN EC PRIVATE KEY-----...")
+    assert key.secret == "a private key"
+
+
 def test_a_certificate_is_no_secret() -> None:
     assert list(secret_scan.PEM.findall(b"-----BEGIN CERTIFICATE-----\nMII\n-----END")) == []
 
