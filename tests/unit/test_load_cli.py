@@ -152,6 +152,14 @@ def test_wrong_use_ends_with_2_before_anything_is_sent(args: list[str], word: st
     assert word in re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
 
 
+def test_a_profile_of_records_sends_records() -> None:
+    wire = cli.request_for(profiles.named("records-mean"), "http://[::1]/in", "::1", None).wire()
+    head, _, body = wire.partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /in HTTP/1.1\r\n") and len(body) == 1000
+    plain = cli.request_for(profiles.named("http"), "http://[::1]/in", "::1", None).wire()
+    assert plain == b"GET /in HTTP/1.1\r\nHost: [::1]\r\n\r\n"
+
+
 AB = """
 Complete requests:      1000
 Failed requests:        3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 import time
 from collections.abc import Sequence
@@ -64,9 +65,7 @@ def load_command(  # noqa: PLR0913  one parameter for each option
     if ca_file is not None and not ca_file.is_file():
         raise ValidateError(f"--ca {ca_file}: there is no such file")
     beside.known(beside_tool)
-    request = HttpRequest(
-        url, connect_to=connect_to, ca_file=str(ca_file) if ca_file else None
-    )  # fmt: skip
+    request = request_for(wanted, url, connect_to, ca_file)
     command = f"load --url {url} --profile {profile} --duration {wanted.duration_s:g}s"
     run = Run("Load", found.name if found else "-", command,
               found.platform.bundle_digest if found else "-")  # fmt: skip
@@ -102,6 +101,19 @@ def carry_out(
         run.limits.append(f"Stopped early: {outcome.stopped}.")
     for check in verdict.judge(profile, outcome):
         add(profile.name, check)
+
+
+def request_for(
+    profile: Profile, url: str, connect_to: str | None, ca_file: Path | None
+) -> HttpRequest:
+    """GET, or for a profile of records POST with one record of its size."""
+    ca = str(ca_file) if ca_file else None
+    if not profile.record_bytes:
+        return HttpRequest(url, connect_to=connect_to, ca_file=ca)
+    # Noise from a fixed seed: repeatable, and no compression on the way makes it smaller.
+    record = random.Random(1).randbytes(profile.record_bytes)
+    kind = (("Content-Type", "application/octet-stream"),)
+    return HttpRequest(url, "POST", kind, record, connect_to, ca)
 
 
 def seconds_of(text: str) -> float:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -63,8 +64,9 @@ class _Worker:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         assert self.process.stdin is not None
-        self.process.stdin.write(self.order.line() + "\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it died at once; that shows when its lines end
+            self.process.stdin.write(self.order.line() + "\n")
+            self.process.stdin.flush()
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -75,7 +77,8 @@ class _Worker:
 
     def stop(self) -> None:
         if self.process.stdin is not None and not self.process.stdin.closed:
-            self.process.stdin.close()
+            with suppress(BrokenPipeError):
+                self.process.stdin.close()
 
     def end(self) -> str:
         """Makes sure that it is gone; what it said on stderr."""
