@@ -6,21 +6,26 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from components.kit.probing import Verdict
 from validate.errors import NotValidError
+from validate.inside import targets
 from validate.load import certify, pool
 from validate.load.arrivals import NANOS, Schedule
 from validate.load.health import Health
 from validate.load.httptarget import HttpRequest
 from validate.load.ledger import Ledger
 from validate.load.profiles import LatencyLimit, Profile
+from validate.load.timing import new_loop
 from validate.load.truth import Truth
 from validate.load.verdict import Outcome, judge
-from validate.load.worker import Order
+from validate.load.worker import Order, carry_out
 from validate.site import REPOSITORY
 
 MS = 1_000_000
@@ -149,6 +154,45 @@ def test_an_order_survives_the_wire() -> None:
     request = HttpRequest("http://x/", "POST", (("A", "b"),), b"\x00\xff", "127.0.0.1")
     order = Order(request, Schedule(5, 1, "poisson", part=1, parts=2), (1, 2), begin=7)
     assert Order.of(order.line()) == order
+
+
+class Store:
+    """What a room's probe.writer() gives."""
+
+    def open(self, target: str) -> None:
+        assert target == "the target"
+
+    def write(self, uid: str) -> None:
+        run, client, number = uid.rsplit("-", 2)
+        assert run == "run-1" and client.isdigit()
+        if int(number) % 10 == 3:
+            raise ConnectionError("gone")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_rooms_client_is_loaded_as_http_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "probe", lambda name: SimpleNamespace(writer=Store))
+    monkeypatch.setattr(targets, "target", lambda name: "the target")
+    order = Order(None, Schedule(100, 1), (300 * MS,), room="kafka", run="run-1", threads=4)
+    assert Order.of(order.line()) == order
+    said: list[Mapping[str, Any]] = []
+    loop = new_loop()
+    loop.run_until_complete(carry_out(order, said.append, lambda: False))
+    loop.close()
+    ledger = Ledger((300 * MS,))
+    ledger.take(said[-1]["ledger"])
+    assert ledger.requests == 100 and ledger.causes == {"ConnectionError: gone": 10}
+
+
+def test_a_worker_needs_the_standard_library_only() -> None:
+    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import validate.load.worker"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code],
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_processes_are_as_many_as_cores_allow(monkeypatch: pytest.MonkeyPatch) -> None:

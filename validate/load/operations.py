@@ -34,6 +34,16 @@ class Target(Protocol):
         """Ends as failed what is older than the time-out."""
 
 
+class OpenTarget(Target, Protocol):
+    """A target with connections to open before the first request and to close after the last."""
+
+    async def open(self, connections: int) -> None:
+        """Connect ahead, as far as that is possible."""
+
+    async def close(self) -> None:
+        """Let go of everything."""
+
+
 class Client(Protocol):
     """The part of probing.Writer that load needs, once it is open."""
 
@@ -50,7 +60,9 @@ class OperationTarget:
     def __init__(
         self, operation: Operation, loop: asyncio.AbstractEventLoop, now: Callable[[], int], *,
         timeout_s: float = 10.0, most_running: int = 64, most_outstanding: int = 100_000,
+        end: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
+        """`end` is called when the target is closed."""
         self.sink: Sink = lambda intended, finished, cause: None
         self.outstanding = 0
         self.exhausted = 0
@@ -60,6 +72,13 @@ class OperationTarget:
         self._waiting: deque[int] = deque()
         self._running: dict[asyncio.Task[None], int] = {}
         self._number = 0
+        self._end = end
+
+    async def open(self, connections: int) -> None:
+        """Clients connect with their first operation; the warm-up is there for that."""
+
+    async def close(self) -> None:
+        self._end()
 
     def submit(self, intended: int) -> bool:
         if self.outstanding >= self._most_outstanding:

@@ -25,6 +25,7 @@ from validate.load.generator import Generator, Phases
 from validate.load.health import measured
 from validate.load.httptarget import HttpRequest, HttpTarget
 from validate.load.ledger import Ledger
+from validate.load.operations import Client, OpenTarget, OperationTarget, from_writers
 from validate.load.timing import RealTime, new_loop
 
 Say = Callable[[Mapping[str, Any]], None]
@@ -32,9 +33,13 @@ Say = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Order:
-    """Everything that one process needs to know. `begin`: monotonic ns, 0 for at once."""
+    """Everything that one process needs to know. `begin`: monotonic ns, 0 for at once.
 
-    request: HttpRequest
+    Without `request` the client of `room`'s probe.py writes uids of `run`; that works where
+    validate.inside does, in the probe pod.
+    """
+
+    request: HttpRequest | None
     schedule: Schedule
     limits_ns: tuple[int, ...]
     warmup_s: float = 0.0
@@ -43,30 +48,57 @@ class Order:
     connections: int = 8  # opened before the first request
     most_connections: int = 512
     begin: int = 0
+    room: str = ""
+    run: str = ""
+    threads: int = 16
 
     def line(self) -> str:
-        body = {"body": base64.b64encode(self.request.body).decode()}
-        return json.dumps({**asdict(self), "request": {**asdict(self.request), **body}})
+        record = asdict(self)
+        if self.request is not None:
+            record["request"]["body"] = base64.b64encode(self.request.body).decode()
+        return json.dumps(record)
 
     @classmethod
     def of(cls, line: str) -> Order:
         record = json.loads(line)
-        r = record["request"]
-        headers = tuple((str(k), str(v)) for k, v in r["headers"])
-        made = {**r, "headers": headers, "body": base64.b64decode(r["body"])}
-        request = HttpRequest(**{**made, "expect": tuple(r["expect"])})
+        request = _request(record["request"]) if record["request"] else None
         schedule, limits = Schedule(**record["schedule"]), tuple(record["limits_ns"])
         return cls(**{**record, "request": request, "schedule": schedule, "limits_ns": limits})
+
+
+def _request(record: Mapping[str, Any]) -> HttpRequest:
+    headers = tuple((str(name), str(value)) for name, value in record["headers"])
+    made = {**record, "headers": headers, "body": base64.b64decode(record["body"])}
+    return HttpRequest(**{**made, "expect": tuple(record["expect"])})
+
+
+def target_of(order: Order, loop: asyncio.AbstractEventLoop, now: Callable[[], int]) -> OpenTarget:
+    if order.request is not None:
+        return HttpTarget(
+            order.request, loop, now,
+            timeout_s=order.timeout_s, most_connections=order.most_connections,
+        )  # fmt: skip
+    from validate.inside import targets  # reads the pod's mounts, which are nowhere else
+
+    room, described = targets.probe(order.room), targets.target(order.room)
+
+    def opened() -> Client:
+        writer = room.writer()
+        writer.open(described)
+        client: Client = writer
+        return client
+
+    operation, end = from_writers(opened, order.run, order.threads)
+    return OperationTarget(
+        operation, loop, now, timeout_s=order.timeout_s, most_running=order.threads, end=end
+    )
 
 
 async def carry_out(order: Order, say: Say, asked_to_stop: Callable[[], bool]) -> None:
     """Says progress about once a second ({"kind": "progress"}), in the end {"kind": "result"}."""
     loop = asyncio.get_running_loop()
     timers = RealTime(loop)
-    target = HttpTarget(
-        order.request, loop, timers.now,
-        timeout_s=order.timeout_s, most_connections=order.most_connections,
-    )  # fmt: skip
+    target = target_of(order, loop, timers.now)
     ledger = Ledger(order.limits_ns, order.window_s)
     over = loop.create_future()
     progress = _Progress(ledger, order, timers.now, say, asked_to_stop)
