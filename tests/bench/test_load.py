@@ -152,7 +152,7 @@ def test_beside_locust(locust: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", [100, 1000, 5000])
 def test_p99_beside_the_truth(rate: int) -> None:
     rows = []
-    for made in certify.certify(rate, certify.FULL, seconds=5):
+    for made in certify.certify(rate, certify.FULL, seconds=5, tries=1):
         rows.append([
             made.name, f"{made.rate:g}", str(made.requests), f"{made.true_p99:.2f}",
             f"{made.seen_p99:.2f}", f"{made.error_ms:+.2f}", f"{made.tolerance_ms:.2f}",

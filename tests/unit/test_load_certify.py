@@ -81,6 +81,28 @@ def test_within_a_millisecond_is_certified_and_beyond_is_not(case: Truth) -> Non
     assert far.check().verdict is Verdict.INVALID and "p99 is off by" in far.check().detail
 
 
+@pytest.mark.parametrize(
+    ("spoilt", "measurements", "verdict"),
+    [
+        ([9.0, 0.2], 2, Verdict.PASS),
+        ([9.0, 9.0, 9.0], 3, Verdict.INVALID),
+        (["count", 0.2], 1, Verdict.INVALID),
+    ],
+)
+def test_a_hiccup_is_measured_again_and_a_wrong_count_is_not(
+    spoilt: list[Any], measurements: int, verdict: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, made = Truth("errors", median_ms=5, error_share=0.005), iter(spoilt)
+
+    def one(*_: object) -> certify.Certificate:
+        how = next(made)
+        return measured(case, drop=1) if how == "count" else measured(case, how)
+
+    monkeypatch.setattr(certify, "one", one)
+    (found,) = certify.certify(100, [case])
+    assert found.tries == measurements and found.check().verdict is verdict
+
+
 def test_a_generator_that_forgets_one_error_is_not_certified() -> None:
     case = Truth("errors", median_ms=5, error_share=0.005)
     assert measured(case).check().verdict is Verdict.PASS
