@@ -35,6 +35,7 @@ LAB = "lab"
 CONSTRAINED = (
     "site_constrained",
     "kubernetes_kubelet_extra",
+    "kubernetes_kubelet_flags",
     "kubernetes_proxy_extra",
     "kubernetes_ignore_preflight",
     "containerd_restrict_oom_score_adj",
