@@ -106,6 +106,8 @@ class Settings(ComponentSettings):
     )
     controller_heap_mib: Annotated[int, Field(ge=256)] = 512
     java_options: tuple[Annotated[str, Field(pattern=r"^-[^\s]+$")], ...] = ()
+    #: Request handlers of a broker; each listener has half as many network threads.
+    threads: Annotated[int, Field(ge=2, le=64)] = 8
     internal_partitions: Annotated[int, Field(ge=1, le=50)] = 50
     retention_hours: Annotated[int, Field(ge=1)] = 168
     accounts_resources: Resources = Resources(
@@ -137,6 +139,7 @@ class Values(ChartValues):
     super_user: str
     bootstrap_controllers: str
     internal_bootstrap: str
+    threads: int
     internal_partitions: int
     retention_hours: int
     pools: tuple[Pool, ...]
@@ -223,6 +226,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         super_user=SUPER_USER,
         bootstrap_controllers=naming.addresses(controller_name, MEMBERS, CONTROLLER_PORT, site),
         internal_bootstrap=naming.addresses(ROOM, MEMBERS, INTERNAL_PORT, site),
+        threads=settings.threads,
         internal_partitions=settings.internal_partitions,
         retention_hours=settings.retention_hours,
         pools=tuple(pools(settings, site)),

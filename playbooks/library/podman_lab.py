@@ -39,6 +39,12 @@ options:
 """
 
 NO_RESOLVER = "# This network has no way out, so there is no resolver. Written by podman_lab.\n"
+# What systemd asks of a container. Not `--systemd=always`: on cgroup v1 that mounts the machine's
+# own systemd hierarchy into every host, where each kubelet then clears away the pods of others.
+SYSTEMD = (
+    "--systemd=false", "--env=container=podman", "--stop-signal=SIGRTMIN+3",
+    "--tmpfs=/run:exec,mode=755", "--tmpfs=/run/lock", "--tmpfs=/tmp:exec",
+)  # fmt: skip
 # cgroup v1 machines need the argument with systemd 257; on v2 systemd ignores it.
 INIT = ["/lib/systemd/systemd", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"]
 
@@ -166,7 +172,7 @@ class Lab:
             self.drop_half_made(name)
             limits = [part for limit in self.wanted["ulimits"] for part in ("--ulimit", limit)]
             podman(
-                *("--runtime", "runc", "run", "--detach", "--systemd=always", "--privileged"),
+                *("--runtime", "runc", "run", "--detach", "--privileged", *SYSTEMD),
                 *("--cgroupns=private", *limits, "--name", name, "--hostname", host),
                 *("--label", f"apadana.lab={self.wanted['name']}", "--no-hosts", "--dns=none"),
                 *("--network", self.prefix, "--ip", self.wanted["hosts"][host]),
