@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -106,16 +107,19 @@ def locust(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "venv/bin/locust"
 
 
-def locust_rate(program: Path, url: str, folder: Path, seconds: int = 10) -> float:
-    """Requests/s of one locust process with 50 FastHttpUsers that never wait."""
+def locust_command(program: Path, url: str, folder: Path, seconds: int) -> list[str | Path]:
+    """One locust process with 50 FastHttpUsers that never wait."""
     file = folder / "locustfile.py"
     file.write_text(LOCUSTFILE)
-    command = [program, "-f", file, "--headless", "--host", url.rstrip("/"), "-u", "50", "-r", "50",
+    return [program, "-f", file, "--headless", "--host", url.rstrip("/"), "-u", "50", "-r", "50",
                "-t", f"{seconds}s", "--csv", folder / "out", "--only-summary"]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True, timeout=seconds + 60)
+
+
+def locust_said(folder: Path) -> tuple[int, float]:
+    """(requests, requests/s)."""
     with (folder / "out_stats.csv").open() as lines:
         whole = next(row for row in csv.DictReader(lines) if row["Name"] == "Aggregated")
-    return float(whole["Requests/s"])
+    return int(whole["Request Count"]), float(whole["Requests/s"])
 
 
 def highest(url: str, rates: Iterator[int]) -> float:
@@ -138,7 +142,8 @@ def test_beside_locust(locust: Path, tmp_path: Path) -> None:
     for turn in range(3):
         with certify.serving(Truth("at once")) as server:
             ours = highest(server.url, iter(range(8_000, 40_000, 4_000)))
-            theirs = locust_rate(locust, server.url, tmp_path)
+            processor_seconds(locust_command(locust, server.url, tmp_path, 10))
+            _, theirs = locust_said(tmp_path)
         ratios.append(ours / theirs)
         rows.append([str(turn + 1), f"{ours:,.0f}", f"{theirs:,.0f}", f"{ratios[-1]:.1f}"])
     rows.append(["median", "", "", f"{statistics.median(ratios):.1f} (goal: 3)"])
@@ -146,6 +151,38 @@ def test_beside_locust(locust: Path, tmp_path: Path) -> None:
         "One process each on the same server: ours open loop with lateness p99 < 1 ms, "
         "locust FastHttpUser closed loop at full speed",
         ["turn", "ours/s", "locust/s", "ratio"], rows,
+    )  # fmt: skip
+
+
+def processor_seconds(command: list[str | Path]) -> float:
+    """What a program and its children used."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True, timeout=90)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_cost_of_a_request_beside_locust(locust: Path, tmp_path: Path) -> None:
+    """Processor time, not rates: it means something on a busy machine, too."""
+    rows = []
+    with certify.serving(Truth("at once")) as server:
+        for rate in (2_000, 5_000, 15_000):
+            found = sent(server.url, rate, 4)
+            each = found.health.cpu_seconds / found.health.intended
+            rows.append([
+                f"ours, {rate:,}/s intended", f"{found.health.intended:,}",
+                f"{found.ledger.failed:,}", f"{each * 1e6:.0f}", f"{1 / each:,.0f}",
+            ])  # fmt: skip
+        start = processor_seconds([locust, "--version"])
+        whole = processor_seconds(locust_command(locust, server.url, tmp_path, 8))
+        count, _ = locust_said(tmp_path)
+        each = (whole - start) / count
+        rows.append(
+            ["locust FastHttpUser", f"{count:,}", "0", f"{each * 1e6:.0f}", f"{1 / each:,.0f}"]
+        )
+    show(
+        "Processor time for each request, start-up not counted; goal: a third of locust's",
+        ["client", "requests", "failed", "us of a core", "at most /s a core"], rows,
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ class Health:
     intended: int
     counted: int
     processes: int = 1
+    cpu_seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -36,11 +37,13 @@ class Health:
 
 
 def measured(
-    lateness: Histogram, cpu_share: float, sockets_exhausted: int, intended: int, counted: int
-) -> Health:
+    lateness: Histogram, cpu_ns: int, wall_ns: int, sockets_exhausted: int, intended: int,
+    counted: int,
+) -> Health:  # fmt: skip
     return Health(
         round(lateness.percentile(0.5) * 1e3, 3), round(lateness.percentile(0.99) * 1e3, 3),
-        round(lateness.largest / 1e6, 3), round(cpu_share, 3), sockets_exhausted, intended, counted,
+        round(lateness.largest / 1e6, 3), round(cpu_ns / max(1, wall_ns), 3),
+        sockets_exhausted, intended, counted, cpu_seconds=round(cpu_ns / 1e9, 3),
     )  # fmt: skip
 
 
@@ -51,6 +54,7 @@ def worst(parts: Iterable[Health]) -> Health:
         max(h.lateness_max_ms for h in found), max(h.cpu_share for h in found),
         sum(h.sockets_exhausted for h in found), sum(h.intended for h in found),
         sum(h.counted for h in found), len(found),
+        round(sum(h.cpu_seconds for h in found), 3),
     )  # fmt: skip
 
 

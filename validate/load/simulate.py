@@ -76,5 +76,5 @@ def rehearse(profile: Profile, behaviour: Behaviour, seed: int) -> Outcome:
     generator.start(0)
     time.run()
     counted = ledger.requests + generator.warmup.requests
-    health = measured(generator.lateness, 0.0, 0, generator.intended, counted)
+    health = measured(generator.lateness, 0, 1, 0, generator.intended, counted)
     return Outcome(ledger, generator.warmup, health, why)

@@ -115,13 +115,13 @@ async def carry_out(order: Order, say: Say, asked_to_stop: Callable[[], bool]) -
     progress.begin = begin + int(order.warmup_s * NANOS)
     generator.start(begin)
     await over
-    share = (time.process_time_ns() - used) / max(1, timers.now() - since)
+    used, wall = time.process_time_ns() - used, timers.now() - since
     gc.enable()
     await target.close()
     timers.close()
     warmup = generator.warmup
     counted = ledger.requests + warmup.requests
-    health = measured(generator.lateness, share, target.exhausted, generator.intended, counted)
+    health = measured(generator.lateness, used, wall, target.exhausted, generator.intended, counted)
     say(
         {
             "kind": "result", "ledger": ledger.as_dict(), "warmup": warmup.as_dict(),
