@@ -33,7 +33,7 @@ status: venv ## hosts, nodes, components, endpoints, the report; exit 0 only if 
 unlock: venv ## say who holds the site's lock and how to break it
 	@exec $(ROAD) unlock
 
-test: lint unit rendered ## what CI runs: lint, unit tests, rendered manifests
+test: lint unit rendered live ## what CI runs: lint, unit tests, rendered manifests, the lab
 
 lint: venv ## style, types, order of imports, YAML, roles, shell, charts, house rules
 	ruff check .
@@ -58,7 +58,8 @@ rendered: venv ## tests of rendered manifests (builds helm into the cache first)
 	rc=0; pytest -q tests --ignore tests/repo -m rendered || rc=$$?; \
 	  if [ $$rc = 5 ]; then echo "no rendered test is here yet"; rc=0; fi; exit $$rc
 
-live: venv ## tests on the running lab
+live: venv ## brings the lab up and tests on it
+	$(ROAD) up
 	pytest -q tests -m live
 
 campaign: venv ## the long trials: kill -9 of the road, hosts killed in turn, drifts

@@ -52,7 +52,12 @@ class Limits:
 
     max_gap_s: float
     min_acknowledged: int = 500
-    min_steady_rate: float = 50.0
+    #: A gap is seen to a client's own interval, so that must be this many times shorter.
+    resolution: float = 10.0
+
+    def min_steady_rate(self, clients: int) -> float:
+        """Writes a second of all clients together, below which gaps can't be told apart."""
+        return self.resolution * clients / self.max_gap_s
 
 
 def longest_gap(times: Iterable[int], begin: int, end: int) -> tuple[int, int]:
@@ -170,10 +175,11 @@ def judge(
             f"only {found.acknowledged} acknowledged writes, at least {limits.min_acknowledged} "
             "are needed to judge"
         )
-    if found.steady_rate < limits.min_steady_rate:
+    needed = limits.min_steady_rate(found.clients)
+    if found.steady_rate < needed:
         return Verdict.INVALID, (
-            f"{found.steady_rate}/s before the fault, at least {limits.min_steady_rate:g}/s "
-            "is needed to judge"
+            f"{found.steady_rate}/s of {found.clients} clients before the fault, at least "
+            f"{needed:.0f}/s is needed to see a gap of {limits.max_gap_s:g} s"
         )
     if found.worst_client.seconds > limits.max_gap_s:
         return Verdict.FAIL, (

@@ -43,6 +43,7 @@ class PodSpec:
     volumes: Sequence[Any] = ()
     mounts: Sequence[Any] = ()
     lifetime_s: int = 900
+    cpu_request: str = "20m"
     cpu_limit: str = "1500m"
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -96,7 +97,7 @@ class PodSpec:
             "workingDir": "/work",
             "env": [{"name": "PYTHONPATH", "value": "/work"}],
             "resources": {
-                "requests": {"cpu": "20m", "memory": "64Mi"},
+                "requests": {"cpu": self.cpu_request, "memory": "64Mi"},
                 "limits": {"cpu": self.cpu_limit, "memory": "768Mi"},
             },
             "securityContext": {
@@ -226,8 +227,10 @@ def client_spec(
 ) -> PodSpec:  # fmt: skip
     """The pod that plays the platform's client: it has the secrets and may reach the stores."""
     volumes, mounts = targets.volumes(components)
+    # A starved client sees gaps that are its own.
+    request = "500m" if role == "audit" else PodSpec.cpu_request
     return PodSpec(
         name=f"validate-{role}-{run}", namespace=site.platform.namespace,
         image=site.image("validate"), run=run, role=role, node=node, client=True,
-        volumes=volumes, mounts=mounts, lifetime_s=lifetime_s,
+        volumes=volumes, mounts=mounts, lifetime_s=lifetime_s, cpu_request=request,
     )  # fmt: skip

@@ -26,7 +26,7 @@ from validate.runner import RUN_LABEL, Pod, PodSpec, client_spec, new_run_id, po
 
 API = "kubernetes"
 API_CLIENTS, API_RATE = 4, 20.0
-API_LIMITS = Limits(max_gap_s=5.0, min_acknowledged=100, min_steady_rate=5.0)
+API_LIMITS = Limits(max_gap_s=5.0, min_acknowledged=100, resolution=5.0)
 DEFAULT_GAP = 30.0
 Add = Callable[[str, Iterable[Check]], None]
 

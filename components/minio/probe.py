@@ -19,6 +19,7 @@ from minio.minioadmin import MinioAdmin
 from components.kit.probing import Check, Target, Writer, attempt
 
 PREFIX = "audit"
+TRY = "~"
 CONNECT_SECONDS, READ_SECONDS = 2.0, 10.0
 
 Found = tuple[bool, str, Mapping[str, object]]
@@ -61,7 +62,11 @@ def connect(target: Target, address: str, password: str | None = None) -> Minio:
 
 
 class MinioWriter:
-    """One client; after a failure it goes on with the next member."""
+    """One client; after a failure it goes on with the next member. Each try has a key of its own:
+
+    the key that was being written when a member died stays locked until MinIO's lock servers drop
+    the dead owner, which they look for once a minute (cmd/lock-rest-server.go, not to be set).
+    """
 
     def __init__(self) -> None:
         self._target: Target | None = None
@@ -78,10 +83,9 @@ class MinioWriter:
     def write(self, uid: str) -> None:
         """PUT one object, once; a success is the answer 200 after a write quorum of drives."""
         target = self._opened()
+        key = f"{PREFIX}/{uid}{TRY}{uuid.uuid4().hex[:8]}"
         try:
-            self._client().put_object(
-                bucket(target), f"{PREFIX}/{uid}", io.BytesIO(uid.encode()), len(uid)
-            )
+            self._client().put_object(bucket(target), key, io.BytesIO(uid.encode()), len(uid))
         except Exception:
             self._turn += 1
             raise
@@ -93,7 +97,8 @@ class MinioWriter:
         for _ in self._clients:
             try:
                 listed = self._client().list_objects(bucket(target), prefix=f"{PREFIX}/{run}-")
-                return {str(item.object_name).partition("/")[2] for item in listed}
+                names = (str(item.object_name).partition("/")[2] for item in listed)
+                return {name.partition(TRY)[0] for name in names}
             except (urllib3.exceptions.HTTPError, S3Error) as error:
                 problem = error
                 self._turn += 1

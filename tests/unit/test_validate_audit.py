@@ -103,7 +103,7 @@ def test_an_outage_shows_as_gap_failed_calls_and_retries(tmp_path: Path) -> None
     assert found.worst_client.seconds >= found.service.seconds
     assert found.failed_attempts >= found.retried_writes == 8
     assert found.lost == ()
-    verdict, why = judge(found, Limits(max_gap_s=0.3, min_acknowledged=100, min_steady_rate=1))
+    verdict, why = judge(found, Limits(max_gap_s=0.3, min_acknowledged=100, resolution=1))
     assert verdict is Verdict.FAIL and "waited" in why
 
 
@@ -224,8 +224,8 @@ def test_steady_rate_is_measured_before_the_fault() -> None:
         (20, 20, Limits(5, 10, 1), True, Verdict.PASS, "0 lost"),
         (20, 20, Limits(5, 10, 1), False, Verdict.INVALID, "not proved"),
         (20, 20, Limits(5, 500, 1), None, Verdict.INVALID, "only 20"),
-        (20, 20, Limits(5, 10, 50), None, Verdict.INVALID, "needed to judge"),
-        (20, 20, Limits(0.1, 10, 1), None, Verdict.FAIL, "waited"),
+        (20, 20, Limits(5, 10, 999), None, Verdict.INVALID, "needed to see"),
+        (20, 20, Limits(0.1, 10, 0.1), None, Verdict.FAIL, "waited"),
         (20, 19, Limits(5, 500, 50), False, Verdict.FAIL, "lost"),
         (0, 0, Limits(99, 1, 0), None, Verdict.INVALID, "only 0"),
     ],
