@@ -110,6 +110,22 @@ def test_a_generator_that_forgets_one_error_is_not_certified() -> None:
     assert found.verdict is Verdict.INVALID and "counted" in found.detail
 
 
+def test_after_a_freeze_more_may_be_slow_but_never_fewer() -> None:
+    case = Truth("frozen", median_ms=5, frozen_s=2, every_s=10)
+    starts, freeze = [n * 10 * MS for n in range(1000)], [(8 * NANOS, 10 * NANOS)]
+    for change, verdict in ((30, Verdict.PASS), (-30, Verdict.INVALID)):
+        ledger = Ledger([300 * MS])
+        for number, start in enumerate(starts):
+            latency = certify.latencies(case, [start], freeze)[0] or 0
+            if change > 0 and 970 <= number < 999:  # the end of the queue
+                latency = 310 * MS
+            if change < 0 and 830 <= number < 860:  # some that waited are not seen
+                latency = 5 * MS
+            ledger.record(start, latency, "")
+        seen = Outcome(ledger, Ledger([300 * MS]), FINE)
+        assert certify.compare(case, 100, starts, freeze, seen).check().verdict is verdict
+
+
 def test_a_starved_generator_is_not_certified() -> None:
     case = certify.CONSTANT
     starts = [n * 10 * MS for n in range(100)]
