@@ -87,6 +87,12 @@ def test_a_group_that_is_not_there_yet_is_a_difference_and_no_crash(file: dict[s
     assert found.wanted.endswith(":-1")
 
 
+def test_no_call_is_written_to_the_hosts_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ansible.module_utils.basic import AnsibleModule
+
+    assert observed_state.QuietModule._log_invocation is not AnsibleModule._log_invocation
+
+
 STATUS = """\
 Package: socat
 Status: install ok installed
