@@ -18,9 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from validate.errors import ClusterError
+from validate.errors import ClusterError, SilentError
 
 R = TypeVar("R")
+#: What kubectl says when the API server, or the way to it, is the trouble.
+NO_ANSWER = ("unable to connect", "refused", "eof", "timeout", "timed out", "etcdserver:")
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,11 @@ class Cluster:
         except subprocess.TimeoutExpired as late:
             process.kill()
             process.communicate()
-            raise ClusterError(_what(args), f"no answer within {timeout:g} s") from late
+            raise SilentError(_what(args), f"no answer within {timeout:g} s") from late
         if process.returncode != 0:
             text = err.decode(errors="replace").strip() or out.decode(errors="replace").strip()
-            raise ClusterError(_what(args), text[-1500:] or f"exit code {process.returncode}")
+            kind = SilentError if any(word in text.lower() for word in NO_ANSWER) else ClusterError
+            raise kind(_what(args), text[-1500:] or f"exit code {process.returncode}")
         return out
 
     def start(self, *args: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
@@ -70,10 +73,20 @@ class Cluster:
     def json(self, *args: str, timeout: float = 20.0) -> Any:
         return json.loads(self.run(*args, "-o", "json", timeout=timeout))
 
-    def apply(self, *objects: Mapping[str, object], timeout: float = 30.0) -> None:
-        """Creates what must not exist yet: names carry the run, so a clash is a mistake."""
-        listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self.run("create", "-f", "-", stdin=json.dumps(listed).encode(), timeout=timeout)
+    def apply(self, *objects: Mapping[str, object], timeout: float = 90.0) -> None:
+        """Server-side, so that a try whose answer got lost may be made again.
+
+        Unvalidated: kubectl would fetch the API's whole schema for it, and the server refuses
+        what it does not know anyway.
+        """
+        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}).encode()
+        args = ["apply", "--server-side", "--validate=false", "--field-manager=apadana-validate"]
+
+        def once() -> str:
+            return self.run(*args, "-f", "-", stdin=listed, timeout=timeout / 3)
+
+        what = "the API to take the objects of this run"
+        wait_for(what, once, timeout=timeout, swallow=(SilentError,))
 
     def delete(self, namespace: str, kinds: str, selector: str, timeout: float = 30.0) -> None:
         self.run(

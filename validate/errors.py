@@ -16,5 +16,9 @@ class ClusterError(ValidateError):
         self.reason = reason
 
 
+class SilentError(ClusterError):
+    """The API gave no answer, or none of its own: the same may be asked again."""
+
+
 class NotValidError(Exception):
     """The run can't judge: nothing is proved either way (exit code 3)."""
