@@ -45,7 +45,7 @@ def audit_command(
 
 @app.command("ha")
 def ha_command(
-    stack: Stack, only: Only = None, rate: Rate = 200.0, clients: Clients = 8,
+    stack: Stack, only: Only = None, rate: Rate = ha.RATE, clients: Clients = 8,
     host: Annotated[
         str, typer.Option("--host", help="the host to kill, or 'each' for all in turn")
     ] = "each",

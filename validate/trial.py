@@ -35,6 +35,7 @@ Add = Callable[[str, Iterable[Check]], None]
 class Wish:
     rate: float
     clients: int
+    aligned: bool = False  # the victim must lead everything
     before_s: float = 10.0  # steady writes that are measured before the kill
     dead_s: float = 40.0  # longer than Kubernetes needs to take the dead host's endpoints away
     return_s: float = 240.0
@@ -79,6 +80,9 @@ def one(
     with _may_leave(context), pods(near, [spec, watcher]) as (pod, observer):
         pod.send_code(stores)
         _whole_before(pod, names, victim)
+        if wish.aligned:
+            # Again, for what moved while the pods were made.
+            placement.gather(context, pod, names, victim.name, say)
         access = apiaudit.access(near, survivor.address, API_PORT, server_name,
                                  context.namespace, run_id)  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
