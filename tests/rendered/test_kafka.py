@@ -58,7 +58,7 @@ def test_what_is_acknowledged_is_on_two_hosts(documents: list[datarooms.Document
     assert (found["default.replication.factor"], found["min.insync.replicas"]) == ("3", "2")
     assert found["unclean.leader.election.enable"] == "false"
     assert found["auto.create.topics.enable"] == "false"
-    assert found["broker.session.timeout.ms"] == "6000"
+    assert found["broker.session.timeout.ms"] == "5000"
 
 
 def test_members_keep_apart_and_start_together(documents: list[datarooms.Document]) -> None:
