@@ -80,7 +80,7 @@ def told(done: Done) -> str:
     return f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}".strip()
 
 
-def playbook(name: str, *more: str, timeout: float = 450) -> Done:
+def playbook(name: str, *more: str, timeout: float = 600) -> Done:
     return run(
         str(BIN / "ansible-playbook"), "-i", f"inventories/{SITE}/hosts.yml",
         f"playbooks/{name}.yml", *more, timeout=timeout,

@@ -25,7 +25,7 @@ def test_one_drift_of_each_kind_is_reported_and_mended() -> None:
 
 def test_make_up_on_a_whole_lab_changes_nothing() -> None:
     before = snapshot.everything()
-    done = lab.make_up(timeout=400)
+    done = lab.make_up(timeout=900)
     assert done.returncode == 0, lab.told(done)
     assert "Nothing had to be changed" in done.stdout, lab.told(done)
     found = snapshot.differences(before, snapshot.everything())
