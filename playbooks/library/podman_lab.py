@@ -204,8 +204,8 @@ class Lab:
             # The image has no host keys, so sshd may have failed too often to be tried again.
             "mkdir -p /run/sshd; systemctl is-active --quiet ssh.service || "
             "{ systemctl reset-failed ssh.service; systemctl start ssh.service; }; "
-            "mkdir -p /root/.ssh; cd /root/.ssh; key=$(cat); touch authorized_keys; "
-            'if [ "$key" != "$(cat authorized_keys)" ]; then '
+            "mkdir -p /root/.ssh; cd /root/.ssh; key=$(cat); "
+            'if [ "$key" != "$(cat authorized_keys 2>/dev/null)" ]; then '
             'echo "$key" > authorized_keys.new; mv authorized_keys.new authorized_keys; fi; '
             "cat /etc/ssh/ssh_host_ed25519_key.pub"
         )
