@@ -66,7 +66,7 @@ class Place:
 
     @property
     def report(self) -> Path:
-        return self.state / "reports" / "latest"
+        return self.state_root / "reports" / self.site / "latest"
 
     @property
     def inventory(self) -> Path:

@@ -19,6 +19,7 @@ SITE = os.environ.get("APADANA_SITE", "lab")
 STATE_ROOT = Path(os.environ.get("APADANA_STATE") or "/var/lib/apadana")
 STATE = STATE_ROOT / SITE
 LOGS = STATE_ROOT / "logs" / SITE
+REPORTS = STATE_ROOT / "reports" / SITE
 BIN = Path(sys.executable).parent
 Done = subprocess.CompletedProcess[str]
 

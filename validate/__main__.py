@@ -63,7 +63,7 @@ app.command("load")(load.load_command)
 
 
 def _finish(found: site.Site, run: Run) -> None:
-    folder = report.write(found.state / "reports", run)
+    folder = report.write(found.reports, run)
     console.close(run, folder)
     raise typer.Exit(EXIT_CODES[run.verdict])
 

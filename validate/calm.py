@@ -53,7 +53,7 @@ def run(site: Site, wish: Wish, told: Callable[[Result], None], say: Callable[[s
         _write_for(audit, wish.seconds)
         audit.stop()
         limits = Limits(max_gap_s=2.0, min_acknowledged=int(wish.clients * 5), resolution=1)
-        for collected in audit.collect(site.state / "reports" / "records" / run_id):
+        for collected in audit.collect(site.reports / "records" / run_id):
             check, figures = session.judge_store(collected, limits)
             add(Result.of(SUITE, collected.store, check))
             if figures:

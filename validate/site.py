@@ -32,6 +32,15 @@ class Site:
         return Cluster(kubeconfig, find_kubectl(self.bundle))
 
     @property
+    def reports(self) -> Path:
+        """Beside the site's folder: what was proved of a site outlives it."""
+        return self.state.parent / "reports" / self.name
+
+    @property
+    def logs(self) -> Path:
+        return self.state.parent / "logs" / self.name
+
+    @property
     def site_ca(self) -> Path:
         return self.state / "pki" / "ca.crt"
 

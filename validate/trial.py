@@ -73,7 +73,7 @@ def one(
     names = [c.name for c in stores]
     say(f"{victim.name}: clients run on {survivor.name}, {wish.clients} for each store")
     spec = client_spec(site, stores, run_id, role="audit", node=survivor.name, lifetime_s=1500)
-    folder = site.state / "reports" / "records" / run_id
+    folder = site.reports / "records" / run_id
     watcher = PodSpec(f"validate-observer-{run_id}", context.namespace, spec.image, run_id,
                       "observer", pick_observer(context.nodes, victim, survivor).name,
                       lifetime_s=1500)  # fmt: skip
@@ -299,7 +299,7 @@ def _read_api(t: Trial, access: apiaudit.ApiAccess) -> session.Collected:
 def _note(t: Trial, did: str) -> None:
     """Written before it is done, so that a killed validator leaves a trace of what to undo."""
     line = json.dumps({"wall": time.time(), "host": t.victim.name, "did": did})
-    logs = t.context.site.state / "logs"
-    logs.mkdir(exist_ok=True)
+    logs = t.context.site.logs
+    logs.mkdir(parents=True, exist_ok=True)
     with (logs / "faults.jsonl").open("a") as log:
         log.write(line + "\n")

@@ -11,6 +11,7 @@ import json
 
 import pytest
 
+from tests import lab
 from tests.live.test_smoke import SITE, STATE, validate
 
 pytestmark = pytest.mark.live
@@ -20,7 +21,7 @@ def test_the_host_that_leads_everything_may_die() -> None:
     done = validate("ha", "--aligned", timeout=1500)
     told = done.stdout + done.stderr
     assert "placement before the kill" in done.stdout, told
-    data = json.loads((STATE / SITE / "reports" / "latest" / "results.json").read_text())
+    data = json.loads((lab.REPORTS / "latest" / "results.json").read_text())
     (table,) = data["tables"]
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
     contract = json.loads((STATE / SITE / "platform.json").read_text())

@@ -223,7 +223,7 @@ def test_nothing_was_denied_and_nothing_cluster_scoped_was_written(
 
 def test_a_forbidden_connection_is_refused_while_an_allowed_one_passes() -> None:
     done = lab.validate("smoke", timeout=240)
-    report = json.loads((lab.STATE / "reports" / "latest" / "results.json").read_text())
+    report = json.loads((lab.REPORTS / "latest" / "results.json").read_text())
     found = [result for result in report["results"] if result["name"] == "NetworkPolicy"]
     assert [result["verdict"] for result in found] == ["PASS"], lab.told(done)
     evidence = found[0]["evidence"]

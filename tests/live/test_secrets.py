@@ -130,7 +130,7 @@ def test_no_log_of_the_road_has_a_secret(scanner: Scanner) -> None:
 
 
 def test_no_report_and_no_contract_has_a_secret(scanner: Scanner) -> None:
-    files = files_under(lab.STATE / "reports")
+    files = files_under(lab.REPORTS)
     assert files
     none(scanner.files([*files, lab.STATE / "platform.json"]))
 

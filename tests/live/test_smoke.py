@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import lab
 from validate.site import REPOSITORY
 
 pytestmark = pytest.mark.live
@@ -37,7 +38,7 @@ def test_the_report_covers_each_store_and_the_cluster(
     smoke: subprocess.CompletedProcess[str],
 ) -> None:
     assert "report: " in smoke.stdout, smoke.stderr
-    data = json.loads((STATE / SITE / "reports" / "latest" / "results.json").read_text())
+    data = json.loads((lab.REPORTS / "latest" / "results.json").read_text())
     contract = json.loads((STATE / SITE / "platform.json").read_text())
     covered = {result["component"] for result in data["results"]}
     assert covered >= {c["name"] for c in contract["components"]} | {"cluster"}

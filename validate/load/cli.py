@@ -74,7 +74,7 @@ def load_command(  # noqa: PLR0913  one parameter for each option
     if beside_tool is not None:
         run.tables.append(beside.table(beside_tool, wanted, request))
     run.finished = time.time()
-    _finish(run, folder or (found.state / "reports" if found else None))
+    _finish(run, folder or (found.reports if found else None))
 
 
 def carry_out(

@@ -1,4 +1,4 @@
-"""Writes a run as one HTML page, JUnit and JSON, under <state>/reports/<time>/."""
+"""Writes a run as one HTML page, JUnit and JSON, under <state root>/reports/<site>/<time>/."""
 
 from __future__ import annotations
 
