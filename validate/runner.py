@@ -228,7 +228,7 @@ def client_spec(
     """The pod that plays the platform's client: it has the secrets and may reach the stores."""
     volumes, mounts = targets.volumes(components)
     # A starved client sees gaps that are its own.
-    request = "500m" if role == "audit" else PodSpec.cpu_request
+    request = "100m" if role == "audit" else PodSpec.cpu_request
     return PodSpec(
         name=f"validate-{role}-{run}", namespace=site.platform.namespace,
         image=site.image("validate"), run=run, role=role, node=node, client=True,
