@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.live.test_smoke import validate
+from tests import lab
 
 pytestmark = pytest.mark.campaign
 
 
 @pytest.mark.parametrize("wish", [("--host", "each"), ("--aligned",)], ids=["each", "aligned"])
 def test_a_host_may_die(wish: tuple[str, ...]) -> None:
-    done = validate("ha", *wish, timeout=3600)
+    done = lab.validate("ha", *wish, timeout=3600)
     print(done.stdout)  # the table of hosts by services, for docs/availability.md
     assert done.returncode == 0, done.stdout + done.stderr

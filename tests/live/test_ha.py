@@ -12,19 +12,18 @@ import json
 import pytest
 
 from tests import lab
-from tests.live.test_smoke import SITE, STATE, validate
 
 pytestmark = pytest.mark.live
 
 
 def test_the_host_that_leads_everything_may_die() -> None:
-    done = validate("ha", "--aligned", timeout=1500)
+    done = lab.validate("ha", "--aligned", timeout=1500)
     told = done.stdout + done.stderr
     assert "placement before the kill" in done.stdout, told
     data = json.loads((lab.REPORTS / "latest" / "results.json").read_text())
     (table,) = data["tables"]
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
-    contract = json.loads((STATE / SITE / "platform.json").read_text())
+    contract = json.loads((lab.STATE / "platform.json").read_text())
     assert {row["service"] for row in rows} >= {c["name"] for c in contract["components"]}, told
     assert {row["lost"] for row in rows} == {"0"}, told
     led = {row["service"] for row in rows if row["led there"] == "yes"}

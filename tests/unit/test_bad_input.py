@@ -9,14 +9,12 @@ disk for a build (test_bundle_build.py).
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import socket
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -26,25 +24,16 @@ from bundle.errors import Refused
 from road import __main__ as road
 from road import running, steps
 from road.place import Place, place
+from tests import scripts
 
 REPOSITORY = Path(__file__).parents[2]
 GIB = 1 << 30
 
 
-def load(folder: str, name: str) -> ModuleType:
-    path = REPOSITORY / "playbooks" / folder / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"apadana_{name}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 preflight, reach, podman_lab = (
-    load("action_plugins", "preflight"),
-    load("action_plugins", "reach"),
-    load("library", "podman_lab"),
+    scripts.load(scripts.PLAYBOOKS / "action_plugins" / "preflight.py"),
+    scripts.load(scripts.PLAYBOOKS / "action_plugins" / "reach.py"),
+    scripts.load(scripts.PLAYBOOKS / "library" / "podman_lab.py"),
 )
 
 # ---- settings of an inventory: unknown, mistyped, twice

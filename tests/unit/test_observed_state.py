@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import ansible.module_utils
 import pytest
 
+from tests import scripts
+
 REPOSITORY = Path(__file__).parents[2]
 
 
-def load(folder: str, name: str) -> ModuleType:
-    """As Ansible does on a host, where module_utils are under ansible.module_utils."""
-    path = REPOSITORY / "playbooks" / folder / f"{name}.py"
-    full = f"ansible.module_utils.{name}" if folder == "module_utils" else f"apadana_{name}"
-    spec = importlib.util.spec_from_file_location(full, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[full] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-host = load("module_utils", "host")
-oci_layout = load("module_utils", "oci_layout")
+# As Ansible does on a host, where module_utils are under ansible.module_utils.
+UTILS = "ansible.module_utils"
+host = scripts.load(scripts.PLAYBOOKS / "module_utils" / "host.py", f"{UTILS}.host")
+oci_layout = scripts.load(
+    scripts.PLAYBOOKS / "module_utils" / "oci_layout.py", f"{UTILS}.oci_layout"
+)
 ansible.module_utils.oci_layout = oci_layout
-observed_state = load("library", "observed_state")
+observed_state = scripts.load(scripts.PLAYBOOKS / "library" / "observed_state.py")
 SHARED: dict[str, Any] = {"packages": {}, "mounts": set(), "units": {}}
 TEXT = "wanted\n"
 

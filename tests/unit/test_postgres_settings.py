@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import importlib.util
 from types import ModuleType
 
 import pytest
@@ -14,18 +13,14 @@ from pydantic import ValidationError
 from components.kit.contract import Component
 from components.kit.settings import SiteFacts
 from components.postgres.settings import Settings, contract, endpoints, server_names, values
+from tests import scripts
 from tests.repo.charts import ROOT
 
 SITE = SiteFacts("test", "platform", images={"postgres": "apadana.local/postgres@sha256:0"})
 
 
 def script(name: str) -> ModuleType:
-    path = ROOT / "components" / "postgres" / "chart" / "files" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load(ROOT / "components" / "postgres" / "chart" / "files" / f"{name}.py", name)
 
 
 def test_the_contract_fits_its_schema() -> None:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
+from tests import scripts
+
 REPOSITORY = Path(__file__).parents[2]
 
 
-def load() -> ModuleType:
-    path = REPOSITORY / "playbooks" / "action_plugins" / "preflight.py"
-    spec = importlib.util.spec_from_file_location("apadana_preflight", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-preflight = load()
+preflight = scripts.load(scripts.PLAYBOOKS / "action_plugins" / "preflight.py")
 SITE: dict[str, Any] = {
     "site_name": "acme",
     "site_state": "/srv/state/acme",

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
 import json
 import tarfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tests import scripts
+
 REPOSITORY = Path(__file__).parents[2]
 
 
-def load() -> ModuleType:
-    path = REPOSITORY / "playbooks" / "module_utils" / "oci_layout.py"
-    spec = importlib.util.spec_from_file_location("apadana_oci_layout", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-oci_layout = load()
+oci_layout = scripts.load(scripts.PLAYBOOKS / "module_utils" / "oci_layout.py")
 
 
 def put(layout: Path, data: bytes) -> dict[str, Any]:
