@@ -41,7 +41,7 @@ def contract(settings: room.Settings, site: SiteFacts) -> dict[str, Any]:
         "name": room.ROOM,
         "version": VERSION,
         "mode": "managed",
-        "members": room.members(settings, site.namespace),
+        "members": room.members(settings),
         "endpoints_in": room.endpoints(settings, site),
         "secret_ref": naming.client_secret(room.ROOM, "probe"),
         "ca_ref": naming.SITE_CA,

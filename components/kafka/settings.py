@@ -238,20 +238,12 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     return wanted.model_dump(mode="json", by_alias=True)
 
 
-def members(settings: Settings, namespace: str) -> list[dict[str, object]]:
-    """The servers as the contract lists them; `namespace` is part of every room's signature."""
-    del namespace
-    combined = settings.topology is Topology.COMBINED
-    role = "broker+controller" if combined else "broker"
-    found: list[dict[str, object]] = [
-        {"name": name, "node": None, "role": role} for name in naming.members(ROOM, MEMBERS)
-    ]
-    if not combined:
-        found += [
-            {"name": name, "node": None, "role": "controller"}
-            for name in naming.members(CONTROLLER, MEMBERS)
-        ]
-    return found
+def members(settings: Settings) -> list[dict[str, object]]:
+    """Members of the contract; which controller is active changes and is asked of the quorum."""
+    if settings.topology is Topology.COMBINED:
+        return naming.listed(naming.members(ROOM, MEMBERS), "broker+controller")
+    brokers = naming.listed(naming.members(ROOM, MEMBERS), "broker")
+    return brokers + naming.listed(naming.members(CONTROLLER, MEMBERS), "controller")
 
 
 def endpoints(settings: Settings, site: SiteFacts) -> list[dict[str, object]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from components.kit.settings import SiteFacts
 
 SITE_CA = "site-ca"
@@ -10,6 +12,11 @@ SITE_CA = "site-ca"
 def members(room: str, count: int) -> list[str]:
     """Pods of the room's StatefulSet."""
     return [f"{room}-{index}" for index in range(count)]
+
+
+def listed(pods: Iterable[str], role: str) -> list[dict[str, object]]:
+    """Pods as the contract lists its members; which host each is on is asked when it matters."""
+    return [{"name": pod, "node": None, "role": role} for pod in pods]
 
 
 def members_service(room: str) -> str:

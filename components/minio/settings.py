@@ -123,11 +123,9 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     return wanted.model_dump(mode="json", by_alias=True)
 
 
-def members(settings: Settings, namespace: str) -> list[dict[str, object]]:
-    """The servers as the contract lists them; `namespace` is part of every room's signature."""
-    del namespace
-    names = naming.members(ROOM, settings.members)
-    return [{"name": name, "node": None, "role": "server"} for name in names]
+def members(settings: Settings) -> list[dict[str, object]]:
+    """Members of the contract; none of them leads."""
+    return naming.listed(naming.members(ROOM, settings.members), "server")
 
 
 def endpoints(settings: Settings, site: SiteFacts) -> list[dict[str, object]]:

@@ -159,10 +159,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
 
 def members(settings: Settings) -> list[dict[str, object]]:
     """Members of the contract; who is primary changes and is asked of Patroni."""
-    return [
-        {"name": pod, "node": None, "role": "postgres"}
-        for pod in naming.members(ROOM, settings.members)
-    ]
+    return naming.listed(naming.members(ROOM, settings.members), "postgres")
 
 
 def endpoints(settings: Settings, site: SiteFacts) -> list[dict[str, object]]:

@@ -85,10 +85,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
 
 def members(settings: Settings) -> list[dict[str, object]]:
     """Members of the contract; who is primary changes and is asked of the Sentinels."""
-    return [
-        {"name": pod, "node": None, "role": "valkey"}
-        for pod in naming.members(ROOM, settings.members)
-    ]
+    return naming.listed(naming.members(ROOM, settings.members), "valkey")
 
 
 def endpoints(settings: Settings, site: SiteFacts) -> list[dict[str, object]]:
