@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,12 +26,22 @@ class Result:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     finished: float = field(default_factory=time.time)
+    #: For a FAIL: one word that names what is wrong (`causes.py`), for people and for gates.
+    cause: str = ""
+    #: Raw files that show it, relative to the report's folder.
+    records: tuple[str, ...] = ()
+
+    @property
+    def test(self) -> str:
+        """The stable name that the register of clauses refers to: suite/component/name-in-words."""
+        return f"{self.suite}/{self.component}/{slug(self.name)}"
 
     @classmethod
     def of(cls, suite: str, component: str, check: Check) -> Result:
         return cls(
             suite, component, check.name, check.verdict, check.detail,
             dict(check.evidence), round(check.seconds, 3),
+            cause=str(check.evidence.get("cause", "")),
         )  # fmt: skip
 
 
@@ -55,6 +66,8 @@ class Run:
     results: list[Result] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)  # what this run can't show
+    left_out: list[str] = field(default_factory=list)  # planned, not run, and why
+    assumptions: list[str] = field(default_factory=list)  # what the contract leaves open
 
     @property
     def verdict(self) -> Verdict:
@@ -62,6 +75,11 @@ class Run:
 
     def as_dict(self) -> dict[str, Any]:
         return {"schema": SCHEMA, "verdict": str(self.verdict), **asdict(self)}
+
+
+def slug(name: str) -> str:
+    """Letters, digits and hyphens: `kafka-0 killed: 0 lost` -> `kafka-0-killed-0-lost`."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def overall(verdicts: Iterable[Verdict]) -> Verdict:

@@ -1,0 +1,42 @@
+"""The words that name what is wrong: one for each way in which a platform breaks its promise.
+
+A FAIL carries one of them in its evidence (`cause`), so that a gate, a report and the score of
+the validator (tests/toy) speak of the same thing. Add a word when a new way is found.
+"""
+
+from __future__ import annotations
+
+LOST_WRITES = "lost-writes"
+DUPLICATED_WRITES = "duplicated-writes"
+REORDERED_WRITES = "reordered-writes"
+STALE_READS = "stale-reads"
+CORRUPT_DATA = "corrupt-data"
+PHANTOM_WRITES = "phantom-writes"
+LOST_ON_POWER_CUT = "lost-on-power-cut"
+WEAK_ACKNOWLEDGEMENT = "weak-acknowledgement"
+TOO_FEW_REPLICAS = "too-few-replicas"
+SHARED_HOST = "shared-host"
+NO_DISRUPTION_BUDGET = "no-disruption-budget"
+NO_FAILOVER = "no-failover"
+SLOW_RECOVERY = "slow-recovery"
+NOT_WHOLE_AGAIN = "not-whole-again"
+ERRORS = "errors"
+SLOW_TAIL = "slow-tail"
+FREEZES = "freezes"
+LOW_RATE = "low-rate"
+DRIFT = "drift"
+LEAK = "leak"
+BACKUP_USELESS = "backup-useless"
+NO_AUTHENTICATION = "no-authentication"
+NO_TLS = "no-tls"
+CERTIFICATE = "certificate"
+BAD_INPUT = "bad-input"
+OPEN_NETWORK = "open-network"
+NO_ALERT = "no-alert"
+NOT_COVERED = "not-covered"
+LEFT_BEHIND = "left-behind"
+DEPENDENCY = "dependency"
+STALE_MODEL = "stale-model"
+WRONG_VERSION = "wrong-version"
+UNREACHABLE = "unreachable"
+DISK_FULL = "disk-full"
