@@ -68,6 +68,7 @@ class Run:
     limits: list[str] = field(default_factory=list)  # what this run can't show
     left_out: list[str] = field(default_factory=list)  # planned, not run, and why
     assumptions: list[str] = field(default_factory=list)  # what the contract leaves open
+    plan_digest: str = ""  # of the plan that was carried out, as its owner confirmed it
 
     @property
     def verdict(self) -> Verdict:
