@@ -1,0 +1,1 @@
+"""Faults as data, planted, proved, undone on the target; what the platform promised meanwhile."""

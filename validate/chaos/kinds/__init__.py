@@ -1,0 +1,1 @@
+"""What can be broken: each kind makes an Injection, pure text."""
