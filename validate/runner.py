@@ -156,8 +156,9 @@ def code_tar(repository: Path, described: bytes) -> bytes:
     """What runs in the pod: the engine's inside part, probing.py, each probe.py, the targets."""
     files = [repository / "validate" / name for name in ("audit.py",)]
     files += sorted((repository / "validate" / "inside").glob("*.py"))
-    files += [repository / "components" / "kit" / "probing.py"]
-    files += sorted((repository / "components").glob("*/probe.py"))
+    files += [repository / "components" / "kit" / name for name in ("probing.py", "saving.py")]
+    for name in ("probe.py", "backup.py"):
+        files += sorted((repository / "components").glob(f"*/{name}"))
     content = {str(path.relative_to(repository)): path.read_bytes() for path in files}
     # Packages are empty there: their own __init__ may import what the pod doesn't have.
     for name in list(content):

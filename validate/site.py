@@ -32,6 +32,11 @@ class Site:
         return Cluster(kubeconfig, find_kubectl(self.bundle))
 
     @property
+    def rooms(self) -> Path:
+        """The folder with one room for each component."""
+        return REPOSITORY / "components"
+
+    @property
     def reports(self) -> Path:
         """Beside the site's folder: what was proved of a site outlives it."""
         return self.state.parent / "reports" / self.name

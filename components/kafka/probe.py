@@ -113,7 +113,12 @@ def writer() -> Writer:
 
 
 def consume(target: Target) -> list[str]:
-    """All values of the topic; no consumer group, so nothing is left behind."""
+    """All values of the probe's topic."""
+    return [value.decode() for message in messages(target, TOPIC) if (value := message.value())]
+
+
+def messages(target: Target, topic: str) -> list[Message]:
+    """All records of a topic; no consumer group, so nothing is left behind."""
     options = config(
         target,
         **{
@@ -125,40 +130,39 @@ def consume(target: Target) -> list[str]:
     )
     consumer = Consumer(options)
     try:
-        partitions = consumer.list_topics(TOPIC, timeout=METADATA_SECONDS).topics[TOPIC].partitions
+        partitions = consumer.list_topics(topic, timeout=METADATA_SECONDS).topics[topic].partitions
         starts, ends = [], {}
         for number in partitions:
             low, high = consumer.get_watermark_offsets(
-                TopicPartition(TOPIC, number), timeout=METADATA_SECONDS
+                TopicPartition(topic, number), timeout=METADATA_SECONDS
             )
             if high > low:
-                starts.append(TopicPartition(TOPIC, number, low))
+                starts.append(TopicPartition(topic, number, low))
                 ends[number] = high
         consumer.assign(starts)
-        return _drain(consumer, ends) if ends else []
+        return _drain(consumer, topic, ends) if ends else []
     finally:
         consumer.close()
 
 
-def _drain(consumer: Consumer, ends: dict[int, int]) -> list[str]:
+def _drain(consumer: Consumer, topic: str, ends: dict[int, int]) -> list[Message]:
     """Read up to `ends`; the deadline runs from the last record, not from the first."""
-    found: list[str] = []
+    found: list[Message] = []
     open_ = set(ends)
     deadline = time.monotonic() + READ_SECONDS
     while open_:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"partitions {sorted(open_)} of {TOPIC} gave nothing for 20 s")
+            raise TimeoutError(f"partitions {sorted(open_)} of {topic} gave nothing for 20 s")
         for message in consumer.consume(1000, timeout=0.5):
             if (error := message.error()) is not None:
                 raise KafkaException(error)
             deadline = time.monotonic() + READ_SECONDS
-            value, partition, offset = message.value(), message.partition(), message.offset()
-            if value is not None:
-                found.append(value.decode())
+            partition, offset = message.partition(), message.offset()
+            found.append(message)
             if partition is not None and offset is not None and offset + 1 >= ends[partition]:
                 open_.discard(partition)
         # The last offset may hold no record (a marker, a compacted one): the position tells.
-        for spot in consumer.position([TopicPartition(TOPIC, number) for number in open_]):
+        for spot in consumer.position([TopicPartition(topic, number) for number in open_]):
             if spot.offset >= ends[spot.partition]:
                 open_.discard(spot.partition)
     return found

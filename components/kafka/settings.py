@@ -114,7 +114,8 @@ class Settings(ComponentSettings):
         cpu_millicores=10, memory_mib=96, cpu_limit_millicores=500
     )
     users: tuple[User, ...] = (PROBE,)
-    topics: tuple[Topic, ...] = (Topic(name="probe-audit"),)
+    #: `probe-restored` takes what a restore drill brings back (backup.py).
+    topics: tuple[Topic, ...] = (Topic(name="probe-audit"), Topic(name="probe-restored"))
 
 
 class Pool(Frozen):

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from validate.inside import audit, smoke, targets
+from validate.inside import audit, drill, smoke, targets
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
             "stop",
             "readback",
             "fetch",
+            "drill",
         ],
     )
     parser.add_argument("--component", action="append", default=[], help="default: all")
@@ -56,6 +57,8 @@ def main() -> None:
         audit.stop()
     elif args.verb == "readback":
         audit.read_back(names[0], args.run, args.deadline)
+    elif args.verb == "drill":
+        smoke.in_parallel(names, "restore drill", lambda n: drill.drill(n, args.run), args.deadline)
     else:
         audit.fetch(names[0], args.file)
 
