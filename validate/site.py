@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,11 @@ class Site:
 
     @property
     def rooms(self) -> Path:
-        """The folder with one room for each component."""
-        return REPOSITORY / "components"
+        """The folder with a folder for each component; a platform of processes brings its own."""
+        place = self.state / "local.json"
+        if not place.is_file():
+            return REPOSITORY / "components"
+        return self.state / str(json.loads(place.read_text())["rooms"])
 
     @property
     def reports(self) -> Path:
@@ -77,10 +81,13 @@ def load(stack: str) -> Site:
     cache = Path(os.environ.get("APADANA_CACHE", "/var/cache/apadana"))
     state = root / name
     if not state.is_dir():
-        known = ", ".join(sorted(p.name for p in root.glob("*/") if (p / "kubeconfig").exists()))
+        marks = ("kubeconfig", "local.json")
+        known = ", ".join(
+            sorted(p.name for p in root.glob("*/") if any((p / m).exists() for m in marks))
+        )
         raise ValidateError(
             f"--stack {stack}: there is no site {name!r} under {root} (APADANA_STATE); "
-            f"sites with a cluster: {known or 'none'}"
+            f"sites: {known or 'none'}"
         )
     try:
         platform = contract.load(state / "platform.json")
