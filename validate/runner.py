@@ -22,6 +22,7 @@ RUN_LABEL = "apadana.io/validate-run"
 ROLE_LABEL = "apadana.io/validate-role"
 CLIENT_LABEL = "apadana.io/client"
 NOBODY = 10001
+ROOM_FILES = ("probe.py", "backup.py")  # of each room, those that run where clients do
 
 
 def new_run_id() -> str:
@@ -152,14 +153,18 @@ class Pod:
         return Pod(cluster, self.namespace, self.name)
 
 
-def code_tar(repository: Path, described: bytes) -> bytes:
-    """What runs in the pod: the engine's inside part, probing.py, each probe.py, the targets."""
+def code_tar(repository: Path, described: bytes, rooms: Path | None = None) -> bytes:
+    """What runs in the pod: the engine's inside part, probing.py, each probe.py, the targets.
+
+    `rooms`: where the rooms lie when that is not the repository's own folder.
+    """
     files = [repository / "validate" / name for name in ("audit.py",)]
     files += sorted((repository / "validate" / "inside").glob("*.py"))
     files += [repository / "components" / "kit" / name for name in ("probing.py", "saving.py")]
-    for name in ("probe.py", "backup.py"):
-        files += sorted((repository / "components").glob(f"*/{name}"))
     content = {str(path.relative_to(repository)): path.read_bytes() for path in files}
+    for name in ROOM_FILES:
+        for path in (rooms or repository / "components").glob(f"*/{name}"):
+            content[f"components/{path.parent.name}/{name}"] = path.read_bytes()
     # Packages are empty there: their own __init__ may import what the pod doesn't have.
     for name in list(content):
         for parent in Path(name).parents:
