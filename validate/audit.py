@@ -2,32 +2,41 @@
 
 Runs in the probe pod as well as in tests, so it needs the standard library only.
 
-Record format, version 1: JSON lines, UTF-8, one object a line. A last line without its newline is
-a torn write and is ignored. Readers skip kinds and keys that they don't know.
+Record format, version 2: JSON lines, UTF-8, one object a line. A last line without its newline is
+a torn write and is ignored. Readers skip kinds and keys that they don't know, so a reader of
+version 1 (which had neither `read` nor `settings` nor `demanded`) reads version 2, and the other
+way round.
 
-  {"kind": "run", "v": 1, "store", "run", "clients", "rate", "mono", "wall"}   the first line
+  {"kind": "run", "v": 2, "store", "run", "clients", "rate", "mono", "wall", "demanded"}  first line
+  {"kind": "settings", "used", "least"}
   {"kind": "op", "client", "seq", "uid", "try", "start", "end", "wall", "outcome", "error"}
-  {"kind": "end", "mono", "wall"}                                              the last line
+  {"kind": "read", "client", "seen", "start", "end", "outcome", "error"}
+  {"kind": "end", "mono", "wall"}                                                          last line
 
 One `op` line per attempt: `start` and `end` are monotonic nanoseconds of the recording machine,
 `wall` is the time of `end` since 1970 in seconds, `try` counts from 1 within one uid, `outcome` is
 "ok" (acknowledged) or "failed" (the client does not know whether it was written, so it tries
 again with the same uid), `error` is "" or the exception's type and text.
 A write counts as acknowledged only when its line was fsync'ed (in groups).
+One `read` line per read of the newest seq of one client by somebody else: `seen` is null when
+there was none. `demanded` is the contract's `client`, `used` what the writer says it uses, `least`
+what an acknowledgement must rest on (components/kit/probing.FullWriter).
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Protocol, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
+READS_PER_WRITE = 0.1  # a reader beside the writers, slow enough not to disturb them
 NANOS = 1_000_000_000
 T_contra = TypeVar("T_contra", contravariant=True)
 
@@ -112,6 +121,8 @@ class Recorder:
             self._count(record)
 
     def _count(self, record: Mapping[str, object]) -> None:
+        if record.get("kind") != "op":
+            return
         if record.get("outcome") == "ok":
             self.durable_ok += 1
             self.last_ack[int(str(record["client"]))] = float(str(record["wall"]))
@@ -123,6 +134,8 @@ class Recorder:
 class AuditRun:
     """Eight (or so) client threads against one store at a target rate, each retrying its uid.
 
+    Where the writer can read (probing.FullWriter.read_last), one more client reads what the others
+    wrote last, on a connection of its own, so that the writers' gaps stay theirs.
     The schedule gives each client its slots; slots missed while a write hangs are skipped, not
     made up in a burst: the question here is the gap, not the latency under load.
     """
@@ -133,6 +146,7 @@ class AuditRun:
     open_writer: Callable[[], AuditWriter[None]]
     clients: int = 8
     rate: float = 200.0
+    demanded: Mapping[str, Any] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -141,15 +155,18 @@ class AuditRun:
             {
                 "kind": "run", "v": RECORD_VERSION, "store": self.store, "run": self.run,
                 "clients": self.clients, "rate": self.rate,
-                "mono": time.monotonic_ns(), "wall": time.time(),
+                "mono": time.monotonic_ns(), "wall": time.time(), "demanded": self.demanded,
             }
         )  # fmt: skip
         for number in range(self.clients):
-            thread = threading.Thread(
-                target=self._client, args=(number,), name=f"{self.store}-{number}", daemon=True
-            )
-            self._threads.append(thread)
-            thread.start()
+            self._begin(self._client, number)
+        self._begin(self._reader)
+
+    def _begin(self, body: Callable[..., None], *args: int) -> None:
+        name = "-".join([self.store, *map(str, args or ("reader",))])
+        thread = threading.Thread(target=body, args=args, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def finish(self, patience: float = 30.0) -> None:
         """Ends the clients; one that hangs in its store's library is left behind."""
@@ -200,13 +217,56 @@ class AuditRun:
             break
         return writer
 
+    def _reader(self) -> None:
+        """Reads each client's newest write in turn; first tells what the client is set to."""
+        period = 1 / (self.rate * READS_PER_WRITE)
+        turns = itertools.cycle(range(self.clients))
+        writer: Any = None
+        told = False
+        while not self.stop.wait(period):
+            begin = time.monotonic_ns()
+            client = next(turns)
+            try:
+                if writer is None:
+                    writer = self.open_writer()
+                told = told or self._tell_settings(writer)
+                if not hasattr(writer, "read_last"):
+                    break
+                begin = time.monotonic_ns()
+                seen = writer.read_last(self.run, client)
+            except Exception as error:  # noqa: BLE001  a store's library may raise anything
+                self._record_read(client, None, begin, error)
+                if writer is not None:
+                    _quietly(writer.close)
+                    writer = None
+                continue
+            self._record_read(client, seen, begin, None)
+        if writer is not None:
+            _quietly(writer.close)
+
+    def _tell_settings(self, writer: Any) -> bool:
+        if hasattr(writer, "settings"):
+            least = dict(writer.least()) if hasattr(writer, "least") else {}
+            used = dict(writer.settings())
+            self.recorder.add({"kind": "settings", "used": used, "least": least})
+        return True
+
+    def _record_read(
+        self, client: int, seen: int | None, begin: int, error: Exception | None
+    ) -> None:
+        self.recorder.add({
+            "kind": "read", "client": client, "seen": seen, "start": begin,
+            "end": time.monotonic_ns(), "outcome": "ok" if error is None else "failed",
+            "error": _told(error),
+        })  # fmt: skip
+
     def _record(
         self, client: int, seq: int, uid: str, tries: int, begin: int, outcome: str,
         error: Exception | None,
     ) -> None:  # fmt: skip
-        text = "" if error is None else f"{type(error).__name__}: {error}"[:300]
         now, wall = time.monotonic_ns(), time.time()
-        self.recorder.add(Attempt(client, seq, uid, tries, begin, now, wall, outcome, text).line())
+        made = Attempt(client, seq, uid, tries, begin, now, wall, outcome, _told(error))
+        self.recorder.add(made.line())
 
 
 def _quietly(action: Callable[[], object]) -> None:
@@ -217,23 +277,5 @@ def _quietly(action: Callable[[], object]) -> None:
         return
 
 
-def read_records(lines: Iterable[str]) -> Iterator[dict[str, object]]:
-    """The records of a file; a torn last line is left out, a broken one in between is an error."""
-    for number, line in enumerate(lines, start=1):
-        if not line.endswith("\n"):
-            return
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"line {number} of the audit record is not JSON: {error}") from error
-        yield record
-
-
-def attempts(records: Iterable[Mapping[str, object]]) -> Iterator[Attempt]:
-    for r in records:
-        if r.get("kind") == "op":
-            yield Attempt(
-                int(str(r["client"])), int(str(r["seq"])), str(r["uid"]), int(str(r["try"])),
-                int(str(r["start"])), int(str(r["end"])), float(str(r["wall"])),
-                str(r["outcome"]), str(r["error"]),
-            )  # fmt: skip
+def _told(error: Exception | None) -> str:
+    return "" if error is None else f"{type(error).__name__}: {error}"[:300]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import gzip
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.kit.probing import Check, Verdict
-from validate import analysis
-from validate.audit import read_records
+from components.kit.probing import Check, Held, Verdict
+from validate import analysis, history
 from validate.cluster import wait_for
 from validate.errors import ClusterError
 from validate.runner import Pod
@@ -26,8 +25,7 @@ class Collected:
 
     store: str
     record: Path
-    found: tuple[str, ...]
-    duplicates_visible: bool
+    held: Held
     error: str = ""
 
 
@@ -92,9 +90,8 @@ class AuditSession:
         answers = list(self.pod.inside("readback", *wish, timeout=deadline + 120))
         if not answers or "error" in answers[0]:
             reason = answers[0]["error"] if answers else "the read said nothing"
-            return Collected(store, record, (), False, reason)
-        found = tuple(self._fetch(store, "readback").decode().split())
-        return Collected(store, record, found, bool(answers[0]["duplicates"]))
+            return Collected(store, record, Held([]), reason)
+        return Collected(store, record, held(self._fetch(store, "readback").decode(), answers[0]))
 
     def _fetch(self, store: str, suffix: str) -> bytes:
         """As bytes: `Pod.run` decodes, and this is compressed."""
@@ -106,6 +103,15 @@ class AuditSession:
             return gzip.decompress(raw)
 
         return wait_for(f"{suffix} of {store}", once, timeout=120, swallow=(ClusterError, OSError))
+
+
+def held(text: str, answer: Mapping[str, Any]) -> Held:
+    """What validate.inside.audit.read_back wrote: a uid a line, an empty line between lanes."""
+    corrupt = answer.get("corrupt")
+    return Held(
+        [lane.split() for lane in text.split("\n\n")], bool(answer["duplicates"]),
+        bool(answer.get("ordered")), None if corrupt is None else tuple(corrupt),
+    )  # fmt: skip
 
 
 def is_flowing(status: dict[str, Any], clients: int) -> bool:
@@ -132,30 +138,30 @@ def judge_store(
         detail = f"nothing could be read back, so nothing is known: {collected.error}"
         return Check(name, Verdict.INVALID, detail), None
     try:
-        with collected.record.open(encoding="utf-8") as lines:
-            records = list(read_records(lines))
-        found = analysis.analyse(
-            records, collected.found,
-            duplicates_visible=collected.duplicates_visible, fault_wall=fault_wall,
-        )  # fmt: skip
-    except (OSError, ValueError, KeyError) as error:
-        detail = f"the audit record {collected.record} can't be used: {error}"
+        read = history.load(collected.record)
+        found = analysis.analyse(read, collected.held, fault_wall=fault_wall)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        detail = f"the audit record {collected.record} can't be used: {error!r}"
         return Check(name, Verdict.INVALID, detail), None
-    verdict, detail = analysis.judge(found, limits, fault_proved=fault_proved)
+    judged = analysis.judge(found, limits, fault_proved=fault_proved)
+    evidence = {**found.as_dict(), "cause": judged.cause, "causes": judged.causes}
     took = max(found.seconds, time.monotonic() - begin)
-    return Check(name, verdict, detail, found.as_dict(), took), found
+    return Check(name, judged.verdict, judged.detail, evidence, took), found
 
 
 def row(found: analysis.Analysis, *extra: str) -> list[str]:
-    duplicated = "not visible" if found.duplicated is None else str(found.duplicated)
+    d = found.damage
+    classes = (d.lost, d.corrupt, d.duplicated, d.phantom, d.reordered, d.stale)
     return [
-        found.store, f"{found.steady_rate:.0f}", str(found.acknowledged), str(len(found.lost)),
-        duplicated, f"{found.worst_client.seconds:.1f}", f"{found.service.seconds:.1f}",
-        str(found.failed_attempts), str(found.retried_writes), *extra,
+        found.store, f"{found.steady_rate:.0f}", str(found.acknowledged),
+        *("not visible" if found_ is None else str(len(found_)) for found_ in classes),
+        str(d.unknown_resolved), f"{found.worst_client.seconds:.1f}",
+        f"{found.service.seconds:.1f}", str(found.failed_attempts), str(found.retried_writes),
+        *extra,
     ]  # fmt: skip
 
 
 COLUMNS = (
-    "service", "writes/s", "acknowledged", "lost", "duplicated", "gap s", "all silent s",
-    "failed calls", "retried",
+    "service", "writes/s", "acknowledged", "lost", "corrupt", "duplicated", "phantom", "reordered",
+    "stale reads", "unknown, found", "gap s", "all silent s", "failed calls", "retried",
 )  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from components.kit import contract
-from components.kit.probing import Check, Verdict
+from components.kit.probing import Check, Held, Verdict
 from validate import apiaudit, hosts, placement, session
 from validate.analysis import Limits
 from validate.audit import AuditRun, AuditWriter, Recorder
@@ -292,8 +292,8 @@ def _read_api(t: Trial, access: apiaudit.ApiAccess) -> session.Collected:
         found = wait_for("the API to list what was written", read, timeout=60,
                          swallow=(ClusterError, OSError))  # fmt: skip
     except ClusterError as error:
-        return session.Collected(API, record, (), False, str(error))
-    return session.Collected(API, record, tuple(found), False)
+        return session.Collected(API, record, Held([]), str(error))
+    return session.Collected(API, record, Held([found]))
 
 
 def _note(t: Trial, did: str) -> None:

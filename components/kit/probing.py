@@ -96,6 +96,44 @@ class Writer(Protocol):
         """Let go."""
 
 
+@dataclass(frozen=True)
+class Held:
+    """What a store holds of a run, with all that this store can show of it.
+
+    `lanes` are uids in the order in which the store keeps them, one lane for each order that it
+    keeps (a partition of a topic); where it keeps none, `ordered` is False and the lane is a heap.
+    """
+
+    lanes: Sequence[Sequence[str]]
+    repeats: bool = False  # a uid that was stored twice is told twice
+    ordered: bool = False
+    #: Uids whose content is not what was written; None: the content was not looked at.
+    corrupt: Sequence[str] | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        return (uid for lane in self.lanes for uid in lane)
+
+
+class FullWriter(Writer, Protocol):
+    """What a Writer may offer beyond a Writer's duties; the audit asks which of it is there.
+
+    `settings` tells what the client really uses, `least` what an acknowledgement must rest on
+    whatever the contract says: a value, the least number, or a tuple of allowed values.
+    """
+
+    def read_back(self, run: str) -> Held:
+        """As `read_all`, with order, repeats and content as far as the store shows them."""
+
+    def read_last(self, run: str, client: int) -> int | None:
+        """The newest seq of that client which a reader is given now; None: none of them."""
+
+    def settings(self) -> Mapping[str, object]:
+        """Named as in the contract's `client` where that names them; no secrets."""
+
+    def least(self) -> Mapping[str, object]:
+        """See above."""
+
+
 class Stopwatch:
     """Makes Checks that know how long they took."""
 

@@ -14,6 +14,7 @@ import sys
 import time
 from typing import Any
 
+from components.kit.probing import Held
 from validate.audit import AuditRun, AuditWriter, Recorder
 from validate.inside import targets
 from validate.inside.smoke import emit
@@ -46,7 +47,7 @@ def clients(name: str, run: str, count: int, rate: float, lifetime: float) -> No
         return opened
 
     recorder = Recorder(FOLDER / f"{name}.jsonl")
-    audit = AuditRun(name, run, recorder, open_writer, count, rate)
+    audit = AuditRun(name, run, recorder, open_writer, count, rate, target.client)
     audit.start()
     end = time.monotonic() + lifetime
     stop = FOLDER / "stop"
@@ -84,13 +85,16 @@ def stop() -> None:
 
 
 def read_back(name: str, run: str, deadline: float) -> None:
-    """Writes every uid of the run that the store holds to a file, one a line."""
+    """Writes every uid of the run that the store holds to a file.
+
+    One a line in the store's order, an empty line between two lanes (probing.Held).
+    """
     end = time.monotonic() + deadline
     while True:
         try:
             writer = targets.probe(name).writer()
             writer.open(targets.target(name))
-            found = writer.read_all(run)
+            found = read_with(writer, run)
             writer.close()
             break
         except Exception as error:  # noqa: BLE001  told below when it stays so
@@ -99,9 +103,21 @@ def read_back(name: str, run: str, deadline: float) -> None:
                       "error": f"{type(error).__name__}: {error}"})  # fmt: skip
                 return
             time.sleep(1.0)  # between two tries under a deadline
-    (FOLDER / f"{name}.readback").write_text("".join(f"{uid}\n" for uid in sorted(found)))
-    visible = not isinstance(found, (set, frozenset))
-    emit({"kind": "readback", "component": name, "count": len(found), "duplicates": visible})
+    lanes = ["\n".join(lane) for lane in found.lanes if lane]
+    (FOLDER / f"{name}.readback").write_text("\n\n".join(lanes))
+    emit({
+        "kind": "readback", "component": name, "count": sum(len(lane) for lane in found.lanes),
+        "duplicates": found.repeats, "ordered": found.ordered, "corrupt": found.corrupt,
+    })  # fmt: skip
+
+
+def read_with(writer: Any, run: str) -> Held:
+    """With all that this writer can show; a set of keys shows no more than what is there."""
+    if hasattr(writer, "read_back"):
+        shown: Held = writer.read_back(run)
+        return shown
+    found = writer.read_all(run)
+    return Held([list(found)], repeats=not isinstance(found, (set, frozenset)))
 
 
 def fetch(name: str, suffix: str) -> None:
