@@ -8,7 +8,7 @@ tell() { # key; the value comes on stdin, one entry for each line
 }
 
 faults_on() { # root
-	ls -A "$1" 2>/dev/null | grep -v '^journal$' | tell "fault folders"
+	for folder in "$1"/*/; do [ ! -d "$folder" ] || basename "$folder"; done | tell "fault folders"
 	grep -F " $1/" /proc/self/mountinfo | awk '{ print $5 }' | tell "mounts"
 	for file in /proc/[0-9]*/cmdline; do
 		tr '\0' ' ' <"$file" 2>/dev/null | grep -F "$1 expire" | cut -c 1-200
@@ -36,7 +36,11 @@ main() {
 			rest=${item#n=}
 			namespace_of "${rest%%=*}" "${rest##*=}"
 			;;
-		p=*) ls -A "${item#p=}" 2>/dev/null | grep '^\.apadana-fault-' | tell "files in ${item#p=}" ;;
+		p=*)
+			for file in "${item#p=}"/.apadana-fault-*; do
+				[ ! -e "$file" ] || echo "$file"
+			done | tell "files of faults"
+			;;
 		esac
 	done
 }

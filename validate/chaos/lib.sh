@@ -36,7 +36,9 @@ tree() {
 					in_tree[p] = 1; grew = 1
 				}
 			} while (grew)
-			for (p in in_tree) print p, start[p]
+			# Parents first: one that outlives its child may start another.
+			for (p in in_tree) if ((p ":" start[p]) in root) print p, start[p]
+			for (p in in_tree) if (!((p ":" start[p]) in root)) print p, start[p]
 		}'
 }
 
@@ -60,6 +62,7 @@ in_netns() {
 	nsenter --net="$DIR/netns" "$@"
 }
 
-shares_netns() { # pid: is it the machine's own?
-	[ "$(readlink "/proc/$1/ns/net")" = "$(readlink /proc/1/ns/net)" ]
+shares_netns() { # pid:start: is it the machine's own?
+	theirs=$(readlink "/proc/${1%%:*}/ns/net") || return 1
+	[ "$theirs" = "$(readlink /proc/1/ns/net)" ] || [ "$theirs" = "$(readlink /proc/self/ns/net)" ]
 }

@@ -20,16 +20,20 @@ EARLY = -310  # before connection tracking, before any rule of the platform
 
 @dataclass(frozen=True)
 class Socket:
-    """Where a member listens, for a namespace that it shares with others."""
+    """Where a member talks, for a namespace that it shares with others."""
 
-    address: str = ""
-    ports: tuple[int, ...] = ()
+    address: str
+    ports: tuple[int, ...]
+    others: tuple[tuple[str, int], ...] = ()  # where it connects to: members of its own component
 
 
 def cut(
     process: str, direction: str, *, peers: Sequence[str] = (), socket: Socket | None = None
 ) -> Injection:
-    """`direction`: both | in | out, seen from the member. `peers`: only these addresses."""
+    """`direction`: both | in | out, seen from the member. `peers`: only these addresses.
+
+    `socket`: it shares its namespace, and only its own conversations are cut.
+    """
     return _filtered("network-cut", process, direction, "drop", peers, socket)
 
 
@@ -43,63 +47,85 @@ def _filtered(
     kind: str, process: str, direction: str, verdict: str, peers: Sequence[str],
     socket: Socket | None,
 ) -> Injection:  # fmt: skip
-    own = _own_rules(direction, verdict, peers)
-    shared = _shared_rules(direction, verdict, peers, socket) if socket and socket.ports else ""
+    if socket is None:
+        rules, guard = _own_rules(direction, verdict, peers), _NOT_SHARED.format(process=process)
+    else:
+        rules, guard = _shared_rules(direction, verdict, peers, socket), ""
     apply = f"""
-hold_netns {process}
-if shares_netns {process.partition(":")[0]}; then
-	cat >"$DIR/rules" <<'RULES'
-{shared}
-RULES
-else
-	cat >"$DIR/rules" <<'RULES'
-{own}
-RULES
-fi
-grep -q hook "$DIR/rules" || die "it shares the machine's network and its port is not known"
-{{ echo "table inet {TABLE}$(echo "$FAULT" | tr - _) {{"; cat "$DIR/rules"; echo "}}"; }} >"$DIR/nft"
+{guard}hold_netns {process}
+{_table(rules)}
 in_netns nft -f "$DIR/nft"
 """
     return Injection(kind, apply, UNDO_TABLE)
 
 
+_NOT_SHARED = """
+if shares_netns {process}; then die "it shares the network of its machine"; fi
+"""
+NAME = f'name={TABLE}$(echo "$FAULT" | tr - _)'
+
+
+def _table(rules: str) -> str:
+    """Writes $DIR/nft, the table of this fault."""
+    return f"""
+{NAME}
+cat >"$DIR/rules" <<'RULES'
+{rules}
+RULES
+{{
+	echo "table inet $name {{"
+	cat "$DIR/rules"
+	echo "}}"
+}} >"$DIR/nft"
+"""
+
+
 UNDO_TABLE = f"""
 held_netns || return 0
-name={TABLE}$(echo "$FAULT" | tr - _)
+{NAME}
 if in_netns nft list tables | grep -qx "table inet $name"; then
 	in_netns nft delete table inet "$name"
 fi
 release_netns
 """
+UNDO_HOST_TABLE = f"""
+{NAME}
+if nft list tables | grep -qx "table inet $name"; then nft delete table inet "$name"; fi
+"""
 
 
 def _own_rules(direction: str, verdict: str, peers: Sequence[str]) -> str:
-    hooks = []
-    for hook, side, loop in (("input", "saddr", "iifname"), ("output", "daddr", "oifname")):
-        if direction not in ("both", {"input": "in", "output": "out"}[hook]):
+    chains = []
+    for way, hook, side, loop in _WAYS:
+        if direction not in ("both", way):
             continue
         matches = [f"{m} " for m in _of(side, peers)] if peers else [""]
         rules = [f'{loop} "lo" accept', *(f"{m}{verdict}" for m in matches)]
-        hooks.append(_chain(hook, rules))
-    return "\n".join(hooks)
+        chains.append(_chain(hook, rules))
+    return "\n".join(chains)
 
 
-def _shared_rules(
-    direction: str, verdict: str, peers: Sequence[str], socket: Socket
-) -> str:
-    at = ", ".join(map(str, socket.ports))
-    hooks = []
-    for hook, mine, theirs, port in (
-        ("input", "daddr", "saddr", "dport"),
-        ("output", "saddr", "daddr", "sport"),
-    ):
-        if direction not in ("both", {"input": "in", "output": "out"}[hook]):
+_WAYS = (("in", "input", "saddr", "iifname"), ("out", "output", "daddr", "oifname"))
+
+
+def _shared_rules(direction: str, verdict: str, peers: Sequence[str], socket: Socket) -> str:
+    """Requests to the member and their answers, its own requests to its peers and theirs."""
+    listed = ", ".join(map(str, socket.ports))
+    chains = []
+    for way, hook, far, _ in _WAYS:
+        if direction not in ("both", way):
             continue
-        here = next(iter(_of(mine, [socket.address])), "") if socket.address else ""
-        from_them = _of(theirs, peers) if peers else [""]
-        rules = [f"{here} {m} tcp {port} {{ {at} }} {verdict}".strip() for m in from_them]
-        hooks.append(_chain(hook, rules))
-    return "\n".join(hooks)
+        near, mine, theirs = ("daddr", "dport", "sport") if way == "in" else (
+            "saddr", "sport", "dport")  # fmt: skip
+        here = _of(near, [socket.address])[0]
+        there = _of(far, peers) if peers else [""]
+        rules = [" ".join(f"{here} {m} tcp {mine} {{ {listed} }} {verdict}".split()) for m in there]
+        for address, port in socket.others:
+            if not peers or address in peers:
+                other = _of(far, [address])[0]
+                rules.append(f"{here} {other} tcp {theirs} {port} {verdict}")
+        chains.append(_chain(hook, rules))
+    return "\n".join(chains)
 
 
 def _of(side: str, addresses: Iterable[str]) -> list[str]:
@@ -120,18 +146,20 @@ def _chain(hook: str, rules: Sequence[str]) -> str:
 
 def slow_link(process: str, kbit_per_s: int) -> Injection:
     """A token bucket on the interface of the pod: what it sends goes at that rate."""
+    shape = f"tbf rate {kbit_per_s}kbit burst 8kb latency 100ms"
     apply = f"""
-if shares_netns {process.partition(":")[0]}; then
+if shares_netns {process}; then
 	die "it shares the machine's network: the whole machine would become slow"
 fi
 hold_netns {process}
-device=$(in_netns ip -o link show up | awk -F': ' '$2 !~ /^lo/ {{ sub(/@.*/, "", $2); print $2; exit }}')
+first='$2 !~ /^lo/ {{ sub(/@.*/, "", $2); print $2; exit }}'
+device=$(in_netns ip -o link show up | awk -F': ' "$first")
 device=${{device:-lo}}
 if in_netns tc qdisc show dev "$device" root | grep -qv noqueue; then
 	die "$device has a queue of its own already; it would not come back as it was"
 fi
 echo "$device" >"$DIR/device"
-in_netns tc qdisc add dev "$device" root handle {HANDLE} tbf rate {kbit_per_s}kbit burst 8kb latency 100ms
+in_netns tc qdisc add dev "$device" root handle {HANDLE} {shape}
 """
     undo = f"""
 held_netns || return 0
@@ -153,39 +181,26 @@ def port_closed(ports: Sequence[int], *, udp: bool = False) -> Injection:
     rules = [f"tcp dport {{ {listed} }} reject with tcp reset"]
     if udp:
         rules.append(f"udp dport {{ {listed} }} drop")
-    table = _chain("prerouting", rules)
     apply = f"""
-name={TABLE}$(echo "$FAULT" | tr - _)
-{{ echo "table inet $name {{"; cat <<'RULES'
-{table}
-RULES
-echo "}}"; }} >"$DIR/nft"
+{_table(_chain("prerouting", rules))}
 nft -f "$DIR/nft"
 """
-    undo = f"""
-name={TABLE}$(echo "$FAULT" | tr - _)
-if nft list tables | grep -qx "table inet $name"; then nft delete table inet "$name"; fi
-"""
-    return Injection("port-closed", apply, undo)
+    return Injection("port-closed", apply, UNDO_HOST_TABLE)
 
 
 def host_cut(address: str, direction: str) -> Injection:
     """The machine and all its pods lose the network that this address is on."""
-    hooks = []
+    chains = []
     if direction in ("both", "in"):
-        hooks.append(_chain("prerouting", ['iifname "UPLINK" drop']))
+        chains.append(_chain("prerouting", ['iifname "UPLINK" drop']))
     if direction in ("both", "out"):
-        hooks.append(_chain("postrouting", ['oifname "UPLINK" drop']))
-    rules = "\n".join(hooks)
+        chains.append(_chain("postrouting", ['oifname "UPLINK" drop']))
     apply = f"""
-name={TABLE}$(echo "$FAULT" | tr - _)
-device=$(ip -o address show | awk -v a={address} '{{ split($4, at, "/"); if (at[1] == a) print $2 }}')
+mine='{{ split($4, at, "/"); if (at[1] == a) {{ print $2; exit }} }}'
+device=$(ip -o address show | awk -v a={address} "$mine")
 [ -n "$device" ] || die "no interface has the address {address}"
-{{ echo "table inet $name {{"; sed "s/UPLINK/$device/" <<'RULES'
-{rules}
-RULES
-echo "}}"; }} >"$DIR/nft"
+{_table(chr(10).join(chains))}
+sed -i "s/UPLINK/$device/" "$DIR/nft"
 nft -f "$DIR/nft"
 """
-    undo = port_closed([1]).undo
-    return Injection("network-cut", apply, undo)
+    return Injection("network-cut", apply, UNDO_HOST_TABLE)

@@ -1,0 +1,125 @@
+"""A member with all that a fault needs to know of it: which processes, which network, which port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from components.kit import contract
+from validate.errors import ClusterError, NotValidError
+from validate.ground import Ground, Member
+
+LOOK = """
+one() {
+	line=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+	pid=$1
+	set -- ${line##*) }
+	echo "$pid ${20} $(readlink "/proc/$pid/ns/net")"
+}
+main() {
+	echo "own 0 $(readlink /proc/self/ns/net)"
+	echo "init 0 $(readlink /proc/1/ns/net)"
+	for pid in "$@"; do one "$pid"; done
+}
+main "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Located:
+    """`processes` are "pid:start"; `shared`: others live in its network namespace too."""
+
+    member: Member
+    role: str
+    processes: tuple[str, ...]
+    namespace: str
+    shared: bool
+    ports: tuple[int, ...]
+    beside: tuple[str, ...] = field(default=())  # members of other components on its host
+
+    @property
+    def name(self) -> str:
+        return self.member.name
+
+    @property
+    def host(self) -> str:
+        return self.member.host
+
+    @property
+    def address(self) -> str:
+        return split(self.member.address)[0]
+
+    @property
+    def pid(self) -> int:
+        return int(self.processes[0].partition(":")[0])
+
+
+def split(address: str) -> tuple[str, int]:
+    """("10.0.0.1", 6379) of "10.0.0.1:6379"; the port is 0 where none is given."""
+    host, colon, port = address.rpartition(":")
+    return (host, int(port)) if colon and port.isdigit() else (address, 0)
+
+
+def locate(ground: Ground, component: contract.Component) -> list[Located]:
+    """The members that have processes, as they are now; NotValidError names those that have none."""
+    members = ground.members(component.name)
+    roles = {m.name: m.role for m in component.members}
+    everyone = {c.name: ground.members(c.name) for c in ground.site.platform.components}
+    facts = _facts(ground, [m for ms in everyone.values() for m in ms])
+    found = []
+    for member in members:
+        mine = facts.get(member.host, {})
+        processes = tuple(f"{p}:{mine[p][0]}" for p in member.pids if p in mine)
+        if not processes:
+            continue
+        namespace = mine[member.pids[0]][1] if member.pids[0] in mine else ""
+        others = [
+            m for name, ms in everyone.items() if name != component.name for m in ms
+            if m.host == member.host
+        ]  # fmt: skip
+        theirs = {mine[p][1] for m in others for p in m.pids if p in mine}
+        machines = {mine[0][1], mine[-1][1]}
+        found.append(Located(
+            member, roles.get(member.name, ""), processes, namespace,
+            namespace in theirs | machines, ports_of(component, member),
+            tuple(m.name for m in others),
+        ))  # fmt: skip
+    if not found:
+        raise NotValidError(f"{component.name} has no member with a process: nothing can be broken")
+    return found
+
+
+def _facts(ground: Ground, members: Iterable[Member]) -> dict[str, dict[int, tuple[str, str]]]:
+    """Per host and process: (start, network namespace); 0 is the shell's own, -1 that of init."""
+    pids: dict[str, list[int]] = {}
+    for member in members:
+        pids.setdefault(member.host, []).extend(member.pids)
+    found: dict[str, dict[int, tuple[str, str]]] = {}
+    for host, numbers in pids.items():
+        try:
+            said = ground.machine(host).run(LOOK, *map(str, numbers))
+        except ClusterError:
+            continue  # a host that is down has no processes to speak of
+        for line in said.splitlines():
+            name, start, *namespace = line.split()
+            number = {"own": 0, "init": -1}.get(name) if not name.isdigit() else int(name)
+            if number is not None:
+                found.setdefault(host, {})[number] = (start, namespace[0] if namespace else "")
+    return found
+
+
+def ports_of(component: contract.Component, member: Member) -> tuple[int, ...]:
+    """Where clients reach this member, the contract's first endpoint first."""
+    address, own = split(member.address)
+    mine: list[int] = [own] if own else []
+    others: list[int] = []
+    for endpoint in component.endpoints_in:
+        for item in endpoint.address.split(","):
+            host, port = split(item)
+            named = host == address or host.split(".", 1)[0] == member.name
+            (mine if named else others).append(port)
+    return tuple(dict.fromkeys(mine or others))
+
+
+def by_name(found: Sequence[Located]) -> Mapping[str, Located]:
+    return {one.name: one for one in found}

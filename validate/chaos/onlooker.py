@@ -1,0 +1,208 @@
+"""Looks at a member from where it runs; streamed to `python3 -`, prints one JSON list.
+
+Standard library only: it runs in a client's pod, in a peer's network namespace, or here. argv[1] is
+a JSON list of wishes that are looked at together:
+
+{"kind": "clock"}                                             what time it is here
+{"kind": "address", host}                                     its own address on the way to there
+{"kind": "detect", host, port}                                which prompt makes the server act
+{"kind": "series", host, port, prompt, seconds, every, timeout}   it is prompted again and again
+{"kind": "hold", host, port, seconds}                         one connection; when it breaks
+{"kind": "sniff", source, seconds}                            packets that arrive from an address
+{"kind": "listen", port, seconds}                             bytes that arrive by UDP
+{"kind": "send", host, port, seconds, size, per_second}       UDP, as fast as asked
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import ssl
+import struct
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+ETH_ALL = 0x0003
+
+
+def hello() -> bytes:
+    """The first flight of a TLS client."""
+    out = ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="member").do_handshake()
+    return out.read()
+
+
+PROMPTS = {
+    "postgres": lambda: struct.pack("!ii", 8, 80877103),  # SSLRequest: one letter comes back
+    "http": lambda: b"HEAD / HTTP/1.0\r\n\r\n",
+    "redis": lambda: b"PING\r\n",
+    "tls": hello,
+    "line": lambda: b'{"op": "?"}\n',
+}
+
+
+def prompt(host: str, port: int, word: str, timeout: float) -> str:
+    """`acted`: the process did something, were it to hang up. `silent`: only its kernel answers.
+
+    Word "connect": `open` when a connection is taken, whoever takes it.
+    """
+    try:
+        with socket.create_connection((host, port), timeout) as connection:
+            if word == "connect":
+                return "open"
+            connection.settimeout(timeout)
+            try:
+                connection.sendall(PROMPTS[word]())
+                connection.recv(1)
+            except (ConnectionResetError, BrokenPipeError):
+                return "acted"
+            except TimeoutError:
+                return "silent"
+            return "acted"
+    except ConnectionRefusedError:
+        return "refused"
+    except TimeoutError:
+        return "timeout"
+    except OSError as error:
+        return f"unreachable: {error.strerror or error}"
+
+
+def detect(wish: dict[str, Any]) -> dict[str, Any]:
+    seen = {w: prompt(wish["host"], wish["port"], w, 1.0) for w in PROMPTS}
+    return {"prompt": next((w for w, s in seen.items() if s == "acted"), None), "seen": seen}
+
+
+def series(wish: dict[str, Any]) -> dict[str, Any]:
+    """Begins are `every` apart whatever the answers do; each try runs in a thread of its own."""
+    tries: list[dict[str, Any]] = []
+    threads = []
+
+    def one(entry: dict[str, Any]) -> None:
+        begin = time.monotonic()
+        entry["outcome"] = prompt(wish["host"], wish["port"], wish["prompt"], wish["timeout"])
+        entry["took"] = round(time.monotonic() - begin, 4)
+
+    end = time.monotonic() + wish["seconds"]
+    while time.monotonic() < end:
+        entry = {"at": time.time(), "outcome": "hung"}
+        tries.append(entry)
+        thread = threading.Thread(target=one, args=(entry,), daemon=True)
+        thread.start()
+        threads.append(thread)
+        time.sleep(wish["every"])  # the rhythm of the series
+    for thread in threads:
+        thread.join(wish["timeout"] * 2 + 0.5)
+    return {"tries": tries}
+
+
+def hold(wish: dict[str, Any]) -> dict[str, Any]:
+    try:
+        connection = socket.create_connection((wish["host"], wish["port"]), 2.0)
+    except OSError as error:
+        return {"opened": None, "broken": None, "how": str(error)}
+    opened = time.time()
+    with connection:
+        connection.settimeout(wish["seconds"])
+        try:
+            data = connection.recv(1)
+        except TimeoutError:
+            return {"opened": opened, "broken": None, "how": "held to the end"}
+        except OSError as error:
+            return {"opened": opened, "broken": time.time(), "how": str(error)}
+        how = "it spoke" if data else "closed"
+        return {"opened": opened, "broken": None if data else time.time(), "how": how}
+
+
+def sniff(wish: dict[str, Any]) -> dict[str, Any]:
+    """Moments at which a packet of that address arrived, at most a few a second."""
+    source = socket.inet_aton(wish["source"])
+    times: list[float] = []
+    end = time.monotonic() + wish["seconds"]
+    tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_ALL))
+    with tap:
+        while (left := end - time.monotonic()) > 0:
+            if not select.select([tap], [], [], left)[0]:
+                break
+            packet, origin = tap.recvfrom(64)
+            outgoing = origin[2] == 4  # PACKET_OUTGOING
+            if not outgoing and packet[12:16] == source:
+                now = time.time()
+                if not times or now - times[-1] > 0.1:
+                    times.append(now)
+    return {"times": times}
+
+
+def listen(wish: dict[str, Any]) -> dict[str, Any]:
+    received: list[tuple[float, int]] = []
+    end = time.monotonic() + wish["seconds"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inbox:
+        inbox.bind(("0.0.0.0", wish["port"]))  # noqa: S104  whichever address the target reaches
+        while (left := end - time.monotonic()) > 0:
+            if select.select([inbox], [], [], left)[0]:
+                received.append((time.time(), len(inbox.recv(65536))))
+    return {"bytes": sum(n for _, n in received), "count": len(received),
+            "first": received[0][0] if received else None,
+            "last": received[-1][0] if received else None}  # fmt: skip
+
+
+def send(wish: dict[str, Any]) -> dict[str, Any]:
+    sent, begin = 0, time.monotonic()
+    payload = b"x" * wish["size"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        while (passed := time.monotonic() - begin) < wish["seconds"]:
+            while sent < passed * wish["per_second"]:
+                with suppress(OSError):  # a full queue or a cut: that is what is measured
+                    out.sendto(payload, (wish["host"], wish["port"]))
+                sent += 1
+            time.sleep(0.02)  # the rhythm of sending
+    return {"sent": sent * wish["size"]}
+
+
+def clock(_: dict[str, Any]) -> dict[str, Any]:
+    return {"wall": time.time()}
+
+
+def address(wish: dict[str, Any]) -> dict[str, Any]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((wish["host"], 9))  # nothing is sent
+        return {"address": probe.getsockname()[0]}
+
+
+KINDS = {"clock": clock, "address": address, "detect": detect, "series": series, "hold": hold, "sniff": sniff,
+         "listen": listen, "send": send}  # fmt: skip
+
+
+def look(wish: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {**wish, **KINDS[wish["kind"]](wish)}
+    except OSError as error:
+        return {**wish, "error": f"{type(error).__name__}: {error}"}
+
+
+def main(wishes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    answers: list[dict[str, Any]] = [{**w, "error": "hung"} for w in wishes]
+
+    def fill(index: int) -> None:
+        answers[index] = look(wishes[index])
+
+    threads = [threading.Thread(target=fill, args=(i,), daemon=True) for i in range(len(wishes))]
+    for thread in threads:
+        thread.start()
+    longest = max((float(w.get("seconds", 6)) for w in wishes), default=0)
+    end = time.monotonic() + longest + 8
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return answers
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(main(json.loads(sys.argv[1]))) + "\n")
+    sys.stdout.flush()

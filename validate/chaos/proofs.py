@@ -1,0 +1,208 @@
+"""Did the fault take effect? Pure judgements on what onlookers saw before and while it lasted.
+
+An onlooker is neither the injector nor on the target. Whatever it didn't see is not proved, and a
+fault that is not proved makes its experiment INVALID: "nothing broke" must not mean "nothing was
+done".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Answers = Sequence[Mapping[str, Any]]
+LIVE = ("acted", "open")
+SETTLE = 0.3  # seconds after which an applied fault must show
+KILL_SHOWS = 6.0  # seconds within which a killed member's connection must break
+ENOUGH = 3  # looks on either side of the fault
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Wall clock of the onlooker: injection asked for, applied, and its undo asked for."""
+
+    asked: float
+    applied: float
+    ended: float
+
+    def shifted(self, seconds: float) -> Moments:
+        return Moments(self.asked + seconds, self.applied + seconds, self.ended + seconds)
+
+
+@dataclass(frozen=True)
+class Proof:
+    proved: bool
+    detail: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+def all_of(proofs: Sequence[Proof]) -> Proof:
+    """Every part has to be proved."""
+    bad = [p for p in proofs if not p.proved]
+    if not proofs:
+        return Proof(False, "nobody looked")
+    chosen = bad or list(proofs)
+    more = f" (and {len(chosen) - 1} more)" if len(chosen) > 1 else ""
+    return Proof(not bad, chosen[0].detail + more, {"parts": [dict(p.evidence) for p in proofs]})
+
+
+def of(answers: Answers, kind: str) -> list[Mapping[str, Any]]:
+    return [a for a in answers if a.get("kind") == kind and "error" not in a]
+
+
+def split(series: Mapping[str, Any], at: Moments) -> tuple[list[str], list[str]]:
+    """Outcomes of the looks that began before, and of those that began well within the fault."""
+    tries = series.get("tries", ())
+    before = [t["outcome"] for t in tries if t["at"] < at.asked - SETTLE]
+    during = [t["outcome"] for t in tries if at.applied + SETTLE <= t["at"] < at.ended - SETTLE]
+    return before, during
+
+
+def _baseline(before: Sequence[str]) -> str:
+    """Why what was seen before can't be compared with; "" when it can."""
+    if len(before) < ENOUGH:
+        return f"only {len(before)} looks before the fault, {ENOUGH} are needed"
+    good = sum(o in LIVE for o in before)
+    if good < 0.9 * len(before):
+        return f"before the fault only {good} of {len(before)} looks found it alive"
+    return ""
+
+
+def _told(outcomes: Sequence[str]) -> str:
+    return ", ".join(f"{n} {o}" for o, n in Counter(outcomes).most_common()) or "no look"
+
+
+def killed(answers: Answers, at: Moments) -> Proof:
+    """An open connection broke, or the member was not there for a moment, right after the kill."""
+    for line in of(answers, "hold"):
+        broken = line.get("broken")
+        opened = line.get("opened")
+        if opened and broken and opened < at.asked <= broken + SETTLE:
+            late = broken - at.applied
+            if late <= KILL_SHOWS:
+                return Proof(True, f"a connection that stood broke {late:+.1f} s after the kill",
+                             {"hold": dict(line)})  # fmt: skip
+    for series in of(answers, "series"):
+        before, _ = split(series, at)
+        after = [
+            t["outcome"] for t in series["tries"]
+            if at.asked <= t["at"] <= at.applied + KILL_SHOWS
+        ]  # fmt: skip
+        gone = [o for o in after if o not in LIVE]
+        if not _baseline(before) and gone:
+            return Proof(True, f"alive before, then {_told(gone)}", {"before": _told(before)})
+    return Proof(False, "no connection broke and the member always answered",
+                 {"seen": _short(answers, at)})  # fmt: skip
+
+
+def silenced(answers: Answers, at: Moments, allowed: Sequence[str]) -> Proof:
+    """Alive at each look before; during the fault each look had one of the `allowed` outcomes."""
+    found = of(answers, "series")
+    if not found:
+        return Proof(False, "the onlooker gave no answer", {"answers": list(answers)})
+    parts = []
+    for series in found:
+        before, during = split(series, at)
+        where = f"{series['host']}:{series['port']}"
+        evidence = {"at": where, "before": _told(before), "during": _told(during)}
+        why = _baseline(before)
+        if not why and len(during) < ENOUGH:
+            why = f"only {len(during)} looks while it lasted"
+        wrong = [o for o in during if not o.startswith(tuple(allowed))]
+        if not why and wrong:
+            why = f"{where} was still {_told(wrong)} in {len(during)} looks"
+        good = f"{where}: {_told(before)} before, {_told(during)} during"
+        parts.append(Proof(not why, why or good, evidence))
+    return all_of(parts)
+
+
+def frozen(answers: Answers, at: Moments) -> Proof:
+    return silenced(answers, at, ("silent", "timeout"))
+
+
+def unreachable(answers: Answers, at: Moments) -> Proof:
+    return silenced(answers, at, ("timeout", "unreachable"))
+
+
+def closed(answers: Answers, at: Moments) -> Proof:
+    return silenced(answers, at, ("refused", "timeout", "unreachable"))
+
+
+def one_way(answers: Answers, at: Moments, direction: str) -> Proof:
+    """Besides silence: whether packets of the target still arrive at a peer."""
+    base = unreachable(answers, at)
+    if not base.proved:
+        return base
+    taps = of(answers, "sniff")
+    times = [t for tap in taps for t in tap.get("times", ())]
+    before = [t for t in times if t < at.asked - SETTLE]
+    during = [t for t in times if at.applied + SETTLE < t < at.ended - SETTLE]
+    seen = {"packets_before": len(before), "packets_during": len(during)}
+    if not before:
+        return Proof(False, "no packet of the target reached the peer before the fault: which way "
+                     "was cut can't be told", {**base.evidence, **seen})  # fmt: skip
+    arrives = bool(during)
+    if arrives != (direction == "in"):
+        word = "still arrive" if arrives else "no longer arrive"
+        return Proof(False, f"packets of the target {word} at its peer; only {direction} was to be "
+                     "cut", {**base.evidence, **seen})  # fmt: skip
+    word = "its own packets still arrive" if arrives else "none of its packets arrives"
+    return Proof(True, f"{base.detail}; {word} at a peer", {**base.evidence, **seen})
+
+
+def lossy(answers: Answers, at: Moments, percent: int) -> Proof:
+    """A connect needs a packet each way within its time-out, so 1-(1-p)^2 of them should fail."""
+    expected = 1 - (1 - percent / 100) ** 2
+    parts = []
+    for series in of(answers, "series"):
+        before, during = split(series, at)
+        missed = sum(o not in LIVE for o in during)
+        share = missed / len(during) if during else 0.0
+        why = _baseline(before)
+        if not why and (len(during) < 10 or missed < ENOUGH or share < expected / 2):
+            why = f"{missed} of {len(during)} connections failed, about {expected:.0%} should"
+        good = f"{missed} of {len(during)} connections failed, {expected:.0%} expected"
+        parts.append(Proof(not why, why or good, {"before": _told(before), "share": share}))
+    return all_of(parts)
+
+
+def slow(before: Mapping[str, Any], during: Mapping[str, Any], kbit_per_s: int) -> Proof:
+    """Answers of `listen` to the same flood; `seconds` is its length."""
+    rates = [a.get("bytes", 0) * 8 / 1000 / a["seconds"] for a in (before, during)]
+    seen = {"before_kbit_s": round(rates[0]), "during_kbit_s": round(rates[1])}
+    if rates[0] < 2 * kbit_per_s:
+        return Proof(False, f"only {rates[0]:.0f} kbit/s arrived before the fault: a limit of "
+                     f"{kbit_per_s} can't be seen", seen)  # fmt: skip
+    proved = 0 < rates[1] <= 1.5 * kbit_per_s
+    return Proof(proved, f"{rates[0]:.0f} kbit/s before, {rates[1]:.0f} during, limit {kbit_per_s}",
+                 seen)  # fmt: skip
+
+
+def full(free_before: int, free_during: int, leave: int) -> Proof:
+    """Bytes that are free on the file system, as another look at it tells."""
+    seen = {"free_before": free_before, "free_during": free_during}
+    proved = free_before > leave + 65536 and free_during <= leave + 65536
+    return Proof(proved, f"{free_before} bytes free before, {free_during} during", seen)
+
+
+def pestered(answers: Answers) -> Proof:
+    """Bad input is proved when the server took it: it answered, hung up, or held it."""
+    sent = [o for a in answers for o in a.get("sent", ())]
+    reached = [o for o in sent if o["outcome"] not in ("refused", "unreachable")]
+    proved = len(reached) >= ENOUGH
+    told = _told([o["outcome"] for o in sent])
+    return Proof(proved, f"{len(reached)} of {len(sent)} bad inputs reached the server: {told}",
+                 {"sent": sent[:40]})  # fmt: skip
+
+
+def _short(answers: Answers, at: Moments) -> list[Any]:
+    told: list[Any] = []
+    for answer in answers:
+        if answer.get("kind") == "series" and "tries" in answer:
+            before, during = split(answer, at)
+            told.append({"before": _told(before), "during": _told(during)})
+        else:
+            told.append({k: v for k, v in answer.items() if k != "tries"})
+    return told
