@@ -24,6 +24,7 @@ def _parser() -> argparse.ArgumentParser:
             "readback",
             "fetch",
             "drill",
+            "integration",
         ],
     )
     parser.add_argument("--component", action="append", default=[], help="default: all")
@@ -33,11 +34,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=200.0, help="writes a second, all clients")
     parser.add_argument("--lifetime", type=float, default=600.0, help="seconds")
     parser.add_argument("--file", default="jsonl", help="fetch: jsonl or readback")
+    parser.add_argument("--act", default="", help="integration: what to do")
+    parser.add_argument("--wish", default="{}", help="integration: with what, as JSON")
     return parser
 
 
 def main() -> None:
     args = _parser().parse_args()
+    if args.verb == "integration":
+        from validate.integration.inside import verbs  # most pods never need it
+
+        verbs.main(args.act, args.wish)
+    else:
+        _act(args)
+
+
+def _act(args: argparse.Namespace) -> None:
     names: list[str] = args.component or targets.names()
     if args.verb == "smoke":
         smoke.in_parallel(names, "smoke", smoke.smoke, args.deadline)
