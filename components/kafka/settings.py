@@ -115,7 +115,12 @@ class Settings(ComponentSettings):
     )
     users: tuple[User, ...] = (PROBE,)
     #: `probe-restored` takes what a restore drill brings back (backup.py).
-    topics: tuple[Topic, ...] = (Topic(name="probe-audit"), Topic(name="probe-restored"))
+    #: `probe-records` takes the raw records of `validate integration`.
+    topics: tuple[Topic, ...] = (
+        Topic(name="probe-audit"),
+        Topic(name="probe-restored"),
+        Topic(name="probe-records"),
+    )
 
 
 class Pool(Frozen):

@@ -58,6 +58,11 @@ def _connect(target: Target, **other: Any) -> psycopg.Connection[tuple[Any, ...]
     return psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
 
 
+def connect(target: Target) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection as every client of the contract makes it; commits by itself."""
+    return _connect(target)
+
+
 @contextlib.contextmanager
 def _bounded(connection: psycopg.Connection[Any], seconds: float) -> Iterator[None]:
     """Shut the socket when no reply comes: a statement_timeout would turn a commit that still waits

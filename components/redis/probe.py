@@ -77,6 +77,11 @@ def _primary(target: Target) -> Any:
     return _sentinel(target).master_for(_service(target), redis_class=redis.Redis)
 
 
+def connect(target: Target) -> Any:
+    """A client of whoever is primary now."""
+    return _primary(target)
+
+
 def _key(target: Target, run: str) -> str:
     # Keys of a consumer carry its name: its user may touch no other.
     return f"{target.username}:audit:{run}"
