@@ -22,7 +22,13 @@ RUN_LABEL = "apadana.io/validate-run"
 ROLE_LABEL = "apadana.io/validate-role"
 CLIENT_LABEL = "apadana.io/client"
 NOBODY = 10001
-ROOM_FILES = ("probe.py", "backup.py")  # of each room, those that run where clients do
+IMAGES = {"trainer": "trainer"}  # roles that need more than the stores' clients
+ROOM_FILES = ("probe.py", "backup.py", "load.py")  # of each room, those that run where clients do
+# The part of the load generator that needs the standard library only.
+LOAD_FILES = (
+    "answer", "arrivals", "certify", "generator", "health", "histogram", "httptarget", "ledger",
+    "operations", "outcome", "pool", "timing", "truth", "worker",
+)  # fmt: skip
 
 
 def new_run_id() -> str:
@@ -158,9 +164,12 @@ def code_tar(repository: Path, described: bytes, rooms: Path | None = None) -> b
 
     `rooms`: where the rooms lie when that is not the repository's own folder.
     """
-    files = [repository / "validate" / name for name in ("audit.py",)]
+    files = [repository / "validate" / name for name in ("audit.py", "errors.py")]
     files += sorted((repository / "validate" / "inside").glob("*.py"))
-    files += [repository / "components" / "kit" / name for name in ("probing.py", "saving.py")]
+    files += sorted((repository / "validate" / "integration" / "inside").glob("*.py"))
+    files += [repository / "validate" / "load" / f"{name}.py" for name in LOAD_FILES]
+    kit = ("probing.py", "saving.py", "driving.py")
+    files += [repository / "components" / "kit" / name for name in kit]
     content = {str(path.relative_to(repository)): path.read_bytes() for path in files}
     for name in ROOM_FILES:
         for path in (rooms or repository / "components").glob(f"*/{name}"):
@@ -234,9 +243,9 @@ def client_spec(
     """The pod that plays the platform's client: it has the secrets and may reach the stores."""
     volumes, mounts = targets.volumes(components)
     # A starved client sees gaps that are its own.
-    request = "100m" if role == "audit" else PodSpec.cpu_request
+    request = "100m" if role in ("audit", "load") else PodSpec.cpu_request
     return PodSpec(
         name=f"validate-{role}-{run}", namespace=site.platform.namespace,
-        image=site.image("validate"), run=run, role=role, node=node, client=True,
+        image=site.image(IMAGES.get(role, "validate")), run=run, role=role, node=node, client=True,
         volumes=volumes, mounts=mounts, lifetime_s=lifetime_s, cpu_request=request,
     )  # fmt: skip

@@ -24,7 +24,11 @@ def _parser() -> argparse.ArgumentParser:
             "readback",
             "fetch",
             "drill",
+            "load",
             "integration",
+            "safety",
+            "knock",
+            "churn",
         ],
     )
     parser.add_argument("--component", action="append", default=[], help="default: all")
@@ -34,8 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=200.0, help="writes a second, all clients")
     parser.add_argument("--lifetime", type=float, default=600.0, help="seconds")
     parser.add_argument("--file", default="jsonl", help="fetch: jsonl or readback")
+    parser.add_argument("--port", action="append", default=[], help="knock: host:port, more of them")
+    parser.add_argument("--batches", type=int, default=14, help="churn")
+    parser.add_argument("--cycles", type=int, default=10, help="churn: in each batch")
     parser.add_argument("--act", default="", help="integration: what to do")
     parser.add_argument("--wish", default="{}", help="integration: with what, as JSON")
+    parser.add_argument("--order", default="", help="load: as JSON; without: --run ends")
     return parser
 
 
@@ -45,8 +53,26 @@ def main() -> None:
         from validate.integration.inside import verbs  # most pods never need it
 
         verbs.main(args.act, args.wish)
+    elif args.verb == "load":
+        from validate.inside import load  # as the above
+
+        load.load(args.order) if args.order else load.stop(args.run)
+    elif args.verb in ("safety", "knock", "churn"):
+        _safety(args)
     else:
         _act(args)
+
+
+def _safety(args: argparse.Namespace) -> None:
+    from validate.inside import safety
+
+    names: list[str] = args.component or targets.names()
+    if args.verb == "safety":
+        safety.run_safety(names, args.run)
+    elif args.verb == "knock":
+        safety.knock(names[0], args.port)
+    else:
+        safety.churn(names[0], args.run, args.batches, args.cycles)
 
 
 def _act(args: argparse.Namespace) -> None:

@@ -1,6 +1,22 @@
 """Load: an open-loop generator, verdicts by exact counting, and a certificate of the generator.
 
-The modules that touch requests (arrivals, timing, ledger, answer, httptarget, operations,
-generator) need the standard library only, so that they can run in the probe pod as well; there
-`timing` falls back to asyncio's own loop.
+What runs where clients are (runner.LOAD_FILES) needs the standard library only; there `timing`
+falls back to asyncio's own loop. The rest plans, follows and judges from the controlling machine.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from components.kit import contract
+    from validate.ground import Ground
+    from validate.plan import Step
+
+
+def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
+    """The steps of the suites `load` and `stress` (suite.py)."""
+    from validate.load import suite  # the generator's processes import this package, not that
+
+    return suite.steps(ground, chosen)

@@ -20,14 +20,17 @@ from typing import Any
 from components.kit.probing import Check, Verdict
 from validate.errors import NotValidError
 from validate.load import health, pool, truth
-from validate.load.arrivals import intended
+from validate.load.arrivals import Schedule, intended
 from validate.load.httptarget import HttpRequest
-from validate.load.profiles import LatencyLimit, Profile
-from validate.load.verdict import Outcome
-from validate.site import REPOSITORY
+from validate.load.outcome import Outcome
+from validate.load.worker import Order
 
 LIMIT_MS = 300.0
 TOLERANCE_SHARE, TOLERANCE_MS = 0.01, 1.0
+# After a freeze its queue is worked off, while the truth has it answered at once. No slower than
+# this (requests/s; a server and a generator that are fit do twice that), or it is no certificate.
+DRAINED_PER_S, DRAIN_STARTS_MS = 10_000.0, 50.0
+TRIES = 3
 SLOWEST_RATE, FASTEST_RATE = 100.0, 5000.0
 QUICK_S = 2.0
 
@@ -37,7 +40,12 @@ SLOW = truth.Truth("1 % take 400 ms", median_ms=5, slow_share=0.01, slow_ms=400)
 ERRORS = truth.Truth("0.2 % errors", median_ms=5, error_share=0.002)
 FROZEN = truth.Truth("frozen 2 s of 10 s", median_ms=5, frozen_s=2, every_s=10)
 FROZEN_SHORT = truth.Truth("frozen 0.5 s of 2.5 s", median_ms=5, frozen_s=0.5, every_s=2.5)
+MIXED = truth.Truth(
+    "lognormal, 1 % take 400 ms, 0.2 % errors", median_ms=20, sigma=0.5, slow_share=0.01,
+    slow_ms=400, error_share=0.002,
+)  # fmt: skip
 QUICK = (CONSTANT, LOGNORMAL, SLOW, ERRORS, FROZEN_SHORT)
+BRIEF = (MIXED, FROZEN_SHORT)  # the same in two: before each of many runs in one campaign
 FULL = (CONSTANT, LOGNORMAL, SLOW, ERRORS, FROZEN)
 
 
@@ -53,7 +61,7 @@ class TruthServer:
 def serving(behaviour: truth.Truth) -> Iterator[TruthServer]:
     """A truth server in its own process, ended on leaving."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "validate.load.truth"], cwd=REPOSITORY, text=True,
+        [sys.executable, "-m", "validate.load.truth"], cwd=pool.ROOT, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None
@@ -85,6 +93,7 @@ class Certificate:
     true_counts: tuple[int, int]  # failed, over the limit
     seen_counts: tuple[int, int]
     wrong: tuple[str, ...] = ()
+    hiccup_ms: float = 0.0  # the longest that generator or server say they were late themselves
     tries: int = 1
 
     @property
@@ -94,6 +103,16 @@ class Certificate:
     @property
     def tolerance_ms(self) -> float:
         return max(TOLERANCE_MS, TOLERANCE_SHARE * self.true_p99)
+
+    @property
+    def excused(self) -> bool:
+        """A p99 that is too long by no more than a hiccup which was noticed.
+
+        What is too short, counted wrongly, or too long without anybody having noticed is an error
+        of the generator, and measuring again until it goes away would hide it.
+        """
+        excess = self.error_ms - self.tolerance_ms
+        return self.seen_counts == self.true_counts and 0 < excess <= self.hiccup_ms
 
     def check(self) -> Check:
         reasons = list(self.wrong)
@@ -118,19 +137,19 @@ class Certificate:
 
 def certify(
     rate: float, cases: Sequence[truth.Truth] = QUICK, seconds: float = QUICK_S,
-    told: Callable[[Check], None] = lambda check: None, tries: int = 3,
+    told: Callable[[Check], None] = lambda check: None, tries: int = TRIES,
 ) -> list[Certificate]:  # fmt: skip
     """Each case at the rate (per process), within what is certified: 100 to 5,000 requests/s.
 
-    In a short sample the p99 is one of a handful of values, and one hiccup of the machine moves it:
-    such a case is measured again, `tries` times at most. A wrong count is never tried again.
+    In a short sample the p99 is one of a handful of values, and one hiccup of the machine moves it.
+    Such a case is measured again, `tries` times at most, where the hiccup is admitted (`excused`).
     """
     rate = min(FASTEST_RATE, max(SLOWEST_RATE, rate))
     found = []
     for case in cases:
         for number in range(1, tries + 1):
             made = replace(one(case, rate, max(seconds, case.every_s)), tries=number)
-            if made.check().verdict is Verdict.PASS or made.seen_counts != made.true_counts:
+            if not made.excused:
                 break
         found.append(made)
         told(made.check())
@@ -138,14 +157,13 @@ def certify(
 
 
 def one(case: truth.Truth, rate: float, seconds: float) -> Certificate:
-    profile = Profile(
-        name="certificate", rate_per_s=rate, spacing="constant", duration_s=seconds, warmup_s=0,
-        latency=(LatencyLimit(percentile=99, max_ms=LIMIT_MS),), success_share=0.999,
-    )  # fmt: skip
+    schedule = Schedule(rate, seconds)
     with serving(case) as server:
-        outcome = pool.run(profile, HttpRequest(server.url), stop_early=False)
-    starts = [t + outcome.begin_ns for batch in intended(profile.schedule(1)) for t in batch]
-    return compare(case, rate, starts, server.told.get("frozen", []), outcome)
+        outcome = pool.run(Order(HttpRequest(server.url), schedule, (int(LIMIT_MS * 1e6),)))
+    starts = [t + outcome.begin_ns for batch in intended(schedule) for t in batch]
+    made = compare(case, rate, starts, server.told.get("frozen", []), outcome)
+    late = max(outcome.health.lateness_max_ms, server.told.get("late_max_ns", 0) / 1e6)
+    return replace(made, hiccup_ms=late)
 
 
 def compare(
@@ -156,21 +174,36 @@ def compare(
     true = latencies(case, starts, frozen)
     limit = int(LIMIT_MS * 1e6)
     seen = outcome.ledger
-    # A latency next to the limit may honestly fall on either side of it; those are not compared.
-    near = sum(1 for t in true if t is not None and abs(t - limit) <= 0.05 * limit)
     over = sum(1 for t in true if t is None or t > limit)
     counted = seen.over(limit).total_bad
-    if near and abs(counted - over) <= near:
-        counted = over
-    # After a freeze a queue is worked off, and the truth knows nothing of how fast: more may be
-    # slow than it says, never fewer.
-    if frozen and counted > over:
+    # A latency next to the limit may honestly fall on either side of it; those are not compared.
+    fewer = sum(1 for t in true if t is not None and limit < t <= 1.05 * limit)
+    more = sum(1 for t in true if t is not None and 0.95 * limit < t <= limit)
+    more += _kept_by_a_queue(case, rate, starts, true, frozen)
+    if -fewer <= counted - over <= more:
         counted = over
     return Certificate(
         case.name, rate, len(starts), percentile(true, 0.99) / 1e6,
         seen.histogram().percentile(0.99) * 1e3,
         (sum(1 for t in true if t is None), over), (seen.failed, counted),
         tuple(health.complaints(outcome.health, LIMIT_MS)),
+    )  # fmt: skip
+
+
+def _kept_by_a_queue(
+    case: truth.Truth, rate: float, starts: Sequence[int], true: Sequence[int | None],
+    frozen: Sequence[tuple[int, int]],
+) -> int:  # fmt: skip
+    """How many that the truth calls quick may be slow, because a freeze's queue is worked off."""
+    if not frozen:
+        return 0
+    limit = int(LIMIT_MS * 1e6)
+    drain = int((DRAIN_STARTS_MS / 1e3 + rate * case.frozen_s / DRAINED_PER_S) * 1e9)
+    return sum(
+        1
+        for start, t in zip(starts, true, strict=True)
+        if t is not None and limit - drain < t <= 0.95 * limit
+        and any(begin <= start < end + drain for begin, end in frozen)
     )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import re
 import time
@@ -20,14 +19,13 @@ from components.kit import contract
 from components.kit.probing import Check, Verdict
 from validate import console, report, site
 from validate.errors import ValidateError
-from validate.load import beside, certify, pool, profiles, verdict
+from validate.load import beside, certify, pool, profiles, showing, verdict
 from validate.load.httptarget import HttpRequest
 from validate.load.ledger import Ledger
 from validate.load.profiles import Profile
-from validate.model import EXIT_CODES, Result, Run, Table
+from validate.model import EXIT_CODES, Result, Run
 
 SUITE = "load"
-PERCENTILES = (0.5, 0.9, 0.99, 0.999)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 LIMITS = (
@@ -95,8 +93,8 @@ def carry_out(
         return
     console.say(announce(profile, request, count))
     with _Live(profile) as live:
-        outcome = pool.run(profile, request, seed, count, live.tell)
-    run.tables += [latency_table(profile, outcome), *_causes(outcome)]
+        outcome = pool.run(profile.order(seed, request), count, live.watch)
+    run.tables += showing.tables("", profile, outcome)
     if outcome.stopped:
         run.limits.append(f"Stopped early: {outcome.stopped}.")
     for check in verdict.judge(profile, outcome):
@@ -180,31 +178,6 @@ def announce(profile: Profile, request: HttpRequest, processes: int) -> str:
     )
 
 
-def milliseconds(seconds: float) -> str:
-    if math.isnan(seconds):
-        return "-"
-    return "failed" if math.isinf(seconds) else f"{seconds * 1e3:.2f}"
-
-
-def latency_table(profile: Profile, outcome: verdict.Outcome) -> Table:
-    rows = []
-    for name, ledger in (("measured", outcome.ledger), ("warm-up", outcome.warmup)):
-        seen = ledger.histogram()
-        shares = [milliseconds(seen.percentile(share)) for share in PERCENTILES]
-        over = [str(ledger.over(limit.nanos).total_bad) for limit in profile.latency]
-        count, failed = str(ledger.requests), str(ledger.failed)
-        rows.append([name, count, failed, *shares, milliseconds(seen.largest / 1e9), *over])
-    columns = ["phase", "requests", "failed", *(f"p{share * 100:g} ms" for share in PERCENTILES),
-               "max ms", *(f"over {limit.max_ms:g} ms" for limit in profile.latency)]  # fmt: skip
-    note = "Percentiles within 0.2 %; the verdict rests on the exact counts. Warm-up isn't judged."
-    return Table("Latency from the intended start", columns, rows, note)
-
-
-def _causes(outcome: verdict.Outcome) -> list[Table]:
-    rows = [[cause, str(count)] for cause, count in outcome.ledger.causes.most_common(8)]
-    return [Table("Why requests failed", ["cause", "requests"], rows)] if rows else []
-
-
 class _Live:
     """Progress: a bar on a terminal, a line every ten seconds elsewhere."""
 
@@ -224,10 +197,13 @@ class _Live:
         if self._bar.console.is_terminal:
             self._bar.stop()
 
-    def tell(self, at: float, ledger: Ledger) -> None:
-        text = f"{at:.0f} s: {ledger.requests} answered or failed, {ledger.failed} failed"
-        for limit in self._profile.latency:
-            text += f", {ledger.over(limit.nanos).total_bad} over {limit.max_ms:g} ms"
+    def watch(self, at: float, ledger: Ledger) -> str:
+        """Shows it, and says why the run may stop now."""
+        self._tell(at, ledger)
+        return verdict.hopeless(self._profile, ledger)
+
+    def _tell(self, at: float, ledger: Ledger) -> None:
+        text = showing.progress(self._profile, at, ledger)
         if self._bar.console.is_terminal:
             self._bar.update(self._task, completed=at, description=text)
         elif at - self._said >= 10:

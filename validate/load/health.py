@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from validate.load.histogram import Histogram
@@ -12,6 +13,8 @@ from validate.load.histogram import Histogram
 LATENESS_SHARE = 0.01
 LEAST_LATENESS_MS = 1.0  # what a timer and a scheduler give on a machine that is not starved
 MOST_CPU = 0.95  # of one core: above it the process answers late whatever its timers say
+MOST_THROTTLED = 0.01  # of the time: a quota that is used up stops every thread at once
+CPU_STAT = (Path("/sys/fs/cgroup/cpu.stat"), Path("/sys/fs/cgroup/cpu/cpu.stat"))
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Health:
     counted: int
     processes: int = 1
     cpu_seconds: float = 0.0
+    throttled_share: float = 0.0  # of the run, in which the cgroup's quota held it back
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -36,14 +40,30 @@ class Health:
         return cls(**record)
 
 
+def throttled_ns(files: Iterable[Path] = CPU_STAT) -> int:
+    """How long the quota of this process's cgroup has held it back; 0 where there is no quota."""
+    for file in files:
+        try:
+            lines = file.read_text().splitlines()
+        except OSError:
+            continue
+        told = dict(line.split(maxsplit=1) for line in lines if " " in line)
+        if "throttled_usec" in told:  # cgroup v2
+            return int(told["throttled_usec"]) * 1000
+        if "throttled_time" in told:  # v1, nanoseconds
+            return int(told["throttled_time"])
+    return 0
+
+
 def measured(
     lateness: Histogram, cpu_ns: int, wall_ns: int, sockets_exhausted: int, intended: int,
-    counted: int,
+    counted: int, throttled: int = 0,
 ) -> Health:  # fmt: skip
     return Health(
         round(lateness.percentile(0.5) * 1e3, 3), round(lateness.percentile(0.99) * 1e3, 3),
         round(lateness.largest / 1e6, 3), round(cpu_ns / max(1, wall_ns), 3),
         sockets_exhausted, intended, counted, cpu_seconds=round(cpu_ns / 1e9, 3),
+        throttled_share=round(throttled / max(1, wall_ns), 4),
     )  # fmt: skip
 
 
@@ -54,7 +74,7 @@ def worst(parts: Iterable[Health]) -> Health:
         max(h.lateness_max_ms for h in found), max(h.cpu_share for h in found),
         sum(h.sockets_exhausted for h in found), sum(h.intended for h in found),
         sum(h.counted for h in found), len(found),
-        round(sum(h.cpu_seconds for h in found), 3),
+        round(sum(h.cpu_seconds for h in found), 3), max(h.throttled_share for h in found),
     )  # fmt: skip
 
 
@@ -78,6 +98,11 @@ def complaints(health: Health, tightest_ms: float) -> list[str]:
         found.append(
             f"the generator used {health.cpu_share:.0%} of its core (allowed are {MOST_CPU:.0%}); "
             "use more processes or a lower rate"
+        )
+    if health.throttled_share > MOST_THROTTLED:
+        found.append(
+            f"its processor quota held the generator back for {health.throttled_share:.1%} of the "
+            f"time (allowed are {MOST_THROTTLED:.0%}): raise its limit or lower the rate"
         )
     if health.sockets_exhausted:
         found.append(

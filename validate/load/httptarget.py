@@ -9,17 +9,35 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 from validate.load.answer import Answer, AnswerError
 
 Sink = Callable[[int, int, str], None]  # intended, finished (monotonic ns), cause ("" for success)
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS}
+
+
+class Asked(Protocol):
+    """What is asked and where: one request again and again, or a room's Asker (kit.driving)."""
+
+    @property
+    def expect(self) -> tuple[int, int]:
+        """Statuses that count as success."""
+
+    def wires(self) -> Callable[[], bytes]:
+        """Each call gives the bytes of one more request."""
+
+    def place(self) -> tuple[str, int, str | None]:
+        """Host, port and TLS name of the next connection."""
+
+    def tls(self) -> ssl.SSLContext | None:
+        """None for plain text."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +52,14 @@ class HttpRequest:
     ca_file: str | None = None
     expect: tuple[int, int] = field(default=(200, 399))  # statuses that count as success
 
-    def address(self) -> tuple[str, int]:
+    def place(self) -> tuple[str, int, str | None]:
         parts = urlsplit(self.url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        return self.connect_to or parts.hostname or "", port
+        name = parts.hostname if parts.scheme == "https" else None
+        return self.connect_to or parts.hostname or "", port, name
+
+    def wires(self) -> Callable[[], bytes]:
+        return itertools.repeat(self.wire()).__next__
 
     def wire(self) -> bytes:
         """The bytes of the request."""
@@ -62,11 +84,11 @@ class HttpTarget:
     """Takes requests for the generator. All that is told to `sink` is one call per request."""
 
     def __init__(
-        self, request: HttpRequest, loop: asyncio.AbstractEventLoop, now: Callable[[], int], *,
+        self, request: Asked, loop: asyncio.AbstractEventLoop, now: Callable[[], int], *,
         timeout_s: float = 10.0, most_connections: int = 512, most_outstanding: int = 100_000,
     ) -> None:  # fmt: skip
         self.request, self.loop, self.now = request, loop, now
-        self.wire = request.wire()
+        self.next_wire = request.wires()
         self.expect = request.expect
         self.sink: Sink = lambda intended, finished, cause: None
         self.timeout_s = timeout_s
@@ -159,16 +181,14 @@ class HttpTarget:
             self._grow()
 
     async def _connected(self) -> None:
-        host, port = self.request.address()
-        name = urlsplit(self.request.url).hostname if self._tls else None
+        host, port, name = self.request.place()
         try:
             async with asyncio.timeout(self.timeout_s):
                 _, connection = await self.loop.create_connection(
                     lambda: _Connection(self), host, port, ssl=self._tls, server_hostname=name
                 )
         except (OSError, TimeoutError) as error:
-            if isinstance(error, OSError) and error.errno in EXHAUSTED:
-                self.exhausted += 1
+            self.exhausted += is_exhaustion(error)
             if self._waiting:
                 cause = f"no connection: {_told(error)}"
                 self.finish(self._waiting.popleft(), self.now(), cause)
@@ -177,6 +197,11 @@ class HttpTarget:
         if connection.transport is not None:
             self._all.add(connection)
             self.ready(connection)
+
+
+def is_exhaustion(error: BaseException) -> bool:
+    """This machine could not make the connection, whatever the other side is like."""
+    return isinstance(error, OSError) and error.errno in EXHAUSTED
 
 
 def _told(error: BaseException) -> str:
@@ -207,7 +232,7 @@ class _Connection(asyncio.Protocol):
         self.intended, self.busy = intended, True
         self._answer = Answer()
         assert self.transport is not None
-        self.transport.write(self._target.wire)
+        self.transport.write(self._target.next_wire())
 
     def data_received(self, data: bytes) -> None:
         now = self._target.now()

@@ -2,6 +2,9 @@
 
 A request that failed, timed out or could not even be sent counts as failed *and* as over every
 latency limit: whoever waited for it did not get an answer in time.
+
+Silences tell a freeze from a slow tail: a time in which nothing was answered and after which
+several requests, due meanwhile, came late. A slow tail is late between answers that are not.
 """
 
 from __future__ import annotations
@@ -15,6 +18,20 @@ from validate.load.histogram import Histogram, merged
 
 NANOS = 1_000_000_000
 FIELDS = 3  # in a second's row before the counts over each limit: requests, failed, served
+LEAST_LATE = 3  # requests that a silence kept waiting: fewer may be chance at a low rate
+
+
+@dataclass
+class Silence:
+    """Nothing was answered from `begin` to `end` (ns since the phase began); who was late by it."""
+
+    begin: int
+    end: int
+    late: int = 0
+
+    @property
+    def seconds(self) -> float:
+        return (self.end - self.begin) / NANOS
 
 
 @dataclass(frozen=True)
@@ -42,6 +59,10 @@ class Ledger:
         self.seconds: list[list[int]] = []
         self.windows: dict[int, Histogram] = {}
         self.causes: Counter[str] = Counter()
+        self._patience = min(self.limits, default=NANOS)
+        self._silences: list[Silence] = []
+        self._answered = 0  # when the last good answer came
+        self._silent_until = 0  # the end of the last silence
 
     def record(self, offset: int, latency: int, cause: str) -> None:
         """One request: `offset` its intended start since the phase began, `cause` "" if it is well.
@@ -62,13 +83,31 @@ class Ledger:
             histogram.add_unbounded()
             self.causes[cause] += 1
             return
-        self._row((offset + latency) // NANOS)[2] += 1
+        finished = offset + latency
+        self._row(finished // NANOS)[2] += 1
+        if finished - self._answered > self._patience:
+            self._fell_silent(self._answered, finished)
+        if offset < self._silent_until and latency > self._patience:
+            self._silences[-1].late += 1
+        if finished > self._answered:
+            self._answered = finished
         place = FIELDS
         for limit in self.limits:
             if latency > limit:
                 row[place] += 1
             place += 1
         histogram.add(latency)
+
+    def _fell_silent(self, begin: int, end: int) -> None:
+        if self._silences and self._silences[-1].late < LEAST_LATE:
+            self._silences.pop()
+        self._silences.append(Silence(begin, end))
+        self._silent_until = end
+
+    @property
+    def silences(self) -> list[Silence]:
+        """Those that kept somebody waiting, in order."""
+        return [silence for silence in self._silences if silence.late >= LEAST_LATE]
 
     def _row(self, second: int) -> list[int]:
         seconds = self.seconds
@@ -103,6 +142,7 @@ class Ledger:
         return {
             "limits_ns": list(self.limits), "window_s": self.window_s, "since": since,
             "seconds": self.seconds[since:], "causes": dict(self.causes),
+            "silences": [[s.begin, s.end, s.late] for s in self.silences],
             "windows": {
                 str(w): h.as_dict() for w, h in self.windows.items() if w >= since // self.window_s
             },
@@ -119,6 +159,13 @@ class Ledger:
         for window, histogram in record["windows"].items():
             self.windows[int(window)] = Histogram.of(histogram)
         self.causes = Counter(record["causes"])
+        self._silences = [Silence(*map(int, silence)) for silence in record["silences"]]
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Ledger:
+        made = cls(tuple(record["limits_ns"]), int(record["window_s"]))
+        made.take(record)
+        return made
 
 
 def together(ledgers: Iterable[Ledger]) -> Ledger:
@@ -133,4 +180,18 @@ def together(ledgers: Iterable[Ledger]) -> Ledger:
         for window, histogram in part.windows.items():
             whole.windows.setdefault(window, Histogram()).merge(histogram)
         whole.causes.update(part.causes)
+    whole._silences = _common([part.silences for part in parts])
     return whole
+
+
+def _common(parts: Sequence[Sequence[Silence]]) -> list[Silence]:
+    """The service stood still when no process got an answer."""
+    found = list(parts[0])
+    for other in parts[1:]:
+        found = [
+            Silence(max(a.begin, b.begin), min(a.end, b.end), a.late + b.late)
+            for a in found
+            for b in other
+            if a.begin < b.end and b.begin < a.end
+        ]
+    return found

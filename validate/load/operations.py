@@ -1,9 +1,9 @@
 """Other protocols as targets of load: an operation is an async callable that a store's client does.
 
-`operation(number)` returns when the store has acknowledged as its contract demands, and raises
-otherwise. The rooms' clients (probe.py: `writer()`) are blocking; `from_writers` gives each of its
-threads a client of its own. That carries some thousand operations a second; the generator's own
-check says INVALID when it is asked for more than it can.
+`do(number)` of a driver returns when the store has acknowledged as its contract demands, and raises
+otherwise. A room's load.py gives the driver; for a room that has none, `Writers` drives the
+blocking client of its probe.py (`writer()`) by threads. That carries some hundred operations a
+second; the generator's own check says INVALID when it is asked for more than it can.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from validate.load.httptarget import Sink
-
-Operation = Callable[[int], Awaitable[object]]
+from components.kit.driving import Caller
+from validate.load.httptarget import Sink, is_exhaustion
 
 
 class Target(Protocol):
@@ -58,27 +57,24 @@ class OperationTarget:
     """At most `most_running` operations at once; the others wait, and their latency counts it."""
 
     def __init__(
-        self, operation: Operation, loop: asyncio.AbstractEventLoop, now: Callable[[], int], *,
+        self, driver: Caller, loop: asyncio.AbstractEventLoop, now: Callable[[], int], *,
         timeout_s: float = 10.0, most_running: int = 64, most_outstanding: int = 100_000,
-        end: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
-        """`end` is called when the target is closed."""
         self.sink: Sink = lambda intended, finished, cause: None
         self.outstanding = 0
         self.exhausted = 0
-        self._operation, self._loop, self._now = operation, loop, now
+        self._driver, self._loop, self._now = driver, loop, now
         self._timeout_s, self._timeout_ns = timeout_s, int(timeout_s * 1e9)
         self._most_running, self._most_outstanding = most_running, most_outstanding
         self._waiting: deque[int] = deque()
         self._running: dict[asyncio.Task[None], int] = {}
         self._number = 0
-        self._end = end
 
     async def open(self, connections: int) -> None:
-        """Clients connect with their first operation; the warm-up is there for that."""
+        """Whoever owns the driver has opened it; connections come with the warm-up."""
 
     async def close(self) -> None:
-        self._end()
+        """Nothing is kept here."""
 
     def submit(self, intended: int) -> bool:
         if self.outstanding >= self._most_outstanding:
@@ -111,16 +107,17 @@ class OperationTarget:
         task.add_done_callback(self._ended)
 
     async def _run(self, number: int) -> None:
-        await self._operation(number)
+        await self._driver.do(number)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         now = self._now()
+        error = None if task.cancelled() else task.exception()
         intended = self._running.pop(task, None)
         if intended is not None:
-            error = None if task.cancelled() else task.exception()
             cause = "cancelled" if task.cancelled() else ""
             if error is not None:
                 cause = f"{type(error).__name__}: {error}"[:160]
+                self.exhausted += is_exhaustion(error)
             self._finish(intended, now, cause)
         self._next()
 
@@ -133,38 +130,40 @@ class OperationTarget:
         self.sink(intended, finished, cause)
 
 
-def from_writers(
-    open_client: Callable[[], Client], run: str, threads: int = 16
-) -> tuple[Operation, Callable[[], None]]:
-    """(operation, close): writes uids `<run>-<thread>-<number>`, as the audit's clients do.
+class Writers:
+    """A room's blocking clients as a driver: a thread each; uids `<run>-<thread>-<number>`.
 
     A client that failed is closed and opened anew for the next operation, as the audit does it.
     """
-    kept = threading.local()
-    made: list[Client] = []
-    lock = threading.Lock()
-    pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="load")
 
-    def write(number: int) -> None:
-        client: Client | None = getattr(kept, "client", None)
+    def __init__(self, open_client: Callable[[], Client], run: str, threads: int = 16) -> None:
+        self._open_client, self._run = open_client, run
+        self._kept = threading.local()
+        self._made: list[Client] = []
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="load")
+
+    async def open(self) -> None:
+        """Each thread connects with its first operation; the warm-up is there for that."""
+
+    async def do(self, number: int) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._write, number)
+
+    async def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for client in self._made:
+            client.close()
+
+    def _write(self, number: int) -> None:
+        client: Client | None = getattr(self._kept, "client", None)
         if client is None:
-            client = kept.client = open_client()
-            with lock:
-                made.append(client)
-                kept.number = len(made)
+            client = self._kept.client = self._open_client()
+            with self._lock:
+                self._made.append(client)
+                self._kept.number = len(self._made)
         try:
-            client.write(f"{run}-{kept.number}-{number}")
+            client.write(f"{self._run}-{self._kept.number}-{number}")
         except Exception:
-            kept.client = None
+            self._kept.client = None
             client.close()
             raise
-
-    async def operation(number: int) -> None:
-        await asyncio.get_running_loop().run_in_executor(pool, write, number)
-
-    def close() -> None:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for client in made:
-            client.close()
-
-    return operation, close

@@ -1,4 +1,7 @@
-"""The processes of one run: starts them together, follows them, stops them, adds them up."""
+"""The processes of one run: starts them together, follows them, stops them, adds them up.
+
+Standard library only: the probe pod runs it as well.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,22 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from validate.errors import NotValidError
 from validate.load.arrivals import NANOS
-from validate.load.health import Health, worst
-from validate.load.httptarget import HttpRequest
 from validate.load.ledger import Ledger, together
-from validate.load.profiles import Profile
-from validate.load.verdict import Outcome, hopeless, new_ledger
+from validate.load.outcome import Outcome, whole
 from validate.load.worker import Order
-from validate.site import REPOSITORY
 
+ROOT = Path(__file__).resolve().parents[2]  # where `validate` is imported from
 RATE_A_PROCESS = 10_000.0  # below what one core can send, so that its lateness stays small
-HEAD_START = 1.0  # seconds from the last process's start to the first request
-Tell = Callable[[float, Ledger], None]  # seconds into the measured part, what is counted so far
+HEAD_START = 0.1  # seconds from when the last process is ready to the first request
+OPENING_S = 60.0  # for connecting and for making what the operation needs
+# Seconds into the measured part, what is counted so far -> why to stop now, "" to go on.
+Watch = Callable[[float, Ledger], str]
+_Lines = queue.Queue[tuple["_Worker", dict[str, Any] | None]]
 
 
 def processes_for(rate: float) -> int:
@@ -35,38 +39,32 @@ def processes_for(rate: float) -> int:
     return max(1, min(-int(-rate // RATE_A_PROCESS), max(1, cores - 1)))
 
 
-def orders(profile: Profile, request: HttpRequest, seed: int, processes: int) -> list[Order]:
-    """The same run, shared out."""
-    blank = new_ledger(profile)
-    whole = Order(
-        request, profile.schedule(seed), blank.limits, profile.warmup_s, profile.timeout_s,
-        blank.window_s,
-    )  # fmt: skip
+def shared_out(order: Order, processes: int) -> list[Order]:
+    """The same run in parts."""
     return [
-        replace(whole, schedule=replace(whole.schedule, part=part, parts=processes))
+        replace(order, schedule=replace(order.schedule, part=part, parts=processes))
         for part in range(processes)
     ]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Worker:
     """One process, its lines going to the common queue as (worker, record or None for the end)."""
 
     order: Order
-    lines: queue.Queue[tuple[_Worker, dict[str, Any] | None]]
+    lines: _Lines
     ledger: Ledger = field(init=False)
-    result: dict[str, Any] | None = None
+    ready: bool = False
+    result: Outcome | None = None
+    failed: str = ""
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.order.limits_ns, self.order.window_s)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "validate.load.worker"], cwd=REPOSITORY, text=True,
+            [sys.executable, "-m", "validate.load.worker"], cwd=ROOT, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # it died at once; that shows when its lines end
-            self.process.stdin.write(self.order.line() + "\n")
-            self.process.stdin.flush()
+        self.tell(self.order.line())
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -74,6 +72,23 @@ class _Worker:
         for line in self.process.stdout:
             self.lines.put((self, json.loads(line)))
         self.lines.put((self, None))
+
+    def take(self, record: dict[str, Any]) -> bool:
+        """True for "ready"; else the last that it says: its result, or why there is none."""
+        if record["kind"] == "ready":
+            self.ready = True
+            return True
+        if record["kind"] == "result":
+            self.result = Outcome.of(record)
+        else:
+            self.failed = str(record["why"])
+        return False
+
+    def tell(self, line: str) -> None:
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # it died; that shows when its lines end
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
 
     def stop(self) -> None:
         if self.process.stdin is not None and not self.process.stdin.closed:
@@ -89,65 +104,56 @@ class _Worker:
             self.process.kill()
             self.process.wait()
         assert self.process.stderr is not None
-        return self.process.stderr.read()[-2000:]
+        return self.failed or self.process.stderr.read()[-2000:]
 
 
-def run(
-    profile: Profile, request: HttpRequest, seed: int = 1, processes: int = 1,
-    tell: Tell = lambda seconds, ledger: None, stop_early: bool = True,
-) -> Outcome:  # fmt: skip
+def run(order: Order, processes: int = 1, watch: Watch = lambda seconds, ledger: "") -> Outcome:
     """The whole run. A process that dies leaves the run without a verdict (NotValidError)."""
-    lines: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
-    begin = time.monotonic_ns() + int(HEAD_START * NANOS)
-    wanted = [replace(o, begin=begin) for o in orders(profile, request, seed, processes)]
-    workers = [_Worker(order, lines) for order in wanted]
-    longest = HEAD_START + profile.warmup_s + profile.duration_s + 2 * profile.timeout_s + 60
+    lines: _Lines = queue.Queue()
+    workers = [_Worker(part, lines) for part in shared_out(order, processes)]
     try:
-        stopped = _follow(workers, lines, profile, longest, tell, stop_early)
+        stopped = _follow(workers, lines, watch)
     finally:
         told = [worker.end() for worker in workers]
-    results = [worker.result for worker in workers]
-    if not all(results):
+    results = [worker.result for worker in workers if worker.result is not None]
+    if len(results) < len(workers):
         raise NotValidError(f"a process of the generator ended early: {' '.join(told).strip()}")
-    return _whole([r for r in results if r is not None], workers[0].order, stopped)
+    return whole(results, stopped)
 
 
-def _follow(
-    workers: Sequence[_Worker], lines: queue.Queue[tuple[_Worker, dict[str, Any] | None]],
-    profile: Profile, longest: float, tell: Tell, stop_early: bool,
-) -> str:  # fmt: skip
+def _follow(workers: Sequence[_Worker], lines: _Lines, watch: Watch) -> str:
     """Until each has ended. Returns why the run was stopped early, if it was."""
-    stopped, ended, until = "", 0, time.monotonic() + longest
+    order = workers[0].order
+    longest = order.warmup_s + order.schedule.seconds + 2 * order.timeout_s + 180
+    stopped, ended, until, waited = "", 0, time.monotonic() + OPENING_S, "get ready"
     while ended < len(workers):
         try:
             worker, record = lines.get(timeout=max(0.0, until - time.monotonic()))
         except queue.Empty:
-            raise NotValidError(f"the generator did not end within {longest:.0f} s") from None
+            raise NotValidError(f"the generator did not {waited} in time") from None
         if record is None:
             ended += 1
-        elif record["kind"] == "result":
-            worker.result = record
-        else:
+            if not worker.ready:
+                return ""  # it never began: the others would wait for ever
+        elif record["kind"] == "progress":
             worker.ledger.take(record["ledger"])
-            if worker is not workers[0]:
-                continue
-            known = together(w.ledger for w in workers)
-            tell(record["at_s"], known)
-            if stop_early and not stopped and (stopped := hopeless(profile, known)):
-                for each in workers:
-                    each.stop()
+            if worker is workers[0] and not stopped:
+                known = together(each.ledger for each in workers)
+                stopped = _watched(watch(record["at_s"], known), workers)
+        elif worker.take(record) and all(each.ready for each in workers):
+            until, waited = time.monotonic() + longest, "end"
+            _begin(workers)
     return stopped
 
 
-def _whole(results: Sequence[dict[str, Any]], order: Order, stopped: str) -> Outcome:
-    phases: dict[str, Ledger] = {}
-    for phase in ("ledger", "warmup"):
-        parts = []
-        for result in results:
-            part = Ledger(order.limits_ns, order.window_s)
-            part.take(result[phase])
-            parts.append(part)
-        phases[phase] = together(parts)
-    health = worst(Health.of(result["health"]) for result in results)
-    begin = int(results[0]["begin_ns"])
-    return Outcome(phases["ledger"], phases["warmup"], health, stopped, begin)
+def _begin(workers: Sequence[_Worker]) -> None:
+    begin = time.monotonic_ns() + int(HEAD_START * NANOS)
+    for each in workers:
+        each.tell(str(begin))
+
+
+def _watched(why: str, workers: Sequence[_Worker]) -> str:
+    if why:
+        for each in workers:
+            each.stop()
+    return why

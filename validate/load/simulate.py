@@ -14,9 +14,10 @@ from validate.load.arrivals import NANOS
 from validate.load.generator import Generator, Phases
 from validate.load.health import measured
 from validate.load.httptarget import Sink
+from validate.load.outcome import Outcome
 from validate.load.profiles import Profile
 from validate.load.timing import SimulatedTime
-from validate.load.verdict import Outcome, hopeless, new_ledger
+from validate.load.verdict import hopeless, new_ledger
 
 # Moment of arrival (ns), a random source -> (time to the answer in ns, cause of failure or "")
 Behaviour = Callable[[int, random.Random], tuple[int, str]]

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, median
 
+from components.kit.probing import Verdict
+
 LEAST_POINTS = 10
 
 
@@ -42,3 +44,10 @@ def theil_sen(values: Sequence[float], confidence: float = 0.95) -> Trend | None
     last = min(len(slopes) - 1, math.ceil((len(slopes) + half) / 2))
     scale = (points - 1) / centre
     return Trend(median(slopes) * scale, slopes[first] * scale, slopes[last] * scale, points)
+
+
+def verdict(seen: Trend, most: float) -> Verdict:
+    """Whether it grows by less than `most`, a share, for certain; INVALID when that is open."""
+    if seen.high < most:
+        return Verdict.PASS
+    return Verdict.FAIL if seen.low > most else Verdict.INVALID

@@ -5,7 +5,7 @@
 The delay and the fate of the i-th request are drawn from a seed, so whoever knows the seed knows
 what the first n requests must have seen. A frozen server really stops: its process sleeps, and
 what arrives waits in the kernel. It says on stdout which port it took and, at the end of stdin,
-what it did: {"port"}, then {"served", "frozen": [[from, to], ...]} in monotonic ns.
+what it did: {"port"}, then {"served", "frozen": [[from, to], ...], "late_max_ns"} in monotonic ns.
 """
 
 from __future__ import annotations
@@ -87,7 +87,11 @@ class _Server(asyncio.Protocol):
             if delay == 0:
                 self.answer(wire)
             else:
-                book.timers.call_at(now + delay, self.answer, wire)
+                book.timers.call_at(now + delay, self.answer_at, now + delay, wire)
+
+    def answer_at(self, due: int, wire: bytes) -> None:
+        self._book.answered(due)
+        self.answer(wire)
 
     def answer(self, wire: bytes) -> None:
         if self.transport is not None and not self.transport.is_closing():
@@ -103,6 +107,12 @@ class _Book:
         self.truth = truth
         self.served = 0
         self.frozen: list[tuple[int, int]] = []
+        self.late_max = 0  # of an answer, but for what a freeze was meant to hold up
+
+    def answered(self, due: int) -> None:
+        late = self.timers.now() - due
+        if late > self.late_max and not (self.frozen and due < self.frozen[-1][1]):
+            self.late_max = late
 
     def freeze(self, at: int) -> None:
         time.sleep(self.truth.frozen_s)  # the fault itself: nothing in this process runs
@@ -126,7 +136,7 @@ async def serve(truth: Truth, ended: asyncio.Event) -> dict[str, Any]:
     await ended.wait()
     timers.close()
     server.close()
-    return {"served": book.served, "frozen": book.frozen}
+    return {"served": book.served, "frozen": book.frozen, "late_max_ns": book.late_max}
 
 
 def line(truth: Truth) -> str:

@@ -10,39 +10,17 @@ A generator that was starved makes everything INVALID.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from components.kit.probing import Check, Verdict
+from validate import causes
 from validate.load import binomial, trend
-from validate.load.health import Health, complaints
+from validate.load.health import complaints
 from validate.load.ledger import Counts, Ledger
+from validate.load.outcome import Outcome
 from validate.load.profiles import Profile
 
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run measured.
-
-    `stopped` says why it ended before its time, if it did; `begin_ns`: the monotonic clock's moment
-    of the schedule's 0, of the first process.
-    """
-
-    ledger: Ledger
-    warmup: Ledger
-    health: Health
-    stopped: str = ""
-    begin_ns: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "ledger": self.ledger.as_dict(), "warmup": self.warmup.as_dict(),
-            "health": self.health.as_dict(), "stopped": self.stopped,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,9 +33,8 @@ class Budget:
 
 
 def new_ledger(profile: Profile) -> Ledger:
-    """Counts over the profile's limits; windows of 10 s, or 60 of them in a long run."""
-    window = max(10, math.ceil(profile.duration_s / 60))
-    return Ledger([limit.nanos for limit in profile.latency], window)
+    """Counts over the profile's limits."""
+    return Ledger([limit.nanos for limit in profile.latency], profile.window_s)
 
 
 def budgets(profile: Profile, ledger: Ledger) -> list[Budget]:
@@ -75,7 +52,10 @@ def judge(profile: Profile, found: Outcome, confidence: float = CONFIDENCE) -> l
         raise ValueError(f"confidence {confidence}: between 0.5 and 1, for example 0.95")
     wrong = complaints(found.health, _tightest(profile))
     all_budgets = budgets(profile, found.ledger)
-    checks = [judge_budget(b, confidence, len(all_budgets)) for b in all_budgets]
+    checks = [
+        _with_cause(judge_budget(b, confidence, len(all_budgets)), b, found.ledger)
+        for b in all_budgets
+    ]
     checks += _rate(profile, found)
     checks += _drift(profile, found, confidence)
     if wrong:
@@ -90,6 +70,25 @@ def judge(profile: Profile, found: Outcome, confidence: float = CONFIDENCE) -> l
     verdict = Verdict.INVALID if wrong else Verdict.PASS
     checks.append(Check("generator", verdict, "; ".join(wrong) or fine, h.as_dict()))
     return checks
+
+
+def _with_cause(check: Check, budget: Budget, ledger: Ledger) -> Check:
+    """A FAIL says what it is: errors, a service that stood still, or a tail among good answers."""
+    if check.verdict is not Verdict.FAIL:
+        return check
+    bad, late = budget.counts.total_bad, sum(s.late for s in ledger.silences)
+    cause, told = causes.SLOW_TAIL, ""
+    if 2 * ledger.failed >= bad:
+        cause = causes.ERRORS
+        told = "; mostly " + ", ".join(f"{why} ({n})" for why, n in ledger.causes.most_common(2))
+    elif 2 * late >= bad:
+        cause = causes.FREEZES
+        longest = max(s.seconds for s in ledger.silences)
+        told = (
+            f"; it stood still {len(ledger.silences)} time(s), {longest:.2f} s at the longest, and "
+            f"that made {late} of them late"
+        )
+    return replace(check, detail=check.detail + told, evidence={**check.evidence, "cause": cause})
 
 
 def judge_budget(budget: Budget, confidence: float, limits: int = 1) -> Check:
@@ -186,6 +185,8 @@ def _rate(profile: Profile, found: Outcome) -> list[Check]:
     verdict = Verdict.PASS if rate > least else Verdict.FAIL
     if sent <= least:
         verdict, detail = Verdict.INVALID, f"{detail}: too little was offered to show it"
+    if verdict is Verdict.FAIL:
+        evidence["cause"] = causes.LOW_RATE
     return [Check("rate", verdict, detail, evidence)]
 
 
@@ -204,10 +205,8 @@ def _drift(profile: Profile, found: Outcome, confidence: float) -> list[Check]:
         f"{seen.change:+.1%} over the run ({confidence:.0%} between {seen.low:+.1%} and "
         f"{seen.high:+.1%}, {seen.points} windows), allowed are {most:+.0%}"
     )
-    evidence: Mapping[str, object] = {"change": seen.change, "low": seen.low, "high": seen.high}
-    verdict = Verdict.INVALID
-    if seen.high < most:
-        verdict = Verdict.PASS
-    elif seen.low > most:
-        verdict = Verdict.FAIL
+    evidence: dict[str, object] = {"change": seen.change, "low": seen.low, "high": seen.high}
+    verdict = trend.verdict(seen, most)
+    if verdict is Verdict.FAIL:
+        evidence["cause"] = causes.DRIFT
     return [Check("drift of p99", verdict, detail, evidence)]

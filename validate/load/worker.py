@@ -2,8 +2,8 @@
 
     python -m validate.load.worker < order
 
-The order is one JSON line; after it, the end of stdin or a line "stop" ends the run early, so a
-worker never outlives whoever started it.
+The order is one JSON line; when the process is ready a second line tells the moment to begin. After
+it the end of stdin, or any line, ends the run early, so a worker never outlives whoever started it.
 """
 
 from __future__ import annotations
@@ -11,32 +11,38 @@ from __future__ import annotations
 import asyncio
 import base64
 import gc
+import importlib
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from components.kit.driving import Driver, Job
 from validate.load.arrivals import NANOS, Schedule
 from validate.load.generator import Generator, Phases
-from validate.load.health import measured
-from validate.load.httptarget import HttpRequest, HttpTarget
+from validate.load.health import measured, throttled_ns
+from validate.load.httptarget import Asked, HttpRequest, HttpTarget
 from validate.load.ledger import Ledger
-from validate.load.operations import Client, OpenTarget, OperationTarget, from_writers
+from validate.load.operations import Client, OpenTarget, OperationTarget, Writers
+from validate.load.outcome import Outcome
 from validate.load.timing import RealTime, new_loop
 
 Say = Callable[[Mapping[str, Any]], None]
+CLEAN_S = 120.0  # for removing what was written
+WRITE = "write"  # the operation that every room with a probe.py has
 
 
 @dataclass(frozen=True)
 class Order:
-    """Everything that one process needs to know. `begin`: monotonic ns, 0 for at once.
+    """Everything that one process needs to know.
 
-    Without `request` the client of `room`'s probe.py writes uids of `run`; that works where
-    validate.inside does, in the probe pod.
+    Without `request` it is `operation` of `room`: one of its load.py, or `write`, the client of its
+    probe.py; that works where validate.inside does, in the probe pod.
     """
 
     request: HttpRequest | None
@@ -47,20 +53,23 @@ class Order:
     window_s: int = 10
     connections: int = 8  # opened before the first request
     most_connections: int = 512
-    begin: int = 0
     room: str = ""
-    run: str = ""
-    threads: int = 16
+    operation: str = ""
+    record_bytes: int = 1000
+    run: str = "load"
+    clients: int = 16
 
-    def line(self) -> str:
+    def record(self) -> dict[str, Any]:
         record = asdict(self)
         if self.request is not None:
             record["request"]["body"] = base64.b64encode(self.request.body).decode()
-        return json.dumps(record)
+        return record
+
+    def line(self) -> str:
+        return json.dumps(self.record())
 
     @classmethod
-    def of(cls, line: str) -> Order:
-        record = json.loads(line)
+    def of(cls, record: Mapping[str, Any]) -> Order:
         request = _request(record["request"]) if record["request"] else None
         schedule, limits = Schedule(**record["schedule"]), tuple(record["limits_ns"])
         return cls(**{**record, "request": request, "schedule": schedule, "limits_ns": limits})
@@ -72,62 +81,128 @@ def _request(record: Mapping[str, Any]) -> HttpRequest:
     return HttpRequest(**{**made, "expect": tuple(record["expect"])})
 
 
-def target_of(order: Order, loop: asyncio.AbstractEventLoop, now: Callable[[], int]) -> OpenTarget:
+Made = tuple[Driver | None, OpenTarget]
+
+
+def target_of(order: Order, loop: asyncio.AbstractEventLoop, now: Callable[[], int]) -> Made:
+    """What is driven, and the driver that must be open meanwhile."""
     if order.request is not None:
-        return HttpTarget(
-            order.request, loop, now,
-            timeout_s=order.timeout_s, most_connections=order.most_connections,
-        )  # fmt: skip
+        return None, _http(order.request, order, loop, now)
+    driver = _driver(order)
+    if hasattr(driver, "wires"):
+        return driver, _http(driver, order, loop, now)
+    return driver, OperationTarget(
+        driver, loop, now, timeout_s=order.timeout_s, most_running=order.clients
+    )
+
+
+def _http(
+    asked: Asked, order: Order, loop: asyncio.AbstractEventLoop, now: Callable[[], int]
+) -> HttpTarget:
+    return HttpTarget(
+        asked, loop, now, timeout_s=order.timeout_s, most_connections=order.most_connections
+    )
+
+
+def _driver(order: Order) -> Any:
+    """The room's own, or its probe's client in threads."""
     from validate.inside import targets  # reads the pod's mounts, which are nowhere else
 
-    room, described = targets.probe(order.room), targets.target(order.room)
+    described = targets.target(order.room)
+    run = f"{order.run}-{order.schedule.part}"
+    if order.operation != WRITE:
+        room = importlib.import_module(f"components.{order.room}.load")
+        return room.driver(described, Job(order.operation, run, order.record_bytes, order.clients))
+    probe = targets.probe(order.room)
 
     def opened() -> Client:
-        writer = room.writer()
+        writer = probe.writer()
         writer.open(described)
         client: Client = writer
         return client
 
-    operation, end = from_writers(opened, order.run, order.threads)
-    return OperationTarget(
-        operation, loop, now, timeout_s=order.timeout_s, most_running=order.threads, end=end
-    )
+    return Writers(opened, run, order.clients)
 
 
-async def carry_out(order: Order, say: Say, asked_to_stop: Callable[[], bool]) -> None:
-    """Says progress about once a second ({"kind": "progress"}), in the end {"kind": "result"}."""
+class Conductor:
+    """What whoever started this process tells it: when to begin, and when to stop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.begin: asyncio.Future[int] = loop.create_future()
+        self.stopped = False
+        self._loop = loop
+
+    def listen(self, lines: Iterator[str]) -> None:
+        """The first line is the beginning; a second one, or the end of the lines, stops the run."""
+        first = next(lines, "").strip()
+        self.stopped = not first
+        self._loop.call_soon_threadsafe(self.begin.set_result, int(first or 0))
+        next(lines, "")
+        self.stopped = True
+
+
+async def carry_out(order: Order, say: Say, conductor: Conductor) -> None:
+    """Says {"kind": "ready"}, progress once a second, in the end {"kind": "result"}.
+
+    A store that can't be opened is said as {"kind": "failed", "why"}.
+    """
     loop = asyncio.get_running_loop()
     timers = RealTime(loop)
-    target = target_of(order, loop, timers.now)
+    try:
+        driver, target = target_of(order, loop, timers.now)
+        if driver is not None:
+            await driver.open()
+        await target.open(order.connections)
+    except Exception as error:  # noqa: BLE001  any client library, any error: it is told, not judged
+        say({"kind": "failed", "why": f"{type(error).__name__}: {error}"[:500]})
+        return
+    say({"kind": "ready"})
+    begin = max(await conductor.begin, timers.now() + 20_000_000)
+    result = await _run(order, target, timers, begin, say, conductor)
+    await target.close()
+    left = "" if driver is None else await _closed(driver)
+    timers.close()
+    say({"kind": "result", **result, "left": left})
+
+
+async def _run(
+    order: Order, target: OpenTarget, timers: RealTime, begin: int, say: Say, conductor: Conductor
+) -> dict[str, Any]:
+    """What Outcome.of() reads."""
     ledger = Ledger(order.limits_ns, order.window_s)
-    over = loop.create_future()
-    progress = _Progress(ledger, order, timers.now, say, asked_to_stop)
-    phases = Phases(order.schedule, order.warmup_s)
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    progress = _Progress(ledger, order, timers.now, say, conductor)
     generator = Generator(
-        phases, target, timers, ledger, watch=progress.watch, done=lambda: over.set_result(None)
-    )
-    await target.open(order.connections)
+        Phases(order.schedule, order.warmup_s), target, timers, ledger,
+        watch=progress.watch, done=lambda: over.set_result(None),
+    )  # fmt: skip
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection in the middle would be measured as the target's latency
-    begin = max(order.begin, timers.now() + 20_000_000)
-    used, since = time.process_time_ns(), timers.now()
+    used, since, held = time.process_time_ns(), timers.now(), throttled_ns()
     progress.begin = begin + int(order.warmup_s * NANOS)
     generator.start(begin)
     await over
     used, wall = time.process_time_ns() - used, timers.now() - since
+    held = throttled_ns() - held
     gc.enable()
-    await target.close()
-    timers.close()
     warmup = generator.warmup
     counted = ledger.requests + warmup.requests
-    health = measured(generator.lateness, used, wall, target.exhausted, generator.intended, counted)
-    say(
-        {
-            "kind": "result", "ledger": ledger.as_dict(), "warmup": warmup.as_dict(),
-            "health": health.as_dict(), "stopped": generator.stopped, "begin_ns": begin,
-        }
-    )  # fmt: skip
+    health = measured(
+        generator.lateness, used, wall, target.exhausted, generator.intended, counted, held
+    )
+    stopped = "asked to stop" if generator.stopped else ""
+    return Outcome(ledger, warmup, health, stopped, begin).as_dict()
+
+
+async def _closed(driver: Driver) -> str:
+    """What could not be removed; that changes nothing of what was measured."""
+    try:
+        async with asyncio.timeout(CLEAN_S):
+            await driver.close()
+    except Exception as error:  # noqa: BLE001  any client library, any error
+        return f"{type(error).__name__}: {error}"[:300]
+    return ""
 
 
 class _Progress:
@@ -135,10 +210,10 @@ class _Progress:
 
     def __init__(
         self, ledger: Ledger, order: Order, now: Callable[[], int], say: Say,
-        asked_to_stop: Callable[[], bool],
+        conductor: Conductor,
     ) -> None:  # fmt: skip
         self.begin = 0
-        self._ledger, self._now, self._say, self._asked = ledger, now, say, asked_to_stop
+        self._ledger, self._now, self._say, self._conductor = ledger, now, say, conductor
         self._settled = int(order.timeout_s) + 2  # a second this long past changes no more
         self._last = 0
 
@@ -150,16 +225,11 @@ class _Progress:
             record = self._ledger.as_dict(since=max(0, since - self._settled))
             record["windows"] = {}  # percentiles are read at the end
             self._say({"kind": "progress", "at_s": (now - self.begin) / NANOS, "ledger": record})
-        return self._asked()
+        return self._conductor.stopped
 
 
 def main() -> None:
-    order = Order.of(sys.stdin.readline())
-    stop = threading.Event()
-
-    def listen() -> None:
-        sys.stdin.readline()  # "stop", or the end of whoever started this
-        stop.set()
+    order = Order.of(json.loads(sys.stdin.readline()))
 
     def say(record: Mapping[str, Any]) -> None:
         try:
@@ -168,13 +238,23 @@ def main() -> None:
         except BrokenPipeError:
             os._exit(1)  # nobody is left to tell
 
-    threading.Thread(target=listen, daemon=True).start()
+    _hurry()
     loop = new_loop()
+    conductor = Conductor(loop)
+    threading.Thread(target=conductor.listen, args=(iter(sys.stdin),), daemon=True).start()
     try:
-        loop.run_until_complete(carry_out(order, say, stop.is_set))
+        loop.run_until_complete(carry_out(order, say, conductor))
     finally:
         loop.close()
     os._exit(0)  # the thread that reads stdin must not keep the process
+
+
+def _hurry() -> None:
+    """Ahead of what shares the cores, where that is allowed; whoever niced this had a reason."""
+    sys.setswitchinterval(0.0005)  # a store's client in another thread must not hold up the sending
+    if os.getpriority(os.PRIO_PROCESS, 0) == 0:
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, -10)
 
 
 if __name__ == "__main__":

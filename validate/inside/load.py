@@ -1,0 +1,65 @@
+"""Load from the probe pod: certify the generator here and now, then drive a store's operation.
+
+`python3 -m validate.inside load --order JSON`, where JSON is {"order": Order, "processes": n,
+"certify": bool}; prints each certificate as a check, {"kind": "progress"} once a second, and
+{"kind": "outcome"} in the end, or {"kind": "failed", "why"}. `load --run RUN` ends it early.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from components.kit.probing import Verdict
+from validate.errors import NotValidError
+from validate.inside import targets
+from validate.inside.smoke import emit, emit_check
+from validate.load import certify, pool
+from validate.load.ledger import Ledger
+from validate.load.worker import Order
+
+FOLDER = targets.WORK / "load"
+
+
+def load(wish: str) -> None:
+    """The whole run; nothing is sent to the store by a generator without a certificate."""
+    asked: dict[str, Any] = json.loads(wish)
+    order, processes = Order.of(asked["order"]), int(asked["processes"])
+    FOLDER.mkdir(exist_ok=True)
+    try:
+        if asked["certify"] and not _certified(order, processes):
+            return
+        outcome = pool.run(_with_ca(order), processes, lambda at, led: _told(order.run, at, led))
+    except NotValidError as error:
+        emit({"kind": "failed", "why": str(error)})
+        return
+    emit({"kind": "outcome", **outcome.as_dict()})
+
+
+def _certified(order: Order, processes: int) -> bool:
+    rate = max(order.schedule.rate, order.schedule.end_rate or 0) / processes
+    made = certify.certify(rate, certify.BRIEF, told=lambda check: emit_check(order.room, check))
+    return all(one.check().verdict is Verdict.PASS for one in made)
+
+
+def _with_ca(order: Order) -> Order:
+    """An https address of the room is trusted by the CA that is mounted here."""
+    if order.request is None or not order.request.url.startswith("https:"):
+        return order
+    mounted = targets.target(order.room).ca_file
+    return replace(order, request=replace(order.request, ca_file=mounted))
+
+
+def _told(run: str, at: float, ledger: Ledger) -> str:
+    record = ledger.as_dict()
+    record["windows"] = {}  # percentiles are read at the end
+    emit({"kind": "progress", "at_s": round(at, 3), "ledger": record})
+    return "asked to stop" if (FOLDER / f"{run}.stop").exists() else ""
+
+
+def stop(run: str) -> None:
+    """Ends the run early; what is outstanding is still waited for."""
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{run}.stop").touch()
+    emit({"kind": "stopping", "run": run})
