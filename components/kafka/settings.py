@@ -116,10 +116,12 @@ class Settings(ComponentSettings):
     users: tuple[User, ...] = (PROBE,)
     #: `probe-restored` takes what a restore drill brings back (backup.py).
     #: `probe-records` takes the raw records of `validate integration`.
+    #: `probe-load` takes records of load (load.py), whose retention is their clean-up.
     topics: tuple[Topic, ...] = (
         Topic(name="probe-audit"),
         Topic(name="probe-restored"),
         Topic(name="probe-records"),
+        Topic(name="probe-load", retention_hours=1, retention_mib_per_partition=32),
     )
 
 
