@@ -1,0 +1,126 @@
+"""The layer as a process: mounted, cut off, and the proof that the cut took effect."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from validate.cluster import wait_for
+from validate.durability.layer import UNSYNCED
+from validate.errors import NotValidError
+
+SYNCED_CANARY, UNSYNCED_CANARY = ".canary-synced", ".canary-unsynced"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How the disk loses what was not synced (layer.py)."""
+
+    early: float = 0.0  # share of pages that reach the disk before they are asked to
+    seed: int = 1
+    strict_names: bool = False
+
+    def options(self) -> list[str]:
+        strict = ["--strict-names"] if self.strict_names else []
+        return ["--early", str(self.early), "--seed", str(self.seed), *strict]
+
+
+@dataclass
+class Mounted:
+    """A mounted layer."""
+
+    disk: Path
+    path: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def unsynced(self) -> int:
+        """Bytes that a cut of power would take now."""
+        return int(os.getxattr(self.path, UNSYNCED))
+
+    def plant_canaries(self) -> None:
+        """Two files, alike but for one fsync. Nothing else is known to the observer."""
+        for name in (SYNCED_CANARY, UNSYNCED_CANARY):
+            (self.path / name).write_bytes(name.encode())
+        for path in (self.path / SYNCED_CANARY, self.path):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        with (self.path / UNSYNCED_CANARY).open("ab") as late:
+            late.write(b", and more")
+
+    def cut(self) -> None:
+        """SIGKILL: what the layer held in memory is gone for good."""
+        self.process.kill()
+        self.process.wait()
+
+
+def cut_proved(path: Path) -> tuple[bool, str]:
+    """Seen after the power is back: the synced canary is whole, the other's end is gone."""
+    found = {
+        name: (path / name).read_bytes().decode(errors="replace") if (path / name).exists() else "-"
+        for name in (SYNCED_CANARY, UNSYNCED_CANARY)
+    }
+    proved = found[SYNCED_CANARY] == SYNCED_CANARY and "more" not in found[UNSYNCED_CANARY]
+    return proved, f"after the cut the canaries read {found}"
+
+
+def unable() -> str:
+    """Why no layer can be mounted here, and what to do; empty when it can."""
+    if os.geteuid() != 0:
+        return "mounting needs root: run it as root"
+    if not Path("/dev/fuse").exists():
+        return "this machine has no /dev/fuse: load the kernel's module (modprobe fuse)"
+    try:
+        import mfusepy  # noqa: F401  only whether it finds libfuse
+    except OSError:
+        return "libfuse is not on this machine: apt-get install libfuse3-3"
+    return ""
+
+
+@contextmanager
+def mounted(disk: Path, path: Path, loss: Loss | None = None) -> Iterator[Mounted]:
+    """The disk under `path`; unmounted afterwards whatever happens, what is unsynced is lost."""
+    if why := unable():
+        raise NotValidError(f"the power of a disk can't be cut here: {why}")
+    path.mkdir(parents=True, exist_ok=True)
+    log = disk.with_name(f"{disk.name}.log")
+    words = [sys.executable, "-m", "validate.durability.layer", str(disk), str(path)]
+    with log.open("ab") as told:
+        process = subprocess.Popen(
+            [*words, *(loss or Loss()).options()], stdin=subprocess.DEVNULL, stdout=told,
+            stderr=told, start_new_session=True, cwd=_repository(),
+        )  # fmt: skip
+    made = Mounted(disk, path, process, log)
+    try:
+        wait_for(f"{path} to be mounted", lambda: _is_there(made), timeout=20, every=0.05)
+        yield made
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        # Lazily: a process that still has a file open must not keep the mount.
+        _run("umount", "--lazy", str(path))
+
+
+def _is_there(made: Mounted) -> bool | None:
+    if made.process.poll() is not None:
+        raise NotValidError(f"the layer ended: {made.log.read_text(errors='replace')[-500:]}")
+    return True if os.path.ismount(made.path) else None
+
+
+def _run(*words: str) -> Sequence[str]:
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    return done.stderr.splitlines()
+
+
+def _repository() -> Path:
+    return Path(__file__).resolve().parent.parent.parent
