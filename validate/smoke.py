@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
+from validate import causes
 from validate.checks import control, doors, network
 from validate.checks.context import Context, guarded, node_pods, nodes
 from validate.errors import ClusterError
+from validate.ground import Ground
 from validate.model import Result, Run, check_from
-from validate.runner import RUN_LABEL, client_spec, new_run_id, pods
-from validate.site import Site, rooms_with
+from validate.runner import RUN_LABEL, new_run_id, pods
+from validate.site import Site
 
 SUITE = "smoke"
 STARVED = 60.0  # percent
@@ -23,13 +27,17 @@ LIMITS = (
     "Smoke proves that the platform works now, not that it survives a fault: see the HA report.",
     "One machine carries all hosts of the lab: nothing here is a statement about speed on yours.",
 )
+#: How the client libraries' errors begin when nobody answered (probing.attempt: `Type: text`).
+UNREACHED = re.compile(r"\w*(Connect|Connection|Timeout|OS|SSL)\w*Error: ")
 Report = Callable[[Result], None]
 
 
-def run(site: Site, only: str | None, told: Report) -> Run:
+def run(ground: Ground, only: str | None, told: Report) -> Run:
     """`told` is called for each result as soon as it is known."""
+    site = ground.site
     found = Run("Smoke", site.name, f"smoke --stack {site.name}", site.platform.bundle_digest)
-    found.limits.extend(LIMITS)
+    clustered = (site.state / "kubeconfig").is_file()
+    found.limits.extend(LIMITS if clustered else LIMITS[1:2])
     lock = threading.Lock()
 
     def add(component: str, checks: Iterable[Check]) -> None:
@@ -40,9 +48,9 @@ def run(site: Site, only: str | None, told: Report) -> Run:
                 told(result)
 
     chosen = site.components(only)
-    add("coverage", coverage(chosen, rooms_with("probe.py")))
-    jobs = [_stores(site, chosen, add)]
-    if only is None:
+    add("coverage", coverage(chosen, probed_rooms(site)))
+    jobs = [_stores(ground, chosen, add)]
+    if only is None and clustered:
         jobs += _cluster(site, add)
     _together(jobs, add)
     starved = cpu_pressure()
@@ -63,6 +71,11 @@ def cpu_pressure() -> float:
         return 0.0
 
 
+def probed_rooms(site: Site) -> set[str]:
+    """Names of the rooms that can be proved."""
+    return {path.parent.name for path in site.rooms.glob("*/probe.py")}
+
+
 def coverage(chosen: Sequence[contract.Component], probed: set[str]) -> Iterator[Check]:
     """What is deployed but can't be proved is a failure, not a gap."""
     if not chosen:
@@ -78,26 +91,37 @@ def coverage(chosen: Sequence[contract.Component], probed: set[str]) -> Iterator
             ))  # fmt: skip
 
 
+def named(check: Check) -> Check:
+    """The cause that a probe gives; else a missing copy or a server that can't be reached."""
+    if check.verdict is not Verdict.FAIL or "cause" in check.evidence:
+        return check
+    cause = ""
+    if any(word in check.name for word in ("redundancy", "whole")):
+        cause = causes.NOT_WHOLE_AGAIN
+    elif UNREACHED.match(check.detail):
+        cause = causes.UNREACHABLE
+    return replace(check, evidence={**check.evidence, "cause": cause})
+
+
 Add = Callable[[str, Iterable[Check]], None]
 Job = Callable[[], None]
 
 
-def _stores(site: Site, chosen: Sequence[contract.Component], add: Add) -> Job:
-    probed = [c for c in chosen if c.name in rooms_with("probe.py")]
+def _stores(ground: Ground, chosen: Sequence[contract.Component], add: Add) -> Job:
+    known = probed_rooms(ground.site)
+    probed = [c for c in chosen if c.name in known]
 
     def job() -> None:
         if not probed:
             return
-        spec = client_spec(site, probed, new_run_id(), lifetime_s=300)
         done: set[str] = set()
         try:
-            with pods(site.cluster, [spec]) as (pod,):
-                pod.send_code(probed)
-                for record in pod.inside("smoke", "--deadline", "60", timeout=80):
+            with ground.client(probed, lifetime_s=300) as client:
+                for record in client.inside("smoke", "--deadline", "60", timeout=80):
                     if record["kind"] == "done":
                         done.add(record["component"])
                     else:
-                        add(record["component"], [check_from(record)])
+                        add(record["component"], [named(check_from(record))])
         except ClusterError as error:
             reason = str(error)
         else:

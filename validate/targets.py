@@ -14,6 +14,7 @@ def describe(component: contract.Component) -> dict[str, Any]:
     """The JSON that validate/inside/targets.py turns into a probing.Target."""
     return {
         "name": component.name,
+        "version": component.version,
         "endpoints": [e.model_dump() for e in component.endpoints_in],
         "client": component.client.model_dump(),
         "members": [m.model_dump() for m in component.members],

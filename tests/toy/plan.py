@@ -141,7 +141,7 @@ def _contract(kind: Kind, members: list[MemberPlan]) -> dict[str, Any]:
         "secret_ref": f"{kind.name}-client-probe" if kind.secured else None,
         "ca_ref": "site-ca" if kind.secured else None,
         "client": {
-            "timeouts": {"connect_seconds": 1, "request_seconds": 2},
+            "timeouts": {"connect_seconds": 2, "request_seconds": 3},
             "retries": {"attempts": 20, "backoff_seconds": 0.1},
             "required": {"acknowledged": "a majority holds it on disk"} if kind.secured else {},
         },
@@ -175,14 +175,13 @@ def _objects(kind: Kind, members: list[MemberPlan]) -> list[dict[str, Any]]:
     }  # fmt: skip
     term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": selector}
     spec = {
-        "affinity": {
-            "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
-        },
+        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}},
         "containers": [container],
     }
     count = len(members)
     workload = {
-        "kind": "StatefulSet" if kind.secured else "Deployment", "metadata": {**meta, "name": kind.name},
+        "kind": "StatefulSet" if kind.secured else "Deployment",
+        "metadata": {**meta, "name": kind.name},
         "spec": {"replicas": count, "selector": selector,
                  "template": {"metadata": {"labels": labels}, "spec": spec}},
         "status": {"replicas": count, "readyReplicas": count},

@@ -146,7 +146,7 @@ class Raft:
             if "vote" in record:
                 self.term, self.vote = record["vote"]
             elif "cut" in record:
-                del self.log[record["cut"]:]
+                del self.log[record["cut"] :]
             else:
                 self.log.append((record["t"], record["c"]))
         self.durable = len(self.log)

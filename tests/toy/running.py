@@ -43,8 +43,10 @@ def write(plan: Plan, state: Path) -> None:
 
 
 def _config(plan: Plan, m: MemberPlan, state: Path) -> dict[str, Any]:
-    secured = m.certificate != "none" and "peer" in plan.passwords[m.component] and (
-        plan.component(m.component).get("ca_ref") is not None
+    secured = (
+        m.certificate != "none"
+        and "peer" in plan.passwords[m.component]
+        and (plan.component(m.component).get("ca_ref") is not None)
     )
     return {
         "component": m.component, "name": m.name, "host": m.host, "address": address(m.host),
@@ -197,4 +199,3 @@ def running(plan: Plan, root: Path) -> Iterator[Path]:
 
 def _json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
-

@@ -48,6 +48,11 @@ class Kv(Store):
         super().__init__(config)
 
     def apply(self, index: int, command: Any) -> Any:
+        if "drop" in command:
+            gone = [key for key in self.values if key.startswith(command["drop"])]
+            for key in gone:
+                del self.values[key]
+            return len(gone)
         self.values[command["key"]] = command["value"]
         return index
 
@@ -61,6 +66,14 @@ class Kv(Store):
     async def op_get(self, request: dict[str, Any]) -> dict[str, Any]:
         await self.fresh()
         return {"value": self.values.get(str(request["key"]))}
+
+    async def op_many(self, request: dict[str, Any]) -> dict[str, Any]:
+        await self.fresh()
+        return {"values": [self.values.get(str(key)) for key in request["keys"]]}
+
+    async def op_drop(self, request: dict[str, Any]) -> dict[str, Any]:
+        """All keys that begin so."""
+        return {"dropped": await self.raft.propose({"drop": str(request["prefix"])})}
 
     async def op_keys(self, request: dict[str, Any]) -> dict[str, Any]:
         await self.fresh()

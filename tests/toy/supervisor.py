@@ -61,6 +61,23 @@ def build_network(hosts: dict[str, str]) -> None:
         ip("-n", name, "link", "set", "lo", "up")
 
 
+def fence(members: list[dict[str, Any]]) -> None:
+    """As NetworkPolicies would: a member's ports drop what comes from addresses not allowed."""
+    by_host: dict[str, list[str]] = {}
+    for member in members:
+        c = member["config"]
+        if c["allowed"]:
+            ports = f"tcp dport {{ {c['port']}, {c['metrics_port']} }}"
+            rule = f"{ports} ip saddr != {{ {', '.join(c['allowed'])} }} drop"
+            by_host.setdefault(c["host"], []).append(rule)
+    for host, rules in by_host.items():
+        chain = "type filter hook input priority 0;"
+        text = f"table ip fence {{ chain members {{ {chain}\n" + "\n".join(rules) + "\n}\n}\n"
+        subprocess.run(
+            ["ip", "netns", "exec", host, "nft", "-f", "-"], input=text.encode(), check=True
+        )
+
+
 def mount_disks(members: list[dict[str, Any]]) -> None:
     for member in members:
         folder = member["config"]["folder"]
@@ -74,6 +91,7 @@ class Supervisor:
         self.state, self.run = state, state / "run"
         told = json.loads((state / "members.json").read_text())
         build_network(told["hosts"])
+        fence(told["members"])
         mount_disks(told["members"])
         now = time.monotonic()
         self.members = [

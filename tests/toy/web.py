@@ -68,8 +68,6 @@ class _Http(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        if not self._web.admits(transport.get_extra_info("peername")[0]):
-            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._seen += data

@@ -72,7 +72,12 @@ class LocalClient:
         what = f"{args[0]} in client {self.name}"
         process = self._start(["python3", "-m", "validate.inside", *args], stdin=subprocess.DEVNULL)
         late = threading.Event()
-        timer = threading.Timer(timeout, lambda: (late.set(), _end(process)))
+
+        def expire() -> None:
+            late.set()
+            _end(process)
+
+        timer = threading.Timer(timeout, expire)
         timer.daemon = True
         timer.start()
         try:

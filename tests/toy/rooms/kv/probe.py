@@ -17,7 +17,7 @@ from typing import Any
 
 from components.kit.probing import Check, Held, Target, attempt
 
-CONNECT_SECONDS, REQUEST_SECONDS = 1.0, 2.0
+CONNECT_SECONDS, REQUEST_SECONDS = 2.0, 3.0
 Look = tuple[bool, str, Mapping[str, object]]
 
 
@@ -45,7 +45,10 @@ class Connection:
         self.ask(op="login", user=target.username, password=target.password)
 
     def ask(self, **request: object) -> dict[str, Any]:
-        self._socket.sendall(json.dumps(request).encode() + b"\n")
+        return self.send(json.dumps(request).encode() + b"\n")
+
+    def send(self, line: bytes) -> dict[str, Any]:
+        self._socket.sendall(line)
         line = self._file.readline()
         if not line.endswith(b"\n"):
             raise ConnectionResetError("the server closed the connection")
@@ -201,6 +204,30 @@ def get_value(target: Target, key: str) -> bytes | None:
     found = client.anywhere(op="get", key=f"value/{key}")["value"]
     client.close()
     return None if found is None else base64.b64decode(found)
+
+
+def bad_requests(target: Target) -> Iterator[tuple[str, Callable[[], object]]]:
+    """What has to be refused: each raises when it is."""
+    good = base64.b64encode(b"x").decode()
+    cases: dict[str, dict[str, object]] = {
+        "an unknown operation": {"op": "format-disk"},
+        "a peer's operation": {"op": "append", "term": 1 << 40, "entries": []},
+        "a put without a value": {"op": "put", "key": "bad"},
+        "a value that is not base64": {"op": "put", "key": "bad", "value": "***"},
+        "a value beyond the largest": {"op": "put", "key": "bad", "value": good * 600_000},
+        "an operation that is no word": {"op": {"put": 1}},
+    }
+    for what, request in cases.items():
+        yield what, lambda request=request: Client(target).to_leader(**request)
+    for what, line in {"no JSON": b"}{\n", "JSON that is no object": b"[1]\n",
+                       "bytes that are no text": b"\xff\xfe\x00\n"}.items():  # fmt: skip
+        yield what, lambda line=line: _raw(target, line)
+
+
+def _raw(target: Target, line: bytes) -> None:
+    host, port = target.endpoints[0].hosts()[0]
+    connection = Connection(target, host, port)
+    connection.send(line)
 
 
 def whole(target: Target) -> Check:

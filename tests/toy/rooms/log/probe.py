@@ -75,4 +75,8 @@ def _round_trip(target: Target) -> Look:
     found: list[str] = []
     retried(lambda: found.extend(records(client, f"{run}-")))
     client.close()
-    return found == wanted, f"{len(found)} of {len(wanted)} records, in order: {found == wanted}", {}
+    return (
+        found == wanted,
+        f"{len(found)} of {len(wanted)} records, in order: {found == wanted}",
+        {},
+    )
