@@ -24,6 +24,7 @@ from validate.plan import Outcome, Plan, Step, Tools
 #: An interrupted campaign older than this tells of a platform that may be another one by now.
 CONTINUE_WITHIN = 24 * 3600.0
 PRODUCTION = "production"
+FOLDER, RECORDS = "campaigns", "records"
 INTERRUPTED = "It was interrupted and continued; the step that was cut off ran again from its start"
 
 
@@ -101,7 +102,7 @@ def confirmed(site: str, plan: Plan, wish: Wish) -> None:
 def run(ground: Ground, steps: Sequence[Step], wish: Wish, voice: Voice) -> tuple[Run, Path]:
     """The finished run and the folder of its journal and raw records."""
     site = ground.site
-    root = site.reports / "campaigns"
+    root = site.reports / FOLDER
     key = wish.key(site.platform)
     old = None if wish.fresh else unfinished(root, key, CONTINUE_WITHIN)
     plan = plan_of(steps, wish, root)
@@ -116,7 +117,7 @@ def run(ground: Ground, steps: Sequence[Step], wish: Wish, voice: Voice) -> tupl
     told = journal.read()
     if old is not None:
         voice.say(f"continues {old.folder.name}: {len(told.done)} of {len(plan.steps)} steps done")
-    tools = Tools(ground, journal.folder / "records", voice.say, voice.tell)
+    tools = Tools(ground, journal.folder / RECORDS, voice.say, voice.tell)
     tools.folder.mkdir(exist_ok=True)
     _walk(plan, journal, told, tools)
     return _close(ground, plan, journal, wish, continued=old is not None), journal.folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
@@ -25,7 +26,7 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
     return [
         Step(
             f"{SUITE}/{component.name}/restore-drill", SUITE, component.name, 15.0, plan.CORE,
-            lambda tools, component=component: drill(tools, component),
+            partial(drill, component=component),
         )
         for component in chosen
         if (ground.site.rooms / component.name / "backup.py").is_file()
