@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from components.kit import contract
@@ -17,6 +18,15 @@ FILES = {
     "backup.py": "that it can be restored is not proved",
     "alerts.yaml": "that somebody is told when it breaks is not proved",
 }
+#: What the contract's promise of loss says of a component that has nothing to back up.
+KEEPS_NOTHING = "keeps nothing"
+
+
+def needed(component: contract.Component, file: str) -> bool:
+    """A backup is asked of whatever keeps something or says that it has one."""
+    promised = component.promises
+    stateless = promised is not None and promised.loss.startswith(KEEPS_NOTHING)
+    return file != "backup.py" or component.backup is not None or not stateless
 
 
 def checks(
@@ -26,7 +36,7 @@ def checks(
     if not chosen:
         yield Check("components", Verdict.INVALID, "the contract lists no component")
     for component in chosen:
-        for file in files:
+        for file in filter(partial(needed, component), files):
             name = f"{file.partition('.')[0]} of {component.name}"
             if (rooms / component.name / file).is_file():
                 yield Check(name, Verdict.PASS, f"{rooms.name}/{component.name}/{file}")

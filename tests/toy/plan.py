@@ -83,6 +83,7 @@ class Kind:
     survives: str = "the loss of one host"
     recovery_seconds: float = 8.0
     backup: bool = False
+    loss: str = "no acknowledged write"
 
 
 KINDS = {
@@ -91,7 +92,7 @@ KINDS = {
         Kind("log", "tests.toy.stores:Log", 3, 7001, 9101, "toy-log", secured=True),
         Kind("kv", "tests.toy.stores:Kv", 3, 7002, 9102, "toy-kv", secured=True, backup=True),
         Kind("web", "tests.toy.web:Web", 2, 7003, 9103, "http", secured=False,
-             depends_on=("kv",)),
+             depends_on=("kv",), loss="keeps nothing"),
     )
 }  # fmt: skip
 
@@ -147,7 +148,7 @@ def _contract(kind: Kind, members: list[MemberPlan]) -> dict[str, Any]:
         },
         "promises": {
             "survives": kind.survives, "recovery_seconds": kind.recovery_seconds,
-            "loss": "no acknowledged write",
+            "loss": kind.loss,
         },
         "depends_on": list(kind.depends_on),
         "metrics": {"port": kind.metrics_port},

@@ -21,6 +21,7 @@ from tests.toy.plan import CLIENT, STRANGER, MemberPlan, Plan, address
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 ROOMS = HERE / "rooms"
+ENDS = {"expired": -1, "ending": 9}  # days from now
 START_SECONDS = 30.0  # a busy machine may need that; a quiet one needs less than two
 
 
@@ -78,13 +79,13 @@ def _certificate(m: MemberPlan, plan: Plan, state: Path) -> dict[str, str]:
         folder = state / "pki-other"
         pki.ensure_ca(folder, f"not {plan.site}")
     leaf = pki.ensure_leaf(folder, f"{m.name}-tls", [m.name], [address(m.host)])
-    if m.certificate == "expired":
-        _expire(leaf, folder)
+    if m.certificate in ENDS:
+        _end(leaf, folder, ENDS[m.certificate])
     return {"certificate": str(leaf.certificate), "key": str(leaf.key)}
 
 
-def _expire(leaf: pki.Leaf, folder: Path) -> None:
-    """The same certificate, over since yesterday."""
+def _end(leaf: pki.Leaf, folder: Path, days: int) -> None:
+    """The same certificate, ending in so many days."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
 
@@ -93,7 +94,9 @@ def _expire(leaf: pki.Leaf, folder: Path) -> None:
     now = datetime.now(UTC)
     made = x509.CertificateBuilder().subject_name(old.subject).issuer_name(old.issuer)
     made = made.public_key(old.public_key()).serial_number(x509.random_serial_number())
-    made = made.not_valid_before(now - timedelta(days=91)).not_valid_after(now - timedelta(days=1))
+    made = made.not_valid_before(now - timedelta(days=81)).not_valid_after(
+        now + timedelta(days=days)
+    )
     for extension in old.extensions:
         made = made.add_extension(extension.value, extension.critical)
     signed = made.sign(key, hashes.SHA256())  # type: ignore[arg-type]

@@ -19,6 +19,9 @@ class Log(Store):
         super().__init__(config)
 
     def apply(self, index: int, command: Any) -> Any:
+        if "drop" in command:
+            self.records = [r for r in self.records if not r.startswith(command["drop"])]
+            return len(self.records)
         record = command["record"]
         if record not in self._known:
             self._known[record] = len(self.records)
@@ -30,6 +33,10 @@ class Log(Store):
         if len(record) > LARGEST:
             raise ValueError(f"a record of {len(record)} characters; at most {LARGEST}")
         return {"offset": await self.raft.propose({"record": record})}
+
+    async def op_drop(self, request: dict[str, Any]) -> dict[str, Any]:
+        """All records that begin so."""
+        return {"left": await self.raft.propose({"drop": str(request["prefix"])})}
 
     async def op_read(self, request: dict[str, Any]) -> dict[str, Any]:
         await self.fresh()

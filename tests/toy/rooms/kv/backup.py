@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from components.kv.probe import Client, retried
+
 from components.kit import saving
 from components.kit.probing import Target
-from components.kv.probe import Client, retried
 
 SCOPE = "audit"
 FILE = "keys.jsonl"

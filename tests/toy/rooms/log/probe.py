@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 
-from components.kit.probing import Check, Held, Target, attempt
 from components.kv.probe import Client, primary, retried, version, whole  # the same protocol
+
+from components.kit.probing import Check, Held, Target, attempt
 
 __all__ = ["primary", "smoke", "version", "whole", "writer"]
 
