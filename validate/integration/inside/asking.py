@@ -18,11 +18,15 @@ EVERY = 0.02  # seconds between questions during an exchange
 AT_ONCE = 500  # instances in a question
 
 
+class NoAnswerError(ConnectionError):
+    """A good question was not answered with 200."""
+
+
 def ask(port: int, question: dict[str, Any]) -> dict[str, Any]:
-    """One question, one connection. Raises OSError, or ValueError for any status but 200."""
+    """One question, one connection. Raises NoAnswerError for any status but 200, and OSError."""
     status, answer = badinput.send(port, badinput.post(f"{PATH}:predict", json.dumps(question)))
     if status != 200:
-        raise ValueError(f"{status}: {answer[:200]!r}")
+        raise NoAnswerError(f"{status}: {answer[:200]!r}")
     found: dict[str, Any] = json.loads(answer)
     return found
 
@@ -115,7 +119,7 @@ def ask_badly(port: int, good: list[list[float]]) -> dict[str, Any]:
             status, _ = badinput.send(port, case.raw)
             entry["status"] = status
         except OSError as error:
-            entry["status"], entry["error"] = 0, f"{type(error).__name__}: {error}"
+            entry["status"], entry["error"] = badinput.HUNG_UP, f"{type(error).__name__}: {error}"
         try:
             entry["good_after"] = ask(port, {"instances": good}) == before
         except (OSError, ValueError) as error:

@@ -71,7 +71,7 @@ def flow(
     sent = sending.join()
     return {
         "sent": len(items), "acknowledged": sent.acknowledged, "resent": sent.resent,
-        "read": len(progress.seen), "read_digest": digest_of(progress.seen),
+        "read": len(set(progress.seen)), "read_digest": digest_of(set(progress.seen)),
         "twice": len(progress.seen) - len(set(progress.seen)), "reordered": progress.reordered,
         "aside": progress.aside, "parts": progress.parts, "from": start, "to": sending.end,
         "seconds": round(time.monotonic() - begin, 3), "rate": rate,
@@ -197,7 +197,7 @@ def parity(online: Online | None, run: str, rows: Sequence[Row]) -> dict[str, An
     example = {"machine": skewed, "offline": offline[skewed],
                "online": found[online_key(run, skewed)]} if skewed else {}  # fmt: skip
     return {
-        "machines": len(offline), "online_missing": len(missing),
+        "machines": sorted(offline), "online_missing": len(missing),
         "online_skewed": len(wrong) - len(missing), "example": example,
         "offline_digest": digest_of(offline.values()), "online_digest": digest_of(found.values()),
     }  # fmt: skip

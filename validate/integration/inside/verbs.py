@@ -78,7 +78,7 @@ def start(at: Place, wish: Wish) -> Wish:
             pass  # not listening yet
         time.sleep(0.2)  # between two looks under a deadline
     told = (at.folder / "serving.log").read_text(errors="replace")[-500:]
-    raise TimeoutError(f"no answer by model {wish['model'][:12]}: {state} {told}")
+    raise RuntimeError(f"no answer by model {wish['model'][:12]}: {state} {told}")
 
 
 def serve(at: Place, wish: Wish) -> Wish:
@@ -171,6 +171,7 @@ def answer(verb: str, at: Callable[[], Place], wish: Wish) -> Wish:
     except Exception as error:  # noqa: BLE001  the controlling machine must learn of it
         told["failed"] = f"{type(error).__name__}: {error}"[:800]
         told["whose"] = STORE if _of_a_store(error) else ENGINE
+        told["error"] = type(error).__name__
     return told | {"seconds": round(time.monotonic() - begin, 3)}
 
 
