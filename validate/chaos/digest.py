@@ -29,7 +29,7 @@ def read(said: str, where: str = "") -> State:
 def of_nodes(ground: Ground) -> State:
     """Taints and cordons, which a fault of a whole host may bring."""
     found = {}
-    for node in ground.objects("nodes"):
+    for node in ground.objects("Node"):
         spec = node.get("spec") or {}
         marks = {f"taint {t.get('key')}:{t.get('effect')}" for t in spec.get("taints") or ()}
         marks |= {"cordoned"} if spec.get("unschedulable") else set()

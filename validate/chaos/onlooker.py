@@ -10,12 +10,14 @@ a JSON list of wishes that are looked at together:
 {"kind": "hold", host, port, seconds}                         one connection; when it breaks
 {"kind": "sniff", source, seconds}                            packets that arrive from an address
 {"kind": "listen", port, seconds}                             bytes that arrive by UDP
+{"kind": "pester", host, port}                                malformed and oversized input
 {"kind": "send", host, port, seconds, size, per_second}       UDP, as fast as asked
 """
 
 from __future__ import annotations
 
 import json
+import random
 import select
 import socket
 import ssl
@@ -23,24 +25,30 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 ETH_ALL = 0x0003
 
 
-def hello() -> bytes:
-    """The first flight of a TLS client."""
-    out = ssl.MemoryBIO()
+def unverified() -> ssl.SSLContext:
+    """For looking only: nothing secret is said through it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def hello() -> bytes:
+    """The first flight of a TLS client."""
+    out = ssl.MemoryBIO()
     with suppress(ssl.SSLWantReadError):
-        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="member").do_handshake()
+        unverified().wrap_bio(ssl.MemoryBIO(), out, server_hostname="member").do_handshake()
     return out.read()
 
 
-PROMPTS = {
+PROMPTS: dict[str, Callable[[], bytes]] = {
     "postgres": lambda: struct.pack("!ii", 8, 80877103),  # SSLRequest: one letter comes back
     "http": lambda: b"HEAD / HTTP/1.0\r\n\r\n",
     "redis": lambda: b"PING\r\n",
@@ -54,25 +62,34 @@ def prompt(host: str, port: int, word: str, timeout: float) -> str:
 
     Word "connect": `open` when a connection is taken, whoever takes it.
     """
+    return say(host, port, None if word == "connect" else PROMPTS[word](), timeout)
+
+
+def say(host: str, port: int, words: bytes | None, timeout: float, *, tls: bool = False) -> str:
+    """What came of a connection on which `words` were said (None: nothing)."""
     try:
         with socket.create_connection((host, port), timeout) as connection:
-            if word == "connect":
-                return "open"
             connection.settimeout(timeout)
-            try:
-                connection.sendall(PROMPTS[word]())
-                connection.recv(1)
-            except (ConnectionResetError, BrokenPipeError):
-                return "acted"
-            except TimeoutError:
-                return "silent"
-            return "acted"
+            return "open" if words is None else _converse(connection, words, tls=tls)
     except ConnectionRefusedError:
         return "refused"
     except TimeoutError:
         return "timeout"
     except OSError as error:
         return f"unreachable: {error.strerror or error}"
+
+
+def _converse(connection: socket.socket, words: bytes, *, tls: bool) -> str:
+    try:
+        if tls:
+            connection = unverified().wrap_socket(connection)
+        connection.sendall(words)
+        connection.recv(1)
+    except TimeoutError:
+        return "silent"
+    except OSError:  # it hung up: the process did that
+        return "acted"
+    return "acted"
 
 
 def detect(wish: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +161,7 @@ def listen(wish: dict[str, Any]) -> dict[str, Any]:
     received: list[tuple[float, int]] = []
     end = time.monotonic() + wish["seconds"]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inbox:
-        inbox.bind(("0.0.0.0", wish["port"]))  # noqa: S104  whichever address the target reaches
+        inbox.bind(("0.0.0.0", wish["port"]))  # whichever address the target reaches
         while (left := end - time.monotonic()) > 0:
             if select.select([inbox], [], [], left)[0]:
                 received.append((time.time(), len(inbox.recv(65536))))
@@ -166,6 +183,45 @@ def send(wish: dict[str, Any]) -> dict[str, Any]:
     return {"sent": sent * wish["size"]}
 
 
+BAD: dict[str, Callable[[], bytes]] = {
+    "nothing but noise": lambda: random.Random(4).randbytes(4096),  # the same noise each time
+    "nothing but zeros": lambda: bytes(4096),
+    "a first line of 4 MiB": lambda: b"A" * (4 << 20),
+    "half a TLS hello": lambda: hello()[:40],
+    "a TLS record of the wrong length": lambda: b"\x16\x03\x01\xff\xff" + b"\x00" * 300,
+    "a length of 2 GiB": lambda: b"\x7f\xff\xff\xff" + b"\x00" * 64,
+    "a negative length": lambda: b"\xff\xff\xff\xf0" + b"\x00" * 64,
+    "redis: 2 G arguments": lambda: b"*2147483647\r\n$2147483647\r\n",
+    "http: a negative length": lambda: b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+    "http: a broken chunk": lambda: (
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n\r\n"
+    ),
+    "http: 100 kB of headers": lambda: b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 12_500 + b"\r\n",
+    "json: deep": lambda: b"[" * 100_000 + b"\n",
+    "json: not text": lambda: b'{"op": "\xff\xfe\x00"}\n',
+}
+
+
+def pester(wish: dict[str, Any]) -> dict[str, Any]:
+    """Each bad input as it is and, where the server speaks TLS, once more inside of that."""
+    ways = [False]
+    if prompt(wish["host"], wish["port"], "tls", 1.0) == "acted":
+        ways.append(True)
+    sent = []
+    for name, make in BAD.items():
+        for tls in ways:
+            outcome = say(wish["host"], wish["port"], make(), 1.0, tls=tls)
+            sent.append({"what": name, "tls": tls, "outcome": outcome, "at": time.time()})
+    crowd = []
+    with suppress(OSError):
+        for _ in range(50):  # connections that never say a word
+            crowd.append(socket.create_connection((wish["host"], wish["port"]), 0.5))
+    sent.append({"what": f"{len(crowd)} mute connections", "outcome": "open", "at": time.time()})
+    for connection in crowd:
+        connection.close()
+    return {"sent": sent}
+
+
 def clock(_: dict[str, Any]) -> dict[str, Any]:
     return {"wall": time.time()}
 
@@ -176,8 +232,10 @@ def address(wish: dict[str, Any]) -> dict[str, Any]:
         return {"address": probe.getsockname()[0]}
 
 
-KINDS = {"clock": clock, "address": address, "detect": detect, "series": series, "hold": hold, "sniff": sniff,
-         "listen": listen, "send": send}  # fmt: skip
+KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "clock": clock, "address": address, "detect": detect, "series": series, "hold": hold,
+    "sniff": sniff, "listen": listen, "pester": pester, "send": send,
+}  # fmt: skip
 
 
 def look(wish: dict[str, Any]) -> dict[str, Any]:

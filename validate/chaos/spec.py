@@ -21,7 +21,9 @@ FILE = "faults.yaml"
 During = Literal["continues", "may-stop", "refuses-cleanly"]
 Steady = Literal["writes", "reads", "whole"]
 Promise = Literal["one host", "all hosts", "none"]
-Target = Literal["one member", "leader", "all members", "host", "all hosts", "pair", "clients"]
+Target = Literal[
+    "one member", "leader", "quorum", "all members", "host", "all hosts", "pair", "clients"
+]
 Weight = Literal["core", "wide", "deep"]
 MACHINES = ("host", "all hosts")
 
@@ -123,7 +125,7 @@ How = Annotated[
 KINDS: tuple[str, ...] = tuple(
     get_args(m.model_fields["kind"].annotation)[0] for m in get_args(get_args(How)[0])
 )
-_MEMBER: frozenset[str] = frozenset({"one member", "leader", "all members"})
+_MEMBER: frozenset[str] = frozenset({"one member", "leader", "quorum", "all members"})
 TARGETS: Mapping[str, frozenset[str]] = {
     **{k: _MEMBER for k in KINDS},
     "network-cut": _MEMBER | {"pair", "host"},

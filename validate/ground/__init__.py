@@ -48,7 +48,8 @@ class Member:
 class Ground(Protocol):
     """Everything a suite may ask of the place; each call looks anew."""
 
-    site: Site
+    @property
+    def site(self) -> Site: ...
 
     def hosts(self) -> Sequence[str]: ...
 

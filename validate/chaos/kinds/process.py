@@ -45,3 +45,28 @@ while read -r pid start; do
 done <"$DIR/pids"
 """
     return Injection("freeze", apply, undo)
+
+
+def clock_wrong(process: Process, offset_s: int) -> Injection:
+    """Moves the time that a process sees which was started under libfaketime.
+
+    It must have FAKETIME_TIMESTAMP_FILE in its environment; nothing else can change its clock
+    without changing that of the whole machine, which is never done.
+    """
+    pid = process.partition(":")[0]
+    apply = f"""
+alive {pid} {process.partition(":")[2]} || die "process {pid} is gone"
+name=$(tr '\\0' '\\n' </proc/{pid}/environ | sed -n 's/^FAKETIME_TIMESTAMP_FILE=//p')
+[ -n "$name" ] || die "it was not started under libfaketime with FAKETIME_TIMESTAMP_FILE"
+file=/proc/{pid}/root$name
+cp -p "$file" "$DIR/before" 2>/dev/null || : >"$DIR/absent"
+echo "$file" >"$DIR/file"
+printf '%+ds\\n' {offset_s} >"$file"
+"""
+    undo = """
+[ -e "$DIR/file" ] || return 0
+file=$(cat "$DIR/file")
+[ -d "$(dirname "$file")" ] || return 0
+if [ -e "$DIR/absent" ]; then rm -f "$file"; else cp -p "$DIR/before" "$file"; fi
+"""
+    return Injection("clock-wrong", apply, undo)

@@ -1,0 +1,191 @@
+"""From a fault and the members as they are now to what is hit, and with which injection. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from components.kit import contract
+from validate.chaos import spec
+from validate.chaos.envelope import Injection
+from validate.chaos.kinds import disk, network, process, service
+from validate.chaos.located import Located
+from validate.chaos.preflight import Aimed, tolerance
+from validate.errors import NotValidError
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One injection on one machine; host "" is the one that the validator runs on."""
+
+    host: str
+    injection: Injection
+    member: str = ""
+
+
+@dataclass(frozen=True)
+class Aim:
+    members: tuple[Located, ...] = ()
+    peers: tuple[Located, ...] = ()  # the other end of a cut; onlookers stand there
+    hosts: tuple[str, ...] = ()
+
+    def aimed(self, component: str, on: str = "") -> Aimed:
+        return Aimed(component, tuple(m.name for m in self.members), self.hosts, on)
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """Hosts on which something happens: clients and onlookers stay away from them."""
+        return tuple(dict.fromkeys([*(m.host for m in self.members), *self.hosts]))
+
+
+def at(
+    fault: spec.Fault, component: contract.Component | None, located: Sequence[Located],
+    leader: str | None, hosts: Sequence[str],
+) -> Aim:  # fmt: skip
+    """Always the same choice for the same platform, so that a run can be repeated."""
+    if fault.target == "all hosts":
+        return Aim(hosts=tuple(hosts))
+    able = [m for m in located if fault.role in m.role]
+    others = [m for m in able if m.name != leader]
+    led = [m for m in able if m.name == leader]
+    if fault.target == "host":
+        return Aim(hosts=(_host(able, led, hosts),))
+    if fault.target == "clients" or component is None:
+        return Aim(peers=tuple(able))
+    if not able:
+        role = f" with the role {fault.role}" if fault.role else ""
+        raise NotValidError(f"{component.name} has no member{role} that runs")
+    if fault.target == "leader":
+        if not led:
+            raise NotValidError(
+                f"{component.name} names no leader ({leader or 'its probe is mute'})"
+            )
+        return Aim((led[0],), tuple(others))
+    if fault.target == "one member":
+        chosen = (others or led)[0]
+        return Aim((chosen,), tuple(m for m in able if m is not chosen))
+    if fault.target == "pair":
+        return _pair(component, led or able[:1], able)
+    if fault.target == "quorum":
+        count = tolerance(component, len(able)) + 1
+        chosen_ones = (others + led)[:count]
+        return Aim(tuple(chosen_ones), tuple(m for m in able if m not in chosen_ones))
+    return Aim(tuple(able))
+
+
+def _host(able: Sequence[Located], led: Sequence[Located], hosts: Sequence[str]) -> str:
+    chosen = next((m.host for m in [*led, *able]), None) or next(iter(hosts), None)
+    if chosen is None:
+        raise NotValidError("no host is known")
+    return chosen
+
+
+def _pair(component: contract.Component, first: Sequence[Located], able: Sequence[Located]) -> Aim:
+    other = next((m for m in able if m.host != first[0].host), None)
+    if other is None:
+        raise NotValidError(f"{component.name} has no two members on different hosts")
+    return Aim((first[0],), (other,))
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What kinds need that no script on a target can do: commands run here."""
+
+    power_off: Mapping[str, Sequence[str]]  # host -> command
+    power_on: Mapping[str, Sequence[str]]
+    delete_pod: Mapping[str, Sequence[str]]  # member -> command
+    addresses: Mapping[str, str]  # host -> its own address
+
+
+def shots(fault: spec.Fault, aim: Aim, outside: Outside) -> list[Shot]:
+    """What is injected where."""
+    do = fault.do
+    if isinstance(do, spec.HostPoweroff):
+        return [_poweroff(host, outside) for host in aim.hosts]
+    if isinstance(do, spec.PortClosed):
+        closed = network.port_closed(do.ports, udp=do.udp)
+        return [Shot(host, closed) for host in aim.hosts]
+    if isinstance(do, spec.ServiceStop):
+        return [Shot(host, service.service_stop(do.unit)) for host in aim.hosts]
+    if isinstance(do, spec.NetworkCut) and fault.target == "host":
+        return [_host_cut(host, do.direction, outside) for host in aim.hosts]
+    if isinstance(do, spec.BadInput):
+        return []  # a client does it; nothing stays anywhere
+    if isinstance(do, spec.DependencyCut):
+        return _dependency(aim)
+    return [Shot(*_on(fault, member, aim, outside)) for member in aim.members]
+
+
+def _on(
+    fault: spec.Fault, member: Located, aim: Aim, outside: Outside
+) -> tuple[str, Injection, str]:
+    do, host = fault.do, member.host
+    one = member.processes[0]
+    match do:
+        case spec.MemberKill():
+            made = process.member_kill(member.processes)
+        case spec.PodKill():
+            command = outside.delete_pod.get(member.name)
+            if command:
+                return "", service.command("pod-kill", list(command), []), member.name
+            made = process.member_kill(member.processes)
+        case spec.Freeze():
+            made = process.freeze(member.processes)
+        case spec.NetworkCut():
+            far = [p.address for p in aim.peers] if fault.target == "pair" else []
+            made = network.cut(one, do.direction, peers=far, socket=_socket(member, aim))
+        case spec.Loss():
+            made = network.loss(one, do.percent, socket=_socket(member, aim))
+        case spec.SlowLink():
+            made = network.slow_link(one, do.kbit_per_s)
+        case spec.DiskFull():
+            made = disk.disk_full(_data(member), do.leave_kib * 1024)
+        case spec.ClockWrong():
+            made = process.clock_wrong(one, do.offset_s)
+        case _:
+            raise NotValidError(f"{fault.kind} has no injection for a member")
+    return host, made, member.name
+
+
+def _socket(member: Located, aim: Aim) -> network.Socket | None:
+    if not member.shared:
+        return None
+    others = tuple((p.address, port) for p in aim.peers for port in p.ports)
+    if not member.ports or not member.address:
+        raise NotValidError(f"{member.name} shares its network, and its port is not known")
+    return network.Socket(member.address, member.ports, others)
+
+
+def _data(member: Located) -> str:
+    path = (member.member.paths or {}).get("data")
+    if not path:
+        raise NotValidError(f"where {member.name} keeps its data is not known")
+    return path
+
+
+def _poweroff(host: str, outside: Outside) -> Shot:
+    off, on = outside.power_off.get(host), outside.power_on.get(host)
+    if not off or not on:
+        raise NotValidError(
+            f"nothing here can switch {host} off and on: a lab's hosts can be (podman), a site's "
+            "when power.yaml in its state folder says how (docs/validation-chaos.md)"
+        )
+    return Shot("", service.command("host-poweroff", list(off), list(on)))
+
+
+def _host_cut(host: str, direction: str, outside: Outside) -> Shot:
+    address = outside.addresses.get(host)
+    if not address:
+        raise NotValidError(f"the address of {host} is not known")
+    return Shot(host, network.host_cut(address, direction))
+
+
+def _dependency(aim: Aim) -> list[Shot]:
+    """Own namespaces: packets between the two are dropped. Shared ones can't be told apart, so
+    there the dependency is frozen, which breaks the pair as well (and more)."""
+    if any(m.shared for m in aim.members):
+        return [Shot(p.host, process.freeze(p.processes), p.name) for p in aim.peers]
+    far = [p.address for p in aim.peers]
+    return [
+        Shot(m.host, network.cut(m.processes[0], "both", peers=far), m.name) for m in aim.members
+    ]

@@ -1,0 +1,87 @@
+"""Recovery as a curve: acknowledged writes a second around a fault, from the audit's record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+GOOD = 0.99  # of the steady rate
+WINDOW = 3  # seconds over which "again at 99 %" must hold: one second of few writes is noise
+
+
+@dataclass(frozen=True)
+class Curve:
+    """`counts[i]`: writes acknowledged in the second `begin + i`; moments are seconds after the
+    fault was asked for, None when it did not come to that."""
+
+    begin: float
+    fault: int  # index of the fault's second
+    undo: int  # index of the undo's
+    counts: tuple[int, ...]
+    steady: float  # a second, before the fault
+    first_success_s: float | None
+    goodput_99_s: float | None
+    silent_s: float  # the longest time without an acknowledgement after the fault
+    share_during: float  # of the steady rate, while the fault lasted
+    alive_at_end: bool  # acknowledged in the last seconds before the undo
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def of(acknowledged: Iterable[float], fault: float, undo: float, end: float) -> Curve:
+    """`acknowledged`: wall clock seconds of the writes; all times of one clock."""
+    times = sorted(acknowledged)
+    begin = float(int(min([fault - 1.0, *times[:1]])))
+    size = max(1, int(end - begin) + 1)
+    counts = [0] * size
+    for at in times:
+        if 0 <= at - begin < size:
+            counts[int(at - begin)] += 1
+    start = max(0, int(fault - begin))
+    before = counts[1:start] or counts[:start]  # the first second began somewhere in the middle
+    steady = sum(before) / len(before) if before else 0.0
+    after = [t for t in times if t >= fault]
+    during = [t for t in after if t <= undo]
+    lasted = max(undo - fault, 1e-9)
+    return Curve(
+        begin, start, min(size - 1, max(0, int(undo - begin))), tuple(counts), round(steady, 2),
+        _first(times, fault), _again(counts, steady, begin, fault), _silence(after, fault, end),
+        round(len(during) / lasted / steady, 3) if steady else 0.0,
+        any(t > undo - min(3.0, lasted / 2) for t in during),
+    )  # fmt: skip
+
+
+def _first(times: Sequence[float], fault: float) -> float | None:
+    """To the first success after the longest silence that the fault brought, 0 without one."""
+    after = [fault, *(t for t in times if t >= fault)]
+    gaps = [(b - a, b) for a, b in zip(after, after[1:], strict=False)]
+    if not gaps:
+        return None
+    longest, ended = max(gaps)
+    return round(ended - fault, 2) if longest > 1.0 else 0.0
+
+
+def _again(counts: Sequence[int], steady: float, begin: float, fault: float) -> float | None:
+    """To the end of the last time in which fewer than 99 % came through, over WINDOW seconds.
+
+    One write less than that is allowed for: a count jitters by one at its edges.
+    """
+    first = max(0, int(fault - begin))
+    need = GOOD * steady * WINDOW - 1
+    sums = [
+        (i, sum(counts[i : i + WINDOW])) for i in range(first, len(counts) - WINDOW)
+    ]  # fmt: skip
+    if not sums or steady <= 0:
+        return None
+    bad = [i for i, total in sums if total < need]
+    if not bad:
+        return 0.0
+    if bad[-1] == sums[-1][0]:
+        return None
+    return round(max(0.0, begin + bad[-1] + WINDOW - fault), 2)
+
+
+def _silence(after: Sequence[float], fault: float, end: float) -> float:
+    points = [fault, *after, end]
+    return round(max(b - a for a, b in zip(points, points[1:], strict=False)), 2)

@@ -1,0 +1,292 @@
+"""Who looks whether a fault took effect, from where, and at what."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from validate.chaos import proofs, spec
+from validate.chaos.aim import Aim
+from validate.chaos.envelope import text
+from validate.chaos.located import Located
+from validate.chaos.proofs import Moments, Proof
+from validate.errors import ClusterError, NotValidError
+from validate.ground import Client
+from validate.ground.machine import Machine
+
+LEAD = 2.0  # seconds that are looked at before the fault
+LONGEST = 20.0  # seconds of a fault that are looked at
+EVERY, PATIENCE = 0.15, 1.0
+FLOOD_SECONDS, FLOOD_PORT, PACKET = 2.0, 47017, 1200
+KUBELET, SSH = 10250, 22
+
+
+class Eyes(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    def look(self, wishes: Sequence[Mapping[str, Any]], timeout: float) -> list[Any]:
+        """Runs onlooker.py there."""
+        ...
+
+
+@dataclass(frozen=True)
+class ClientEyes:
+    """From a client on another host."""
+
+    client: Client
+
+    @property
+    def name(self) -> str:
+        return self.client.name
+
+    def look(self, wishes: Sequence[Mapping[str, Any]], timeout: float) -> list[Any]:
+        code = text("onlooker.py").encode()
+        said = self.client.run("python3", "-", json.dumps(wishes), stdin=code, timeout=timeout)
+        found: list[Any] = json.loads(said)
+        return found
+
+
+@dataclass(frozen=True)
+class PeerEyes:
+    """From the network namespace of another member, on its own machine."""
+
+    machine: Machine
+    member: Located
+
+    @property
+    def name(self) -> str:
+        return f"the network of {self.member.name}"
+
+    def look(self, wishes: Sequence[Mapping[str, Any]], timeout: float) -> list[Any]:
+        code = text("onlooker.py")
+        script = (
+            f'look() {{\nnsenter -t "$1" -n python3 - "$2" <<\'APADANA_LOOK\'\n{code}'
+            'APADANA_LOOK\n}\nlook "$@"\n'
+        )
+        said = self.machine.run(script, str(self.member.pid), json.dumps(wishes), timeout=timeout)
+        found: list[Any] = json.loads(said)
+        return found
+
+
+Point = tuple[str, int]
+
+
+@dataclass
+class Observer:
+    """Watches one fault: `prepare`, `begin`, then the fault, then `finish`."""
+
+    fault: spec.Fault
+    aim: Aim
+    far: Eyes
+    machine: Callable[[str], Machine]
+    points: Sequence[Point]  # where what is hit answers, as the client sees it
+    offset: float = 0.0  # the onlooker's clock minus ours
+    prompts: dict[Point, str] = field(default_factory=dict)
+    seen_first: dict[str, Any] = field(default_factory=dict)
+    _looks: list[Future[list[Any]]] = field(default_factory=list)
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8))
+
+    @property
+    def where(self) -> str:
+        near = self._peer_eyes()
+        return f"{self.far.name}, {near.name}" if near else self.far.name
+
+    def prepare(self) -> None:
+        """What can be compared with later; NotValidError when there is nothing to look at."""
+        if not self.points and self.fault.kind != "disk-full":
+            raise NotValidError("what is hit answers nowhere that an onlooker could ask")
+        begin = time.time()
+        wishes: list[dict[str, Any]] = [{"kind": "clock"}]
+        wishes += [{"kind": "detect", "host": h, "port": p} for h, p in self._asked_points()]
+        clock, *found = self.far.look(wishes, 25)
+        self.offset = clock["wall"] - (begin + time.time()) / 2 if not found else 0.0
+        if found:  # detection takes time: the clock alone, once more
+            begin = time.time()
+            self.offset = self.far.look([{"kind": "clock"}], 15)[0]["wall"]
+            self.offset -= (begin + time.time()) / 2
+        for answer in found:
+            if not answer.get("prompt"):
+                raise NotValidError(
+                    f"{answer['host']}:{answer['port']} acts on nothing that is said to it "
+                    f"({answer.get('seen') or answer.get('error')}): a stop could not be seen"
+                )
+            self.prompts[answer["host"], answer["port"]] = answer["prompt"]
+        if isinstance(self.fault.do, spec.DiskFull):
+            self.seen_first = {m.name: self._free(m) for m in self.aim.members}
+        if isinstance(self.fault.do, spec.SlowLink):
+            self.seen_first = {m.name: self._flood(m) for m in self.aim.members}
+
+    def begin(self, hold: float) -> None:
+        """Starts the looks; returns when they have looked for LEAD seconds."""
+        seconds = LEAD + min(hold, LONGEST) + 1.0
+        wishes = self._far_wishes(seconds)
+        if wishes:
+            self._start(self.far, wishes, seconds)
+        near = self._peer_eyes()
+        if near is not None:
+            self._start(near, self._near_wishes(seconds), seconds)
+        _pause(LEAD + (0.5 if wishes or near else 0.0))
+
+    def during(self) -> None:
+        """What is looked at once, in the middle of the fault."""
+        if isinstance(self.fault.do, spec.DiskFull):
+            self.seen_first |= {f"{m.name} now": self._free(m) for m in self.aim.members}
+        if isinstance(self.fault.do, spec.SlowLink):
+            self.seen_first |= {f"{m.name} now": self._flood(m) for m in self.aim.members}
+
+    def finish(self, at: Moments) -> Proof:
+        answers: list[Any] = []
+        for look in self._looks:
+            try:
+                answers += look.result(timeout=60)
+            except (ClusterError, ValueError, TimeoutError) as error:
+                return Proof(False, f"the onlooker failed: {error}")
+        self._pool.shutdown(wait=False)
+        # A fault that outlasts the looks ends for them where they end.
+        seen_until = at.asked + min(LONGEST, max(at.ended - at.asked, 0.0))
+        clipped = Moments(at.asked, at.applied, min(at.ended, seen_until))
+        return self._judge(answers, clipped.shifted(self.offset))
+
+    def stop(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _judge(self, answers: list[Any], at: Moments) -> Proof:
+        do = self.fault.do
+        match do:
+            case spec.MemberKill() | spec.PodKill():
+                return proofs.killed(answers, at)
+            case spec.Freeze():
+                return proofs.frozen(answers, at)
+            case spec.NetworkCut(direction="both"):
+                return proofs.unreachable(answers, at)
+            case spec.NetworkCut():
+                return proofs.one_way(answers, at, do.direction)
+            case spec.DependencyCut():
+                return (proofs.frozen if self._frozen_instead else proofs.unreachable)(answers, at)
+            case spec.Loss():
+                return proofs.lossy(answers, at, do.percent)
+            case spec.HostPoweroff() | spec.PortClosed() | spec.ServiceStop():
+                return proofs.closed(answers, at)
+            case spec.BadInput():
+                return proofs.pestered([a for a in answers if a.get("kind") == "pester"])
+            case _:
+                return self._measured()
+
+    def _measured(self) -> Proof:
+        do, seen = self.fault.do, self.seen_first
+        parts = []
+        for m in self.aim.members:
+            first, then = seen.get(m.name), seen.get(f"{m.name} now")
+            if first is None or then is None:
+                parts.append(Proof(False, f"{m.name} was not measured while it lasted"))
+            elif isinstance(do, spec.DiskFull):
+                parts.append(proofs.full(first, then, do.leave_kib * 1024))
+            elif isinstance(do, spec.SlowLink):
+                parts.append(proofs.slow(first, then, do.kbit_per_s))
+        return proofs.all_of(parts)
+
+    # --- what is looked at
+
+    @property
+    def _frozen_instead(self) -> bool:
+        return any(m.shared for m in self.aim.members)
+
+    def _asked_points(self) -> Sequence[Point]:
+        """Those whose process has to be seen acting, not only its kernel."""
+        do = self.fault.do
+        acting = isinstance(do, spec.Freeze) or (
+            isinstance(do, spec.DependencyCut) and self._frozen_instead
+        )
+        return self.points if acting else ()
+
+    def _far_wishes(self, seconds: float) -> list[dict[str, Any]]:
+        do = self.fault.do
+        if isinstance(do, spec.DiskFull | spec.SlowLink) or self._from_peer:
+            return []
+        if isinstance(do, spec.BadInput):
+            return [{"kind": "pester", "host": h, "port": p, "seconds": seconds}
+                    for h, p in self.points]  # fmt: skip
+        wishes = [self._series(p, seconds) for p in self.points]
+        if isinstance(do, spec.MemberKill | spec.PodKill):
+            wishes += [{"kind": "hold", "host": h, "port": p, "seconds": seconds}
+                       for h, p in self.points]  # fmt: skip
+        return wishes
+
+    def _near_wishes(self, seconds: float) -> list[dict[str, Any]]:
+        wishes = [self._series(p, seconds) for p in self.points] if self._from_peer else []
+        do = self.fault.do
+        if isinstance(do, spec.NetworkCut) and do.direction != "both":
+            wishes += [{"kind": "sniff", "source": m.address, "seconds": seconds}
+                       for m in self.aim.members]  # fmt: skip
+        return wishes
+
+    def _series(self, point: Point, seconds: float) -> dict[str, Any]:
+        word = self.prompts.get(point, "connect")
+        return {"kind": "series", "host": point[0], "port": point[1], "prompt": word,
+                "seconds": seconds, "every": EVERY, "timeout": PATIENCE}  # fmt: skip
+
+    @property
+    def _from_peer(self) -> bool:
+        """A cut between two can be seen only from one of them."""
+        do = self.fault.do
+        cut = isinstance(do, spec.DependencyCut) and not self._frozen_instead
+        return cut or self.fault.target == "pair"
+
+    def _peer_eyes(self) -> PeerEyes | None:
+        do = self.fault.do
+        one_way = isinstance(do, spec.NetworkCut) and do.direction != "both"
+        if not (self._from_peer or one_way):
+            return None
+        hit = {m.host for m in self.aim.members}
+        peer = next((p for p in self.aim.peers if p.host not in hit), None)
+        if peer is None:
+            raise NotValidError("no member on another host could see which way is cut")
+        return PeerEyes(self.machine(peer.host), peer)
+
+    def _start(self, eyes: Eyes, wishes: list[dict[str, Any]], seconds: float) -> None:
+        self._looks.append(self._pool.submit(eyes.look, wishes, seconds + 30))
+
+    # --- what is measured once before and once while it lasts
+
+    def _free(self, member: Located) -> int:
+        """Not by the fault's own script, but on its machine: a file system has no other door."""
+        path = (member.member.paths or {})["data"]
+        said = self.machine(member.host).run('df --output=avail -B1 "$1" | tail -n 1', path)
+        return int(said)
+
+    def _flood(self, member: Located) -> dict[str, Any]:
+        """What arrives at the client (or at a peer) when the member's network sends a lot."""
+        do = self.fault.do
+        assert isinstance(do, spec.SlowLink)
+        wanted = do.kbit_per_s * 1000 / 8 * 3 / PACKET  # packets a second: thrice the limit
+        near = next((p for p in self.aim.peers if p.host != member.host), None)
+        eyes: list[Eyes] = [self.far]
+        eyes += [PeerEyes(self.machine(near.host), near)] if near else []
+        best: dict[str, Any] = {"bytes": 0, "seconds": FLOOD_SECONDS}
+        for one in eyes:
+            with suppress(ClusterError, KeyError):
+                here = one.look([{"kind": "address", "host": member.address}], 15)[0]["address"]
+                ear = self._pool.submit(one.look, [{
+                    "kind": "listen", "port": FLOOD_PORT, "seconds": FLOOD_SECONDS + 2,
+                }], 30)  # fmt: skip
+                _pause(1.0)
+                PeerEyes(self.machine(member.host), member).look([{
+                    "kind": "send", "host": here, "port": FLOOD_PORT, "seconds": FLOOD_SECONDS,
+                    "size": PACKET, "per_second": wanted,
+                }], 30)  # fmt: skip
+                heard = {**ear.result(timeout=40)[0], "seconds": FLOOD_SECONDS}
+                if heard.get("bytes", 0) > best["bytes"]:
+                    best = heard
+                    break
+        return best
+
+
+def _pause(seconds: float) -> None:
+    """Time that is part of the observation itself."""
+    time.sleep(seconds)

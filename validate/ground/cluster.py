@@ -1,0 +1,173 @@
+"""A real cluster: hosts are nodes, members are pods and the processes of their containers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from components.kit import contract
+from validate import hosts
+from validate.checks.context import Node, node_from
+from validate.checks.doors import API_PORT
+from validate.checks.network import leave
+from validate.cluster import Cluster
+from validate.errors import ClusterError, NotValidError, ValidateError
+from validate.ground import Member
+from validate.ground.machine import Machine, lab, ssh
+from validate.runner import RUN_LABEL, Pod, client_spec, new_run_id, pods
+from validate.site import REPOSITORY, Site
+
+#: Which processes belong to a container: its id is in the path of their control group, whatever
+#: the version of control groups and whoever drives them. No tool of the runtime is needed.
+PROCESSES = """
+main() {
+	[ $# -gt 0 ] || return 0
+	ids=$(printf '%s|' "$@")
+	grep -H -o -E "${ids%|}" /proc/[0-9]*/cgroup 2>/dev/null | sort -u || :
+}
+main "$@"
+"""
+
+
+@dataclass(frozen=True)
+class ClusterGround:
+    """Root's shell on a host: `podman exec` in a lab of this machine, else SSH as Ansible does."""
+
+    site: Site
+
+    def hosts(self) -> Sequence[str]:
+        return [n.name for n in self.nodes()]
+
+    def nodes(self) -> list[Node]:
+        return [node_from(item) for item in self.objects("Node")]
+
+    def machine(self, host: str) -> Machine:
+        if host in self._containers:
+            return lab(hosts.LabHosts(self.site.name).container(host), host)
+        node = next((n for n in self.nodes() if n.name == host), None)
+        if node is None or not node.address:
+            raise ClusterError(f"reaching host {host}", "the cluster has no such node")
+        state = self.site.state
+        key, known = state / "ssh" / "id_ed25519", state / "known_hosts"
+        return ssh(host, node.address, str(key), str(known), _ssh_user(self.site.name))
+
+    @cached_property
+    def _containers(self) -> frozenset[str]:
+        try:
+            return frozenset(hosts.LabHosts(self.site.name).known())
+        except (ValidateError, ClusterError):
+            return frozenset()  # no podman here: a site's hosts are elsewhere
+
+    def members(self, component: str) -> Sequence[Member]:
+        """Those of the contract that have a pod, with the processes of its running containers."""
+        names = {m.name for m in self.site.platform.component(component).members}
+        found = [p for p in self.objects("Pod") if p["metadata"]["name"] in names]
+        claims = self._paths(found)
+        by_host: dict[str, list[Mapping[str, Any]]] = {}
+        for pod in found:
+            by_host.setdefault(pod["spec"].get("nodeName") or "", []).append(pod)
+        members = []
+        for host, there in sorted(by_host.items()):
+            pids = self._processes(host, [i for pod in there for i in _containers(pod)])
+            for pod in there:
+                mine = sorted({p for i in _containers(pod) for p in pids.get(i, ())})
+                name = pod["metadata"]["name"]
+                address = pod["status"].get("podIP", "")
+                members.append(Member(component, name, host, tuple(mine), address, claims[name]))
+        return sorted(members, key=lambda m: m.name)
+
+    def _processes(self, host: str, ids: Sequence[str]) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        if not host or not ids:
+            return found
+        try:
+            said = self.machine(host).run(PROCESSES, *ids)
+        except ClusterError:
+            return found  # a dead host has no processes
+        for line in said.splitlines():
+            path, _, container = line.rpartition(":")
+            found.setdefault(container, []).append(int(path.split("/")[2]))
+        return found
+
+    def _paths(self, found: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+        """Per pod: the name of each claimed volume and where its host keeps it."""
+        bound = {
+            f"{v['spec']['claimRef']['namespace']}/{v['spec']['claimRef']['name']}":
+            (v["spec"].get("local") or v["spec"].get("hostPath") or {}).get("path")
+            for v in self.objects("PersistentVolume") if v["spec"].get("claimRef")
+        }  # fmt: skip
+        paths: dict[str, dict[str, str]] = {}
+        for pod in found:
+            mine = paths.setdefault(pod["metadata"]["name"], {})
+            for volume in pod["spec"].get("volumes", ()):
+                claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+                path = bound.get(f"{pod['metadata']['namespace']}/{claim}")
+                if claim and path:
+                    mine[volume["name"]] = path
+        return paths
+
+    def objects(self, kind: str) -> Sequence[Mapping[str, Any]]:
+        where = [] if kind in CLUSTER_SCOPED else ["-n", self.site.platform.namespace]
+        found: list[Mapping[str, Any]] = self.site.cluster.json(*where, "get", kind)["items"]
+        return found
+
+    @contextmanager
+    def client(
+        self, components: Sequence[contract.Component], *, role: str = "client",
+        avoid: Sequence[str] = (), lifetime_s: int = 900,
+    ) -> Iterator[Pod]:  # fmt: skip
+        """A pod that may speak to the stores and to the hosts, reached through its own host."""
+        node = pick(self.nodes(), role, avoid)
+        near = self._through(node)
+        run, namespace = new_run_id(), self.site.platform.namespace
+        spec = client_spec(
+            self.site, components, run, role=role, node=node.name, lifetime_s=lifetime_s
+        )
+        near.apply(leave(run, namespace))
+        try:
+            with pods(near, [spec]) as (pod,):
+                pod.send_code(components)
+                yield pod
+        finally:
+            with suppress(ClusterError):
+                near.delete(namespace, "networkpolicies", f"{RUN_LABEL}={run}")
+
+    def _through(self, node: Node) -> Cluster:
+        """Commands must not hang on the host that a fault is about to take."""
+        return self.site.cluster.through(node.address, API_PORT, f"api.{self.site.name}")
+
+
+CLUSTER_SCOPED = frozenset({"Node", "PersistentVolume", "Namespace", "StorageClass"})
+
+
+def pick(found: Sequence[Node], role: str, avoid: Sequence[str]) -> Node:
+    """A Ready host outside `avoid`; workers first, and onlookers apart from those who write."""
+    able = [n for n in found if n.ready and n.name not in avoid]
+    if not able:
+        raise NotValidError(f"no Ready host is left for a client beside {', '.join(avoid)}")
+    ordered = sorted(able, key=lambda n: (n.control_plane, n.name))
+    return ordered[-1] if role == "observer" else ordered[0]
+
+
+def _containers(pod: Mapping[str, Any]) -> list[str]:
+    """Ids of its running containers, without the runtime's name before them."""
+    return [
+        str(s["containerID"]).rpartition("//")[2]
+        for s in pod["status"].get("containerStatuses") or ()
+        if "running" in s["state"] and s.get("containerID")
+    ]
+
+
+def _ssh_user(site: str) -> str:
+    """Whom Ansible logs in as there."""
+    path = REPOSITORY / "inventories" / site / "group_vars" / "all" / "main.yml"
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ValidateError(f"hosts of {site} can't be reached: {error}") from error
+    return str(told.get("ansible_user", "root"))
