@@ -19,7 +19,8 @@ from validate.load import beside, certify, cli, pool, profiles
 from validate.load.health import Health
 from validate.load.httptarget import HttpRequest
 from validate.load.ledger import NANOS, Ledger
-from validate.load.verdict import Outcome, new_ledger
+from validate.load.outcome import Outcome
+from validate.load.verdict import new_ledger
 from validate.site import REPOSITORY
 
 PLATFORM = contract.Platform(

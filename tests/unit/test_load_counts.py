@@ -81,6 +81,48 @@ def test_ledgers_survive_the_wire_and_add_up() -> None:
         Ledger([5]).take(one.as_dict())
 
 
+def silent(length_ms: int, gap_ms: int = 10, parts: int = 1) -> list[Ledger]:
+    """One request each `gap_ms` for 10 s, shared out; nobody is answered from 5 s on."""
+    ledgers = [Ledger([300_000_000]) for _ in range(parts)]
+    told = []
+    for number, due in enumerate(range(0, 10_000, gap_ms)):
+        done = 5000 + length_ms if 5000 <= due < 5000 + length_ms else due + 2
+        told.append((done, due, number % parts))
+    for done, due, part in sorted(told):
+        ledgers[part].record(due * 1_000_000, (done - due) * 1_000_000, "")
+    return ledgers
+
+
+@pytest.mark.parametrize(
+    ("length_ms", "gap_ms", "parts", "late"),
+    [
+        (2000, 10, 1, 170),
+        (2000, 10, 3, 170),
+        (250, 10, 1, None),
+        (400, 350, 1, None),
+        (310, 2, 1, 5),
+    ],
+)
+def test_a_silence_is_told_with_those_it_kept_waiting(
+    length_ms: int, gap_ms: int, parts: int, late: int | None
+) -> None:
+    whole = together(silent(length_ms, gap_ms, parts))
+    if late is None:
+        assert whole.silences == []
+        return
+    (found,) = whole.silences
+    assert found.late == late and found.seconds == pytest.approx(length_ms / 1000, abs=0.05)
+    assert Ledger.of(whole.as_dict()).silences == whole.silences
+
+
+def test_slow_answers_among_quick_ones_are_no_silence() -> None:
+    ledger = Ledger([300_000_000])
+    told = [(due + (900 if due % 50 == 0 else 2), due) for due in range(0, 10_000, 10)]
+    for done, due in sorted(told):
+        ledger.record(due * 1_000_000, (done - due) * 1_000_000, "")
+    assert ledger.silences == [] and ledger.over(300_000_000).total_bad == 200
+
+
 def exactly_at_most(bad: int, n: int, share: Fraction) -> float:
     return float(
         sum(math.comb(n, i) * share**i * (1 - share) ** (n - i) for i in range(bad + 1))

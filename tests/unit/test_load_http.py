@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from components.kit import pki
 from validate.load.answer import Answer, AnswerError
 from validate.load.httptarget import HttpRequest, HttpTarget
-from validate.load.operations import OperationTarget, from_writers
+from validate.load.operations import OperationTarget, Writers
 from validate.load.timing import RealTime, SimulatedTime, new_loop
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -271,10 +271,10 @@ def test_a_rooms_blocking_client_is_driven_by_threads() -> None:
     seen: Counter[str] = Counter()
 
     async def main() -> None:
-        operation, close = from_writers(FakeStore, "run", threads=3)
+        driver = Writers(FakeStore, "run", threads=3)
         loop = asyncio.get_running_loop()
         target = OperationTarget(
-            operation, loop, time.monotonic_ns, timeout_s=0.2, most_running=3, most_outstanding=30
+            driver, loop, time.monotonic_ns, timeout_s=0.2, most_running=3, most_outstanding=30
         )
         target.sink = lambda intended, finished, cause: seen.update([cause])
         taken = [target.submit(time.monotonic_ns()) for _ in range(31)]
@@ -282,7 +282,7 @@ def test_a_rooms_blocking_client_is_driven_by_threads() -> None:
         while target.outstanding:
             target.expire(time.monotonic_ns())
             await asyncio.sleep(0.01)
-        close()
+        await driver.close()
 
     asyncio.run(main())
     assert sum(seen.values()) == 30

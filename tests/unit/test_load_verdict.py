@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 from pydantic import ValidationError
 
 from components.kit.probing import Check, Verdict
+from validate import causes
 from validate.errors import ValidateError
-from validate.load import profiles
+from validate.load import profiles, roomload
 from validate.load.health import Health, complaints
 from validate.load.ledger import NANOS, Counts, Ledger
+from validate.load.outcome import Outcome
 from validate.load.profiles import LatencyLimit, Profile
-from validate.load.verdict import Budget, Outcome, judge, judge_budget, new_ledger
+from validate.load.verdict import Budget, judge, judge_budget, new_ledger
 
 MS = 1_000_000
 FINE = Health(0.1, 0.4, 5.0, 0.3, 0, 100, 100)
@@ -83,6 +86,7 @@ def test_a_good_run_passes_everything() -> None:
         ({"lateness_p99_ms": float("nan")}, "late or more"),
         ({"lateness_max_ms": 301.0}, "stood still"),
         ({"cpu_share": 0.97}, "of its core"),
+        ({"throttled_share": 0.02}, "quota"),
         ({"sockets_exhausted": 1}, "ran out"),
         ({"counted": 99}, "accounted for"),
         ({"intended": 0, "counted": 0}, "no request was due"),
@@ -104,6 +108,41 @@ def test_the_rate_is_of_good_answers_and_needs_enough_offered() -> None:
     assert "rate" not in by_name(judge(PROFILE, replace(late, stopped="why")))
 
 
+def ran(behave: Callable[[int, int], tuple[int, str]]) -> Outcome:
+    """60 s at 100/s; `behave` says how many ms a request due at (second, ms) took, and its fault."""
+    ledger = new_ledger(PROFILE)
+    told = [(s * 1000 + n * 10, *behave(s, n * 10)) for s in range(60) for n in range(100)]
+    for due, took, cause in sorted(told, key=lambda t: t[0] + t[1]):
+        ledger.record(due * MS, took * MS, cause)
+    return Outcome(ledger, Ledger(ledger.limits), FINE)
+
+
+@pytest.mark.parametrize(
+    ("behave", "limit", "cause"),
+    [
+        (lambda s, ms: (2005 - ms - 1000 * (s % 10) if s % 10 < 2 else 5, ""), "p99", "freezes"),
+        (lambda s, ms: (310, ""), "p99", "slow-tail"),
+        (lambda s, ms: (400 if ms % 500 == 0 else 5, ""), "p99", "slow-tail"),
+        (lambda s, ms: (5, "HTTP 500" if ms % 200 == 0 else ""), "success", "errors"),
+        (lambda s, ms: (5, "HTTP 500" if ms % 200 == 0 else ""), "p99", "errors"),
+        (lambda s, ms: (60_000, ""), "rate", "low-rate"),
+    ],
+    ids=["frozen", "all slow", "tail", "errors", "errors are late, too", "served at the end"],
+)
+def test_a_failure_names_its_cause(
+    behave: Callable[[int, int], tuple[int, str]], limit: str, cause: str
+) -> None:
+    (check,) = [c for c in judge(PROFILE, ran(behave)) if c.name.startswith(limit)]
+    assert (check.verdict, check.evidence["cause"]) == (Verdict.FAIL, cause), check
+    assert cause in {v for k, v in vars(causes).items() if k.isupper()}
+
+
+def test_the_drift_of_a_soak_has_a_cause() -> None:
+    soak = PROFILE.model_copy(update={"max_drift_share": 0.1})
+    found = by_name(judge(soak, ran(lambda s, ms: (20 + s // 3, ""))))
+    assert found["drift of p99"].evidence["cause"] == "drift"
+
+
 def test_drift_is_found_and_too_little_of_it_is_not_judged() -> None:
     soak = PROFILE.model_copy(update={"max_drift_share": 0.1, "duration_s": 200.0})
     for growth, verdict in ((0.0, Verdict.PASS), (0.01, Verdict.FAIL)):
@@ -113,7 +152,7 @@ def test_drift_is_found_and_too_little_of_it_is_not_judged() -> None:
                 ledger.record(second * NANOS, int((20 + number) * MS * (1 + growth * second)), "")
         found = by_name(judge(soak, Outcome(ledger, Ledger(ledger.limits), FINE)))
         assert found["drift of p99"].verdict is verdict
-    short = by_name(judge(soak, outcome()))["drift of p99"]
+    short = by_name(judge(soak.lasting(5), outcome()))["drift of p99"]
     assert short.verdict is Verdict.INVALID and "windows" in short.detail
 
 
@@ -181,11 +220,11 @@ scenarios:
 def test_a_room_says_its_load(tmp_path: Path) -> None:
     file = tmp_path / "load.yaml"
     file.write_text(ROOM)
-    produce, console = profiles.read(file).scenarios
-    mean, peak = produce.load()
+    produce, console = roomload.read(file).scenarios
+    mean, peak = (produce.profile(name) for name in produce.profiles)
     assert [str(x) for x in mean.latency] == ["p99 < 50 ms"] and peak.success_share == 0.999
     assert mean.assumptions[-1] == "The store's own promise is 50 ms."
-    assert console.load()[0] == profiles.named("http")
+    assert console.profile("http") == profiles.named("http")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +234,13 @@ def test_a_room_says_its_load(tmp_path: Path) -> None:
         ("records-peak", "records-paek", "no profile"),
         ("version: 1", "version: 2", "version"),
         ("path: /health, ", "", "only with it"),
-        ("operation: write", "operation: writes", "operation"),
+        (
+            "operation: write",
+            "operation: writes",
+            "no operation 'writes' in this room; .* http, write",
+        ),
+        ("records-peak]", "records-peak]\n    rates: 5", "scenarios.0.rates: there is no such key"),
+        ("name: console", "name: produce", "named twice: produce"),
         ("version: 1", "version: [", "is not YAML"),
     ],
 )
@@ -205,9 +250,19 @@ def test_a_wrong_load_yaml_says_what_is_wrong(
     file = tmp_path / "load.yaml"
     file.write_text(ROOM.replace(old, new))
     with pytest.raises(ValidateError, match=word):
-        profiles.read(file)
+        roomload.read(file)
+
+
+def test_every_mistake_of_a_load_yaml_is_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "load.yaml"
+    file.write_text(ROOM.replace("records-peak", "x").replace("/health", "health") + "more: 1\n")
+    with pytest.raises(ValidateError) as told:
+        roomload.read(file)
+    text = str(told.value)
+    assert "scenarios.0: no profile ['x']" in text and "scenarios.1.path" in text
+    assert "more: there is no such key" in text and str(file) in text
 
 
 def test_no_load_yaml_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValidateError, match="says nothing of its load"):
-        profiles.read(tmp_path / "load.yaml")
+        roomload.read(tmp_path / "load.yaml")

@@ -11,11 +11,12 @@ scenarios:
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from validate.errors import ValidateError
 from validate.load.profiles import PROFILES, LatencyLimit, Model, Profile, Share
@@ -46,8 +47,11 @@ class Scenario(Model):
     soak: str | None = None  # the profile that shows that it doesn't get worse
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _sound(self, info: ValidationInfo) -> Self:
         wrong = []
+        if info.context and self.operation not in info.context:
+            offered = ", ".join(sorted(info.context))
+            wrong.append(f"no operation {self.operation!r} in this room; there are: {offered}")
         if (self.operation == "http") != (self.endpoint is not None and self.path is not None):
             wrong.append("`endpoint` and `path` go with `operation: http`, and only with it")
         named = [*self.profiles, *([self.soak] if self.soak else [])]
@@ -99,7 +103,8 @@ class RoomLoad(Model):
 def read(path: Path) -> RoomLoad:
     """ValidateError with every mistake and its place in the file."""
     try:
-        return RoomLoad.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return RoomLoad.model_validate(given, context=operations(path.parent))
     except FileNotFoundError:
         raise ValidateError(f"no {path}: this room says nothing of its load") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -109,6 +114,19 @@ def read(path: Path) -> RoomLoad:
         raise ValidateError(
             f"{path} does not fit its schema (validate/load/roomload.py):\n{lines}"
         ) from error
+
+
+def operations(room: Path) -> set[str]:
+    """What the room offers, read from its load.py without running it: it needs the store's client."""
+    found = {"http", "write"}
+    try:
+        tree = ast.parse((room / "load.py").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return found
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OPERATIONS":
+            found |= set(ast.literal_eval(node.value))
+    return found
 
 
 def _place(location: tuple[int | str, ...]) -> str:
