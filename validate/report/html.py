@@ -3,84 +3,125 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from components.kit.probing import Verdict
-from validate.model import Result, Run, overall
+from validate.model import Table, slug
+from validate.register import LAYERS
+from validate.report import charts
+from validate.report.matrix import MEANINGS, State
+from validate.report.plain import plain
+from validate.report.records import Record
+from validate.report.seal import CLOSE, OPEN
+from validate.report.story import Story, is_faults, plural, spell
 
-HERE = Path(__file__).parent
-EVIDENCE_LIMIT = 20_000
-SENTENCES = {
-    Verdict.PASS: "Everything that was looked at holds.",
-    Verdict.FAIL: "At least one promise does not hold.",
-    Verdict.INVALID: "No verdict is possible: something could not be judged.",
+TEMPLATES = Path(__file__).parent / "page"
+#: Characters of evidence that the page may hold in all, and for one result at most.
+EVIDENCE_TOTAL, EVIDENCE_ONE = 1_600_000, 20_000
+COVER = 6  # lines of a list on the first page; the rest is said further down
+VERDICTS = {
+    Verdict.PASS: "Looked at, and it holds.",
+    Verdict.FAIL: "Looked at, and it does not hold. The row names the cause.",
+    Verdict.INVALID: "Could not be judged: no data, a starved generator, a fault that did not take "
+    "effect, a refusal that would have come anyway. INVALID is never PASS.",
 }
+# Control characters, and those that turn the direction of text: a name could lie with them.
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 
 
-@dataclass(frozen=True)
-class Group:
-    """One row of the matrix."""
-
-    component: str
-    verdict: Verdict
-    results: list[Result]
-
-
-def render(run: Run) -> str:
+def render(story: Story) -> str:
+    """The page with an empty seal."""
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, finalize=_seen,
     )  # fmt: skip
-    environment.filters.update(time=_time, pretty=_pretty)
-    worst = {Verdict.FAIL: 0, Verdict.INVALID: 1, Verdict.PASS: 2}
-    groups = groups_of(run)
+    environment.filters.update(time=_time, spell=spell, plural=plural)
+    allowed = _allowance([_pretty(r.result.evidence) for r in story.records])
     return environment.get_template("page.html.j2").render(
-        run=run,
-        sentence=SENTENCES[run.verdict],
-        groups=groups,
-        counts={v: sum(r.verdict is v for r in run.results) for v in Verdict},
-        open_points=sorted(
-            (r for r in run.results if r.verdict is not Verdict.PASS),
-            key=lambda r: (worst[r.verdict], r.component),
-        ),
-        bars=_bars(run),
-    )
+        story=story, run=story.run, matrix=story.matrix, changes=story.changes,
+        vouched=story.vouched, State=State, layers=LAYERS, meanings=MEANINGS, verdicts=VERDICTS,
+        cover=COVER,
+        pretty=lambda record: _cut(_pretty(record.result.evidence), allowed),
+        bar=charts.clause_bar(story.matrix), parts=charts.parts(story.matrix),
+        curves=lambda record: charts.curves(record.result.evidence),
+        with_curves=[r for r in story.records if charts.curves(r.result.evidence)],
+        lanes=charts.timeline(story.run, story.components),
+        cell=lambda table, row, n: _cell(story.records, table, row, n),
+        seal=Markup(OPEN + CLOSE),
+    )  # fmt: skip
 
 
-def groups_of(run: Run) -> list[Group]:
-    by_component: dict[str, list[Result]] = {}
-    for result in run.results:
-        by_component.setdefault(result.component, []).append(result)
-    return [
-        Group(name, overall(r.verdict for r in results), results)
-        for name, results in sorted(by_component.items())
-    ]
-
-
-def _bars(run: Run) -> list[dict[str, Any]]:
-    """When each check ran, as parts of the whole run: shows what the time went into."""
-    total = max(run.finished - run.started, 0.001)
-    bars: list[dict[str, Any]] = []
-    for result in run.results:
-        left = min(max(result.finished - result.seconds - run.started, 0.0) / total, 1.0)
-        width = min(result.seconds / total, 1.0 - left)
-        if result.seconds >= total / 200:
-            bars.append({"left": left * 100, "width": max(width * 100, 0.4), "result": result})
-    return sorted(bars, key=lambda b: (b["left"], -b["width"]))[:60]
+def _seen(value: Any) -> Any:
+    """What is not meant to be seen is shown as such."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _UNSEEN.sub("\ufffd", value)
+    return value
 
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def _allowance(texts: Sequence[str]) -> int:
+    """How much of each may be shown so that all together stay within the total."""
+    limit = EVIDENCE_ONE
+    while limit > 200 and sum(min(len(text), limit) for text in texts) > EVIDENCE_TOTAL:
+        limit = limit * 4 // 5
+    return limit
+
+
+def _cut(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}\n… {len(text) - limit} more characters in results.json"
+
+
 def _pretty(evidence: Mapping[str, Any]) -> str:
-    text = json.dumps(evidence, indent=1, default=str, ensure_ascii=False)
-    if len(text) > EVIDENCE_LIMIT:
-        return text[:EVIDENCE_LIMIT] + f"\n… {len(text) - EVIDENCE_LIMIT} more in results.json"
-    return text
+    """As JSON, a row of numbers on one line; a curve is drawn instead."""
+    shown = {
+        k: v for k, v in plain(evidence).items() if not (k == charts.CURVE and charts.is_curve(v))
+    }
+    return _lines(shown, "") if shown else ""
+
+
+def _lines(value: Any, indent: str) -> str:
+    inner = indent + "  "
+    if isinstance(value, dict) and value:
+        rows = [
+            f"{inner}{json.dumps(k, ensure_ascii=False)}: {_lines(v, inner)}"
+            for k, v in value.items()
+        ]
+        return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value):
+        return "[\n" + ",\n".join(f"{inner}{_lines(v, inner)}" for v in value) + f"\n{indent}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _cell(
+    records: Sequence[Record], table: Table, row: Sequence[str], number: int
+) -> tuple[str, str]:
+    """(verdict or '', anchor or '') of a cell: a cell that begins with a verdict is coloured.
+
+    In the table of stores and faults it leads to the worst record of that store and fault.
+    """
+    text = str(row[number])
+    verdict = next(
+        (str(v) for v in Verdict if text == v or text.startswith((f"{v} ", f"{v}:"))), ""
+    )
+    if not verdict or not is_faults(table) or number == 0 or number >= len(table.columns):
+        return verdict, ""
+    fault = slug(str(table.columns[number]))
+    found = [
+        r for r in records
+        if slug(r.result.component) == slug(str(row[0])) and fault in slug(r.result.name)
+    ]  # fmt: skip
+    order = [verdict, *(str(v) for v in Verdict)]
+    found.sort(key=lambda r: order.index(str(r.result.verdict)))
+    return verdict, found[0].anchor if found else ""

@@ -14,7 +14,7 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 
 def render(run: Run) -> str:
-    root = ET.Element("testsuites", name=f"apadana {run.title}")
+    root = ET.Element("testsuites", name=_clean(f"apadana {run.title}"))
     for component in dict.fromkeys(r.component for r in run.results):
         results = [r for r in run.results if r.component == component]
         suite = ET.SubElement(

@@ -1,0 +1,83 @@
+"""Runs and reports for tests: small ones, one with everything in it, one of any size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.kit.probing import Verdict
+from validate import report
+from validate.model import Result, Run, Table
+
+BEGAN = 1_800_000_000.0
+STORES = ("kafka", "minio", "postgres", "redis")
+FAULTS = ("member killed", "frozen", "network cut", "disk full")
+#: What a hostile store might say: markup, control characters, half a surrogate, turned direction.
+EVIL = "<script>alert(1)</script></template>& \x00 \x1b[31m\ud800 \u202egnp.exe ' \" é"
+
+
+def make(*verdicts: Verdict, name: str = "write", at: float = BEGAN, site: str = "lab") -> Run:
+    """One result for each verdict."""
+    results = [
+        Result("smoke", STORES[n % 4], f"{name} {n}", verdict, f"detail {n}", {"n": n}, 0.5, at + n)
+        for n, verdict in enumerate(verdicts)
+    ]
+    return Run("Smoke", site, f"smoke --stack {site}", "sha256:" + "0" * 64, started=at,
+               finished=at + 30, results=results, limits=["The GPUs are pretended."])  # fmt: skip
+
+
+def whole(extra: int = 0, at: float = BEGAN) -> Run:
+    """A campaign with all that a report can show: one loss, one fault that did not take effect."""
+    results = list(_results(at, extra))
+    chaos = {(r.component, r.name.partition(":")[0]): r for r in results if r.suite == "chaos"}
+    cells = [
+        [store, *(f"{chaos[store, fault].verdict} 0 lost" for fault in FAULTS)] for store in STORES
+    ]
+    return Run(
+        "Acceptance", "lab", "all --budget 40m --stack lab", "sha256:" + "5e" * 32, started=at,
+        finished=results[-1].finished, results=results,
+        tables=[Table("Store x fault", ["store", *FAULTS], cells, "0 lost of n: below 3/n."),
+                Table("Latency", ["phase", "p99 ms"], [["measured", "212.0"]])],
+        limits=["The GPUs of this lab are pretended.", "One machine carries all hosts."],
+        left_out=["chaos/minio/slow-link: the budget has no room for it"],
+        assumptions=["60 million records a month are 23.15/s."], plan_digest="9f31c0a7d2b4e6f8",
+    )  # fmt: skip
+
+
+def _results(at: float, extra: int) -> Iterator[Result]:
+    for store in STORES:
+        at += 2
+        yield Result("smoke", store, "plain text is refused", Verdict.PASS, "refused", {}, 1.0, at)
+    for store in STORES:
+        for fault in FAULTS:
+            at += 60
+            verdict, cause = Verdict.PASS, ""
+            if (store, fault) == ("redis", "network cut"):
+                verdict, cause = Verdict.FAIL, "lost-writes"
+            if (store, fault) == ("minio", "disk full"):
+                verdict = Verdict.INVALID
+            seen = {
+                "acknowledged": 6120, "gap_s": 4.2, "curve": [200.0] * 30 + [0.0] * 8 + [199.0] * 9,
+                "host": "worker-7.example", "address": "10.4.0.12:9092",
+            }  # fmt: skip
+            yield Result("chaos", store, f"{fault}: acknowledged writes", verdict,
+                         "6,120 acknowledged; longest gap 4.2 s on worker-7.example", seen, 55.0,
+                         at, cause)  # fmt: skip
+    curve = {"p99 in ms": [60 + 20 * math.sin(n / 9) for n in range(600)]}
+    yield Result("load", "http", "p99 < 300 ms", Verdict.PASS, "559 of 60,000", {"curve": curve},
+                 600.0, at + 600)  # fmt: skip
+    evidence = {"before": [{"path": f"/etc/file-{n}", "sha256": "ab" * 32} for n in range(12)]}
+    for n in range(extra):
+        yield Result("chaos", STORES[n % 4], f"injection {n}: nothing is left", Verdict.PASS,
+                     "before and after agree", evidence, 0.5, at + 600 + n)  # fmt: skip
+
+
+def root(folder: Path, site: str = "lab") -> Path:
+    """<state root>/reports/<site>, so that keys go to <state root>/keys."""
+    return folder / "reports" / site
+
+
+def write(folder: Path, run: Run, **options: object) -> Path:
+    """A report under `folder` as a state root."""
+    return report.write(root(folder, run.site), run, report.Options(**options))  # type: ignore[arg-type]

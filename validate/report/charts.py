@@ -1,0 +1,163 @@
+"""Small charts as inline SVG: only numbers and fixed words go in, so nothing needs escaping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from components.kit.probing import Verdict
+from validate.model import Run
+from validate.report.matrix import Matrix, State
+from validate.report.records import Record
+from validate.report.story import spell
+
+POINTS = 240  # more can't be told apart at the width of a page
+HEIGHT = 40.0
+CURVE = "curve"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Numbers a second as a line, and what stands beneath it."""
+
+    name: str
+    picture: Markup
+    low: str
+    high: str
+    span: str
+
+
+@dataclass(frozen=True)
+class Lane:
+    """When the tests of a component ran."""
+
+    component: str
+    picture: Markup
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of the bar of clauses."""
+
+    state: State
+    count: int
+
+
+def curves(evidence: Mapping[str, Any]) -> list[Curve]:
+    """evidence["curve"]: a list of numbers, one a second, or several lists by name."""
+    found = evidence.get(CURVE)
+    if isinstance(found, Mapping):
+        pairs = [(str(name), values) for name, values in found.items()]
+    else:
+        pairs = [("", found)]
+    return [
+        _curve(name, [float(v) for v in values]) for name, values in pairs if _is_numbers(values)
+    ]
+
+
+def is_curve(value: object) -> bool:
+    values = value.values() if isinstance(value, Mapping) else [value]
+    return bool(values) and all(_is_numbers(v) for v in values)
+
+
+def _is_numbers(values: object) -> bool:
+    return isinstance(values, (list, tuple)) and len(values) > 1 and all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+        for v in values
+    )  # fmt: skip
+
+
+def _curve(name: str, values: Sequence[float]) -> Curve:
+    top = max(*values, 0.0) or 1.0
+    low = min(*values, 0.0)
+    scale = HEIGHT / (top - low) if top > low else 0.0
+    shown = _thinned(values)
+    step = 300.0 / (len(shown) - 1)
+    points = [f"{n * step:.1f},{1 + HEIGHT - (v - low) * scale:.1f}" for n, v in enumerate(shown)]
+    line = " ".join(points)
+    picture = Markup(
+        '<svg class="curve" viewBox="0 0 300 42" preserveAspectRatio="none" aria-hidden="true">'
+        f'<polygon points="0,41 {line} 300,41"/><polyline points="{line}"/></svg>'
+    )
+    return Curve(
+        name, picture, _number(min(values), top), _number(max(values), top), spell(len(values))
+    )
+
+
+def _thinned(values: Sequence[float]) -> list[float]:
+    """Of each stretch its lowest and highest: a freeze of one second stays to be seen."""
+    if len(values) <= POINTS:
+        return list(values)
+    size = math.ceil(len(values) / (POINTS / 2))
+    shown: list[float] = []
+    for start in range(0, len(values), size):
+        piece = values[start : start + size]
+        pair = (min(piece), max(piece))
+        shown += pair if piece.index(pair[0]) <= piece.index(pair[1]) else pair[::-1]
+    return shown
+
+
+def _number(value: float, top: float) -> str:
+    """As exact as the scale is: beside 220 nobody reads 0.007."""
+    if top < 1:
+        return f"{value:.3g}"
+    return f"{value:,.{0 if top >= 100 else 1 if top >= 10 else 2}f}"
+
+
+def timeline(run: Run, components: Iterable[tuple[str, Verdict, Sequence[Record]]]) -> list[Lane]:
+    """One lane for each component; failures are drawn last, so that nothing hides them."""
+    total = max(run.finished - run.started, 0.001)
+    order = [Verdict.PASS, Verdict.INVALID, Verdict.FAIL]
+    lanes: list[Lane] = []
+    for name, _, records in components:
+        pieces: list[str] = []
+        for record in sorted(records, key=lambda r: order.index(r.result.verdict)):
+            result = record.result
+            begin = (result.finished - result.seconds - run.started) / total
+            left = min(max(begin, 0.0), 1.0) * 1000
+            width = min(max(result.seconds / total * 1000, 3.0), 1000 - min(left, 997))
+            pieces.append(
+                f'<rect class="{result.verdict}" x="{min(left, 997):.1f}" y="1" '
+                f'width="{width:.1f}" height="8"/>'
+            )
+        svg = (
+            '<svg class="lane" viewBox="0 0 1000 10" preserveAspectRatio="none" '
+            f'aria-hidden="true">{"".join(pieces)}</svg>'
+        )
+        lanes.append(Lane(name, Markup(svg)))
+    return lanes
+
+
+def clause_bar(matrix: Matrix) -> Markup:
+    """All clauses as one bar, a piece for each state."""
+    total = max(len(matrix.rows), 1)
+    pieces: list[str] = []
+    left = 0.0
+    for part in parts(matrix):
+        width = part.count / total * 1000
+        pieces.append(
+            f'<rect class="s-{part.state.name}" x="{left:.2f}" y="0" '
+            f'width="{max(width - 2, 1):.2f}" height="14"/>'
+        )
+        left += width
+    return Markup(
+        '<svg class="clauses" viewBox="0 0 1000 14" preserveAspectRatio="none" aria-hidden="true">'
+        f"{''.join(pieces)}</svg>"
+    )
+
+
+#: From what is proved to what is not: how a reader looks at a bar.
+BAR = (
+    State.HOLDS, State.PARTLY, State.FAILS, State.UNCLEAR, State.NOT_RUN, State.UNCOVERED,
+    State.PAPER,
+)  # fmt: skip
+
+
+def parts(matrix: Matrix) -> list[Part]:
+    """The pieces that are not empty, in the order of the bar."""
+    found = [Part(state, matrix.count(state)) for state in BAR]
+    return [part for part in found if part.count]

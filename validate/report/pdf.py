@@ -1,0 +1,337 @@
+"""The same story on paper: first page, tables, clauses, tests; the digest at the foot of each page.
+
+Written with the fonts that every reader has, so a sign outside Latin-1 is shown as `?`; the page
+and results.json hold it as it was.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from xml.sax.saxutils import escape
+
+from reportlab.lib import colors
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import (
+    CondPageBreak,
+    Flowable,
+    PageBreak,
+    Paragraph,
+    SimpleDocTemplate,
+    Spacer,
+    Table,
+    TableStyle,
+)  # fmt: skip
+
+from components.kit.probing import Verdict
+from validate.model import Table as RunTable
+from validate.report import charts
+from validate.report.matrix import Row, State
+from validate.report.records import Record
+from validate.report.story import Story, spell
+
+INK, SOFT, LINE = colors.HexColor("#1f1c18"), colors.HexColor("#655f56"), colors.HexColor("#ccc4b6")
+SHADES = {
+    Verdict.PASS: ("#1a6644", "#e4f1e9"),
+    Verdict.FAIL: ("#a1232a", "#fae6e4"),
+    Verdict.INVALID: ("#7a5200", "#faefd6"),
+}
+STATES = {
+    State.HOLDS: "#1a6644", State.PARTLY: "#8fc3a6", State.FAILS: "#a1232a",
+    State.UNCLEAR: "#7a5200", State.NOT_RUN: "#b9b1a4", State.UNCOVERED: "#d9d1c4",
+    State.PAPER: "#a9b9c9",
+}  # fmt: skip
+WIDTH = A4[0] - 32 * mm - 12  # the frame has 6 points on each side
+SHOWN, DETAIL = 8, 300  # lines of a list on the first page; characters of a detail
+MOST_COLUMNS = 14
+SIGNS = str.maketrans({"→": "->", "≥": ">=", "≤": "<=", "≠": "!=", "−": "-", "✓": "yes", "✗": "no"})
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+Flow = list[Flowable]
+
+
+def _style(name: str, size: float, **other: Any) -> ParagraphStyle:
+    plain: dict[str, Any] = {"fontName": "Helvetica", "leading": size * 1.32, "textColor": INK}
+    return ParagraphStyle(name, fontSize=size, **(plain | other))
+
+
+BODY, COVER, SMALL = _style("body", 10), _style("cover", 8.6), _style("small", 7.6)
+FAINT, MONO = _style("faint", 7.6, textColor=SOFT), _style("mono", 6.8, fontName="Courier")
+HEAD = _style("head", 13, fontName="Times-Bold", spaceBefore=11, spaceAfter=4)
+SUB = _style("sub", 9.6, fontName="Helvetica-Bold", spaceBefore=7, spaceAfter=2, keepWithNext=1)
+TITLE = _style("title", 21, fontName="Times-Bold", spaceAfter=2)
+
+
+def render(story: Story) -> bytes:
+    """The file's bytes; the same story gives the same bytes."""
+    out = io.BytesIO()
+    run = story.run
+    document = SimpleDocTemplate(
+        out, pagesize=A4, leftMargin=16 * mm, rightMargin=16 * mm, topMargin=15 * mm,
+        bottomMargin=19 * mm, title=_text(f"{run.title} of {run.site}: {run.verdict}"),
+        author="Apadana validate", subject=f"results.json sha256:{story.vouched.results_digest}",
+        invariant=1,
+    )  # fmt: skip
+    flow = [*_cover(story), PageBreak(), *_tables(story.fault_tables), *_matrix(story)]
+    flow += [*_tables(story.other_tables), *_limits(story), *_tests(story)]
+    foot = f"results.json sha256:{story.vouched.results_digest}"
+
+    class Numbered(Canvas):
+        """Knows how many pages there are when the first one's foot is written."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._pages: list[dict[str, Any]] = []
+
+        def showPage(self) -> None:  # noqa: N802
+            self._pages.append(dict(self.__dict__))
+            self._startPage()  # type: ignore[attr-defined]
+
+        def save(self) -> None:
+            for number, state in enumerate(self._pages, start=1):
+                self.__dict__.update(state)
+                _foot(self, foot, f"{number} / {len(self._pages)}")
+                super().showPage()
+            super().save()
+
+    document.build(flow, canvasmaker=Numbered)
+    return out.getvalue()
+
+
+def _foot(canvas: Any, left: str, right: str) -> None:
+    canvas.setFillColor(SOFT)
+    canvas.setFont("Courier", 6)
+    canvas.drawString(16 * mm, 11 * mm, left)
+    canvas.setFont("Helvetica", 7.5)
+    canvas.drawRightString(A4[0] - 16 * mm, 11 * mm, right)
+
+
+def _cover(story: Story) -> Flow:
+    run, vouched = story.run, story.vouched
+    ink, shade = SHADES[story.verdict]
+    word = _style("word", 27, fontName="Helvetica-Bold", textColor=ink, leading=31)
+    said = _style("said", 12, fontName="Times-Roman")
+    box = Table([[Paragraph(str(story.verdict), word), Paragraph(_text(story.sentence()), said)]],
+                colWidths=[47 * mm, WIDTH - 47 * mm])  # fmt: skip
+    box.setStyle(TableStyle([
+        ("BACKGROUND", (0, 0), (-1, -1), shade), ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+        ("LINEBEFORE", (0, 0), (0, -1), 4, ink), ("LEFTPADDING", (0, 0), (0, 0), 12),
+        ("TOPPADDING", (0, 0), (-1, -1), 10), ("BOTTOMPADDING", (0, 0), (-1, -1), 12),
+    ]))  # fmt: skip
+    counts = ", ".join(f"{story.count(v)} {w}" for v, w in (
+        (Verdict.PASS, "hold"), (Verdict.FAIL, "do not hold"),
+        (Verdict.INVALID, "could not be judged")))  # fmt: skip
+    flow: Flow = [
+        Paragraph("A P A D A N A", _style("mark", 8, fontName="Helvetica-Bold", spaceAfter=8)),
+        Paragraph(_text(f"{run.title} of the platform at “{run.site}”"), TITLE),
+        Paragraph(_text(f"{_time(run.finished)} · took {spell(run.finished - run.started)} · "
+                        f"python -m validate {run.command}"), FAINT),
+        Spacer(1, 8), box, Spacer(1, 6),
+        Paragraph(f"<b>{len(run.results)}</b> tests: {counts}.", BODY), Spacer(1, 4),
+        _bar(story), Paragraph(_text(_legend(story)), FAINT), Spacer(1, 2),
+        Paragraph(_text(story.covered()), COVER),
+    ]  # fmt: skip
+    flow += _points("What does not hold", story.of(Verdict.FAIL))
+    flow += _points("What could not be judged", story.of(Verdict.INVALID))
+    flow += [Paragraph("What is not covered", SUB), *_lines(_uncovered(story))]
+    flow += [Paragraph("What changed since the last report", SUB), *_lines(_changes(story))]
+    owner = f": {vouched.key.owner}" if vouched.key.owner else ""
+    who = f"the key that the client gave{owner}" if vouched.key.kind == "client" else (
+        "a key that this lab made for itself; it is not the client's key")  # fmt: skip
+    before = (
+        f"{vouched.previous.folder}, sha256:{vouched.previous.digest}"
+        if vouched.previous
+        else "none"
+    )
+    return [*flow, Paragraph("Who answers for it", SUB), *_lines([
+        f"Signed {vouched.signed_at} with {who}", f"Key {vouched.key.fingerprint}",
+        f"Witnesses: {', '.join(vouched.witnesses) or 'none were named'}",
+        f"Bundle {run.bundle_digest}; contract {vouched.contract_digest or 'none'}; "
+        f"plan {run.plan_digest or 'none'}; run {vouched.run_id}", f"Report before it: {before}",
+    ])]  # fmt: skip
+
+
+class _Bar(Flowable):
+    """All clauses, a piece for each state."""
+
+    def __init__(self, parts: Sequence[charts.Part]) -> None:
+        super().__init__()
+        self.width, self.height, self._parts = WIDTH, 4 * mm, parts
+
+    def draw(self) -> None:
+        total = sum(part.count for part in self._parts) or 1
+        left = 0.0
+        for part in self._parts:
+            wide = part.count / total * self.width
+            self.canv.setFillColor(colors.HexColor(STATES[part.state]))
+            self.canv.rect(left, 0, max(wide - 1, 0.5), 3.4 * mm, stroke=0, fill=1)
+            left += wide
+
+
+def _bar(story: Story) -> Flowable:
+    return _Bar(charts.parts(story.matrix))
+
+
+def _legend(story: Story) -> str:
+    return "clauses: " + " · ".join(f"{p.state} {p.count}" for p in charts.parts(story.matrix))
+
+
+def _points(title: str, found: Sequence[Record]) -> Flow:
+    rows = [
+        f"<b>{_text(r.result.component)}: {_text(r.result.name)}</b>"
+        f"{_text(f' ({r.result.cause})' if r.result.cause else '')}. "
+        f"{_text(r.result.detail[:DETAIL])}"
+        for r in found[:SHOWN]
+    ]  # fmt: skip
+    if len(found) > SHOWN:
+        rows.append(f"and {len(found) - SHOWN} more, in the list of tests")
+    flow: Flow = [Paragraph(title, SUB)]
+    return flow + [Paragraph(row, COVER) for row in rows or ["Nothing."]]
+
+
+def _uncovered(story: Story) -> Iterable[str]:
+    gaps, idle = story.matrix.of(State.UNCOVERED), story.matrix.of(State.NOT_RUN)
+    here = [r.clause.id for r in gaps if r.clause.must and r.clause.layer == "platform"]
+    yield f"{len(gaps)} clauses have no test; of the platform, demanded: {', '.join(here) or '-'}"
+    if idle:
+        yield f"{len(idle)} clauses have tests that this run did not make"
+    left = story.run.left_out
+    if left:
+        yield f"{len(left)} planned tests were left out, the first: {left[0]}"
+
+
+def _changes(story: Story) -> Iterable[str]:
+    found = story.changes
+    if found.past is None:
+        yield found.why
+        return
+    told = (
+        ("now fail", found.failing), ("can no longer be judged", found.unclear),
+        ("are no longer tested", found.untested), ("now pass", found.fixed), ("are new", found.new),
+        ("are slower than noise explains", [s.test for s in found.slower]),
+    )  # fmt: skip
+    for words, tests in told:
+        if tests:
+            yield f"{len(tests)} {words}: {', '.join(tests[:4])}{' …' if len(tests) > 4 else ''}"
+    if found.none:
+        yield "Nothing: the same tests, the same verdicts, no slower."
+    yield f"Compared with {found.past.folder} ({_time(found.past.finished)})"
+
+
+def _tables(tables: Sequence[RunTable]) -> Flow:
+    flow: Flow = []
+    for table in tables:
+        flow += [CondPageBreak(45 * mm), Paragraph(_text(table.title), HEAD)]
+        width = max((len(row) for row in [table.columns, *table.rows]), default=0)
+        if not 0 < width <= MOST_COLUMNS:
+            flow.append(Paragraph("It does not fit on paper: see the page.", FAINT))
+            continue
+        rows = [[Paragraph(_text(c), SMALL) for c in _filled(row, width)] for row in table.rows]
+        shades = [
+            ("BACKGROUND", (x, y), (x, y), SHADES[verdict][1])
+            for y, row in enumerate(table.rows, start=1) for x, text in enumerate(row)
+            for verdict in Verdict if str(text).split(" ")[0].rstrip(":") == verdict
+        ]  # fmt: skip
+        flow.append(_grid(_filled(table.columns, width), rows, [WIDTH / width] * width, shades))
+        flow += [Paragraph(_text(table.note), FAINT)] if table.note else []
+    return flow
+
+
+def _filled(row: Sequence[str], width: int) -> list[str]:
+    return [*(str(cell)[:DETAIL] for cell in row), *[""] * (width - len(row))]
+
+
+def _matrix(story: Story) -> Flow:
+    rows: list[list[Any]] = [
+        [row.clause.id, Paragraph(_said(row), SMALL), str(row.state)] for row in story.matrix.rows
+    ]
+    bold = [("FONT", (0, 1), (0, -1), "Helvetica-Bold", 7.6)]
+    head, widths = ["Clause", "Demand and tests", "State"], [20 * mm, WIDTH - 44 * mm, 24 * mm]
+    title = Paragraph("Clause by clause", HEAD)
+    return [CondPageBreak(45 * mm), title, _grid(head, rows, widths, bold)]
+
+
+def _said(row: Row) -> str:
+    lines = [_text(row.clause.statement)]
+    lines += [f"<font color='#655f56'>{_text(text)}</font>" for text in row.open_points]
+    if row.state is State.PAPER:
+        p = row.paper
+        lines.append(
+            _text(f"Owner: {p.owner}, {p.date} {p.document}")
+            if p
+            else "No owner and no date are named."
+        )
+    shown = list(row.records) if len(row.records) <= 4 else row.worst[:8]
+    if len(row.records) > 4:
+        counts = ", ".join(f"{row.count(v)} {v}" for v in Verdict if row.count(v))
+        lines.append(f"{len(row.records)} tests: {counts}")
+    lines += [
+        f'{r.result.verdict} <a href="#{r.anchor}">{_text(r.result.test[:DETAIL])}</a> '
+        f'<font face="Courier" size="6.5">{r.digest[:12]}</font>' for r in shown
+    ]  # fmt: skip
+    return "<br/>".join(lines)
+
+
+def _limits(story: Story) -> Flow:
+    flow: Flow = [Paragraph("Assumptions and limits", HEAD)]
+    for title, texts in (
+        ("Assumed, because the contract leaves it open", story.run.assumptions),
+        ("What this run can't show", story.run.limits),
+        ("Planned and left out", story.run.left_out),
+    ):  # fmt: skip
+        if texts:
+            flow += [Paragraph(title, SUB), *_lines(texts)]
+    return flow
+
+
+def _tests(story: Story) -> Flow:
+    rows: list[list[Any]] = []
+    shades: list[Any] = [("FONT", (2, 1), (2, -1), "Courier", 6.4)]
+    for _, _, records in story.components:
+        for record in records:
+            r = record.result
+            said = (
+                f'<a name="{record.anchor}"/><b>{_text(r.test[:DETAIL])}</b><br/>'
+                f"{_text(r.detail[:DETAIL])}"
+            )
+            digest = f"{record.digest[:32]}\n{record.digest[32:]}"
+            rows.append([str(r.verdict), Paragraph(said, SMALL), digest])
+            shades.append(("BACKGROUND", (0, len(rows)), (0, len(rows)), SHADES[r.verdict][1]))
+    head = ["Verdict", "Test and what it found", "SHA-256 of its record"]
+    grid = _grid(head, rows, [17 * mm, WIDTH - 66 * mm, 49 * mm], shades)
+    return [CondPageBreak(45 * mm), Paragraph("Tests", HEAD), grid]
+
+
+def _grid(
+    head: Sequence[str], rows: Sequence[list[Any]], widths: Sequence[float], styles: Sequence[Any]
+) -> Flowable:
+    """Its head again on each page. Plain strings cost a tenth of what paragraphs cost."""
+    titles: list[Any] = [Paragraph(f"<b>{_text(word)}</b>", FAINT) for word in head]
+    grid = Table([titles, *rows], colWidths=widths, repeatRows=1)
+    grid.setStyle(TableStyle([
+        ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LINEBELOW", (0, 0), (-1, -1), 0.4, LINE),
+        ("LINEBELOW", (0, 0), (-1, 0), 0.7, INK), ("LEFTPADDING", (0, 0), (-1, -1), 3),
+        ("TOPPADDING", (0, 0), (-1, -1), 2), ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
+        ("FONT", (0, 1), (-1, -1), "Helvetica", 7.6), ("LEADING", (0, 1), (-1, -1), 9.4),
+        ("TEXTCOLOR", (0, 1), (-1, -1), INK), *styles,
+    ]))  # fmt: skip
+    return grid
+
+
+def _lines(texts: Iterable[str]) -> Flow:
+    return [Paragraph(_text(text), COVER) for text in texts]
+
+
+def _text(text: object) -> str:
+    """Escaped, and only what the standard fonts can show."""
+    shown = _UNSEEN.sub("?", str(text)).translate(SIGNS)
+    return escape(shown.encode("cp1252", "replace").decode("cp1252"))
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
