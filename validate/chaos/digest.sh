@@ -10,8 +10,8 @@ tell() { # key; the value comes on stdin, one entry for each line
 faults_on() { # root
 	for folder in "$1"/*/; do [ ! -d "$folder" ] || basename "$folder"; done | tell "fault folders"
 	grep -F " $1/" /proc/self/mountinfo | awk '{ print $5 }' | tell "mounts"
-	for file in $(grep -lsaF "$1" /proc/[0-9]*/cmdline); do
-		tr '\0' ' ' <"$file" 2>/dev/null | grep -F "$1 expire" | cut -c 1-200
+	grep -lsaF "$1" /proc/[0-9]*/cmdline | while read -r file; do
+		cat "$file" 2>/dev/null | tr '\0' ' ' | grep -F "$1 expire" | cut -c 1-200
 	done | tell "watchdogs"
 	nft list tables 2>/dev/null | grep apadana_fault_ | tell "nft tables"
 	# Those that anything stopped: a name may hold blanks, so the state is sought after the last ).

@@ -214,7 +214,7 @@ class Observer:
                     for h, p in self.points]  # fmt: skip
         wishes = [self._series(p, seconds) for p in self.points]
         if isinstance(do, spec.MemberKill | spec.PodKill):
-            wishes += [{"kind": "hold", "host": h, "port": p, "seconds": seconds}
+            wishes += [{"kind": "hold", "host": h, "port": p, "seconds": seconds, "every": 0.6}
                        for h, p in self.points]  # fmt: skip
         return wishes
 

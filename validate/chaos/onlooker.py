@@ -7,7 +7,7 @@ a JSON list of wishes that are looked at together:
 {"kind": "address", host}                                     its own address on the way to there
 {"kind": "detect", host, port}                                which prompt makes the server act
 {"kind": "series", host, port, prompt, seconds, every, timeout}   it is prompted again and again
-{"kind": "hold", host, port, seconds}                         one connection; when it breaks
+{"kind": "hold", host, port, seconds, every}                  mute connections; when each breaks
 {"kind": "sniff", source, seconds}                            packets that arrive from an address
 {"kind": "listen", port, seconds}                             bytes that arrive by UDP
 {"kind": "pester", host, port}                                malformed and oversized input
@@ -121,21 +121,33 @@ def series(wish: dict[str, Any]) -> dict[str, Any]:
 
 
 def hold(wish: dict[str, Any]) -> dict[str, Any]:
-    try:
-        connection = socket.create_connection((wish["host"], wish["port"]), 2.0)
-    except OSError as error:
-        return {"opened": None, "broken": None, "how": str(error)}
-    opened = time.time()
-    with connection:
-        connection.settimeout(wish["seconds"])
-        try:
-            data = connection.recv(1)
-        except TimeoutError:
-            return {"opened": opened, "broken": None, "how": "held to the end"}
-        except OSError as error:
-            return {"opened": opened, "broken": time.time(), "how": str(error)}
-        how = "it spoke" if data else "closed"
-        return {"opened": opened, "broken": None if data else time.time(), "how": how}
+    """A new connection every now and then, all held: a server's time-out ends one after the
+    other, its death all at once."""
+    held: list[dict[str, Any]] = []
+    threads = []
+    end = time.monotonic() + wish["seconds"]
+
+    def one(entry: dict[str, Any]) -> None:
+        with suppress(OSError), socket.create_connection((wish["host"], wish["port"]), 1.0) as line:
+            entry["opened"] = time.time()
+            line.settimeout(max(0.1, end - time.monotonic()))
+            try:
+                spoke = line.recv(1) != b""
+            except TimeoutError:
+                return  # held to the end
+            except OSError:
+                spoke = False
+            entry["broken"] = None if spoke else time.time()
+
+    while time.monotonic() < end:
+        entry: dict[str, Any] = {"opened": None, "broken": None}
+        held.append(entry)
+        threads.append(threading.Thread(target=one, args=(entry,), daemon=True))
+        threads[-1].start()
+        time.sleep(wish["every"])  # the rhythm of new connections
+    for thread in threads:
+        thread.join(1.5)
+    return {"held": held}
 
 
 def sniff(wish: dict[str, Any]) -> dict[str, Any]:

@@ -53,10 +53,13 @@ def of(answers: Answers, kind: str) -> list[Mapping[str, Any]]:
 
 
 def split(series: Mapping[str, Any], at: Moments) -> tuple[list[str], list[str]]:
-    """Outcomes of the looks that began before, and of those that began well within the fault."""
-    tries = series.get("tries", ())
-    before = [t["outcome"] for t in tries if t["at"] < at.asked - SETTLE]
-    during = [t["outcome"] for t in tries if at.applied + SETTLE <= t["at"] < at.ended - SETTLE]
+    """Outcomes of the looks that ended before the fault, and of those wholly within it.
+
+    One that was still on its way when the fault ended may have been answered after it.
+    """
+    tries = [(t["at"], t["at"] + t.get("took", 9.9), t["outcome"]) for t in series.get("tries", ())]
+    before = [outcome for _, end, outcome in tries if end < at.asked]
+    during = [o for begin, end, o in tries if at.applied + SETTLE <= begin and end < at.ended]
     return before, during
 
 
@@ -75,26 +78,36 @@ def _told(outcomes: Sequence[str]) -> str:
 
 
 def killed(answers: Answers, at: Moments) -> Proof:
-    """An open connection broke, or the member was not there for a moment, right after the kill."""
-    for line in of(answers, "hold"):
-        broken = line.get("broken")
-        opened = line.get("opened")
-        if opened and broken and opened < at.asked <= broken + SETTLE:
-            late = broken - at.applied
-            if late <= KILL_SHOWS:
-                return Proof(True, f"a connection that stood broke {late:+.1f} s after the kill",
-                             {"hold": dict(line)})  # fmt: skip
+    """All open connections broke at once, or the member was not there for a moment."""
+    for answer in of(answers, "hold"):
+        moment = _all_at_once(answer.get("held", ()), at)
+        if moment is not None:
+            broken, count = moment
+            detail = f"all {count} open connections broke at once, {broken - at.asked:.1f} s after"
+            return Proof(True, f"{detail} it was asked for", {"broken_at": broken, "lines": count})
     for series in of(answers, "series"):
         before, _ = split(series, at)
         after = [
             t["outcome"] for t in series["tries"]
             if at.asked <= t["at"] <= at.applied + KILL_SHOWS
         ]  # fmt: skip
-        gone = [o for o in after if o not in LIVE]
+        gone = [o for o in after if o in ("refused",)]
         if not _baseline(before) and gone:
             return Proof(True, f"alive before, then {_told(gone)}", {"before": _told(before)})
-    return Proof(False, "no connection broke and the member always answered",
+    return Proof(False, "its connections did not break and it was always there",
                  {"seen": _short(answers, at)})  # fmt: skip
+
+
+def _all_at_once(held: Sequence[Mapping[str, Any]], at: Moments) -> tuple[float, int] | None:
+    """(when, how many): a moment after the kill at which every line that stood, broke."""
+    lines = [(h["opened"], h["broken"]) for h in held if h.get("opened")]
+    for moment in sorted(b for _, b in lines if b):
+        if not at.asked <= moment <= at.applied + KILL_SHOWS:
+            continue
+        open_then = [(o, b) for o, b in lines if o < moment - 0.2 and (b is None or b >= moment)]
+        if len(open_then) >= ENOUGH and all(b and b - moment < 0.5 for _, b in open_then):
+            return moment, len(open_then)
+    return None
 
 
 def silenced(answers: Answers, at: Moments, allowed: Sequence[str]) -> Proof:
