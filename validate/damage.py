@@ -1,7 +1,7 @@
 """What a store did to the writes that it acknowledged: the classes of damage, one function each.
 
 Sound, and as complete as what the store shows: whatever is named here did happen. A class that a
-store cannot show is None ("not visible"), never 0. Definitions and sources: docs/validation-audit.md
+store cannot show is None ("not visible"), never 0. Definitions: docs/validation-audit.md
 """
 
 from __future__ import annotations

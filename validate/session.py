@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import time
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,13 @@ from components.kit.probing import Check, Held, Verdict
 from validate import analysis, history
 from validate.cluster import wait_for
 from validate.errors import ClusterError
-from validate.runner import Pod
+from validate.ground import Client
 
+PRINT = (
+    "import base64,subprocess,sys;"
+    "a=[sys.executable,'-m','validate.inside','fetch',*sys.argv[1:]];"
+    "sys.stdout.write(base64.b64encode(subprocess.run(a,stdout=-1,check=True).stdout).decode())"
+)
 FRESH = 2.0  # a client that got an acknowledgement this recently (seconds) is writing
 
 
@@ -31,7 +37,7 @@ class Collected:
 
 @dataclass
 class AuditSession:
-    pod: Pod
+    pod: Client
     stores: Sequence[str]
     run: str
     clients: int
@@ -94,13 +100,12 @@ class AuditSession:
         return Collected(store, record, held(self._fetch(store, "readback").decode(), answers[0]))
 
     def _fetch(self, store: str, suffix: str) -> bytes:
-        """As bytes: `Pod.run` decodes, and this is compressed."""
-        args = ["python3", "-m", "validate.inside", "fetch", "--component", store, "--file", suffix]
+        """Printed as text, whatever client it is."""
+        args = ["--component", store, "--file", suffix]
 
         def once() -> bytes:
-            where = ["-n", self.pod.namespace, "exec", self.pod.name, "--", *args]
-            raw = self.pod.cluster.run_bytes(*where, timeout=60)
-            return gzip.decompress(raw)
+            said = self.pod.run("python3", "-c", PRINT, *args, timeout=60)
+            return gzip.decompress(base64.b64decode(said))
 
         return wait_for(f"{suffix} of {store}", once, timeout=120, swallow=(ClusterError, OSError))
 

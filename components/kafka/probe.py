@@ -12,11 +12,13 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from components.kit.probing import Check, Target, Writer, attempt
+from components.kit.probing import Check, Held, Target, Writer, attempt
 
 TOPIC = "probe-audit"
 REPLICAS, MIN_INSYNC = 3, 2
 METADATA_SECONDS, READ_SECONDS, SCRAPE_SECONDS = 10.0, 20.0, 3.0
+TOLD = ("acks", "enable.idempotence", "request.timeout.ms", "delivery.timeout.ms", "linger.ms",
+        "retries", "security.protocol", "sasl.mechanism")  # fmt: skip
 _GAUGE = re.compile(r"^(kafka_\w+)(?:\{[^}]*\})? (-?[\d.eE+-]+)$", re.MULTILINE)
 
 Found = tuple[bool, str, Mapping[str, object]]
@@ -97,6 +99,31 @@ class KafkaWriter:
             raise RuntimeError("the writer is not open")
         return {uid for uid in consume(self._target) if uid.startswith(f"{run}-")}
 
+    def read_back(self, run: str) -> Held:
+        """A lane for each partition, in the order of its offsets; a record is its own key."""
+        if self._target is None:
+            raise RuntimeError("the writer is not open")
+        lanes: dict[int, list[str]] = {}
+        corrupt: list[str] = []
+        for message in messages(self._target, TOPIC):
+            key, value = _text(message.key()), _text(message.value())
+            if f"{run}-" not in (key[: len(run) + 1], value[: len(run) + 1]):
+                continue
+            lanes.setdefault(message.partition() or 0, []).append(key)
+            if key != value:
+                corrupt.append(key)
+        return Held(list(lanes.values()), repeats=True, ordered=True, corrupt=corrupt)
+
+    def settings(self) -> Mapping[str, object]:
+        """What librdkafka was given, but for the password."""
+        if self._target is None:
+            raise RuntimeError("the writer is not open")
+        return {k: v for k, v in producer_config(self._target).items() if k in TOLD}
+
+    def least(self) -> Mapping[str, object]:
+        """Without these an acknowledgement is the word of one broker, or a retry a second copy."""
+        return {"acks": "all", "enable.idempotence": True}
+
     def close(self) -> None:
         """Drop the connections; what was not acknowledged was already reported."""
         self._producer = None
@@ -110,6 +137,10 @@ class KafkaWriter:
 def writer() -> Writer:
     """One client thread."""
     return KafkaWriter()
+
+
+def _text(value: str | bytes | None) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
 
 
 def consume(target: Target) -> list[str]:

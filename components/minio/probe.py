@@ -16,10 +16,11 @@ from minio.credentials import StaticProvider
 from minio.error import MinioAdminException, S3Error
 from minio.minioadmin import MinioAdmin
 
-from components.kit.probing import Check, Target, Writer, attempt
+from components.kit.probing import Check, Held, Target, Writer, attempt
 
 PREFIX = "audit"
 TRY = "~"
+SAMPLE = 64  # objects of a run whose bytes are read
 CONNECT_SECONDS, READ_SECONDS = 2.0, 10.0
 
 Found = tuple[bool, str, Mapping[str, object]]
@@ -91,22 +92,52 @@ class MinioWriter:
             raise
 
     def read_all(self, run: str) -> set[str]:
-        """Every uid of the run, listed by the first member that answers."""
+        """Every uid of the run."""
+        return set(self.read_back(run))
+
+    def read_back(self, run: str) -> Held:
+        """Listed by the first member that answers. Each try has a key, so repeats show.
+
+        Content: each ETag is the MD5 of what was stored; of some objects the bytes are read too.
+        """
         target = self._opened()
         problem: Exception | None = None
         for _ in self._clients:
             try:
-                listed = self._client().list_objects(bucket(target), prefix=f"{PREFIX}/{run}-")
-                names = (str(item.object_name).partition("/")[2] for item in listed)
-                return {name.partition(TRY)[0] for name in names}
+                listed = list(
+                    self._client().list_objects(bucket(target), prefix=f"{PREFIX}/{run}-")
+                )
+                keys = [str(item.object_name) for item in listed]
+                tags = [str(item.etag or "").strip('"') for item in listed]
+                wrong = [k for k, tag in zip(keys, tags, strict=True) if tag != _tag(_uid(k))]
+                wrong += self._unlike(target, keys[:: max(1, len(keys) // SAMPLE)])
+                uids = sorted({_uid(key) for key in wrong})
+                return Held([[_uid(key) for key in keys]], repeats=True, corrupt=uids)
             except (urllib3.exceptions.HTTPError, S3Error) as error:
                 problem = error
                 self._turn += 1
         raise ConnectionError(f"no member could list {PREFIX}/{run}-*: {problem!r}") from problem
 
+    def settings(self) -> Mapping[str, object]:
+        """What each request is sent with; the write quorum is the servers' own."""
+        return {"path_style": True, "region": "us-east-1", "acknowledged": "PUT answered 200"}
+
     def close(self) -> None:
         """Drop the connections."""
         self._clients = []
+
+    def _unlike(self, target: Target, keys: list[str]) -> list[str]:
+        """Those whose bytes are not what was written."""
+        return [key for key in keys if self._bytes(target, key) != _uid(key).encode()]
+
+    def _bytes(self, target: Target, key: str) -> bytes:
+        answer = self._client().get_object(bucket(target), key)
+        try:
+            found: bytes = answer.read()
+            return found
+        finally:
+            answer.close()
+            answer.release_conn()
 
     def _client(self) -> Minio:
         return self._clients[self._turn % len(self._clients)]
@@ -115,6 +146,14 @@ class MinioWriter:
         if self._target is None or not self._clients:
             raise RuntimeError("the writer is not open")
         return self._target
+
+
+def _uid(key: str) -> str:
+    return key.partition("/")[2].partition(TRY)[0]
+
+
+def _tag(uid: str) -> str:
+    return hashlib.md5(uid.encode(), usedforsecurity=False).hexdigest()
 
 
 def writer() -> Writer:

@@ -15,7 +15,7 @@ from components.kit import saving
 from components.kit.probing import Target
 from components.postgres import probe
 
-SCOPE = "audit"
+SCOPE = probe.SCOPE
 DEFINITION, DATA = "definition.jsonl", "data.copy"
 COLUMNS = """SELECT attname, format_type(atttypid, atttypmod), attnotnull::text
 FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped

@@ -19,13 +19,24 @@ from typing import Any
 import psycopg
 from psycopg.errors import InsufficientPrivilege
 
-from components.kit.probing import Check, Target, Writer, attempt
+from components.kit.probing import Check, Held, Target, Writer, attempt
 
 CONNECT_SECONDS, REPLY_SECONDS, REST_SECONDS = 2, 5.0, 2.0
 MAX_LAG_BYTES = 16 * 1024 * 1024
 STANDBY_ROLES = frozenset({"sync_standby", "quorum_standby"})
-TABLE = """CREATE TABLE IF NOT EXISTS audit
-(uid text PRIMARY KEY, run text NOT NULL, at timestamptz NOT NULL DEFAULT now())"""
+SCOPE = "audit_log"
+TABLES = f"""CREATE TABLE IF NOT EXISTS {SCOPE}
+(uid text PRIMARY KEY, run text NOT NULL, client integer NOT NULL, seq bigint NOT NULL,
+ at timestamptz NOT NULL DEFAULT now(), place bigint GENERATED ALWAYS AS IDENTITY);
+CREATE TABLE IF NOT EXISTS audit_newest
+(run text, client integer, seq bigint NOT NULL, PRIMARY KEY (run, client))"""
+# One statement, one commit. The second part always changes a row, so that a retry, too, waits for
+# the standby: what the first try wrote may not have reached it yet.
+WRITE = f"""WITH written AS (
+ INSERT INTO {SCOPE} (uid, run, client, seq) VALUES (%s, %s, %s, %s) ON CONFLICT (uid) DO NOTHING)
+INSERT INTO audit_newest AS newest VALUES (%s, %s, %s)
+ON CONFLICT (run, client) DO UPDATE SET seq = greatest(newest.seq, excluded.seq)"""
+DURABLE = ("synchronous_commit", "fsync", "full_page_writes")
 Look = tuple[bool, str, Mapping[str, object]]
 
 
@@ -85,26 +96,49 @@ def _bounded(connection: psycopg.Connection[Any], seconds: float) -> Iterator[No
 class AuditWriter:
     """One client; connects anew after a failure."""
 
+    _sslmode = "verify-full"
+
     def __init__(self) -> None:
         self._target: Target | None = None
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._warnings: list[str] = []
 
     def open(self, target: Target) -> None:
-        """Connect; make the table where it is missing."""
+        """Connect; make the tables where they are missing."""
         self._target = target
-        self._run(TABLE)
+        self._run(TABLES)
 
     def write(self, uid: str) -> None:
         """Returns when a standby has it too. The same uid may be given again after a failure."""
-        self._run(
-            "INSERT INTO audit (uid, run) VALUES (%s, %s) ON CONFLICT (uid) DO NOTHING",
-            (uid, uid.rsplit("-", 2)[0]),
-        )
+        run, client, seq = uid.rsplit("-", 2)
+        self._run(WRITE, (uid, run, client, seq, run, client, seq))
 
     def read_all(self, run: str) -> set[str]:
         """Read from the primary."""
-        return {row[0] for row in self._run("SELECT uid FROM audit WHERE run = %s", (run,))}
+        return set(self.read_back(run))
+
+    def read_back(self, run: str) -> Held:
+        """In the order in which the rows took their numbers. The key forbids a second copy."""
+        query = f"SELECT uid, client, seq FROM {SCOPE} WHERE run = %s ORDER BY place"
+        rows = self._run(query, (run,))
+        wrong = [uid for uid, client, seq in rows if uid != f"{run}-{client}-{seq}"]
+        return Held([[row[0] for row in rows]], ordered=True, corrupt=wrong)
+
+    def read_last(self, run: str, client: int) -> int | None:
+        """From the primary."""
+        query = "SELECT seq FROM audit_newest WHERE run = %s AND client = %s"
+        rows = self._run(query, (run, str(client)))
+        return int(rows[0][0]) if rows else None
+
+    def settings(self) -> Mapping[str, object]:
+        """As the server tells this session."""
+        query = "SELECT name, setting FROM pg_settings WHERE name IN (%s, %s, %s)"
+        return {**dict(self._run(query, DURABLE)), "sslmode": self._sslmode}
+
+    def least(self) -> Mapping[str, object]:
+        """An answer to COMMIT rests on these, here and at a standby."""
+        on = dict.fromkeys(DURABLE, "on")
+        return {**on, "synchronous_commit": ("on", "remote_apply")}
 
     def close(self) -> None:
         """Let go; the next call connects again."""

@@ -87,13 +87,23 @@ def _key(target: Target, run: str) -> str:
     return f"{target.username}:audit:{run}"
 
 
-def _add(connection: Any, key: str, uid: str) -> int:
-    """Write and WAIT in one round trip on one connection; returns the replicas that have it."""
+def _newest(target: Target, run: str) -> str:
+    return f"{target.username}:newest:{run}"
+
+
+def _add(connection: Any, key: str, uid: str, newest: str = "") -> int:
+    """Write and WAIT in one round trip on one connection; returns the replicas that have it.
+
+    `newest` only grows (GT): a try that a frozen server runs late must not turn it back.
+    """
     with connection.pipeline(transaction=False) as pipe:
         pipe.sadd(key, uid)
+        if newest:
+            _, client, seq = uid.rsplit("-", 2)
+            pipe.zadd(newest, {client: int(seq)}, gt=True)
         pipe.execute_command("WAIT", WAIT_REPLICAS, WAIT_MS)
         replies = pipe.execute()
-    return int(replies[1])
+    return int(replies[-1])
 
 
 class AuditWriter:
@@ -114,7 +124,8 @@ class AuditWriter:
             raise RuntimeError("write before open")
         run = uid.rsplit("-", 2)[0]
         try:
-            replicas = _add(self._connected(), _key(self._target, run), uid)
+            keys = _key(self._target, run), uid, _newest(self._target, run)
+            replicas = _add(self._connected(), *keys)
         except (redis.RedisError, OSError):
             self.close()
             raise
@@ -127,6 +138,26 @@ class AuditWriter:
             raise RuntimeError("read before open")
         found = self._connected().sscan_iter(_key(self._target, run), count=1000)
         return {uid.decode() for uid in found}
+
+    def read_last(self, run: str, client: int) -> int | None:
+        """Asked of the primary; a reader of replicas is promised nothing."""
+        if self._target is None:
+            raise RuntimeError("read before open")
+        try:
+            found = self._connected().zscore(_newest(self._target, run), str(client))
+        except (redis.RedisError, OSError):
+            self.close()
+            raise
+        return None if found is None else int(found)
+
+    def settings(self) -> Mapping[str, object]:
+        """Sent with each write."""
+        seconds = {"socket_seconds": SOCKET_SECONDS, "sentinel_socket_seconds": SENTINEL_SECONDS}
+        return {"wait_replicas": WAIT_REPLICAS, "wait_ms": WAIT_MS, "tls": True, **seconds}
+
+    def least(self) -> Mapping[str, object]:
+        """Replication is asynchronous: without WAIT a failover may lose what was answered OK."""
+        return {"wait_replicas": 1}
 
     def close(self) -> None:
         """Let go; the next call connects again."""

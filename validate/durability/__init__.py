@@ -1,1 +1,97 @@
-"""Durability: what the loss of the page cache costs, proved on one local server of each store."""
+"""Durability: what the loss of the page cache costs, proved on one local server of each store.
+
+A killed container or host of the lab loses nothing that the kernel's page cache holds; a machine
+without power loses all of it. `steps` offers that test for each room with a powercut.py.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from components.kit import contract
+from components.kit.probing import Check, Verdict
+from components.kit.servers import NotHereError, Server
+from validate import plan
+from validate.durability import powercut
+from validate.durability.mount import Loss
+from validate.ground import Ground
+from validate.model import Result, Table
+from validate.plan import Outcome, Step, Tools
+from validate.runner import new_run_id
+
+SUITE = "durability"
+FILE = "powercut.py"
+#: Nothing reaches the disk unasked; and half of the pages do, alone and out of order.
+LOSSES = (Loss(), Loss(early=0.5, seed=11))
+ESTIMATE = 8.0  # seconds for each of them on a quiet machine
+LIMITS = (
+    "Power loss is proved on one local server of each store, on the machine that validates, with "
+    "the room's own settings: not on the platform's disks. A drive that tells that it has written "
+    "and has not is not seen.",
+)
+COLUMNS = ("store", "engine", "promise covers", "acknowledged", "lost", "lost window s",
+           "allowed s", "unsynced bytes", "verdict")  # fmt: skip
+
+
+def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
+    """One step for each room that says how to run one server of its store."""
+    found: list[Step] = []
+    for component in chosen:
+        file = ground.site.rooms / component.name / FILE
+        if file.is_file():
+            wish = {"losses": [str(loss) for loss in LOSSES], "wish": str(powercut.Wish())}
+            found.append(Step(
+                f"{SUITE}/{component.name}/power-cut", SUITE, component.name,
+                ESTIMATE * len(LOSSES), plan.WIDE, partial(_cut, component=component, file=file),
+                wish=wish,
+            ))  # fmt: skip
+    return found
+
+
+def _cut(tools: Tools, component: contract.Component, file: Path) -> Outcome:
+    outcome = Outcome(limits=list(LIMITS))
+    begin = time.monotonic()
+    records: list[Path] = []
+    try:
+        server = load(file, component.promises.loss if component.promises else "")
+    except NotHereError as error:
+        check = Check(powercut.NAME, Verdict.INVALID, str(error))
+    else:
+        tools.say(f"{component.name}: {server.version()} loses its power {len(LOSSES)} times")
+        run = f"power{new_run_id()}"
+        wish = powercut.Wish()
+        check = powercut.several(server, run, tools.folder, wish, LOSSES)
+        records = sorted(tools.folder.glob(f"{run}-*.jsonl"))
+        outcome.tables.append(table(component.name, check))
+    result = Result(
+        SUITE, component.name, check.name, check.verdict, check.detail, dict(check.evidence),
+        round(time.monotonic() - begin, 3), cause=str(check.evidence.get("cause", "")),
+        records=tuple(path.name for path in records),
+    )  # fmt: skip
+    outcome.results.append(result)
+    tools.tell(result)
+    return outcome
+
+
+def load(file: Path, loss: str) -> Server:
+    """The server that a room's powercut.py tells of; NotHereError where its program lacks."""
+    spec = importlib.util.spec_from_file_location(f"powercut_{file.parent.name}", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return cast("Server", module.server(loss=loss))
+
+
+def table(store: str, check: Check) -> Table:
+    e = check.evidence
+    promise = cast("dict[str, object]", e.get("promise") or {})
+    cells = [e.get("engine"), promise.get("covers"), e.get("acknowledged"), e.get("lost_count"),
+             e.get("lost_window_s"), promise.get("window_s"), e.get("unsynced_bytes")]  # fmt: skip
+    row = [store, *("-" if cell is None else str(cell) for cell in cells), str(check.verdict)]
+    return Table("Acknowledged writes after a cut of power", COLUMNS, [row])

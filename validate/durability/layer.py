@@ -1,4 +1,4 @@
-"""A file system that keeps what was written in memory until it is synced. Killing it cuts the power.
+"""A file system that keeps what was written in memory until it is synced. Its death is a power cut.
 
     python -m validate.durability.layer DISK MOUNT [--early 0.3 --seed 7] [--strict-names]
 
@@ -25,6 +25,7 @@ import os
 import random
 import resource
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ class Operations:
 
     use_ns = True
 
-    def __init__(self, disk: Path, caller: Caller, *, early: float, seed: int, strict: bool) -> None:
+    def __init__(
+        self, disk: Path, caller: Caller, *, early: float, seed: int, strict: bool
+    ) -> None:
         self._disk, self._caller = disk, caller
         self._tree = Tree(disk)
         self._early, self._draw, self._strict = early, random.Random(seed), strict
@@ -162,7 +165,8 @@ class Operations:
         return 0
 
     def utimens(self, path: str, times: tuple[int, int] | None = None) -> int:
-        os.utime(self._find(path).path, ns=times, follow_symlinks=False)
+        now = time.time_ns()
+        os.utime(self._find(path).path, ns=times or (now, now), follow_symlinks=False)
         return 0
 
     def statfs(self, path: str) -> dict[str, int]:

@@ -1,0 +1,64 @@
+"""What a room's powercut.py is written against: one server of the store, on the machine at hand.
+
+    def server(settings: Mapping[str, str] | None = None, *, loss: str = "") -> Server
+
+`settings` replace those of the room's chart (a test switches fsync off); `loss` are the words of
+the contract's promise, where the room's settings decide about it. The server is there for what
+can't be done to a cluster in use: its power is cut. It takes no network port and no password:
+clients come in by a socket file in `run`. Needs nothing but kit and the room.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from components.kit.probing import Writer
+
+
+class NotHereError(Exception):
+    """The server's program is not on this machine; says how to get it."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What is left of acknowledged writes when power is lost, and on how many hosts at once."""
+
+    covers: str  # "one host", "all hosts"
+    window_s: float  # writes acknowledged in the last so many seconds may be lost; 0: none may
+    words: str
+
+
+class Server(Protocol):
+    """One server. `settings` are those of the durability of its writes, as the room's chart has
+    them unless other ones were asked for."""
+
+    settings: Mapping[str, str]
+    promise: Promise
+
+    def version(self) -> str:
+        """Name and version, as the program tells it."""
+
+    def prepare(self, data: Path) -> list[str]:
+        """What to run to make an empty store in `data`, an empty folder; nothing: []."""
+
+    def command(self, data: Path, run: Path) -> list[str]:
+        """What to start, in the foreground."""
+
+    def client(self, run: Path) -> Writer:
+        """A client of it, not opened; `open` is given no target that counts."""
+
+    def exercise(self, run: Path) -> None:
+        """Make it do what is hardest on a disk: a checkpoint, a rewrite of its log."""
+
+
+def program(names: Iterable[str], package: str) -> Path:
+    """The first of these programs that is on this machine."""
+    names = list(names)
+    for name in names:
+        if found := shutil.which(name):
+            return Path(found)
+    raise NotHereError(f"none of {', '.join(names)} is on this machine: apt-get install {package}")

@@ -1,0 +1,224 @@
+"""One server under audited writes loses its power; then it is started on what its disk kept.
+
+The server, all its processes, and the layer under it are killed; nothing is written back. This is
+what a host does when it goes dark with all that its page cache held. With no second host in play,
+what is found stands for the case that all hosts of a store lose power at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
+from typing import Any, cast
+
+from components.kit.probing import Check, Held, Verdict, Writer
+from components.kit.servers import Server
+from validate import analysis, causes, history
+from validate.analysis import Analysis, Judgement
+from validate.audit import AuditRun, AuditWriter, Recorder
+from validate.cluster import wait_for
+from validate.durability import process
+from validate.durability.mount import Loss, Mounted, cut_proved, mounted
+from validate.errors import ClusterError, NotValidError
+
+NAME = "acknowledged writes after a cut of power"
+
+
+@dataclass(frozen=True)
+class Wish:
+    seconds: float = 3.0  # of writing before the cut, at least
+    most_s: float = 60.0  # of writing until enough is acknowledged
+    clients: int = 4
+    rate: float = 400.0
+    loss: Loss = field(default_factory=Loss)
+    min_acknowledged: int = 200
+    start_s: float = 60.0  # for the server to be ready, before and after
+
+
+@dataclass
+class Trial:
+    """What is known of one cut."""
+
+    server: Server
+    version: str
+    record: Path
+    run: str
+    cut_wall: float = 0.0
+    unsynced: int = 0
+    proved: bool = False
+    proof: str = "it was not looked at"
+    refusal: str = ""  # what it said when it did not start on what survived
+    held: Held | None = None
+
+    def evidence(self) -> dict[str, object]:
+        promise = self.server.promise
+        return {
+            "engine": self.version, "settings": dict(self.server.settings),
+            "promise": {"covers": promise.covers, "window_s": promise.window_s,
+                        "words": promise.words},
+            "fault": "SIGKILL to all processes of the server and to the disk's unsynced memory",
+            "unsynced_bytes": self.unsynced, "fault_proved": self.proved, "proof": self.proof,
+        }  # fmt: skip
+
+
+def trial(server: Server, run: str, record: Path, wish: Wish) -> Trial:
+    """Writes, cuts, starts again, reads back. NotValidError when this machine can't do it."""
+    found = Trial(server, server.version(), record, run)
+    with process.workplace() as place:
+        disk, mount, sockets = place / "disk", place / "mount", process.own(place / "run")
+        data = process.own(disk / "tree" / "data")
+        if words := server.prepare(data):
+            process.run_once(words)
+        with mounted(disk, mount, wish.loss) as layer:
+            _write_and_cut(found, layer, sockets, place / "server.log", wish)
+        with mounted(disk, mount) as layer:
+            found.proved, found.proof = cut_proved(layer.path)
+            _read_back(found, layer, sockets, place / "server.log", wish)
+    return found
+
+
+def _write_and_cut(t: Trial, layer: Mounted, run: Path, log: Path, wish: Wish) -> None:
+    with ExitStack() as stack:
+        words = t.server.command(layer.path / "data", run)
+        server = stack.enter_context(process.running(words, log))
+        _ready(t.server, run, server, wish.start_s)
+        recorder = Recorder(t.record)
+        audit = AuditRun(
+            t.version, t.run, recorder, lambda: _opened(t.server, run), wish.clients,
+            wish.rate,
+        )  # fmt: skip
+        audit.start()
+        try:
+            _write(recorder, wish, 0.5)
+            t.server.exercise(run)
+            _write(recorder, wish, 1.0)
+            layer.plant_canaries()
+            t.unsynced = layer.unsynced()
+            audit.stop.set()  # no client may take a dying server's last word for a new write's
+            t.cut_wall = time.time()
+            server.kill()
+            layer.cut()
+        finally:
+            audit.finish(patience=10)
+
+
+def _write(recorder: Recorder, wish: Wish, share: float) -> None:
+    """Until this share of what is to be written, and half of the time, are over."""
+    end = time.monotonic() + wish.most_s / 2
+    Event().wait(wish.seconds / 2)
+    while recorder.durable_ok < wish.min_acknowledged * share and time.monotonic() < end:
+        Event().wait(0.05)
+
+
+def _read_back(t: Trial, layer: Mounted, run: Path, log: Path, wish: Wish) -> None:
+    with process.running(t.server.command(layer.path / "data", run), log) as server:
+        try:
+            _ready(t.server, run, server, wish.start_s)
+            client = _opened(t.server, run)
+            try:
+                t.held = held_by(client, t.run)
+            finally:
+                client.close()
+        except (ClusterError, OSError) as error:
+            t.refusal = str(error)
+
+
+def held_by(client: Any, run: str) -> Held:
+    if hasattr(client, "read_back"):
+        return cast("Held", client.read_back(run))
+    return Held([sorted(client.read_all(run))])
+
+
+def _opened(server: Server, run: Path) -> AuditWriter[None]:
+    client: Writer = server.client(run)
+    opened = cast("AuditWriter[None]", client)
+    opened.open(None)
+    return opened
+
+
+def _ready(server: Server, run: Path, process_: process.Running, timeout: float) -> None:
+    last = ["nothing was tried"]
+
+    def look() -> bool | None:
+        process_.check()
+        try:
+            _opened(server, run).close()
+        except Exception as error:  # noqa: BLE001  any client library; told when time is over
+            last[0] = f"{type(error).__name__}: {error}"
+            return None
+        return True
+
+    try:
+        wait_for("the server to answer", look, timeout=timeout, every=0.1, swallow=())
+    except ClusterError as error:
+        raise ClusterError("starting the server", f"{error}; {last[0]}") from error
+
+
+def judge(t: Trial, wish: Wish) -> tuple[Check, Analysis | None]:
+    """PASS: nothing lost but what the promise leaves open. A cut not proved is INVALID."""
+    begin = time.monotonic()
+    evidence = t.evidence()
+    if not t.proved:
+        return Check(NAME, Verdict.INVALID, f"the cut was not proved: {t.proof}", evidence), None
+    if t.held is None:
+        detail = f"it does not start, or can't be read, on what its disk kept: {t.refusal}"
+        evidence |= {"cause": causes.LOST_ON_POWER_CUT}
+        return Check(NAME, Verdict.FAIL, detail, evidence), None
+    try:
+        found = analysis.analyse(history.load(t.record), t.held, fault_wall=t.cut_wall)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        detail = f"the audit record {t.record} can't be used: {error!r}"
+        return Check(NAME, Verdict.INVALID, detail, evidence), None
+    judged = _judged(t, found, wish)
+    window = lost_window(found, t.cut_wall)
+    evidence |= {
+        **found.as_dict(),
+        "lost_window_s": window,
+        "cause": judged.cause,
+        "causes": judged.causes,
+    }
+    took = max(found.seconds, time.monotonic() - begin)
+    return Check(NAME, judged.verdict, judged.detail, evidence, took), found
+
+
+def lost_window(found: Analysis, cut_wall: float) -> float:
+    """Seconds from the earliest acknowledgement that did not hold to the cut; 0: all held."""
+    if not found.lost_walls:
+        return 0.0
+    return round(max(0.0, cut_wall - min(found.lost_walls)), 3)
+
+
+def _judged(t: Trial, found: Analysis, wish: Wish) -> Judgement:
+    promise = t.server.promise
+    window = lost_window(found, t.cut_wall)
+    wrong = analysis.damages(found)
+    if wrong and (window > promise.window_s or wrong[0][0] != causes.LOST_WRITES or wrong[1:]):
+        told = "; ".join(detail for _, detail in wrong)
+        words = [causes.LOST_ON_POWER_CUT if c == causes.LOST_WRITES else c for c, _ in wrong]
+        more = f" (the last {window:.2f} s; promised for {promise.covers}: {promise.words})"
+        return Judgement(Verdict.FAIL, told + more, words[0], tuple(words))
+    if found.acknowledged < wish.min_acknowledged:
+        few = f"only {found.acknowledged} acknowledged writes, {wish.min_acknowledged} are needed"
+        return Judgement(Verdict.INVALID, few)
+    if wrong:
+        lost = f"{len(found.lost)} of {found.acknowledged} lost, all of the last {window:.2f} s"
+        return Judgement(Verdict.PASS, f"{lost}; promised: {promise.words}")
+    return Judgement(Verdict.PASS, f"{analysis.bounded(found)}; {t.unsynced} bytes were unsynced")
+
+
+def several(server: Server, run: str, folder: Path, wish: Wish, losses: Sequence[Loss]) -> Check:
+    """The worst of several cuts, each with another way to lose."""
+    order = {Verdict.FAIL: 0, Verdict.INVALID: 1, Verdict.PASS: 2}
+    checks: list[Check] = []
+    for number, loss in enumerate(losses):
+        chosen = replace(wish, loss=loss)
+        record = folder / f"{run}-{number}.jsonl"
+        try:
+            checks.append(judge(trial(server, run, record, chosen), chosen)[0])
+        except (NotValidError, ClusterError, OSError) as error:
+            checks.append(Check(NAME, Verdict.INVALID, f"it could not be tried: {error}"))
+    return min(checks, key=lambda check: order[check.verdict])
