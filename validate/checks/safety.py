@@ -5,13 +5,14 @@ Everything here is driven by the contract, the room and the ground; no component
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
 from validate import causes, plan
 from validate.checks import alerts, leak, objects, ports
+from validate.cluster import wait_for
 from validate.errors import ClusterError
 from validate.ground import Ground, Member
 from validate.model import Result, check_from
@@ -20,6 +21,7 @@ from validate.runner import new_run_id
 
 SUITE = "safety"
 STRANGER = "stranger"  # a client that no policy lets in
+SETTLE_SECONDS = 15.0
 LIMITS = (
     "Logins, TLS and network policies are tried from where clients run, with a handful of wrong "
     "ways in; this is no penetration test.",
@@ -64,8 +66,24 @@ def _act(tools: Tools, component: contract.Component, look: object) -> Outcome:
 def _objects(ground: Ground, component: contract.Component) -> Iterator[Check]:
     by_kind = {kind: ground.objects(kind) for kind in objects.KINDS}
     yield from objects.checks(objects.Seen(component, by_kind))
-    yield members_apart(component, ground.members(component.name))
+    yield _settled(lambda: members_apart(component, ground.members(component.name)))
     yield from alerts.checks(component, ground.site.rooms)
+
+
+def _settled(look: Callable[[], Check]) -> Check:
+    """A member that is just starting is given the time; what it is then counts."""
+    last: list[Check] = []
+
+    def once() -> Check | None:
+        last[:] = [look()]
+        return last[0] if last[0].verdict is Verdict.PASS else None
+
+    try:
+        return wait_for("the members to run", once, timeout=SETTLE_SECONDS)
+    except ClusterError:
+        if not last:
+            raise
+        return last[0]
 
 
 def members_apart(component: contract.Component, members: Sequence[Member]) -> Check:

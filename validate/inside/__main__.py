@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=200.0, help="writes a second, all clients")
     parser.add_argument("--lifetime", type=float, default=600.0, help="seconds")
     parser.add_argument("--file", default="jsonl", help="fetch: jsonl or readback")
-    parser.add_argument("--port", action="append", default=[], help="knock: host:port, more of them")
+    parser.add_argument("--port", action="append", default=[], help="knock: one more host:port")
     parser.add_argument("--batches", type=int, default=14, help="churn")
     parser.add_argument("--cycles", type=int, default=10, help="churn: in each batch")
     parser.add_argument("--act", default="", help="integration: what to do")

@@ -114,7 +114,7 @@ def logins(module: ModuleType, target: Target, run: str) -> Check:
         "another user": replace(target, username=f"not-{target.username}"),
     }
     jobs = {
-        what: _Attempt(partial(_write, module, given, f"{run}-{number}-0"))
+        what: _Attempt(partial(_write if number else _patient, module, given, f"{run}-{number}-0"))
         for number, (what, given) in enumerate(tried.items())
     }
     said = {what: job.outcome(begin + LOGIN_SECONDS) for what, job in jobs.items()}
@@ -157,17 +157,30 @@ class _Attempt:
         return "no acknowledgement in time" if self._said is None else self._said
 
 
-def _write(module: ModuleType, target: Target, uid: str) -> None:
-    """With one more try: a client is told who leads by its first."""
+def _write(module: ModuleType, target: Target, uid: str, tries: int = 2) -> None:
+    """With one more try at least: a client may learn by its first who leads."""
+    given = target.client.get("retries")
+    retries = given if isinstance(given, Mapping) else {}
     writer = module.writer()
     try:
         writer.open(target)
-        try:
-            writer.write(uid)
-        except OSError:
-            writer.write(uid)
+        for left in range(tries - 1, -1, -1):
+            try:
+                writer.write(uid)
+                return
+            except Exception:
+                if not left:
+                    raise
+                time.sleep(float(retries.get("backoff_seconds", 0.1)))  # the contract's
     finally:
         writer.close()
+
+
+def _patient(module: ModuleType, target: Target, uid: str) -> None:
+    """As often as the contract tells clients to try."""
+    given = target.client.get("retries")
+    attempts = given.get("attempts", 5) if isinstance(given, Mapping) else 5
+    _write(module, target, uid, max(2, int(str(attempts))))
 
 
 # --- what the room offers beside
@@ -271,7 +284,7 @@ def churn(name: str, run: str, batches: int, cycles: int) -> None:
         failed = 0
         for cycle in range(cycles):
             try:
-                _write(module, target, f"{run}-{batch}-{cycle}")
+                _patient(module, target, f"{run}-{batch}-{cycle}")
             except Exception:  # noqa: BLE001  counted; what is judged is what the servers keep
                 failed += 1
         emit({"kind": "batch", "component": name, "batch": batch, "failed": failed})

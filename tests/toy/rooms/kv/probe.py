@@ -194,8 +194,8 @@ def version(target: Target) -> Mapping[str, str]:
 
 
 def put_value(target: Target, key: str, value: bytes) -> None:
-    client = Client(target)
-    client.to_leader(op="put", key=f"value/{key}", value=base64.b64encode(value).decode())
+    client, text = Client(target), base64.b64encode(value).decode()
+    retried(lambda: client.to_leader(op="put", key=f"value/{key}", value=text))
     client.close()
 
 
