@@ -120,7 +120,7 @@ def test_the_exit_code_is_the_verdict(
     with pytest.raises(typer.Exit) as ended:
         cli.load_command("http://127.0.0.1/", profile="http", duration=None, stack=None,
                          seed=1, processes=1, ca_file=None, beside_tool=None,
-                         folder=tmp_path / "reports")  # fmt: skip
+                         locustfile=None, users=None, folder=tmp_path / "reports")  # fmt: skip
     assert ended.value.exit_code == code
     assert bool(loaded) is (certified is Verdict.PASS)
     said = capsys.readouterr().out
@@ -182,14 +182,19 @@ def test_the_other_tools_run_as_programs(tmp_path: Path, monkeypatch: pytest.Mon
     fake.write_text(f"#!/bin/sh\ncat <<'X'\n{AB}\nX\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    beside.known("ab")
-    made = beside.table("ab", profiles.named("http").lasting(2), HttpRequest("http://127.0.0.1/"))
-    assert made.rows == [["ab", "812.4", "1000", "3", "1", "7", "2002"]]
-    assert "decides nothing" in made.note
+    beside.known(beside.Second("ab"))
+    profile = profiles.named("http").lasting(2)
+    made = beside.table(
+        beside.Second("ab"), profile, HttpRequest("http://127.0.0.1/"), counted(20, 0.3)
+    )
+    ours, theirs = made.rows
+    assert theirs == ["ab", "812.4", "1000", "3", "1", "7", "2002"]
+    assert ours == ["ours", "120", "72000", "0", "20.00", "20.00", "20.00"]
+    assert "Ours decides" in made.note
     fake.write_text("#!/bin/sh\necho broken >&2; exit 22\n")
     with pytest.raises(ValidateError, match="ended with 22: broken"):
         beside.ab(1, 1, HttpRequest("http://127.0.0.1/"))
     fake.unlink()
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValidateError, match="not on PATH; install"):
-        beside.known("ab")
+        beside.known(beside.Second("ab"))

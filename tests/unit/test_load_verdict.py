@@ -109,7 +109,7 @@ def test_the_rate_is_of_good_answers_and_needs_enough_offered() -> None:
 
 
 def ran(behave: Callable[[int, int], tuple[int, str]]) -> Outcome:
-    """60 s at 100/s; `behave` says how many ms a request due at (second, ms) took, and its fault."""
+    """60 s at 100/s; `behave` says how many ms a request due at (second, ms) took, and why."""
     ledger = new_ledger(PROFILE)
     told = [(s * 1000 + n * 10, *behave(s, n * 10)) for s in range(60) for n in range(100)]
     for due, took, cause in sorted(told, key=lambda t: t[0] + t[1]):

@@ -22,6 +22,7 @@ from validate.errors import ValidateError
 from validate.load import beside, certify, pool, profiles, showing, verdict
 from validate.load.httptarget import HttpRequest
 from validate.load.ledger import Ledger
+from validate.load.outcome import Outcome
 from validate.load.profiles import Profile
 from validate.model import EXIT_CODES, Result, Run
 
@@ -52,6 +53,12 @@ def load_command(  # noqa: PLR0913  one parameter for each option
     beside_tool: Annotated[
         str | None, typer.Option("--beside", help="run after ours, for comparison: locust, ab")
     ] = None,
+    locustfile: Annotated[
+        Path | None, typer.Option("--locustfile", help="with --beside locust: your own file")
+    ] = None,
+    users: Annotated[
+        int | None, typer.Option("--users", min=1, max=10_000, help="of locust; default: by rate")
+    ] = None,
     folder: Annotated[Path | None, typer.Option("--report", help="where reports go")] = None,
 ) -> None:
     """Loads one address as users would, and says PASS, FAIL or INVALID with the confidence."""
@@ -62,23 +69,26 @@ def load_command(  # noqa: PLR0913  one parameter for each option
     connect_to = admit(url, found.platform if found else None)
     if ca_file is not None and not ca_file.is_file():
         raise ValidateError(f"--ca {ca_file}: there is no such file")
-    beside.known(beside_tool)
+    second = None
+    if beside_tool or locustfile:
+        second = beside.Second(beside_tool or "locust", locustfile, users)
+    beside.known(second)
     request = request_for(wanted, url, connect_to, ca_file)
     command = f"load --url {url} --profile {profile} --duration {wanted.duration_s:g}s"
     run = Run("Load", found.name if found else "-", command,
               found.platform.bundle_digest if found else "-")  # fmt: skip
     run.limits.extend([*wanted.assumptions, *LIMITS])
-    carry_out(run, wanted, request, seed, processes)
-    if beside_tool is not None:
-        run.tables.append(beside.table(beside_tool, wanted, request))
+    outcome = carry_out(run, wanted, request, seed, processes)
+    if second is not None and outcome is not None:
+        run.tables.append(beside.table(second, wanted, request, outcome))
     run.finished = time.time()
     _finish(run, folder or (found.reports if found else None))
 
 
 def carry_out(
     run: Run, profile: Profile, request: HttpRequest, seed: int, processes: int | None
-) -> None:
-    """Fills `run`; without a certificate nothing is loaded."""
+) -> Outcome | None:
+    """Fills `run`; without a certificate nothing is loaded (None)."""
     count = processes or pool.processes_for(profile.top_rate)
 
     def add(component: str, check: Check) -> None:
@@ -90,7 +100,7 @@ def carry_out(
     certify.certify(profile.top_rate / count, told=lambda check: add("generator", check))
     if run.verdict is not Verdict.PASS:
         console.say("the generator is not certified on this machine now: nothing was loaded")
-        return
+        return None
     console.say(announce(profile, request, count))
     with _Live(profile) as live:
         outcome = pool.run(profile.order(seed, request), count, live.watch)
@@ -99,6 +109,7 @@ def carry_out(
         run.limits.append(f"Stopped early: {outcome.stopped}.")
     for check in verdict.judge(profile, outcome):
         add(profile.name, check)
+    return outcome
 
 
 def request_for(

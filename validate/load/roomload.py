@@ -117,7 +117,7 @@ def read(path: Path) -> RoomLoad:
 
 
 def operations(room: Path) -> set[str]:
-    """What the room offers, read from its load.py without running it: it needs the store's client."""
+    """What the room offers, read from its load.py without importing the store's client."""
     found = {"http", "write"}
     try:
         tree = ast.parse((room / "load.py").read_text(encoding="utf-8"))

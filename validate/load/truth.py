@@ -25,8 +25,8 @@ from typing import Any, cast
 
 from validate.load.timing import RealTime, new_loop
 
-_GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n"
-_BAD = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\nbad\n"
+_GOOD = b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 3\r\n\r\nok\n"
+_BAD = b"HTTP/1.1 500 Internal Server Error\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\nbad\n"
 
 
 @dataclass(frozen=True)
