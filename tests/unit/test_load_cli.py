@@ -146,7 +146,7 @@ def test_the_exit_code_is_the_verdict(
 )
 def test_wrong_use_ends_with_2_before_anything_is_sent(args: list[str], word: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "validate", "load", *args], capture_output=True, text=True,
+        [sys.executable, "-m", "validate", "load-url", *args], capture_output=True, text=True,
         check=False, cwd=REPOSITORY, timeout=60,
     )  # fmt: skip
     assert done.returncode == 2

@@ -40,7 +40,7 @@ def component(name: str, **endpoint: str) -> contract.Component:
 def ground(
     folder: Path, site: str = "test", rooms: Path = REPOSITORY / "components"
 ) -> LocalGround:
-    told = {"rooms": str(rooms or REPOSITORY / "components"), "objects": "", "secrets": "", "clients": {}, "hosts": {},
+    told = {"rooms": str(rooms), "objects": "", "secrets": "", "clients": {}, "hosts": {},
             "members": []}  # fmt: skip
     (folder / "local.json").write_text(json.dumps(told))
     platform = contract.Platform(

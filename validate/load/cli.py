@@ -1,4 +1,4 @@
-"""`python -m validate load`: certify the generator, load one HTTP address, judge."""
+"""`python -m validate load-url`: certify the generator, load one HTTP address, judge."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def load_command(  # noqa: PLR0913  one parameter for each option
         second = beside.Second(beside_tool or "locust", locustfile, users)
     beside.known(second)
     request = request_for(wanted, url, connect_to, ca_file)
-    command = f"load --url {url} --profile {profile} --duration {wanted.duration_s:g}s"
+    command = f"load-url --url {url} --profile {profile} --duration {wanted.duration_s:g}s"
     run = Run("Load", found.name if found else "-", command,
               found.platform.bundle_digest if found else "-")  # fmt: skip
     run.limits.extend([*wanted.assumptions, *LIMITS])

@@ -108,7 +108,8 @@ def _short(case: Case) -> Case:
     if seconds >= 0.75 * case.profile.duration_s:
         return case
     told = (
-        f"{case.title}: {seconds:g} s instead of {case.profile.duration_s:g} s; that is its claim."
+        f"{case.title}: {seconds:g} s instead of {case.profile.duration_s:g} s; what shows only "
+        "later is not seen."
     )
     profile = case.profile.lasting(seconds)
     profile = profile.model_copy(update={"assumptions": (*profile.assumptions, told)})

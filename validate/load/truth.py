@@ -25,8 +25,10 @@ from typing import Any, cast
 
 from validate.load.timing import RealTime, new_loop
 
-_GOOD = b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 3\r\n\r\nok\n"
-_BAD = b"HTTP/1.1 500 Internal Server Error\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\nbad\n"
+# Said aloud for clients of HTTP/1.0, as ab is one: they would wait for the end of the connection.
+_KEEP = b"Connection: keep-alive\r\n"
+_GOOD = b"HTTP/1.1 200 OK\r\n" + _KEEP + b"Content-Length: 3\r\n\r\nok\n"
+_BAD = b"HTTP/1.1 500 Internal Server Error\r\n" + _KEEP + b"Content-Length: 4\r\n\r\nbad\n"
 
 
 @dataclass(frozen=True)
