@@ -105,8 +105,9 @@ def matches(glob: str, test: str) -> bool:
 
 def _read(path: Path, shape: Any, wrong: list[str]) -> Any:
     try:
-        with path.open(encoding="utf-8") as file:
-            return TypeAdapter(shape).validate_python(yaml.load(file, _LOADER))
+        text = path.read_text(encoding="utf-8")
+        wrong += [f"{path}: {key} stands there twice" for key in _twice(text)]
+        return TypeAdapter(shape).validate_python(yaml.load(text, _LOADER))  # noqa: S506  safe, in C
     except OSError as error:
         wrong.append(f"{path}: {error.strerror}")
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -116,6 +117,13 @@ def _read(path: Path, shape: Any, wrong: list[str]) -> Any:
             place = ".".join(str(part) for part in one["loc"])
             wrong.append(f"{path}: {place}: {one['msg']} (it is {one['input']!r:.80})")
     return None
+
+
+def _twice(text: str) -> list[str]:
+    """Keys of the outermost mapping: YAML takes the last one and says nothing."""
+    node = yaml.compose(text, Loader=_LOADER)
+    found = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+    return sorted({key for key in found if found.count(key) > 1})
 
 
 def _mistakes(

@@ -26,11 +26,12 @@ from validate.model import Run
 from validate.report.plain import plain
 from validate.report.reading import run_from
 
-#: Keys of evidence whose values name machines, whoever wrote them.
-NAMING = frozenset({
+#: Keys of evidence whose values name machines, whoever wrote them. Of HOSTS the first label is a
+#: name too (db1 of db1.example); of an address it may be any word (api of api.example).
+HOSTS = frozenset({
     "host", "hosts", "hostname", "node", "nodes", "victim", "observer", "survivor", "machine",
-    "server", "leader", "address",
 })  # fmt: skip
+NAMING = HOSTS | {"server", "leader", "address"}
 _IP4 = r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)"
 _IP6 = r"(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?:%\w+)?(?![\w:])"
 _MAC = r"(?<![\w:])(?:[0-9a-f]{2}:){5}[0-9a-f]{2}(?![\w:])"
@@ -109,10 +110,12 @@ def _tells(name: str, kind: str) -> bool:
     """Not what programs say everywhere, and not a time or a version that looks like an address."""
     if name.lower() in COMMON:
         return False
-    if kind not in ("ip", "ip6"):
-        return True
+    return kind not in ("ip", "ip6") or _is_address(name)
+
+
+def _is_address(text: str) -> bool:
     try:
-        ip_address(name.partition("%")[0])
+        ip_address(text.partition("%")[0])
     except ValueError:
         return False
     return True
@@ -127,7 +130,8 @@ def _of_contract(reports: Path) -> tuple[set[str], set[str]]:
         return set(), set()
     found: set[str] = set()
     for component in platform.components:
-        found |= {member.node for member in component.members if member.node}
+        nodes = {member.node for member in component.members if member.node}
+        found |= nodes | {node.partition(".")[0] for node in nodes}
         for endpoint in (*component.endpoints_in, *component.endpoints_out):
             found |= {a.rpartition(":")[0] for a in endpoint.address.split(",")}
             found |= {endpoint.tls_server_name or ""}
@@ -138,12 +142,13 @@ def _named(value: Any, key: str = "") -> Iterable[str]:
     """Strings under keys that name machines; keys of a mapping under such a key too."""
     naming = key.lower() in NAMING
     if isinstance(value, str) and naming:
-        yield value.rpartition(":")[0] or value
-        yield value
+        yield from (value, value.rpartition(":")[0])
+        if key.lower() in HOSTS and not _is_address(value):
+            yield value.partition(".")[0]
     elif isinstance(value, Mapping):
         for name, item in value.items():
             if naming:
-                yield name
+                yield from (name, name.partition(".")[0])
             yield from _named(item, name)
     elif isinstance(value, list):
         for item in value:

@@ -17,6 +17,7 @@ from validate.report.options import keys_folder
 from validate.report.plain import digest
 
 FINGERPRINT = "sha256:"
+UNTOLD = ""  # the digest of a page whose seal can't be read: said already
 
 
 class NoReportError(ValidateError):
@@ -134,10 +135,8 @@ def _files(folder: Path, raw: bytes, signature: bytes, proof: Proof) -> None:
         if content is not None:
             seen[name] = _digest(name, content, raw, signature, proof)
     for name, file in wanted.items():
-        if name in seen and seen[name] != file.sha256:
-            proof.problems.append(
-                f"{name} was altered: SHA-256 {seen[name] or 'unknown'}, signed {file.sha256}"
-            )
+        if seen.get(name, UNTOLD) not in (UNTOLD, file.sha256):
+            proof.problems.append(f"{name} was altered: SHA-256 {seen[name]}, signed {file.sha256}")
     _missing_and_added(wanted, seen, there, proof)
 
 
@@ -165,7 +164,7 @@ def _digest(name: str, content: bytes, raw: bytes, signature: bytes, proof: Proo
         blank, inner, inner_signature = seal.take(content)
     except seal.SealError as error:
         proof.problems.append(f"{name}: {error}")
-        return ""
+        return UNTOLD
     if (inner, inner_signature) != (raw, signature):
         proof.problems.append(f"{name} carries the seal of another report")
     return digest(blank)
