@@ -59,6 +59,9 @@ class Member:
         )  # fmt: skip
         await asyncio.start_server(self._measure, c.address, c.metrics_port)
 
+    async def settled(self) -> None:
+        """Until it is of use to clients."""
+
     def measured(self) -> dict[str, float]:
         """The metrics, by name."""
         used = sum(f.stat().st_size for f in Path(self.config.folder).glob("*") if f.is_file())
@@ -164,6 +167,10 @@ class Store(Member):
             self.links[name] = wire.Link(host, port, tls, login)
         await super().start()
         self.raft.start()
+
+    async def settled(self) -> None:
+        while not self.raft.leader:
+            await asyncio.sleep(self.raft.pace)
 
     async def call(self, peer: str, message: dict[str, Any], timeout: float) -> dict[str, Any]:
         return await self.links[peer].call(message, timeout)

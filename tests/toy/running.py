@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ REPOSITORY = HERE.parents[1]
 ROOMS = HERE / "rooms"
 ENDS = {"expired": -1, "ending": 9}  # days from now
 START_SECONDS = 30.0  # a busy machine may need that; a quiet one needs less than two
+SETTLE_SECONDS = 5.0  # to elect leaders; with some defects there will never be one
 
 
 def write(plan: Plan, state: Path) -> None:
@@ -124,15 +125,17 @@ def _rooms(plan: Plan, state: Path) -> None:
             file.write_text(text)
 
 
-def start(plan: Plan, state: Path, *, with_parent: bool = True) -> int:
-    """Starts it and waits until every member answers; the supervisor's process id."""
-    front = ["unshare", "--net", "--mount"]
+def start(plan: Plan, state: Path) -> int:
+    """Starts it and waits until every member answers; the process that all of it hangs on."""
+    # All of the toy is in namespaces of its own and dies with its first process, which dies with
+    # the process that called this: nothing outlives a test that was killed.
+    front = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork",
+             "--mount-proc", "--kill-child"]  # fmt: skip
     if os.geteuid() != 0:
         front += ["--user", "--map-root-user"]
-    command = [*front, sys.executable, "-m", "tests.toy.supervisor", str(state)]
     with (state / "logs" / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
-            [*command, *(["--with-parent"] if with_parent else [])], cwd=REPOSITORY,
+            [*front, sys.executable, "-m", "tests.toy.supervisor", str(state)], cwd=REPOSITORY,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     _json(state / "local.json", place(plan, state, process.pid))
@@ -144,6 +147,9 @@ def start(plan: Plan, state: Path, *, with_parent: bool = True) -> int:
             said = "\n".join(p.read_text()[-1500:] for p in sorted((state / "logs").glob("*.log")))
             raise RuntimeError(f"the toy did not start within {START_SECONDS:g} s:\n{said}")
         time.sleep(0.02)  # between two looks at a condition with a deadline
+    end = time.monotonic() + SETTLE_SECONDS
+    while not all(p.with_suffix(".settled").exists() for p in wanted) and time.monotonic() < end:
+        time.sleep(0.02)  # between two looks at a condition with a deadline
     return process.pid
 
 
@@ -152,6 +158,7 @@ def place(plan: Plan, state: Path, pid: int) -> Mapping[str, Any]:
 
     def reach(host: str) -> list[str]:
         return ["nsenter", f"--mount=/proc/{pid}/ns/mnt",
+                f"--pid=/proc/{pid}/ns/pid_for_children",
                 f"--net=/proc/{pid}/root/run/netns/{host}", f"--wd={state}", "--"]  # fmt: skip
 
     return {
@@ -171,21 +178,16 @@ def place(plan: Plan, state: Path, pid: int) -> Mapping[str, Any]:
 
 
 def stop(pid: int) -> None:
-    """Ends the supervisor; its members, networks and disks go with it."""
-    try:
-        os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:
-        return
+    """Ends all of it; returns when its processes are gone."""
+    inside = [int(c) for p in Path(f"/proc/{pid}/task").glob("*/children")
+              for c in p.read_text().split()]  # fmt: skip
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)
     end = time.monotonic() + 5
-    while time.monotonic() < end:
-        try:
-            done, _ = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:  # started by another process
-            done = 0 if Path(f"/proc/{pid}").exists() else pid
-        if done:
-            return
-        time.sleep(0.02)  # between two looks at a condition with a deadline
-    os.kill(pid, signal.SIGKILL)
+    while any(Path(f"/proc/{child}").exists() for child in inside) and time.monotonic() < end:
+        time.sleep(0.01)  # between two looks at a condition with a deadline
 
 
 @contextmanager

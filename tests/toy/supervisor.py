@@ -1,9 +1,9 @@
 """Starts the members of a toy, each on its pretended host, and starts again what died.
 
-    unshare --net --mount python -m tests.toy.supervisor STATE
+    unshare --net --mount --pid --fork --mount-proc python -m tests.toy.supervisor STATE
 
-Runs in a network and a mount namespace of its own: a host is a network namespace on a bridge, a
-member's data a small file system. Whatever a test breaks in there is gone with this process.
+Runs in namespaces of its own, as their first process: a host is a network namespace on a bridge,
+a member's data a small file system. Whatever a test breaks in there is gone with this process.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tests.toy.member import Config, Member
 CLONE_NEWNET, PR_SET_PDEATHSIG = 0x40000000, 1
 RESTART_SECONDS = 0.3  # as a kubelet, only sooner
 NETNS = Path("/run/netns")
+FAULTS = Path("/run/apadana-faults")  # where the validator keeps the faults of a machine
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -47,8 +48,9 @@ def ip(*args: str) -> None:
 
 def build_network(hosts: dict[str, str]) -> None:
     """`hosts`: name -> address; each in a network namespace, all on one bridge."""
-    NETNS.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(NETNS)], check=True)
+    for folder in (NETNS, FAULTS):
+        folder.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(folder)], check=True)
     ip("link", "set", "lo", "up")
     ip("link", "add", "rack", "type", "bridge")
     ip("link", "set", "rack", "up")
@@ -179,6 +181,8 @@ def become(config: Config, state: Path) -> None:
 async def serve(member: Member, run: Path) -> None:
     await member.start()
     (run / f"{member.config.name}.ready").touch()
+    await member.settled()
+    (run / f"{member.config.name}.settled").touch()
     await asyncio.Event().wait()
 
 
@@ -194,6 +198,4 @@ def server_class(name: str) -> type[Member]:
 
 
 if __name__ == "__main__":
-    if "--with-parent" in sys.argv:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     Supervisor(Path(sys.argv[1])).forever()

@@ -11,7 +11,7 @@ says only where things are; what is proved of them is the same as on a cluster:
    "members": [{"component", "name", "host", "address", "pid_file", "paths": {...}}]}
 
 Paths are relative to the state folder. A command prefix is a list of words put before a command
-(`nsenter --net=...`); [] runs it here.
+(`nsenter --net=...`); [] runs it here. Process ids are those that a host's own /proc shows.
 """
 
 from __future__ import annotations
@@ -41,6 +41,16 @@ from validate.site import REPOSITORY, Site
 
 FILE = "local.json"
 DEFAULT_ROLE = "client"
+#: For each pid file: the file, the process that it names if it lives, and all that it started.
+PIDS = r"""
+kids() {
+	for kid in $(cat /proc/"$1"/task/*/children 2>/dev/null); do echo "$kid"; kids "$kid"; done
+}
+for file in "$@"; do
+	pid=$(cat "$file" 2>/dev/null) && [ -d "/proc/$pid" ] || continue
+	echo "$file $pid" $(kids "$pid")
+done
+"""
 
 
 @dataclass(frozen=True)
@@ -144,13 +154,20 @@ class LocalGround:
             raise ClusterError(f"the power of host {host}", done.stderr.strip()[-500:])
 
     def members(self, component: str) -> Sequence[Member]:
+        mine = [m for m in self._told()["members"] if m["component"] == component]
+        pids: dict[str, tuple[int, ...]] = {}
+        for host in sorted({m["host"] for m in mine}):
+            files = [str(self.site.state / m["pid_file"]) for m in mine if m["host"] == host]
+            for line in self.machine(host).run(PIDS, *files).splitlines():
+                file, *found = line.split()
+                pids[file] = tuple(map(int, found))
         return [
             Member(
-                component, m["name"], m["host"], self._pids(m["pid_file"]), m["address"], m["paths"]
+                component, m["name"], m["host"],
+                pids.get(str(self.site.state / m["pid_file"]), ()), m["address"], m["paths"],
             )
-            for m in self._told()["members"]
-            if m["component"] == component
-        ]
+            for m in mine
+        ]  # fmt: skip
 
     def objects(self, kind: str) -> Sequence[Mapping[str, Any]]:
         file = self._told()["objects"]
@@ -195,23 +212,6 @@ class LocalGround:
         if lacks:
             raise ValidateError(f"{path} lacks {', '.join(sorted(lacks))}")
         return told
-
-    def _pids(self, file: str) -> tuple[int, ...]:
-        """The process that the file names, and all that it started."""
-        try:
-            pid = int((self.site.state / file).read_text())
-        except (OSError, ValueError):
-            return ()
-        return (pid, *_children(pid)) if Path(f"/proc/{pid}").exists() else ()
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in map(int, path.read_text().split()):
-                found += [child, *_children(child)]
-    return found
 
 
 def _sweep(folder: Path) -> None:
