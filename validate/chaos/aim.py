@@ -28,14 +28,18 @@ class Aim:
     members: tuple[Located, ...] = ()
     peers: tuple[Located, ...] = ()  # the other end of a cut; onlookers stand there
     hosts: tuple[str, ...] = ()
+    #: The peers are frozen, because packets between the two can't be told from others.
+    frozen: bool = False
 
     def aimed(self, component: str, on: str = "") -> Aimed:
-        return Aimed(component, tuple(m.name for m in self.members), self.hosts, on)
+        frozen = tuple(p.name for p in self.peers) if self.frozen else ()
+        return Aimed(component, tuple(m.name for m in self.members), self.hosts, on, frozen)
 
     @property
     def touched(self) -> tuple[str, ...]:
         """Hosts on which something happens: clients and onlookers stay away from them."""
-        return tuple(dict.fromkeys([*(m.host for m in self.members), *self.hosts]))
+        hit = [*self.members, *(self.peers if self.frozen else ())]
+        return tuple(dict.fromkeys([*(m.host for m in hit), *self.hosts]))
 
 
 def at(
@@ -43,11 +47,10 @@ def at(
     leader: str | None, hosts: Sequence[str],
 ) -> Aim:  # fmt: skip
     """Always the same choice for the same platform, so that a run can be repeated."""
+    able = [m for m in located if fault.role in m.role]
+    led = [m for m in able if m.name == leader]
     if fault.target == "all hosts":
         return Aim(hosts=tuple(hosts))
-    able = [m for m in located if fault.role in m.role]
-    others = [m for m in able if m.name != leader]
-    led = [m for m in able if m.name == leader]
     if fault.target == "host":
         return Aim(hosts=(_host(able, led, hosts),))
     if fault.target == "clients" or component is None:
@@ -55,22 +58,35 @@ def at(
     if not able:
         role = f" with the role {fault.role}" if fault.role else ""
         raise NotValidError(f"{component.name} has no member{role} that runs")
-    if fault.target == "leader":
-        if not led:
-            raise NotValidError(
-                f"{component.name} names no leader ({leader or 'its probe is mute'})"
-            )
-        return Aim((led[0],), tuple(others))
-    if fault.target == "one member":
-        chosen = (others or led)[0]
-        return Aim((chosen,), tuple(m for m in able if m is not chosen))
-    if fault.target == "pair":
-        return _pair(component, led or able[:1], able)
-    if fault.target == "quorum":
-        count = tolerance(component, len(able)) + 1
-        chosen_ones = (others + led)[:count]
-        return Aim(tuple(chosen_ones), tuple(m for m in able if m not in chosen_ones))
-    return Aim(tuple(able))
+    if fault.target == "leader" and not led:
+        raise NotValidError(f"{component.name} names no leader ({leader or 'its probe is mute'})")
+    chosen = _chosen(fault.target, component, able, led)
+    rest = tuple(m for m in able if m not in chosen)
+    return Aim(chosen, _other_end(component, chosen[0], rest) if fault.target == "pair" else rest)
+
+
+def _chosen(
+    target: spec.Target, component: contract.Component, able: Sequence[Located],
+    led: Sequence[Located],
+) -> tuple[Located, ...]:  # fmt: skip
+    others = [m for m in able if m not in led]
+    if target in ("leader", "pair"):
+        return tuple((led or able)[:1])
+    if target == "one member":
+        return tuple((others or led)[:1])
+    if target == "quorum":
+        # One more than may be gone; the leader last, so that it is left alone and must notice.
+        return tuple([*others, *led][: tolerance(component, len(able)) + 1])
+    return tuple(able)
+
+
+def _other_end(
+    component: contract.Component, first: Located, rest: Sequence[Located]
+) -> tuple[Located, ...]:
+    other = next((m for m in rest if m.host != first.host), None)
+    if other is None:
+        raise NotValidError(f"{component.name} has no two members on different hosts")
+    return (other,)
 
 
 def _host(able: Sequence[Located], led: Sequence[Located], hosts: Sequence[str]) -> str:
@@ -78,13 +94,6 @@ def _host(able: Sequence[Located], led: Sequence[Located], hosts: Sequence[str])
     if chosen is None:
         raise NotValidError("no host is known")
     return chosen
-
-
-def _pair(component: contract.Component, first: Sequence[Located], able: Sequence[Located]) -> Aim:
-    other = next((m for m in able if m.host != first[0].host), None)
-    if other is None:
-        raise NotValidError(f"{component.name} has no two members on different hosts")
-    return Aim((first[0],), (other,))
 
 
 @dataclass(frozen=True)
@@ -100,20 +109,26 @@ class Outside:
 def shots(fault: spec.Fault, aim: Aim, outside: Outside) -> list[Shot]:
     """What is injected where."""
     do = fault.do
-    if isinstance(do, spec.HostPoweroff):
-        return [_poweroff(host, outside) for host in aim.hosts]
-    if isinstance(do, spec.PortClosed):
-        closed = network.port_closed(do.ports, udp=do.udp)
-        return [Shot(host, closed) for host in aim.hosts]
-    if isinstance(do, spec.ServiceStop):
-        return [Shot(host, service.service_stop(do.unit)) for host in aim.hosts]
-    if isinstance(do, spec.NetworkCut) and fault.target == "host":
-        return [_host_cut(host, do.direction, outside) for host in aim.hosts]
     if isinstance(do, spec.BadInput):
         return []  # a client does it; nothing stays anywhere
     if isinstance(do, spec.DependencyCut):
         return _dependency(aim)
+    if aim.hosts:
+        return [_on_host(fault, host, outside) for host in aim.hosts]
     return [Shot(*_on(fault, member, aim, outside)) for member in aim.members]
+
+
+def _on_host(fault: spec.Fault, host: str, outside: Outside) -> Shot:
+    match fault.do:
+        case spec.HostPoweroff():
+            return _poweroff(host, outside)
+        case spec.PortClosed(ports=ports, udp=udp):
+            return Shot(host, network.port_closed(ports, udp=udp))
+        case spec.ServiceStop(unit=unit):
+            return Shot(host, service.service_stop(unit))
+        case spec.NetworkCut(direction=direction):
+            return _host_cut(host, direction, outside)
+    raise NotValidError(f"{fault.kind} has no injection for a host")
 
 
 def _on(
@@ -183,7 +198,7 @@ def _host_cut(host: str, direction: str, outside: Outside) -> Shot:
 def _dependency(aim: Aim) -> list[Shot]:
     """Own namespaces: packets between the two are dropped. Shared ones can't be told apart, so
     there the dependency is frozen, which breaks the pair as well (and more)."""
-    if any(m.shared for m in aim.members):
+    if aim.frozen:
         return [Shot(p.host, process.freeze(p.processes), p.name) for p in aim.peers]
     far = [p.address for p in aim.peers]
     return [

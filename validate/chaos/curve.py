@@ -1,12 +1,13 @@
-"""Recovery as a curve: acknowledged writes a second around a fault, from the audit's record. Pure."""
+"""Recovery as a curve: acknowledged writes a second around a fault, from its record. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 GOOD = 0.99  # of the steady rate
-WINDOW = 3  # seconds over which "again at 99 %" must hold: one second of few writes is noise
+WINDOW = 5  # seconds over which "again at 99 %" must hold: one second of few writes is noise
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def of(acknowledged: Iterable[float], fault: float, undo: float, end: float) -> 
 def _first(times: Sequence[float], fault: float) -> float | None:
     """To the first success after the longest silence that the fault brought, 0 without one."""
     after = [fault, *(t for t in times if t >= fault)]
-    gaps = [(b - a, b) for a, b in zip(after, after[1:], strict=False)]
+    gaps = [(b - a, b) for a, b in pairwise(after)]
     if not gaps:
         return None
     longest, ended = max(gaps)
@@ -84,4 +85,4 @@ def _again(counts: Sequence[int], steady: float, begin: float, fault: float) -> 
 
 def _silence(after: Sequence[float], fault: float, end: float) -> float:
     points = [fault, *after, end]
-    return round(max(b - a for a, b in zip(points, points[1:], strict=False)), 2)
+    return round(max(b - a for a, b in pairwise(points)), 2)

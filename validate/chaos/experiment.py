@@ -6,20 +6,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import causes, runner
+from validate import runner
 from validate.chaos import aim as aiming
-from validate.chaos import books, digest, located, power, preflight, report, spec
+from validate.chaos import books, located, power, preflight, report, spec
 from validate.chaos.aim import Aim, Outside, Shot
 from validate.chaos.envelope import ROOT
-from validate.chaos.observer import ClientEyes, Observer, Point
-from validate.chaos.planted import MARGIN, Planted, leftovers, pause
-from validate.chaos.proofs import Moments, Proof
-from validate.cluster import wait_for
+from validate.chaos.planted import leftovers
+from validate.chaos.trial import Trial
 from validate.errors import ClusterError, NotValidError
 from validate.ground import Client, Ground, Member
 from validate.model import check_from
@@ -80,11 +76,11 @@ class Experiment:
         watched = books.probed(self.ground.site, self.chosen)
         stores = books.auditable(self.ground.site, self.chosen)
         with self._clients(aim, watched, stores) as (writer, onlooker):
-            self._whole(writer, watched, 60, "whole before", fail=False)
+            self._whole_before(writer, watched)
             audit = books.Audit(
                 writer, [s.name for s in stores], runner.new_run_id(), self._lifetime()
             )
-            trial = _Trial(self, aim, outside, shots, writer, onlooker, audit, watched)
+            trial = Trial(self, aim, outside, shots, writer, onlooker, audit, watched)
             trial.go()
             judged = trial.books(prediction)
         report.tables(self.outcome, self.fault, self.name, judged, trial.proof, trial.whole_s)
@@ -104,7 +100,8 @@ class Experiment:
         aim = aiming.at(self.fault, self.component, found, leader, self.ground.hosts())
         if isinstance(self.fault.do, spec.DependencyCut):
             on = self.ground.site.platform.component(self.fault.do.on)
-            aim = replace(aim, peers=tuple(located.locate(self.ground, on)))
+            peers = tuple(located.locate(self.ground, on))
+            aim = replace(aim, peers=peers, frozen=any(m.shared for m in aim.members))
         return aim
 
     def _everyone(self) -> list[located.Located]:
@@ -136,8 +133,8 @@ class Experiment:
             detail = "refused before anything was touched: " + "; ".join(prediction.refused)
             self.tell(self.name, Check("preflight", Verdict.INVALID, detail, seen))
             return None
-        told = [f"{n} {s}" for n, s in sorted(prediction.states.items()) if "/" not in n]
-        self.tell(self.name, Check("preflight", Verdict.PASS, "predicted: " + ", ".join(told), seen))
+        told = ", ".join(f"{n} {s}" for n, s in sorted(prediction.states.items()) if "/" not in n)
+        self.tell(self.name, Check("preflight", Verdict.PASS, f"predicted: {told}", seen))
         return prediction
 
     def _facts(self, aim: Aim) -> preflight.Facts:
@@ -192,260 +189,52 @@ class Experiment:
             )
             yield writer, onlooker
 
-    def _whole(
-        self, client: Client, watched: Sequence[contract.Component], deadline: float, name: str, *,
-        fail: bool, since: float = 0.0,
-    ) -> dict[str, float]:  # fmt: skip
-        """Seconds until each is whole; before a fault one that isn't makes everything INVALID."""
-        wish = [arg for c in watched for arg in ("--component", c.name)]
+    def _whole_before(self, client: Client, watched: Sequence[contract.Component]) -> None:
+        """A platform that is not whole can't prove anything, and a fault might end it for good."""
+        if "whole" not in self.fault.steady.before:
+            return
+        told = self._ask_whole(client, watched, 60)
+        missing = [f"{n}: {detail}" for n, (is_whole, detail) in told.items() if not is_whole]
+        if missing:
+            raise NotValidError(f"not whole before the fault: {'; '.join(missing)}")
+
+    def whole(
+        self, client: Client, watched: Sequence[contract.Component], deadline: float, since: float
+    ) -> dict[str, float]:
+        """Tells for each whether it became whole; seconds after `since` (monotonic) of those."""
         took: dict[str, float] = {}
-        said: dict[str, str] = {c.name: "its probe said nothing" for c in watched}
-        wish += ["--deadline", f"{deadline:.0f}"]
-        for record in client.checks("whole", *wish, timeout=deadline + 40):
-            check = check_from(record)
-            if check.verdict is Verdict.PASS:
-                took[record["component"]] = time.monotonic() - since if since else 0.0
-            said[record["component"]] = check.detail
-        missing = {n: d for n, d in said.items() if n not in took}
-        if missing and not fail:
-            raise NotValidError("not whole before the fault: " + "; ".join(
-                f"{n}: {d}" for n, d in missing.items()))  # fmt: skip
-        if fail:
-            for n, detail in said.items():
-                self.tell(n, report.whole(name, n in took, detail, took.get(n, deadline)))
+
+        def note(component: str) -> None:
+            took[component] = time.monotonic() - since
+
+        told = self._ask_whole(client, watched, deadline, note)
+        for name, (is_whole, detail) in told.items():
+            seconds = took.get(name, deadline)
+            self.tell(name, report.whole(is_whole, detail, seconds, self._cause(name)))
         return took
 
+    def _cause(self, name: str) -> str:
+        """What to call it when it does not come back: a dependent's own fault, or the other's."""
+        dependent = isinstance(self.fault.do, spec.DependencyCut) and name == self.name
+        return causes.DEPENDENCY if dependent else causes.NOT_WHOLE_AGAIN
 
-@dataclass
-class _Trial:
-    """From the first audited write to the last; see Experiment for what leads up to it."""
-
-    e: Experiment
-    aim: Aim
-    outside: Outside
-    shots: list[Shot]
-    writer: Client
-    onlooker: Client
-    audit: books.Audit
-    watched: Sequence[contract.Component]
-    at: Moments = field(default_factory=lambda: Moments(0.0, 0.0, 0.0))
-    proof: Proof = field(default_factory=lambda: Proof(False, "the fault was never planted"))
-    whole_s: dict[str, float] = field(default_factory=dict)
-    ended: float = 0.0
-    offset: float = 0.0  # the writer's clock minus ours
-
-    def go(self) -> None:
-        e, fault = self.e, self.e.fault
-        if self.audit.stores:
-            self.audit.launch()
-            self.audit.wait_flowing(60, "to begin")
-        pause(e.before_s)
-        self.offset = _offset(self.writer)
-        before = self._digest()
-        observer = Observer(
-            fault, self.aim, ClientEyes(self.onlooker), e.ground.machine, self._points()
-        )
-        try:
-            observer.prepare()
-            observer.begin(fault.duration_s)
-            self._break(observer)
-            self.proof = observer.finish(self.at)
-        finally:
-            observer.stop()
-        e.tell(e.name, report.proved(self.proof, observer.where))
-        self._recover()
-        self._left_behind(before)
-
-    def _break(self, observer: Observer) -> None:
-        e, fault = self.e, self.e.fault
-        planted = Planted(e.ground, fault.duration_s, e.tools.say, e.root)
-        asked = time.time()
-        applied = ended = asked
-        try:
-            with planted:
-                planted.plant(self.shots)
-                applied = time.time()
-                self._hold(observer, applied)
-                ended = time.time()
-        finally:
-            self.at = Moments(asked, applied, ended)
-            for reason in planted.failed:
-                detail = f"could not be undone: {reason}"
-                cause = {"cause": causes.LEFT_BEHIND}
-                e.tell(e.name, Check("undone", Verdict.FAIL, detail, cause))
-
-    def _hold(self, observer: Observer, applied: float) -> None:
-        """The fault lasts; half way through it is looked at what holds meanwhile."""
-        e, fault = self.e, self.e.fault
-        end = applied + fault.duration_s
-        half = min(fault.duration_s / 2, 10.0)
-        looked = False
-        while time.time() < end:
-            if not looked and time.time() >= applied + half:
-                looked = True
-                observer.during()
-                self._look_during(max(1.0, end - time.time()))
-            if self._guard(applied):
-                return
-            pause(min(1.0, max(0.0, end - time.time())))
-        if not looked:
-            observer.during()
-
-    def _look_during(self, left: float) -> None:
-        """Redundancy now, as each probe tells it; nobody is failed for it here."""
-        if left < 3 or not self.watched:
-            return
-        wish = [arg for c in self.watched for arg in ("--component", c.name)]
-        try:
-            for record in self.writer.checks("whole", *wish, "--deadline", "1",
-                                             timeout=min(left, 12.0)):  # fmt: skip
-                bad = record["verdict"] != Verdict.PASS
-                self.e.not_whole[record["component"]] = record["detail"] if bad else ""
-        except ClusterError:
-            return  # it takes longer than the fault: nothing was learnt
-
-    def _guard(self, applied: float) -> bool:
-        """True: others than the target suffer more than their promise, so it is undone at once."""
-        e = self.e
-        others = [c for c in e.chosen if c.name in self.audit.stores and c.name != e.name]
-        if not others:
-            return False
-        try:
-            status = self.audit.status()
-        except ClusterError:
-            return False  # the way to the clients is slow; they write their record on their own
-        for component in others:
-            wanted = books.limits(e.fault, component, target=False, may_stop=self._may_stop(component))
-            told = status.get(component.name, {})
-            acks = [float(v) for v in (told.get("last_ack") or {}).values()]
-            silent = float(told.get("wall", 0.0)) - max(acks, default=0.0)
-            if acks and time.time() - applied > 2 and silent > wanted.max_gap_s:
-                e.broken_elsewhere = (
-                    f"{component.name} was silent for {silent:.0f} s, promised are "
-                    f"{wanted.max_gap_s:g} s: the fault was undone at once"
-                )
-                e.tell(component.name, Check(
-                    "guard", Verdict.FAIL, e.broken_elsewhere, {"cause": causes.DEPENDENCY}))  # fmt: skip
-                return True
-        return False
-
-    def _may_stop(self, component: contract.Component) -> bool:
-        """The fault's file lets others stop only where every host or the dependency is hit."""
-        fault = self.e.fault
-        if self.e.component is None:
-            return fault.during != "continues"
-        cut_from = isinstance(fault.do, spec.DependencyCut) and fault.do.on == component.name
-        depends = self.e.name in component.depends_on
-        return cut_from or (depends and fault.during != "continues")
-
-    def _points(self) -> list[Point]:
-        """Where that which is hit answers, as a client sees it."""
-        do, aim = self.e.fault.do, self.aim
-        if isinstance(do, spec.PortClosed):
-            hosts = [self.outside.addresses.get(h) for h in aim.hosts]
-            return [(h, p) for h in hosts if h for p in do.ports]
-        if isinstance(do, spec.ServiceStop):
-            hosts = [self.outside.addresses.get(h) for h in aim.hosts]
-            return [(h, do.port) for h in hosts if h]
-        if aim.hosts:
-            there = [m for m in self.e._everyone() if m.host in aim.hosts]
-            return [(m.address, m.ports[0]) for m in there if m.ports]
-        hit = aim.members
-        if not hit or (isinstance(do, spec.DependencyCut) and any(m.shared for m in hit)):
-            hit = aim.peers  # bad input goes to any member; a frozen dependency is looked at itself
-        return [(m.address, m.ports[0]) for m in hit if m.ports and m.address]
-
-    # --- afterwards
-
-    def _recover(self) -> None:
-        e, fault = self.e, self.e.fault
-        begin = time.monotonic()
-        bound = fault.bounds.recovered_s
-        self.whole_s = e._whole(
-            self.writer, self.watched, bound, "whole again", fail=True, since=begin
-        )
-        if not self.audit.stores:
-            return
-        try:
-            self.audit.wait_flowing(bound, "to flow again")
-            took = time.monotonic() - begin
-            e.tell(e.name, Check("writes flow again", Verdict.PASS, f"{took:.1f} s after the undo",
-                                 {}, took))  # fmt: skip
-        except ClusterError as error:
-            cause = {"cause": causes.NO_FAILOVER}
-            e.tell(e.name, Check("writes flow again", Verdict.FAIL, str(error), cause, bound))
-
-    def _digest(self) -> digest.State:
-        found = dict(digest.of_nodes(self.e.ground))
-        members = [m for c in self.e.ground.site.platform.components
-                   for m in self.e.ground.members(c.name)]  # fmt: skip
-        for host in self.aim.touched:
-            mine = [m for m in members if m.host == host]
-            found |= digest.of_machine(self.e.ground.machine(host), mine, self.e.root)
-        return found
-
-    def _left_behind(self, before: digest.State) -> None:
-        """What differs after the undo; taints of a host that returns go away after a while."""
-        last: list[str] = []
-
-        def clean() -> bool | None:
-            last[:] = digest.difference(before, self._digest())
-            return None if last else True
-
-        try:
-            wait_for("the state before the fault", clean, timeout=20, every=1.0)
-        except ClusterError as error:
-            why = "; ".join(last[:6]) or str(error)
-            verdict = Verdict.FAIL if last else Verdict.INVALID
-            evidence: dict[str, Any] = {"difference": last, "cause": causes.LEFT_BEHIND}
-            self.e.tell(self.e.name, Check("nothing left behind", verdict, why, evidence))
-            return
-        entries = sum(len(v) for v in before.values())
-        detail = f"the state of {', '.join(self.aim.touched) or 'the hosts'} is as before"
-        self.e.tell(self.e.name, Check("nothing left behind", Verdict.PASS, detail,
-                                       {"entries": entries}))  # fmt: skip
-
-    def books(self, prediction: preflight.Prediction) -> list[books.Judged]:
-        """Reads everything back and judges it, store by store."""
-        e, fault = self.e, self.e.fault
-        judged: list[books.Judged] = []
-        if self.audit.stores:
-            self.audit.stop()
-            self.ended = time.time() + self.offset
-            at = self.at.shifted(self.offset)
-            folder = self._folder()
-            for item in self.audit.collect(folder):
-                component = next(c for c in e.chosen if c.name == item.store)
-                wanted = books.limits(fault, component, target=item.store == e.name,
-                                      may_stop=self._may_stop(component))  # fmt: skip
-                one = books.judge(item, wanted, at, proved=self.proof.proved, end=self.ended)
-                judged.append(one)
-                e.tell(item.store, report.with_curve(one))
-        seen = {
-            j.store: report.seen(j, e.not_whole.get(j.store), self.at) for j in judged
-            if j.curve is not None
-        }  # fmt: skip
-        checks, rows = preflight.score(fault, e.name, prediction, seen, self.proof.proved)
-        for check in checks:
-            e.tell(check.name.rpartition(" ")[2], check)
-        report.predictions(e.outcome, fault, rows)
-        report.refusals(e.tell, fault, e.name, judged, self.proof.proved)
-        return judged
-
-    def _folder(self) -> Path:
-        return self.e.tools.folder / f"chaos-{self.e.name}-{self.e.fault.name}-{self.audit.run}"
-
-
-def _offset(client: Client) -> float:
-    """The client's clock minus ours, to half of what asking takes."""
-    begin = time.time()
-    there = float(client.run("python3", "-c", "import time;print(time.time())", timeout=15))
-    return there - (begin + time.time()) / 2
+    def _ask_whole(
+        self, client: Client, watched: Sequence[contract.Component], deadline: float,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> dict[str, tuple[bool, str]]:  # fmt: skip
+        said = {c.name: (False, "its probe said nothing") for c in watched}
+        if not watched:
+            return said
+        wish = [arg for c in watched for arg in ("--component", c.name)]
+        wish += ["--deadline", f"{deadline:.0f}"]
+        for record in client.checks("whole", *wish, timeout=deadline + 40):
+            name, check = record["component"], check_from(record)
+            said[name] = (check.verdict is Verdict.PASS, check.detail)
+            if said[name][0]:
+                note(name)
+        return said
 
 
 def estimate(fault: spec.Fault) -> float:
     """Seconds that an experiment is expected to take."""
     return 35.0 + fault.duration_s + min(fault.bounds.recovered_s, 20.0)
-
-
-__all__ = ["MARGIN", "Experiment", "estimate"]

@@ -1,4 +1,4 @@
-"""A member with all that a fault needs to know of it: which processes, which network, which port."""
+"""A member with all that a fault needs to know of it: its processes, its network, its port."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def split(address: str) -> tuple[str, int]:
 
 
 def locate(ground: Ground, component: contract.Component) -> list[Located]:
-    """The members that have processes, as they are now; NotValidError names those that have none."""
+    """The members that have processes, as they are now; NotValidError when there is none."""
     members = ground.members(component.name)
     roles = {m.name: m.role for m in component.members}
     everyone = {c.name: ground.members(c.name) for c in ground.site.platform.components}

@@ -101,15 +101,9 @@ class Observer:
         """What can be compared with later; NotValidError when there is nothing to look at."""
         if not self.points and self.fault.kind != "disk-full":
             raise NotValidError("what is hit answers nowhere that an onlooker could ask")
-        begin = time.time()
-        wishes: list[dict[str, Any]] = [{"kind": "clock"}]
-        wishes += [{"kind": "detect", "host": h, "port": p} for h, p in self._asked_points()]
-        clock, *found = self.far.look(wishes, 25)
-        self.offset = clock["wall"] - (begin + time.time()) / 2 if not found else 0.0
-        if found:  # detection takes time: the clock alone, once more
-            begin = time.time()
-            self.offset = self.far.look([{"kind": "clock"}], 15)[0]["wall"]
-            self.offset -= (begin + time.time()) / 2
+        self.offset = clock_offset(lambda: self.far.look([{"kind": "clock"}], 15)[0]["wall"])
+        asked = [{"kind": "detect", "host": h, "port": p} for h, p in self._asked_points()]
+        found = self.far.look(asked, 25) if asked else []
         for answer in found:
             if not answer.get("prompt"):
                 raise NotValidError(
@@ -159,24 +153,35 @@ class Observer:
     def _judge(self, answers: list[Any], at: Moments) -> Proof:
         do = self.fault.do
         match do:
-            case spec.MemberKill() | spec.PodKill():
-                return proofs.killed(answers, at)
-            case spec.Freeze():
-                return proofs.frozen(answers, at)
-            case spec.NetworkCut(direction="both"):
-                return proofs.unreachable(answers, at)
-            case spec.NetworkCut():
-                return proofs.one_way(answers, at, do.direction)
-            case spec.DependencyCut():
-                return (proofs.frozen if self._frozen_instead else proofs.unreachable)(answers, at)
+            case spec.PodKill():  # its address goes with it
+                found = proofs.killed(answers, at, ("refused", "timeout", "unreachable"))
+            case spec.MemberKill():
+                found = proofs.killed(answers, at)
+            case spec.NetworkCut() if do.direction != "both":
+                found = proofs.one_way(answers, at, do.direction)
             case spec.Loss():
-                return proofs.lossy(answers, at, do.percent)
-            case spec.HostPoweroff() | spec.PortClosed() | spec.ServiceStop():
-                return proofs.closed(answers, at)
+                found = proofs.lossy(answers, at, do.percent)
             case spec.BadInput():
-                return proofs.pestered([a for a in answers if a.get("kind") == "pester"])
+                found = proofs.pestered([a for a in answers if a.get("kind") == "pester"])
+            case spec.DiskFull() | spec.SlowLink():
+                found = self._measured()
+            case spec.ClockWrong():
+                found = proofs.moved(answers, at, do.offset_s)
             case _:
-                return self._measured()
+                found = proofs.silenced(answers, at, self._silence())
+        return found
+
+    def _silence(self) -> tuple[str, ...]:
+        """What a look meets while it lasts."""
+        if self._frozen:
+            return ("silent", "timeout")
+        if self.fault.kind in ("network-cut", "dependency-cut"):
+            return ("timeout", "unreachable")
+        return ("refused", "timeout", "unreachable")
+
+    @property
+    def _frozen(self) -> bool:
+        return isinstance(self.fault.do, spec.Freeze) or self.aim.frozen
 
     def _measured(self) -> Proof:
         do, seen = self.fault.do, self.seen_first
@@ -193,17 +198,9 @@ class Observer:
 
     # --- what is looked at
 
-    @property
-    def _frozen_instead(self) -> bool:
-        return any(m.shared for m in self.aim.members)
-
     def _asked_points(self) -> Sequence[Point]:
         """Those whose process has to be seen acting, not only its kernel."""
-        do = self.fault.do
-        acting = isinstance(do, spec.Freeze) or (
-            isinstance(do, spec.DependencyCut) and self._frozen_instead
-        )
-        return self.points if acting else ()
+        return self.points if self._frozen else ()
 
     def _far_wishes(self, seconds: float) -> list[dict[str, Any]]:
         do = self.fault.do
@@ -211,6 +208,9 @@ class Observer:
             return []
         if isinstance(do, spec.BadInput):
             return [{"kind": "pester", "host": h, "port": p, "seconds": seconds}
+                    for h, p in self.points]  # fmt: skip
+        if isinstance(do, spec.ClockWrong):
+            return [{"kind": "dates", "host": h, "port": p, "seconds": seconds, "every": 0.5}
                     for h, p in self.points]  # fmt: skip
         wishes = [self._series(p, seconds) for p in self.points]
         if isinstance(do, spec.MemberKill | spec.PodKill):
@@ -235,7 +235,7 @@ class Observer:
     def _from_peer(self) -> bool:
         """A cut between two can be seen only from one of them."""
         do = self.fault.do
-        cut = isinstance(do, spec.DependencyCut) and not self._frozen_instead
+        cut = isinstance(do, spec.DependencyCut) and not self.aim.frozen
         return cut or self.fault.target == "pair"
 
     def _peer_eyes(self) -> PeerEyes | None:
@@ -285,6 +285,21 @@ class Observer:
                     best = heard
                     break
         return best
+
+
+def clock_offset(ask: Callable[[], float], tries: int = 2) -> float:
+    """Seconds by which another clock is ahead of ours; 0 where asking takes longer than it differs.
+
+    Half of what asking takes is how wrong the answer can be, so the quickest one counts.
+    """
+    best, error = 0.0, float("inf")
+    for _ in range(tries):
+        begin = time.time()
+        there = ask()
+        end = time.time()
+        if (end - begin) / 2 < error:
+            best, error = there - (begin + end) / 2, (end - begin) / 2
+    return 0.0 if abs(best) <= error else best
 
 
 def _pause(seconds: float) -> None:

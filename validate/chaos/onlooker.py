@@ -11,11 +11,14 @@ a JSON list of wishes that are looked at together:
 {"kind": "sniff", source, seconds}                            packets that arrive from an address
 {"kind": "listen", port, seconds}                             bytes that arrive by UDP
 {"kind": "pester", host, port}                                malformed and oversized input
+{"kind": "dates", host, port, seconds, every}                 the Date that a web server tells
 {"kind": "send", host, port, seconds, size, per_second}       UDP, as fast as asked
 """
 
 from __future__ import annotations
 
+import email.utils
+import http.client
 import json
 import random
 import select
@@ -234,6 +237,23 @@ def pester(wish: dict[str, Any]) -> dict[str, Any]:
     return {"sent": sent}
 
 
+def dates(wish: dict[str, Any]) -> dict[str, Any]:
+    """How far the Date of an HTTP server is ahead of the clock here."""
+    found = []
+    end = time.monotonic() + wish["seconds"]
+    while time.monotonic() < end:
+        with suppress(OSError, ValueError, TypeError):
+            connection = http.client.HTTPConnection(wish["host"], wish["port"], timeout=1.0)
+            connection.request("HEAD", "/")
+            told = connection.getresponse().getheader("Date")
+            now = time.time()
+            there = email.utils.parsedate_to_datetime(str(told)).timestamp()
+            found.append({"at": now, "ahead": there - now})
+            connection.close()
+        time.sleep(wish["every"])  # the rhythm of the series
+    return {"dates": found}
+
+
 def clock(_: dict[str, Any]) -> dict[str, Any]:
     return {"wall": time.time()}
 
@@ -246,7 +266,7 @@ def address(wish: dict[str, Any]) -> dict[str, Any]:
 
 KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "clock": clock, "address": address, "detect": detect, "series": series, "hold": hold,
-    "sniff": sniff, "listen": listen, "pester": pester, "send": send,
+    "dates": dates, "sniff": sniff, "listen": listen, "pester": pester, "send": send,
 }  # fmt: skip
 
 

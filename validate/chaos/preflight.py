@@ -1,4 +1,4 @@
-"""What a fault will hit, computed before anything is touched, and compared with what was seen. Pure.
+"""What a fault will hit, computed before anything is touched, compared with what was seen. Pure.
 
 A component survives the loss of a minority of each of its roles: (n-1)//2 of n, which also is what
 four drives with a write quorum of three bear. Where its contract promises to survive one host, one
@@ -48,6 +48,7 @@ class Aimed:
     members: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     on: str = ""  # the component that it is cut from
+    frozen: tuple[str, ...] = ()  # that component's members, where they are frozen instead
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ def _hit(fault: Fault, aimed: Aimed, facts: Facts) -> tuple[set[str], set[str]]:
     on_hosts = {
         m.name for ms in facts.members.values() for m in ms if m.host in aimed.hosts
     } if fault.kind in LOSES else set()  # fmt: skip
+    if aimed.frozen:
+        return set(aimed.frozen), set()
     named = set(aimed.members) | on_hosts
     if fault.kind in LOSES:
         return named, set()
@@ -111,10 +114,8 @@ def _spread(platform: contract.Platform, states: dict[str, str]) -> None:
     """Who depends on what is down is degraded: it may answer in part."""
     for _ in platform.components:  # as often as the longest chain could need
         for component in platform.components:
-            if states[component.name] == UNAFFECTED and any(
-                states.get(on) == DOWN or (on in component.depends_on and states.get(on) == DOWN)
-                for on in component.depends_on
-            ):
+            broken = any(states.get(on) == DOWN for on in component.depends_on)
+            if states[component.name] == UNAFFECTED and broken:
                 states[component.name] = DEGRADED
 
 
@@ -135,28 +136,34 @@ def _control(fault: Fault, aimed: Aimed, facts: Facts) -> str:
 def _refusals(
     fault: Fault, aimed: Aimed, facts: Facts, states: Mapping[str, str], lost: set[str]
 ) -> Iterable[str]:
-    known = {m.name for ms in facts.members.values() for m in ms}
-    names = {c.name for c in facts.platform.components}
-    if aimed.component not in names | {"cluster"}:
-        yield f"{aimed.component} is not in the contract of {facts.platform.site}"
-    for stranger in sorted(set(aimed.members) - known):
-        yield f"{stranger} is no member of any component of {facts.platform.site}"
-    for stranger in sorted(set(aimed.hosts) - facts.hosts):
-        yield f"{stranger} is no host of {facts.platform.site}"
+    yield from _strangers(aimed, facts)
     if facts.leftovers:
         yield f"an earlier fault is still there: {', '.join(facts.leftovers)} (validate recover)"
+    names = {c.name for c in facts.platform.components}
+    down = sorted(n for n in names if states.get(n) == DOWN)
     if fault.during == "continues":
-        for name in sorted(names):
-            if states.get(name) == DOWN:
-                yield f"{name} would lose its quorum, and the fault says that it continues"
+        for name in down:
+            yield f"{name} would lose its quorum, and the fault says that it continues"
     elif fault.target != "all hosts":
-        others = sorted(n for n in names - {aimed.component, aimed.on} if states.get(n) == DOWN)
-        for name in others:
-            yield f"{name} would go down too, and only {aimed.component} was asked for"
-    if fault.kind == "pod-kill" and fault.during == "continues":
-        allowed = facts.budgets.get(aimed.component)
-        if allowed is not None and allowed < len(lost):
-            yield f"the budget of {aimed.component} allows {allowed} disruptions now"
+        for name in down:
+            if name not in (aimed.component, aimed.on):
+                yield f"{name} would go down too, and only {aimed.component} was asked for"
+    allowed = facts.budgets.get(aimed.component)
+    deleted = fault.kind == "pod-kill" and fault.during == "continues"
+    if deleted and allowed is not None and allowed < len(lost):
+        yield f"the budget of {aimed.component} allows {allowed} disruptions now"
+
+
+def _strangers(aimed: Aimed, facts: Facts) -> Iterable[str]:
+    """What isn't in the contract of this stack is never touched."""
+    site = facts.platform.site
+    if aimed.component not in {c.name for c in facts.platform.components} | {"cluster"}:
+        yield f"{aimed.component} is not in the contract of {site}"
+    known = {m.name for ms in facts.members.values() for m in ms}
+    for stranger in sorted(set(aimed.members) - known):
+        yield f"{stranger} is no member of any component of {site}"
+    for stranger in sorted(set(aimed.hosts) - facts.hosts):
+        yield f"{stranger} is no host of {site}"
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,11 @@ def _told(outcomes: Sequence[str]) -> str:
     return ", ".join(f"{n} {o}" for o, n in Counter(outcomes).most_common()) or "no look"
 
 
-def killed(answers: Answers, at: Moments) -> Proof:
-    """All open connections broke at once, or the member was not there for a moment."""
+def killed(answers: Answers, at: Moments, gone_as: Sequence[str] = ("refused",)) -> Proof:
+    """All open connections broke at once, or the member was not there for a moment.
+
+    `gone_as`: what a look at a member that isn't there meets. A time-out alone may be a busy host.
+    """
     for answer in of(answers, "hold"):
         moment = _all_at_once(answer.get("held", ()), at)
         if moment is not None:
@@ -91,8 +94,9 @@ def killed(answers: Answers, at: Moments) -> Proof:
             t["outcome"] for t in series["tries"]
             if at.asked <= t["at"] <= at.applied + KILL_SHOWS
         ]  # fmt: skip
-        gone = [o for o in after if o in ("refused",)]
-        if not _baseline(before) and gone:
+        gone = [o for o in after if o.startswith(tuple(gone_as))]
+        needed = 1 if "refused" in gone else ENOUGH
+        if not _baseline(before) and len(gone) >= needed:
             return Proof(True, f"alive before, then {_told(gone)}", {"before": _told(before)})
     return Proof(False, "its connections did not break and it was always there",
                  {"seen": _short(answers, at)})  # fmt: skip
@@ -131,21 +135,9 @@ def silenced(answers: Answers, at: Moments, allowed: Sequence[str]) -> Proof:
     return all_of(parts)
 
 
-def frozen(answers: Answers, at: Moments) -> Proof:
-    return silenced(answers, at, ("silent", "timeout"))
-
-
-def unreachable(answers: Answers, at: Moments) -> Proof:
-    return silenced(answers, at, ("timeout", "unreachable"))
-
-
-def closed(answers: Answers, at: Moments) -> Proof:
-    return silenced(answers, at, ("refused", "timeout", "unreachable"))
-
-
 def one_way(answers: Answers, at: Moments, direction: str) -> Proof:
     """Besides silence: whether packets of the target still arrive at a peer."""
-    base = unreachable(answers, at)
+    base = silenced(answers, at, ("timeout", "unreachable"))
     if not base.proved:
         return base
     taps = of(answers, "sniff")
@@ -198,6 +190,19 @@ def full(free_before: int, free_during: int, leave: int) -> Proof:
     seen = {"free_before": free_before, "free_during": free_during}
     proved = free_before > leave + 65536 and free_during <= leave + 65536
     return Proof(proved, f"{free_before} bytes free before, {free_during} during", seen)
+
+
+def moved(answers: Answers, at: Moments, offset: int) -> Proof:
+    """The server's own Date, against the onlooker's clock; whole seconds, so two are forgiven."""
+    ahead = [d for a in of(answers, "dates") for d in a.get("dates", ())]
+    before = [d["ahead"] for d in ahead if d["at"] < at.asked]
+    during = [d["ahead"] for d in ahead if at.applied + SETTLE <= d["at"] < at.ended]
+    seen = {"before": before[-3:], "during": during[-3:]}
+    if not before or not during:
+        return Proof(False, "the server tells no date (only HTTP can be asked for it)", seen)
+    shift = sum(during) / len(during) - sum(before) / len(before)
+    proved = abs(shift - offset) <= 2.0
+    return Proof(proved, f"its clock moved by {shift:+.0f} s of {offset:+d} s wished", seen)
 
 
 def pestered(answers: Answers) -> Proof:

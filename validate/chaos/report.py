@@ -38,11 +38,12 @@ def proved(proof: Proof, where: str) -> Check:
     return Check("fault proved", verdict, f"{detail} (seen from {where})", dict(proof.evidence))
 
 
-def whole(name: str, is_whole: bool, detail: str, seconds: float) -> Check:
+def whole(is_whole: bool, detail: str, seconds: float, cause: str) -> Check:
+    name = "whole again"
     if is_whole:
         return Check(name, Verdict.PASS, f"{detail}, {seconds:.1f} s after the undo", {}, seconds)
-    cause = {"cause": causes.NOT_WHOLE_AGAIN}
-    return Check(name, Verdict.FAIL, f"not within {seconds:.0f} s: {detail}", cause, seconds)
+    told = {"cause": cause}
+    return Check(name, Verdict.FAIL, f"not within {seconds:.0f} s: {detail}", told, seconds)
 
 
 def with_curve(one: Judged) -> Check:

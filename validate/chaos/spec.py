@@ -19,7 +19,7 @@ from validate.errors import ValidateError
 
 FILE = "faults.yaml"
 During = Literal["continues", "may-stop", "refuses-cleanly"]
-Steady = Literal["writes", "reads", "whole"]
+Steady = Literal["writes", "whole"]
 Promise = Literal["one host", "all hosts", "none"]
 Target = Literal[
     "one member", "leader", "quorum", "all members", "host", "all hosts", "pair", "clients"
@@ -149,7 +149,7 @@ class SteadyState(_Model):
 
     before: tuple[Steady, ...] = ("writes", "whole")
     during: tuple[Steady, ...] = ("writes",)
-    after: tuple[Steady, ...] = ("writes", "reads", "whole")
+    after: tuple[Steady, ...] = ("writes", "whole")  # what was acknowledged is always read back
 
 
 class Fault(_Model):

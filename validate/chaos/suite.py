@@ -1,4 +1,4 @@
-"""The suite `chaos`: every fault of every room, and each pair of the contract, as steps of a plan."""
+"""The suite `chaos`: every fault of every room, each pair of the contract, as steps of a plan."""
 
 from __future__ import annotations
 

@@ -116,6 +116,15 @@ class ClusterGround:
         found: list[Mapping[str, Any]] = self.site.cluster.json(*where, "get", kind)["items"]
         return found
 
+    def delete_pod(self, name: str) -> list[str]:
+        """The command that takes a pod away without grace, as an eviction gone wrong does."""
+        cluster = self.site.cluster
+        args = ["-n", self.site.platform.namespace, "delete", "pod", name]
+        args += ["--grace-period=0", "--force", "--wait=false"]
+        # The file may be a multi-call binary that goes by its first word.
+        return ["bash", "-c", 'exec -a kubectl "$0" "$@"', str(cluster.binary),
+                *cluster.argv(*args)[1:]]  # fmt: skip
+
     @contextmanager
     def client(
         self, components: Sequence[contract.Component], *, role: str = "client",

@@ -1,0 +1,29 @@
+"""What the command line of `chaos` has beyond the other suites': one fault, and `recover`.
+
+To be wired: `app.command("recover")(cli.recover_command)`, and for `chaos --fault NAME` the steps
+of `suite.one(ground, chosen, NAME)` go where those of `suites.steps` would.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from components.kit.probing import Verdict
+from validate import console, lock, site
+from validate.chaos import recovery
+from validate.ground import choose
+from validate.model import EXIT_CODES
+
+Stack = Annotated[str, typer.Option("--stack", help="site or stack, e.g. lab or lab-data")]
+
+
+def recover_command(stack: Stack) -> None:
+    """Undoes what interrupted chaos experiments left behind, on every host of the stack."""
+    found = site.load(stack)
+    with lock.held(found, "validate recover"):
+        done = recovery.recover(choose.of(found), console.say)
+    if done.wrong:
+        console.complain("not everything could be undone: " + "; ".join(done.wrong))
+        raise typer.Exit(EXIT_CODES[Verdict.FAIL])
