@@ -25,7 +25,7 @@ from typing import Any
 from tests.toy.member import Config, Member
 
 CLONE_NEWNET, PR_SET_PDEATHSIG = 0x40000000, 1
-RESTART_SECONDS = 0.3  # as a kubelet, only sooner
+RESTART_SECONDS = 1.0  # as a kubelet
 NETNS = Path("/run/netns")
 FAULTS = Path("/run/apadana-faults")  # where the validator keeps the faults of a machine
 libc = ctypes.CDLL(None, use_errno=True)

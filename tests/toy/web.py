@@ -20,6 +20,7 @@ class Web(Member):
         super().__init__(config)
         self.model: str | None = None
         self._read_at = 0.0
+        self.misses = 0  # reads of the store that failed
 
     # --- what a defect may replace
 
@@ -27,6 +28,10 @@ class Web(Member):
         """Of the answer to request `number`, counted from 1."""
         behind = time.monotonic() - self._read_at
         return 200 if not self.config.upstream or behind < FRESH else 503
+
+    def asks_again(self) -> bool:
+        """Before each read of the store."""
+        return True
 
     def delay(self, number: int) -> float:
         """Seconds before that answer."""
@@ -46,12 +51,13 @@ class Web(Member):
         tls = wire.ssl.create_default_context(cafile=self.config.ca)
         links = [wire.Link(host, port, tls, up["login"]) for host, port in up["addresses"]]
         turn = 0
-        while True:
+        while self.asks_again():
             try:
                 answer = await links[turn % len(links)].call({"op": "get", "key": "model"}, 1.0)
                 self.model, self._read_at = answer["value"], time.monotonic()
             except (OSError, TimeoutError):
                 turn += 1
+                self.misses += 1
             await asyncio.sleep(0.2)
 
     def body(self) -> bytes:

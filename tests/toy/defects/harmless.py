@@ -124,6 +124,12 @@ def _beside(plan: Plan) -> None:
 
 STORE = ("smoke/", "coverage/", "safety/", "backup/", "audit/")
 DEFECTS = (
+    Defect("unchanged", "nothing at all, through every fault", lambda plan: None, (), ("kv",),
+           ("smoke/", "chaos/kv/")),
+    Defect("unchanged-log", "nothing at all, through every fault", lambda plan: None, (),
+           ("log",), ("smoke/", "chaos/log/", "audit/")),
+    Defect("five-through-a-fault", "five members, the leader killed", _more, (), ("kv",),
+           ("smoke/", "chaos/kv/leader-killed")),
     Defect("slower", told(Slower), served_by(Slower), look=STORE),
     Defect("client-retries", told(Redirects), served_by(Redirects), look=STORE),
     Defect("log-noise", told(Chatty), served_by(Chatty, "log"), (), ("log",), STORE),
