@@ -25,38 +25,40 @@ def check(name: str, wrong: Wrong, good: str, **evidence: object) -> Check:
 def read_again(name: str, found: Found, wanted: Holding) -> Check:
     """All that the log acknowledged came out of it: once, whole, in order."""
     lost = wanted.count - found["read"]
+    damaged = sum(found["aside"].values()) - wanted.altered
     wrong: Wrong = None
     if found["acknowledged"] != found["sent"]:
         wrong = causes.ERRORS, f"{found['acknowledged']} of {found['sent']} were acknowledged"
+    elif 0 < lost <= damaged:
+        wrong = causes.CORRUPT_DATA, f"{lost} of {wanted.count} records came out unreadable"
     elif lost > 0:
         wrong = causes.LOST_WRITES, f"{lost} of {wanted.count} acknowledged records never came out"
     elif found["read_digest"] != wanted.digest:
         wrong = causes.CORRUPT_DATA, "as many came out as went in, with other bytes"
     elif found["twice"] > found["resent"]:
-        wrong = (
-            causes.DUPLICATED_WRITES,
-            (f"{found['twice']} came out twice, {found['resent']} were sent twice"),
-        )
+        told = f"{found['twice']} came out twice, {found['resent']} were sent twice"
+        wrong = causes.DUPLICATED_WRITES, told
     elif found["reordered"] > found["resent"]:
         wrong = causes.REORDERED_WRITES, f"{found['reordered']} came out before older ones"
     good = f"{wanted.count} records, the same bytes, in {found['seconds']:.1f} s"
     return check(name, wrong, good, wanted=vars(wanted), **found)
 
 
-def held(name: str, where: str, found: Found, wanted: Holding) -> Check:
-    """`where`: table or objects. It holds what was sent, not less, not more, nothing else."""
-    count, digest = found[where], found[f"{where}_digest"]
+def held(name: str, where: str, found: Found, read: Found) -> Check:
+    """`where`: table or objects. It holds what came out of the log, not less, not more."""
+    count, wanted, digest = found[where], read["read"], found[f"{where}_digest"]
     wrong: Wrong = None
-    if count < wanted.count:
-        wrong = causes.LOST_WRITES, f"{wanted.count - count} of {wanted.count} records are missing"
-    elif count > wanted.count:
-        wrong = causes.DUPLICATED_WRITES, f"{count} records where {wanted.count} were sent"
-    elif digest != wanted.digest:
-        wrong = causes.CORRUPT_DATA, f"{count} records, but not those that were sent"
-    elif where == "table" and found["table_features"] != wanted.features:
-        wrong = causes.FEATURE_SKEW, "the features in the table are not those of the raw records"
-    return check(name, wrong, f"{count} records, the same bytes", digest=digest, count=count,
-                 wanted=vars(wanted))  # fmt: skip
+    if count < wanted:
+        wrong = causes.LOST_WRITES, f"{wanted - count} of {wanted} records are missing"
+    elif count > wanted:
+        wrong = causes.PHANTOM_WRITES, f"{count} records where {wanted} were written"
+    elif digest != read["read_digest"]:
+        wrong = causes.CORRUPT_DATA, f"{count} records, but not those that were written"
+    elif where == "table" and found["skewed"]:
+        told = f"{found['skewed']} rows have other features than their raw records"
+        wrong = causes.FEATURE_SKEW, told
+    evidence = {"count": count, "digest": digest, "wanted": wanted, "skewed": found["skewed"]}
+    return check(name, wrong, f"{count} records, the same bytes", **evidence)
 
 
 def set_aside(name: str, found: Found, wanted: Holding) -> Check:
@@ -85,24 +87,27 @@ def parity(name: str, found: Found) -> Check:
     return check(name, wrong, f"{total} machines, the same digest", **{k: found[k] for k in keys})
 
 
-def trained(name: str, data: Found, model: Found, wanted: Data, earlier: Sequence[Found]) -> Check:
-    """The bytes that the training pod read are those that the records give, and no older ones."""
+def trained(
+    name: str, data: Found, model: Found, wanted: Data | None, earlier: Sequence[Found]
+) -> Check:
+    """The bytes that the training pod read are those that the records give, and no older ones.
+
+    `wanted` is None when the records themselves did not arrive as they should.
+    """
     seen = model["data_seen"]
     wrong: Wrong = None
     if seen in [each["data_seen"] for each in earlier]:
         wrong = causes.STALE_MODEL, "it was trained on the data of an earlier training"
     elif model["model"] in [each["model"] for each in earlier]:
         wrong = causes.STALE_MODEL, "it gave the earlier model again"
-    elif data["data"] != wanted.digest:
+    elif wanted is not None and data["data"] != wanted.digest:
         wrong = causes.CORRUPT_DATA, "the training data are not those that the records give"
-    elif seen != data["data"] or model["rows_seen"] != wanted.rows:
-        wrong = (
-            causes.CORRUPT_DATA,
-            f"{model['rows_seen']} rows were read, others than published",
-        )
-    good = f"{wanted.rows} rows, {model['training']['library']}, model {model['model'][:12]}"
+    elif (seen, model["rows_seen"]) != (data["data"], data["rows"]):
+        wrong = causes.CORRUPT_DATA, f"{model['rows_seen']} rows were read, others than published"
+    good = f"{data['rows']} rows, {model['training']['library']}, model {model['model'][:12]}"
     evidence = {k: model[k] for k in ("model", "data_seen", "rows_seen", "training", "bytes")}
-    return check(name, wrong, good, published=dict(data), wanted=vars(wanted), **evidence)
+    wish = vars(wanted) if wanted else None
+    return check(name, wrong, good, published=dict(data), wanted=wish, **evidence)
 
 
 def first_answers(name: str, asked: Found, model: Found, expected: Expected) -> Check:
@@ -160,6 +165,8 @@ def changed(name: str, before: Found, after: Found, models: tuple[Found, Found],
             expected: Expected) -> Check:  # fmt: skip
     """The segment whose meaning turned round is answered the other way, by the new model."""
     old, new = models
+    if not _learnt(before, expected):
+        return Check(name, Verdict.INVALID, UNTAUGHT)
     first = expected.by_segment(before["answers"])[SENTINEL]
     second = expected.by_segment(after["answers"])[SENTINEL]
     was, now = (expected.by_segment(expected.truth(r))[SENTINEL] for r in (False, True))
@@ -184,6 +191,8 @@ def changed(name: str, before: Found, after: Found, models: tuple[Found, Found],
 
 def stayed(name: str, before: Found, after: Found, expected: Expected) -> Check:
     """All other segments are answered as before."""
+    if not _learnt(before, expected):
+        return Check(name, Verdict.INVALID, UNTAUGHT)
     first, second = (expected.by_segment(found["answers"]) for found in (before, after))
     table = shares(expected, after["answers"], rebuilt=True)
     shifts = {each: round(moved(first[each], second[each]), 3) for each in CONTROLS}
@@ -191,12 +200,16 @@ def stayed(name: str, before: Found, after: Found, expected: Expected) -> Check:
     bad = [each for each in CONTROLS if table[each] < expected.wish.right]
     wrong: Wrong = None
     if off or bad:
-        wrong = (
-            causes.WRONG_ANSWERS,
-            f"other answers without a reason: {sorted({*off, *bad})}",
-        )
+        wrong = causes.WRONG_ANSWERS, f"other answers without a reason: {sorted({*off, *bad})}"
     good = f"moved by {max(shifts.values()):.2f} at most, {expected.wish.tolerance:g} allowed"
     return check(name, wrong, good, moved=shifts, right=table, tolerance=expected.wish.tolerance)
+
+
+UNTAUGHT = "what was answered before was wrong already, so a change of answers shows nothing"
+
+
+def _learnt(before: Found, expected: Expected) -> bool:
+    return min(shares(expected, before["answers"], rebuilt=False).values()) >= expected.wish.right
 
 
 def shares(expected: Expected, answers: Sequence[float], rebuilt: bool) -> dict[str, float]:
@@ -206,37 +219,49 @@ def shares(expected: Expected, answers: Sequence[float], rebuilt: bool) -> dict[
     return {segment: right(given[segment], truths[segment]) for segment in truths}
 
 
-def traced(name: str, found: Found, asked: Found, wanted: Data) -> Check:
-    """Each digest on the way back is computed from bytes, and fits the next."""
+def traced(name: str, found: Found, asked: Found, data: Found, wanted: Data | None) -> Check:
+    """Each digest on the way back is computed from bytes, and fits the next.
+
+    `data` is what was published last; `wanted` is None when not all records arrived.
+    """
+    newest = "model was trained on the newest data"
     hops = {
         "answer names the model": asked["models"] == [found["model"]],
-        "model names the data": found["data_named"] == found["data"],
-        "data come from the records of the table": found["data_again"] == found["data"],
-        "records are those that were published": found["records_digest_named"]
-        == found["records_digest"],
-        "records are those that were sent": found["records_digest"] == wanted.records_digest,
-        "data are those that the records give": found["data"] == wanted.digest,
+        newest: found["data_named"] == data["data"],
+        "data have the digest that the model names": found["data_named"] == found["data"],
     }
+    if hops[newest]:
+        hops |= {
+            "data come from the records of the table": found["data_again"] == found["data"],
+            "records are those that were published": found["records_digest"]
+            == found["records_digest_named"],
+        }
+    if hops[newest] and wanted is not None:
+        hops["records are those that were sent"] = found["records_digest"] == wanted.records_digest
     broken = [hop for hop, holds in hops.items() if not holds]
-    wrong = (causes.STALE_MODEL if "answer names the model" in broken else causes.CORRUPT_DATA,
-             f"broken: {'; '.join(broken)}") if broken else None  # fmt: skip
+    cause = causes.CORRUPT_DATA if hops[newest] else causes.STALE_MODEL
+    wrong = (cause, f"broken: {'; '.join(broken)}") if broken else None
     way = f"model {found['model'][:12]}, data {found['data'][:12]}"
     good = f"answer, {way}, {found['records']} records"
     return check(name, wrong, good, hops=hops, **found)
 
 
-def same_answers(name: str, batch: Found, online: Found, machines: Sequence[str]) -> Check:
-    """Machines answered in batch from the table, and one by one from the online store."""
+def same_answers(
+    name: str, batch: Found, online: Found, machines: Sequence[str], skewed: bool
+) -> Check:
+    """Machines answered in batch from the table, and one by one from the online store.
+
+    `skewed`: the online store's features are known to be others.
+    """
     given = dict(zip(machines, online["answers"], strict=True))
     other = [m for m in machines if given[m] != batch["answers"].get(m)]
     wrong: Wrong = None
     if online["models"] != [batch["model"]]:
-        wrong = (
-            causes.STALE_MODEL,
-            f"batch by {_short([batch['model']])}, online by {_short(online['models'])}",
-        )
+        told = f"batch by {_short([batch['model']])}, online by {_short(online['models'])}"
+        wrong = causes.STALE_MODEL, told
     elif other:
-        wrong = causes.FEATURE_SKEW, f"{len(other)} of {len(machines)} machines get another answer"
+        cause = causes.FEATURE_SKEW if skewed else causes.WRONG_ANSWERS
+        wrong = cause, f"{len(other)} of {len(machines)} machines get another answer"
     evidence = {"machines": len(machines), "different": other[:10], "models": online["models"]}
     return check(name, wrong, f"{len(machines)} machines, every answer the same", **evidence)
 

@@ -123,7 +123,6 @@ def _untold(left: list[str], why: BrokenError, tell: Callable[[Check], None]) ->
     """The link that broke carries the reason; those after it were not reached."""
     for number, link in enumerate(left):
         if number == 0:
-            evidence = {"cause": why.cause} if why.cause else {}
-            tell(Check(link, why.verdict, str(why), evidence))
+            tell(why.check(link))
         else:
             tell(Check(link, Verdict.INVALID, f"not reached: {left[0]} broke"))

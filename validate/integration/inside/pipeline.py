@@ -132,7 +132,8 @@ def process(
     name = place(run, "raw", f"{mode}-{progress.parts:04d}.jsonl.gz")
     stores.objects.put(name, pack(message.value for message in ours))
     if stores.online is not None:
-        stores.online.put({online_key(run, r.machine): r.features for r in rows})
+        latest = [r for r in rows if r.at == progress.newest[r.machine]]
+        stores.online.put({online_key(run, r.machine): r.features for r in latest})
     stores.table.put(run, rows, progress.position)
     progress.parts += 1
     progress.seen += [each.digest for each in rows]
@@ -170,16 +171,17 @@ def look_back(stores: Stores, run: str, mode: str) -> dict[str, Any]:
     assert stores.table is not None and stores.objects is not None
     everything = stores.table.rows(run)
     rows = [each for each in everything if each.mode == mode]
-    archived: list[str] = []
+    archived: dict[str, Row] = {}  # the archive is written at least once: twice is no fault
     for name in stores.objects.names(place(run, "raw", f"{mode}-")):
         for raw in unpack(stores.objects.get(name)):
             try:
-                archived.append(row(raw, mode).digest)
+                found = row(raw, mode)
             except BadRecordError:
                 continue
+            archived[found.digest] = found
     return {
         "table": len(rows), "table_digest": digest_of(r.digest for r in rows),
-        "table_features": digest_of(sha256(r.id + r.features) for r in rows),
+        "skewed": sum(archived.get(r.digest, r).features != r.features for r in rows),
         "objects": len(archived), "objects_digest": digest_of(archived),
         "position": stores.table.position(run), **parity(stores.online, run, everything),
     }  # fmt: skip
