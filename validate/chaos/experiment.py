@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import runner
+from validate import causes, runner
 from validate.chaos import aim as aiming
 from validate.chaos import books, located, power, preflight, report, spec
 from validate.chaos.aim import Aim, Outside, Shot
