@@ -1,4 +1,4 @@
-"""The command line: `python -m validate smoke|audit|ha --stack NAME`, `load --url URL`.
+"""The command line: `python -m validate all|smoke|chaos|... --stack NAME`, `load --url URL`.
 
 Exit codes: 0 PASS, 1 FAIL, 2 wrong use or nothing to look at, 3 INVALID (could not judge).
 """
@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from components.kit.probing import Verdict
-from validate import calm, console, ha, report, site, smoke
+from validate import calm, commands, console, ha, report, site, smoke
 from validate.errors import NotValidError, ValidateError
+from validate.ground import choose
 from validate.load import cli as load
 from validate.model import EXIT_CODES, Run
 
@@ -29,7 +30,7 @@ Clients = Annotated[int, typer.Option(min=1, max=64, help="client threads per st
 def smoke_command(stack: Stack, only: Only = None) -> None:
     """Writes and reads in each component, looks at its replication and at the cluster."""
     found = site.load(stack)
-    _finish(found, smoke.run(found, only, console.tell))
+    _finish(found, smoke.run(choose.of(found), only, console.tell))
 
 
 @app.command("audit")
@@ -59,7 +60,16 @@ def ha_command(
     _finish(found, ha.run(found, wish, console.tell, console.say))
 
 
-app.command("load")(load.load_command)
+app.command("load-url")(load.load_command)
+
+for name, help_ in {
+    "all": "Every suite: what the budget holds, one signed report.",
+    "backup": "Saves, restores beside the original, reads back.",
+    "safety": "What must be refused, what must come back unharmed, what the objects keep safe.",
+    "load": "The contract's rates and limits, open loop, for each store.",
+    "stress": "How far above the contract's rate each store still holds its limits.",
+}.items():
+    commands.add(app, name, () if name == "all" else (name,), help_)
 
 
 def _finish(found: site.Site, run: Run) -> None:

@@ -17,7 +17,7 @@ from validate import causes
 
 Object = Mapping[str, Any]
 WORKLOADS = ("StatefulSet", "Deployment")
-KINDS = (*WORKLOADS, "Pod", "PodDisruptionBudget", "NetworkPolicy")
+KINDS = (*WORKLOADS, "Pod", "PodDisruptionBudget", "NetworkPolicy", "Service")
 NAME_LABEL, HOST_KEY = "app.kubernetes.io/name", "kubernetes.io/hostname"
 VERSION_LABEL = "app.kubernetes.io/version"
 
@@ -70,7 +70,8 @@ def replicas(seen: Seen, workloads: Sequence[Object]) -> Check:
     for each in workloads:
         wanted, ready = _replicas(each), int(each.get("status", {}).get("readyReplicas") or 0)
         if wanted < 2:
-            wrong.append(f"{_name(each)} has {wanted} replica")
+            if serves(seen, each):
+                wrong.append(f"{_name(each)} has {wanted} replica")
         elif ready < wanted:
             wrong.append(f"{_name(each)}: {ready} of {wanted} replicas are ready")
     listed, running = len(seen.component.members), sum(_replicas(w) for w in workloads)
@@ -78,6 +79,18 @@ def replicas(seen: Seen, workloads: Sequence[Object]) -> Check:
         wrong.append(f"the contract lists {listed} members, the objects ask for {running}")
     told = ", ".join(f"{_name(w)} {_replicas(w)}" for w in workloads)
     return _judged("replicas", wrong, told, causes.TOO_FEW_REPLICAS)
+
+
+def serves(seen: Seen, workload: Object) -> bool:
+    """Whether clients depend on its being there now: a Service leads to it.
+
+    What no Service selects (a job that keeps accounts as they should be) may be made again
+    elsewhere while nobody notices. Where no Service is known at all, each is taken to serve.
+    """
+    services = seen.by_kind.get("Service", ())
+    labels = _labels(_template(workload))
+    selectors = [s.get("spec", {}).get("selector") or {} for s in services]
+    return not services or any(_selects({"matchLabels": s}, labels) for s in selectors if s)
 
 
 def spread(seen: Seen, workloads: Sequence[Object]) -> Check:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -137,6 +137,8 @@ class ClusterGround:
         spec = client_spec(
             self.site, components, run, role=role, node=node.name, lifetime_s=lifetime_s
         )
+        if role == STRANGER:
+            spec = replace(spec, client=False)
         near.apply(leave(run, namespace))
         try:
             with pods(near, [spec]) as (pod,):
@@ -151,6 +153,8 @@ class ClusterGround:
         return self.site.cluster.through(node.address, API_PORT, f"api.{self.site.name}")
 
 
+#: A client that wears no client's label, so that no policy should let it in.
+STRANGER = "stranger"
 CLUSTER_SCOPED = frozenset({"Node", "PersistentVolume", "Namespace", "StorageClass"})
 
 
