@@ -108,12 +108,14 @@ def _facts(ground: Ground, members: Iterable[Member]) -> dict[str, dict[int, tup
     return found
 
 
-def ports_of(component: contract.Component, member: Member) -> tuple[int, ...]:
+def ports_of(component: contract.Component, member: Member, protocol: str = "") -> tuple[int, ...]:
     """Where clients reach this member, the contract's first endpoint first."""
     address, own = split(member.address)
-    mine: list[int] = [own] if own else []
+    mine: list[int] = [own] if own and not protocol else []
     others: list[int] = []
     for endpoint in component.endpoints_in:
+        if protocol not in ("", endpoint.protocol):
+            continue
         for item in endpoint.address.split(","):
             host, port = split(item)
             named = host == address or host.split(".", 1)[0] == member.name

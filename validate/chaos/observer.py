@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from validate.chaos import proofs, spec
 from validate.chaos.aim import Aim
-from validate.chaos.envelope import text
+from validate.chaos.eyes import Eyes, PeerEyes
 from validate.chaos.located import Located
 from validate.chaos.proofs import Moments, Proof
 from validate.errors import ClusterError, NotValidError
-from validate.ground import Client
 from validate.ground.machine import Machine
 
 LEAD = 2.0  # seconds that are looked at before the fault
@@ -24,54 +22,6 @@ LONGEST = 20.0  # seconds of a fault that are looked at
 EVERY, PATIENCE = 0.15, 1.0
 FLOOD_SECONDS, FLOOD_PORT, PACKET = 2.0, 47017, 1200
 KUBELET, SSH = 10250, 22
-
-
-class Eyes(Protocol):
-    @property
-    def name(self) -> str: ...
-
-    def look(self, wishes: Sequence[Mapping[str, Any]], timeout: float) -> list[Any]:
-        """Runs onlooker.py there."""
-        ...
-
-
-@dataclass(frozen=True)
-class ClientEyes:
-    """From a client on another host."""
-
-    client: Client
-
-    @property
-    def name(self) -> str:
-        return self.client.name
-
-    def look(self, wishes: Sequence[Mapping[str, Any]], timeout: float) -> list[Any]:
-        code = text("onlooker.py").encode()
-        said = self.client.run("python3", "-", json.dumps(wishes), stdin=code, timeout=timeout)
-        found: list[Any] = json.loads(said)
-        return found
-
-
-@dataclass(frozen=True)
-class PeerEyes:
-    """From the network namespace of another member, on its own machine."""
-
-    machine: Machine
-    member: Located
-
-    @property
-    def name(self) -> str:
-        return f"the network of {self.member.name}"
-
-    def look(self, wishes: Sequence[Mapping[str, Any]], timeout: float) -> list[Any]:
-        code = text("onlooker.py")
-        script = (
-            f'look() {{\nnsenter -t "$1" -n python3 - "$2" <<\'APADANA_LOOK\'\n{code}'
-            'APADANA_LOOK\n}\nlook "$@"\n'
-        )
-        said = self.machine.run(script, str(self.member.pid), json.dumps(wishes), timeout=timeout)
-        found: list[Any] = json.loads(said)
-        return found
 
 
 Point = tuple[str, int]
@@ -104,6 +54,8 @@ class Observer:
         self.offset = clock_offset(lambda: self.far.look([{"kind": "clock"}], 15)[0]["wall"])
         asked = [{"kind": "detect", "host": h, "port": p} for h, p in self._asked_points()]
         found = self.far.look(asked, 25) if asked else []
+        if isinstance(self.fault.do, spec.PortClosed):
+            self.points = self._listening()
         for answer in found:
             if not answer.get("prompt"):
                 raise NotValidError(
@@ -115,6 +67,19 @@ class Observer:
             self.seen_first = {m.name: self._free(m) for m in self.aim.members}
         if isinstance(self.fault.do, spec.SlowLink):
             self.seen_first = {m.name: self._flood(m) for m in self.aim.members}
+
+    def _listening(self) -> list[Point]:
+        """Not every host serves every port; where nobody listens, nothing can be missed."""
+        wishes = [{**self._series(p, 0.1), "every": 0.2} for p in self.points]
+        answers = proofs.of(self.far.look(wishes, 20), "series")
+        found = [
+            (a["host"], a["port"]) for a in answers
+            if any(t["outcome"] in proofs.LIVE for t in a["tries"])
+        ]  # fmt: skip
+        if not found:
+            told = ", ".join(f"{h}:{p}" for h, p in self.points)
+            raise NotValidError(f"nobody listens at {told}: that it stops could not be seen")
+        return found
 
     def begin(self, hold: float) -> None:
         """Starts the looks; returns when they have looked for LEAD seconds."""

@@ -13,12 +13,14 @@ from components.kit.probing import Check, Verdict
 from validate import causes
 from validate.chaos import books, digest, located, preflight, report, spec
 from validate.chaos.aim import Aim, Outside, Shot
-from validate.chaos.observer import ClientEyes, Observer, Point, clock_offset
+from validate.chaos.eyes import ClientEyes, Eyes, OwnEyes
+from validate.chaos.observer import Observer, Point, clock_offset
 from validate.chaos.planted import Planted, machine_of, pause
 from validate.chaos.proofs import Moments, Proof
 from validate.cluster import wait_for
 from validate.errors import ClusterError, NotValidError
 from validate.ground import Client
+from validate.ground.machine import local
 
 if TYPE_CHECKING:
     from validate.chaos.experiment import Experiment
@@ -51,9 +53,7 @@ class Trial:
         self.offset = clock_offset(lambda: _time_at(self.writer))
         before = self._digest()
         lived = self._first_processes()
-        observer = Observer(
-            fault, self.aim, ClientEyes(self.onlooker), e.ground.machine, self._points()
-        )
+        observer = Observer(fault, self.aim, self._eyes(), e.ground.machine, self._points())
         try:
             observer.prepare()
             observer.begin(fault.duration_s)
@@ -204,9 +204,18 @@ class Trial:
         depends = self.e.name in component.depends_on
         return cut_from or (depends and fault.during != "continues")
 
+    def _eyes(self) -> Eyes:
+        """A client elsewhere; but commands reach clients of a cluster by the API."""
+        do = self.e.fault.do
+        if isinstance(do, spec.PortClosed) and preflight.API_PORTS & set(do.ports):
+            return OwnEyes(local("validator"))
+        return ClientEyes(self.onlooker)
+
     def _points(self) -> list[Point]:
         """Where that which is hit answers, as a client sees it."""
         do, aim = self.e.fault.do, self.aim
+        if isinstance(do, spec.PortClosed) and do.seen_at == "name server":
+            return [(server, p) for server in _name_servers(self.onlooker) for p in do.ports]
         if isinstance(do, spec.PortClosed):
             hosts = [self.outside.addresses.get(h) for h in aim.hosts]
             return [(h, p) for h in hosts if h for p in do.ports]
@@ -216,6 +225,15 @@ class Trial:
         if aim.hosts:
             there = [m for m in self.e._everyone() if m.host in aim.hosts]
             return [(m.address, m.ports[0]) for m in there if m.ports]
+        if isinstance(do, spec.BadInput) and self.e.component is not None:
+            protocols = [e.protocol for e in self.e.component.endpoints_in]
+            if do.protocol and do.protocol not in protocols:
+                listed = ", ".join(protocols) or "none"
+                raise NotValidError(f"{self.e.name} has no endpoint {do.protocol}: {listed}")
+            ports = {
+                m: located.ports_of(self.e.component, m.member, do.protocol) for m in aim.peers
+            }
+            return [(m.address, p[0]) for m, p in ports.items() if p and m.address]
         hit = aim.members
         if not hit or aim.frozen:
             hit = aim.peers  # bad input goes to any member; a frozen dependency is looked at itself
@@ -247,7 +265,9 @@ class Trial:
                    for m in self.e.ground.members(c.name)]  # fmt: skip
         for host in dict.fromkeys([*self.aim.touched, *(s.host for s in self.shots)]):
             mine = [m for m in members if m.host == host]
-            found |= digest.of_machine(machine_of(self.e.ground, host), mine, self.e.root)
+            state = digest.of_machine(machine_of(self.e.ground, host), mine, self.e.root)
+            # This machine does other work too; only what a fault keeps here is looked at.
+            found |= state if host else {k: v for k, v in state.items() if "fault" in k}
         return found
 
     def _left_behind(self, before: digest.State) -> None:
@@ -300,6 +320,11 @@ class Trial:
 
     def _folder(self) -> Path:
         return self.e.tools.folder / f"chaos-{self.e.name}-{self.e.fault.name}-{self.audit.run}"
+
+
+def _name_servers(client: Client) -> list[str]:
+    told = client.run("cat", "/etc/resolv.conf", timeout=15).splitlines()
+    return [line.split()[1] for line in told if line.startswith("nameserver ")]
 
 
 def _time_at(client: Client) -> float:
