@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from components.kit.probing import Held
 from validate.history import History
@@ -38,21 +39,25 @@ class Damage:
 
 def find(history: History, held: Held) -> Damage:
     writes = history.writes
-    copies = Counter(held)
-    acknowledged = writes.acknowledged
-    lost = tuple(u for u, row in writes.number.items() if acknowledged[row] and u not in copies)
-    unknown = [u for u, row in writes.number.items() if not acknowledged[row] and u in copies]
+    copies = Counter(chain.from_iterable(held.lanes))
+    lost: list[str] = []
+    unknown = 0
+    for uid, row in writes.number.items():
+        if uid in copies:
+            unknown += not writes.acknowledged[row]
+        elif writes.acknowledged[row]:
+            lost.append(uid)
     never = [uid for uid in copies if uid not in writes.number]
     newest = _newest(history)
     in_flight = {uid for uid in never if _in_flight(history, newest, uid)}
     return Damage(
-        lost=lost,
+        lost=tuple(lost),
         corrupt=None if held.corrupt is None else tuple(held.corrupt),
         duplicated=_duplicated(history, copies) if held.repeats else None,
         phantom=tuple(u for u in never if u not in in_flight) + _read_ahead(history, newest),
         reordered=_reordered(history, held) if held.ordered else None,
         stale=stale_reads(history) if history.reads.seen else None,
-        unknown_resolved=len(unknown) + len(in_flight),
+        unknown_resolved=unknown + len(in_flight),
         repeated_by_retry=_legal_repeats(history, copies) if held.repeats else None,
     )
 

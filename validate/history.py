@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,6 @@ class Writes:
     seq: array[int] = field(default_factory=ints)
     tries: array[int] = field(default_factory=ints)
     acknowledged: bytearray = field(default_factory=bytearray)
-
-    def row(self, record: Mapping[str, Any]) -> int:
-        uid = record["uid"]
-        row = self.number.get(uid)
-        if row is None:
-            row = self.number[uid] = len(self.tries)
-            self.client.append(record["client"])
-            self.seq.append(record["seq"])
-            self.tries.append(0)
-            self.acknowledged.append(0)
-        return row
 
 
 @dataclass
@@ -83,19 +73,16 @@ class History:
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> History:
         """Raises ValueError without a `run` line, KeyError or TypeError for a record unlike v1."""
+        flow = iter(records)
         early: list[Mapping[str, Any]] = []
-        made: History | None = None
-        for record in records:
-            if made is not None:
-                made._take(record)
-            elif record.get("kind") == "run":
-                made = cls._begun(record)
-            else:
-                early.append(record)
-        if made is None:
+        for record in flow:
+            if record.get("kind") == "run":
+                break
+            early.append(record)
+        else:
             raise ValueError("the audit record has no 'run' line: it is not the start of a record")
-        for record in early:
-            made._take(record)
+        made = cls._begun(record)
+        made._take(chain(early, flow))
         if not made.complete:
             made.end = max([made.begin, *made.acks.end])
         return made
@@ -112,29 +99,40 @@ class History:
     def wall(self, moment: int) -> float:
         return moment / NANOS + self.wall_offset
 
-    def _take(self, record: Mapping[str, Any]) -> None:
-        kind = record.get("kind")
-        if kind == "op":
-            self._write(record)
-        elif kind == "read":
+    def _take(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """One loop without calls for what comes a million times."""
+        writes, acks = self.writes, self.acks
+        number, tries = writes.number, writes.tries
+        for record in records:
+            kind = record.get("kind")
+            if kind != "op":
+                self._take_other(kind, record)
+                continue
+            uid = record["uid"]
+            row = number.get(uid)
+            if row is None:
+                row = number[uid] = len(tries)
+                writes.client.append(record["client"])
+                writes.seq.append(record["seq"])
+                tries.append(0)
+                writes.acknowledged.append(0)
+            tries[row] += 1
+            if record["outcome"] == "ok":
+                writes.acknowledged[row] = 1
+                acks.write.append(row)
+                acks.start.append(record["start"])
+                acks.end.append(record["end"])
+            else:
+                self.failed += 1
+                self.errors[record["error"][:120]] += 1
+
+    def _take_other(self, kind: object, record: Mapping[str, Any]) -> None:
+        if kind == "read":
             self._read(record)
         elif kind == "settings":
             self.used, self.least = record["used"], record.get("least") or {}
         elif kind == "end":
             self.end, self.complete = int(record["mono"]), True
-
-    def _write(self, record: Mapping[str, Any]) -> None:
-        writes, acks = self.writes, self.acks
-        row = writes.row(record)
-        writes.tries[row] += 1
-        if record["outcome"] == "ok":
-            writes.acknowledged[row] = 1
-            acks.write.append(row)
-            acks.start.append(record["start"])
-            acks.end.append(record["end"])
-        else:
-            self.failed += 1
-            self.errors[record["error"][:120]] += 1
 
     def _read(self, record: Mapping[str, Any]) -> None:
         if record["outcome"] != "ok":

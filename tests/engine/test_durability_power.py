@@ -1,0 +1,138 @@
+"""Real servers lose their power: what was promised holds, and what was switched off is found."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.kit.probing import Verdict
+from components.postgres import powercut as postgres
+from components.redis import powercut as redis
+from validate import causes
+from validate.cluster import wait_for
+from validate.durability import mount, powercut, process
+from validate.durability.mount import Loss
+from validate.durability.powercut import Wish
+from validate.errors import NotValidError
+from validate.site import REPOSITORY
+
+pytestmark = pytest.mark.engine
+
+QUICK = Wish(seconds=1.5)
+MIXED = Wish(seconds=1.5, loss=Loss(early=0.5, seed=3))
+
+
+def cut(server: postgres.PostgresServer | redis.RedisServer, folder: Path, wish: Wish):  # type: ignore[no-untyped-def]
+    found = powercut.trial(server, "run", folder / "record.jsonl", wish)
+    check, _ = powercut.judge(found, wish)
+    return check
+
+
+@pytest.mark.parametrize("wish", [QUICK, MIXED], ids=["nothing unasked", "half of it early"])
+def test_postgres_as_the_room_sets_it_loses_nothing(wish: Wish, tmp_path: Path) -> None:
+    check = cut(postgres.server(), tmp_path, wish)
+    assert check.verdict is Verdict.PASS, check.detail
+    assert check.evidence["fault_proved"] is True and check.evidence["lost_count"] == 0
+    assert check.evidence["promise"]["covers"] == "all hosts"
+    assert check.evidence["reads"] > 0 and check.evidence["corrupt_count"] == 0
+
+
+@pytest.mark.parametrize("wrong", [{"fsync": "off"}, {"synchronous_commit": "off"}])
+def test_postgres_without_its_syncs_is_found(wrong: dict[str, str], tmp_path: Path) -> None:
+    check = cut(postgres.server(wrong), tmp_path, QUICK)
+    assert check.verdict is Verdict.FAIL
+    assert check.evidence["cause"] == causes.LOST_ON_POWER_CUT, check.detail
+    assert check.evidence["lost_count"] > 0
+    assert causes.WEAK_ACKNOWLEDGEMENT in check.evidence["causes"]
+
+
+@pytest.mark.parametrize("wish", [QUICK, MIXED], ids=["nothing unasked", "half of it early"])
+def test_redis_that_always_syncs_loses_nothing(wish: Wish, tmp_path: Path) -> None:
+    server = redis.server(loss="power lost on all hosts at once: none")
+    assert server.settings == {"appendfsync": "always"} and server.promise.window_s == 0
+    check = cut(server, tmp_path, wish)
+    assert check.verdict is Verdict.PASS, check.detail
+
+
+def test_redis_as_the_room_sets_it_loses_its_window_and_says_so(tmp_path: Path) -> None:
+    check = cut(redis.server({"appendfsync": "everysec"}), tmp_path, Wish(seconds=2.5))
+    assert check.verdict is Verdict.PASS, check.detail
+    assert 0 <= check.evidence["lost_window_s"] <= 2.0
+
+
+def test_redis_that_never_syncs_breaks_the_rooms_promise(tmp_path: Path) -> None:
+    check = cut(redis.server({"appendfsync": "no"}), tmp_path, Wish(seconds=5.0))
+    assert check.verdict is Verdict.FAIL, check.detail
+    assert check.evidence["cause"] == causes.LOST_ON_POWER_CUT
+    assert check.evidence["lost_window_s"] > 2.0
+
+
+def test_a_disk_that_loses_nothing_proves_nothing(tmp_path: Path) -> None:
+    wish = Wish(seconds=0.5, loss=Loss(early=1.0))
+    check = cut(redis.server({"appendfsync": "no"}), tmp_path, wish)
+    assert check.verdict is Verdict.INVALID and "not proved" in check.detail
+
+
+def test_a_killed_validator_leaves_no_server_and_no_mount(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from components.redis import powercut as r;"
+        "from validate.durability.powercut import *;"
+        f"trial(r.server(), 'run', Path({str(tmp_path / 'record')!r}), Wish(seconds=60))"
+    )
+    victim = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)
+    try:
+        wait_for("it to write", lambda: _grown(tmp_path / "record"), timeout=60, every=0.1)
+        below = _descendants(victim.pid)
+        assert len(below) >= 3  # the layer, the namespace, the server
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+        wait_for("all of it to be gone", lambda: _gone(below), timeout=30, every=0.1)
+    finally:
+        victim.kill()
+    folders = list(Path("/tmp").glob(f"{process.PREFIX}{victim.pid}-*"))
+    assert folders  # what a dead process leaves is found, and goes with the next run
+    with process.workplace():
+        assert not any(folder.exists() for folder in folders)
+        assert str(folders[0]) not in Path("/proc/self/mounts").read_text()
+
+
+def _grown(path: Path) -> bool | None:
+    return True if path.exists() and path.stat().st_size > 10_000 else None
+
+
+def _descendants(pid: int) -> set[int]:
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {p for p, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def _gone(pids: set[int]) -> bool | None:
+    return True if not any(_runs(pid) for pid in pids) else None
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_without_root_or_fuse_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mount.unable() == ""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(NotValidError, match="run it as root"), mount.mounted(Path("x"), Path("y")):
+        pass
