@@ -244,8 +244,10 @@ def client_spec(
     volumes, mounts = targets.volumes(components)
     # A starved client sees gaps that are its own.
     request = "100m" if role in ("audit", "load") else PodSpec.cpu_request
+    limit = "4000m" if role == "load" else PodSpec.cpu_limit
     return PodSpec(
         name=f"validate-{role}-{run}", namespace=site.platform.namespace,
         image=site.image(IMAGES.get(role, "validate")), run=run, role=role, node=node, client=True,
         volumes=volumes, mounts=mounts, lifetime_s=lifetime_s, cpu_request=request,
+        cpu_limit=limit,
     )  # fmt: skip

@@ -59,7 +59,7 @@ class PostgresDriver:
         self._insert, self._select = insert.as_bytes(None), select.as_bytes(None)
 
     async def open(self) -> None:
-        """Make the table; drop those of killed runs."""
+        """Make the table, drop those of killed runs; connect all."""
         line = await Line.to(self._parameters)
         ask = line.connection.execute
         names = "SELECT tablename FROM pg_tables WHERE tablename LIKE %s AND tableowner = user"
@@ -72,9 +72,9 @@ class PostgresDriver:
         if self._job.operation == "select":
             fill = sql.SQL("INSERT INTO {} SELECT n, %s FROM generate_series(0, %s) n")
             await ask(fill.format(self._table), (self._record, ROWS - 1))
-        for _ in range(self._job.clients - 1):
-            self._free.put_nowait(None)
         self._free.put_nowait(line)
+        for _ in range(self._job.clients - 1):
+            self._free.put_nowait(await Line.to(self._parameters))
 
     async def do(self, number: int) -> None:
         """On the connection used last; one that failed is closed and made anew next time."""

@@ -30,7 +30,7 @@ TTL_SECONDS = 900  # what a killed run leaves goes by itself
 
 
 class RedisDriver:
-    """Connections to whom the Sentinels name; redis-py opens as many as operations run at once."""
+    """Connections to whom the Sentinels name, as many as operations may run at once."""
 
     def __init__(self, target: Target, job: Job) -> None:
         self._target, self._job = target, job
@@ -40,7 +40,11 @@ class RedisDriver:
         self.do = self._get if job.operation == "get" else self._set
 
     async def open(self) -> None:
-        """Connect; write what is to be read."""
+        """Connect all; write what is to be read.
+
+        Connections that are made while it is loaded cost more than the operations: a slow moment
+        would then make more of them, and those a slower one.
+        """
         untyped: Any = Sentinel
         sentinel = untyped(
             self._target.endpoint("redis-sentinel").hosts(),
@@ -48,7 +52,10 @@ class RedisDriver:
             **_asynchronous(self._target, SOCKET_SECONDS),
         )
         self._client = sentinel.master_for(_service(self._target), redis_class=Redis)
-        await self._client.ping()
+        pool = self._client.connection_pool
+        made = [await pool.get_connection() for _ in range(self._job.clients)]
+        for connection in made:
+            await pool.release(connection)
         if self._job.operation == "get":
             for first in range(0, KEYS, 1000):
                 async with self._client.pipeline(transaction=False) as pipe:

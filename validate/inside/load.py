@@ -1,7 +1,7 @@
 """Load from the probe pod: certify the generator here and now, then drive a store's operation.
 
-`python3 -m validate.inside load --order JSON`, where JSON is {"order": Order, "processes": n,
-"certify": bool}; prints each certificate as a check, {"kind": "progress"} once a second, and
+`python3 -m validate.inside load --order JSON`, where JSON is {"order": Order, "certify":
+bool}; prints each certificate as a check, {"kind": "progress"} once a second, and
 {"kind": "outcome"} in the end, or {"kind": "failed", "why"}. `load --run RUN` ends it early.
 """
 
@@ -25,10 +25,13 @@ FOLDER = targets.WORK / "load"
 def load(wish: str) -> None:
     """The whole run; nothing is sent to the store by a generator without a certificate."""
     asked: dict[str, Any] = json.loads(wish)
-    order, processes = Order.of(asked["order"]), int(asked["processes"])
+    order = Order.of(asked["order"])
+    rate = max(order.schedule.rate, order.schedule.end_rate or 0)
+    each = pool.HTTP_A_PROCESS if order.request else pool.CALLS_A_PROCESS
+    processes = pool.processes_for(rate, each)
     FOLDER.mkdir(exist_ok=True)
     try:
-        if asked["certify"] and not _certified(order, processes):
+        if asked["certify"] and not _certified(order.room, rate / processes):
             return
         outcome = pool.run(_with_ca(order), processes, lambda at, led: _told(order.run, at, led))
     except NotValidError as error:
@@ -37,9 +40,8 @@ def load(wish: str) -> None:
     emit({"kind": "outcome", **outcome.as_dict()})
 
 
-def _certified(order: Order, processes: int) -> bool:
-    rate = max(order.schedule.rate, order.schedule.end_rate or 0) / processes
-    made = certify.certify(rate, certify.BRIEF, told=lambda check: emit_check(order.room, check))
+def _certified(room: str, rate: float) -> bool:
+    made = certify.certify(rate, certify.BRIEF, told=lambda check: emit_check(room, check))
     return all(one.check().verdict is Verdict.PASS for one in made)
 
 

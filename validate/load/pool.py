@@ -25,7 +25,9 @@ from validate.load.outcome import Outcome, whole
 from validate.load.worker import Order
 
 ROOT = Path(__file__).resolve().parents[2]  # where `validate` is imported from
-RATE_A_PROCESS = 10_000.0  # below what one core can send, so that its lateness stays small
+# Below what one core can send, so that its lateness stays small: by our own client of HTTP, and by
+# the stores' client libraries.
+HTTP_A_PROCESS, CALLS_A_PROCESS = 10_000.0, 1_500.0
 HEAD_START = 0.1  # seconds from when the last process is ready to the first request
 OPENING_S = 60.0  # for connecting and for making what the operation needs
 # Seconds into the measured part, what is counted so far -> why to stop now, "" to go on.
@@ -33,10 +35,10 @@ Watch = Callable[[float, Ledger], str]
 _Lines = queue.Queue[tuple["_Worker", dict[str, Any] | None]]
 
 
-def processes_for(rate: float) -> int:
-    """One for each 10,000/s, and never more than the cores leave room for."""
+def processes_for(rate: float, each: float = HTTP_A_PROCESS) -> int:
+    """As many as the rate needs, and never more than this machine's cores leave room for."""
     cores = len(os.sched_getaffinity(0))
-    return max(1, min(-int(-rate // RATE_A_PROCESS), max(1, cores - 1)))
+    return max(1, min(-int(-rate // each), max(1, cores - 1)))
 
 
 def shared_out(order: Order, processes: int) -> list[Order]:

@@ -13,7 +13,7 @@ from components.kit import contract
 from components.kit.probing import Check, Verdict
 from validate.errors import ClusterError, ValidateError
 from validate.ground import Client
-from validate.load import footprint, pool, showing, verdict
+from validate.load import footprint, showing, verdict
 from validate.load.httptarget import HttpRequest
 from validate.load.ledger import Ledger
 from validate.load.outcome import Outcome
@@ -83,10 +83,7 @@ def run(
     stop_early: bool = True,
 ) -> tuple[Outcome | str, list[Check]]:  # fmt: skip
     """(what was measured, or why nothing was; the certificates of the generator)."""
-    wish = json.dumps(
-        {"order": order.record(), "processes": pool.processes_for(profile.top_rate),
-         "certify": not certified}
-    )  # fmt: skip
+    wish = json.dumps({"order": order.record(), "certify": not certified})
     certificates: list[Check] = []
     ledger, stopped = verdict.new_ledger(profile), ""
     spoken = -10.0
