@@ -11,10 +11,12 @@ import typer
 
 from components.kit.probing import Verdict
 from validate import calm, commands, console, ha, report, site, smoke
+from validate.chaos import cli as chaos
 from validate.errors import NotValidError, ValidateError
 from validate.ground import choose
 from validate.load import cli as load
 from validate.model import EXIT_CODES, Run
+from validate.report import cli as reports
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -66,10 +68,17 @@ for name, help_ in {
     "all": "Every suite: what the budget holds, one signed report.",
     "backup": "Saves, restores beside the original, reads back.",
     "safety": "What must be refused, what must come back unharmed, what the objects keep safe.",
+    "durability": "What a power cut takes, on engines of this machine.",
+    "chaos": "Breaks each part on purpose: predicted, proved, undone, audited.",
+    "integration": "Data become an answer, and new data another answer.",
     "load": "The contract's rates and limits, open loop, for each store.",
     "stress": "How far above the contract's rate each store still holds its limits.",
 }.items():
     commands.add(app, name, () if name == "all" else (name,), help_)
+
+app.command("recover")(chaos.recover_command)
+app.command("verify")(reports.verify_command)
+app.command("report")(reports.report_command)
 
 
 def _finish(found: site.Site, run: Run) -> None:

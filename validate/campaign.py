@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from components.kit import contract
@@ -37,11 +38,13 @@ class Wish:
     budget: float | None = None  # seconds
     fresh: bool = False
     confirm: str = ""
+    matching: str = ""  # a glob over the ids of steps
 
     @property
     def command(self) -> str:
         words = [*(self.suites or ("all",))]
         words += ["--only", self.only] if self.only else []
+        words += ["--steps", self.matching] if self.matching else []
         words += ["--budget", f"{self.budget:g}s"] if self.budget else []
         return " ".join(words)
 
@@ -68,11 +71,15 @@ def plan_of(steps: Sequence[Step], wish: Wish, folder: Path) -> Plan:
     wanted = [
         replace(s, estimate=known.get(s.id, s.estimate))
         for s in steps
-        if not wish.suites or s.suite in wish.suites
+        if (not wish.suites or s.suite in wish.suites) and fnmatchcase(s.id, wish.matching or "*")
     ]
     if not wanted:
         had = ", ".join(sorted({s.suite for s in steps})) or "none"
-        raise ValidateError(f"no step of {', '.join(wish.suites)} fits; suites with steps: {had}")
+        asked = ", ".join(wish.suites) or "all suites"
+        named = f" named {wish.matching}" if wish.matching else ""
+        raise ValidateError(
+            f"no step of {asked}{named} fits; suites with steps: {had} (see --dry-run)"
+        )
     made = planning.make(wanted, wish.budget)
     must = [s for s in wanted if s.rank == planning.ALWAYS] or sorted(
         wanted, key=lambda s: s.estimate)[:1]  # fmt: skip

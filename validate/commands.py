@@ -23,6 +23,9 @@ Only = Annotated[str | None, typer.Option("--only", help="one component of the c
 Budget = Annotated[
     str | None, typer.Option("--budget", help="e.g. 40m: what fits is run, the rest is reported")
 ]
+Steps = Annotated[
+    str, typer.Option("--steps", help="only steps whose id fits, e.g. 'chaos/kafka/*' (--dry-run)")
+]
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="begin anew where an interrupted run could be continued")
 ]
@@ -57,6 +60,7 @@ def add(app: typer.Typer, name: str, only_suites: tuple[str, ...], help_: str) -
         stack: Stack,
         only: Only = None,
         budget: Budget = None,
+        matching: Steps = "",
         fresh: Fresh = False,
         confirm: Confirm = "",
         dry_run: DryRun = False,
@@ -67,7 +71,7 @@ def add(app: typer.Typer, name: str, only_suites: tuple[str, ...], help_: str) -
         paper: Paper = None,
     ) -> None:
         seconds = None if budget is None else seconds_of(budget)
-        wish = Wish(only_suites, only, seconds, fresh, confirm)
+        wish = Wish(only_suites, only, seconds, fresh, confirm, matching)
         # What the environment names counts unless the command line names another.
         asked = Options.from_environment()
         options = replace(

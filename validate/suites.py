@@ -1,0 +1,58 @@
+"""Where steps come from: the one list of suites. Each suite knows itself what fits a platform."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from components.kit import contract
+from validate import (
+    calm,
+    chaos,
+    checks,
+    coverage,
+    drills,
+    durability,
+    integration,
+    load,
+    plan,
+    smoke,
+)
+from validate.ground import Ground
+from validate.model import Result
+from validate.plan import Outcome, Step, Tools
+
+
+def steps(ground: Ground, only: str | None = None) -> list[Step]:
+    """Every step that this platform's rooms offer, of all components or of one."""
+    chosen = ground.site.components(only)
+    return [
+        _coverage(chosen),
+        _smoke(only),
+        *checks.steps(ground, chosen),
+        *drills.steps(ground, chosen),
+        *calm.steps(ground, chosen),
+        *durability.steps(ground, chosen),
+        *chaos.steps(ground, chosen),
+        *load.steps(ground, chosen),
+        *integration.steps(ground, chosen),
+    ]
+
+
+def _coverage(chosen: Sequence[contract.Component]) -> Step:
+    def act(tools: Tools) -> Outcome:
+        outcome = Outcome()
+        for check in coverage.checks(chosen, tools.ground.site.rooms):
+            result = Result.of("coverage", check.name.rpartition(" ")[2], check)
+            outcome.results.append(result)
+            tools.tell(result)
+        return outcome
+
+    return Step("coverage/all/what-the-rooms-bring", "coverage", "all", 0.1, plan.ALWAYS, act)
+
+
+def _smoke(only: str | None) -> Step:
+    def act(tools: Tools) -> Outcome:
+        found = smoke.run(tools.ground, only, tools.tell)
+        return Outcome(found.results, found.tables, found.limits)
+
+    return Step("smoke/all/everything", "smoke", "all", 30.0, plan.ALWAYS, act)
