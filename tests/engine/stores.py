@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -165,12 +166,12 @@ def add_redis(made: Platform) -> None:
     made.start("redis", "redis-sentinel", [server, str(file), "--sentinel"])
     for name, port in ports.items():
         made.listens(name, port)
-    line = redis.Redis(
+    line: Any = redis.Redis(
         host=HOST, port=ports["redis-0"], username="probe", password=made.password, ssl=True,
         ssl_ca_certs=str(made.state / "pki" / "ca.crt"),
     )  # fmt: skip
     wait_for(
-        "the replica to follow", lambda: int(str(line.execute_command("WAIT", 1, 500))) or None,
+        "the replica to follow", lambda: int(line.execute_command("WAIT", 1, 500)) or None,
         timeout=30, every=0.1, swallow=(redis.RedisError,),
     )  # fmt: skip
     made.offer("redis", "redis-sentinel", [ports["redis-sentinel"]])
