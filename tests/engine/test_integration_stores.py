@@ -12,11 +12,12 @@ from components.kit.probing import Endpoint, Target, Verdict
 from components.postgres import probe as postgres
 from components.redis import probe as redis
 from tests import chain
-from tests.engine import stores
-from tests.engine.test_integration_chain import ran
-from validate.integration import links
+from tests.engine import built, stores
+from tests.engine.test_integration_chain import SMALL, ran
+from validate import causes
+from validate.integration import links, suite
 from validate.integration.inside.features import Row
-from validate.integration.inside.stores import PostgresTable, RedisOnline
+from validate.integration.inside.stores import TOPIC, PostgresTable, RedisOnline
 
 pytestmark = pytest.mark.engine
 
@@ -92,3 +93,32 @@ def test_a_store_that_is_gone_is_said_after_some_patience(
     gone = replace(there, endpoints=[Endpoint("postgres", f"127.0.0.1:{stores.free_port()}")])
     with pytest.raises(ConnectionError, match=r"PostgreSQL, reading rows: not within 0.2 s"):
         PostgresTable(postgres, gone).rows("one")
+
+
+@pytest.fixture(scope="module")
+def whole(platform: stores.Platform) -> stores.Platform:
+    """Kafka and MinIO, too: they are there where a bundle was built."""
+    built.add_minio(platform)
+    built.add_kafka(platform)
+    built.make_bucket(target(platform, "minio"))
+    built.make_topic(target(platform, "kafka"), TOPIC)
+    return platform
+
+
+def test_the_chain_passes_on_four_real_stores(whole: stores.Platform, tmp_path: Path) -> None:
+    """As on a site, but for the pods: the code is sent to three places, each with its own secrets."""
+    told = ran(whole.ground(), tmp_path, replace(SMALL, rate=500))
+    assert {c.name: c.detail for c in told.values() if c.verdict is not Verdict.PASS} == {}
+    assert list(told) == links.names(online=True)
+    said = (tmp_path / suite.RECORD).read_text()
+    assert whole.password not in said
+
+
+def test_a_sabotaged_retraining_fails_on_four_real_stores(
+    whole: stores.Platform, tmp_path: Path
+) -> None:
+    """The liar is the worst: every digest that it tells is right, only the answers are not."""
+    liar = chain.Retraining("trained on the old data, and lies about it")
+    told = ran(chain.Sabotaged(whole.ground(), liar), tmp_path, replace(SMALL, rate=500))
+    failed = {c.name: c.evidence.get("cause") for c in told.values() if c.verdict is Verdict.FAIL}
+    assert failed == dict.fromkeys((links.CHANGED, links.LINEAGE), causes.STALE_MODEL)
