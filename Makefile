@@ -14,7 +14,7 @@ VENV := .venv/.lock-$(shell sha256sum requirements.lock | cut -c1-16)
 PACKAGES = $(wildcard bundle components road stacks validate)
 ROAD = python -m road --site $(SITE)
 
-.PHONY: help up down status unlock test lint format unit rendered live campaign bench lock clean-cache venv
+.PHONY: help up down status unlock test lint format unit engine rendered live campaign bench lock clean-cache venv
 
 help: ## this list
 	@echo "Apadana: make up, then make status. SITE=$(SITE) (set SITE=name for another site)."
@@ -33,7 +33,7 @@ status: venv ## hosts, nodes, components, endpoints, the report; exit 0 only if 
 unlock: venv ## say who holds the site's lock and how to break it
 	@exec $(ROAD) unlock
 
-test: lint unit rendered live ## what CI runs: lint, unit tests, rendered manifests, the lab
+test: lint unit engine rendered live ## what CI runs: lint, unit tests, rendered manifests, the lab
 
 lint: venv ## style, types, order of imports, YAML, roles, shell, charts, house rules
 	ruff check .
@@ -51,7 +51,11 @@ format: venv ## let ruff write what it can
 	ruff check --fix . ; ruff format .
 
 unit: venv ## tests that need nothing but Python
-	pytest -q tests --ignore tests/repo -m "not rendered and not live and not campaign and not bench"
+	pytest -q tests --ignore tests/repo -m "not rendered and not engine and not live and not campaign and not bench"
+
+engine: venv ## tests of the validator on real processes of this machine, no cluster
+	@road/prerequisites.sh engine
+	pytest -q tests/engine -m engine
 
 rendered: venv ## tests of rendered manifests (builds helm into the cache first)
 	python -m tests.repo.charts helm

