@@ -106,7 +106,7 @@ def whole(platform: stores.Platform) -> stores.Platform:
 
 
 def test_the_chain_passes_on_four_real_stores(whole: stores.Platform, tmp_path: Path) -> None:
-    """As on a site, but for the pods: the code is sent to three places, each with its own secrets."""
+    """As on a site, but for the pods: code is sent to three places, each with its own secrets."""
     told = ran(whole.ground(), tmp_path, replace(SMALL, rate=500))
     assert {c.name: c.detail for c in told.values() if c.verdict is not Verdict.PASS} == {}
     assert list(told) == links.names(online=True)
