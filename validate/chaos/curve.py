@@ -64,7 +64,7 @@ def _first(times: Sequence[float], fault: float) -> float | None:
 
 
 def _again(counts: Sequence[int], steady: float, begin: float, fault: float) -> float | None:
-    """To the end of the last time in which fewer than 99 % came through, over WINDOW seconds.
+    """To the second from which on 99 % came through, over WINDOW seconds each time.
 
     One write less than that is allowed for: a count jitters by one at its edges.
     """
@@ -80,7 +80,7 @@ def _again(counts: Sequence[int], steady: float, begin: float, fault: float) -> 
         return 0.0
     if bad[-1] == sums[-1][0]:
         return None
-    return round(max(0.0, begin + bad[-1] + WINDOW - fault), 2)
+    return round(max(0.0, begin + bad[-1] + 1 - fault), 2)
 
 
 def _silence(after: Sequence[float], fault: float, end: float) -> float:

@@ -230,10 +230,9 @@ class Trial:
             if do.protocol and do.protocol not in protocols:
                 listed = ", ".join(protocols) or "none"
                 raise NotValidError(f"{self.e.name} has no endpoint {do.protocol}: {listed}")
-            ports = {
-                m: located.ports_of(self.e.component, m.member, do.protocol) for m in aim.peers
-            }
-            return [(m.address, p[0]) for m, p in ports.items() if p and m.address]
+            found = [(m, located.ports_of(self.e.component, m.member, do.protocol))
+                     for m in aim.peers]  # fmt: skip
+            return [(m.address, ports[0]) for m, ports in found if ports and m.address]
         hit = aim.members
         if not hit or aim.frozen:
             hit = aim.peers  # bad input goes to any member; a frozen dependency is looked at itself
