@@ -14,8 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from components.kit.probing import Verdict
 from tests import reports
-from tests.reports import make, write
-from tests.unit.test_report_seal import client_key
+from tests.reports import client_key, make, write
 from validate import report
 from validate.errors import ValidateError
 from validate.report import keys

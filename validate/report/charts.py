@@ -17,7 +17,7 @@ from validate.report.story import spell
 
 POINTS = 240  # more can't be told apart at the width of a page
 HEIGHT = 40.0
-CURVE = "curve"
+CURVE, COUNTS = "curve", "counts"
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,33 @@ class Part:
 
 
 def curves(evidence: Mapping[str, Any]) -> list[Curve]:
-    """evidence["curve"]: a list of numbers, one a second, or several lists by name."""
+    """evidence["curve"]: numbers, one a second; or several such lists by name; or of a fault
+    `counts` (acknowledged in each second), with `fault` and `undo`, the seconds of both."""
     found = evidence.get(CURVE)
-    if isinstance(found, Mapping):
+    band: tuple[int, int] | None = None
+    pairs: list[tuple[str, Any]] = [("", found)]
+    if isinstance(found, Mapping) and COUNTS in found:
+        pairs = [("acknowledged writes a second; shaded: the fault", found[COUNTS])]
+        edges = (found.get("fault"), found.get("undo"))
+        band = edges if all(type(edge) is int for edge in edges) else None  # type: ignore[assignment]
+    elif isinstance(found, Mapping):
         pairs = [(str(name), values) for name, values in found.items()]
-    else:
-        pairs = [("", found)]
     return [
-        _curve(name, [float(v) for v in values]) for name, values in pairs if _is_numbers(values)
-    ]
+        _curve(name, [float(v) for v in values], band)
+        for name, values in pairs if _is_numbers(values)
+    ]  # fmt: skip
 
 
-def is_curve(value: object) -> bool:
-    values = value.values() if isinstance(value, Mapping) else [value]
-    return bool(values) and all(_is_numbers(v) for v in values)
+def without_curve(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """Evidence as text shows it: what is drawn is not spelt out."""
+    shown = dict(evidence)
+    found = shown.get(CURVE)
+    if isinstance(found, Mapping):
+        rest = {name: value for name, value in found.items() if not _is_numbers(value)}
+        shown[CURVE] = rest
+    if _is_numbers(found) or shown.get(CURVE) == {}:
+        del shown[CURVE]
+    return shown
 
 
 def _is_numbers(values: object) -> bool:
@@ -71,7 +84,7 @@ def _is_numbers(values: object) -> bool:
     )  # fmt: skip
 
 
-def _curve(name: str, values: Sequence[float]) -> Curve:
+def _curve(name: str, values: Sequence[float], band: tuple[int, int] | None) -> Curve:
     top = max(*values, 0.0) or 1.0
     low = min(*values, 0.0)
     scale = HEIGHT / (top - low) if top > low else 0.0
@@ -81,11 +94,20 @@ def _curve(name: str, values: Sequence[float]) -> Curve:
     line = " ".join(points)
     picture = Markup(
         '<svg class="curve" viewBox="0 0 300 42" preserveAspectRatio="none" aria-hidden="true">'
-        f'<polygon points="0,41 {line} 300,41"/><polyline points="{line}"/></svg>'
+        f'{_shade(band, len(values))}<polygon points="0,41 {line} 300,41"/>'
+        f'<polyline points="{line}"/></svg>'
     )
     return Curve(
         name, picture, _number(min(values), top), _number(max(values), top), spell(len(values))
     )
+
+
+def _shade(band: tuple[int, int] | None, size: int) -> str:
+    """The time from the fault to its undo."""
+    if band is None or not 0 <= band[0] <= band[1]:
+        return ""
+    left, right = (min(edge, size - 1) / (size - 1) * 300 for edge in band)
+    return f'<rect x="{left:.1f}" y="0" width="{max(right - left, 1):.1f}" height="42"/>'
 
 
 def _thinned(values: Sequence[float]) -> list[float]:

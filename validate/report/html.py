@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from components.kit.probing import Verdict
-from validate.model import Table, slug
+from validate.model import Table
 from validate.register import LAYERS
-from validate.report import charts
+from validate.report import charts, faults
 from validate.report.matrix import MEANINGS, State
 from validate.report.plain import plain
 from validate.report.records import Record
 from validate.report.seal import CLOSE, OPEN
-from validate.report.story import Story, is_faults, plural, spell
+from validate.report.story import Story, plural, spell
 
 TEMPLATES = Path(__file__).parent / "page"
 #: Characters of evidence that the page may hold in all, and for one result at most.
@@ -38,13 +39,8 @@ _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u
 
 def render(story: Story) -> str:
     """The page with an empty seal."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, finalize=_seen,
-    )  # fmt: skip
-    environment.filters.update(time=_time, spell=spell, plural=plural)
     allowed = _allowance([_pretty(r.result.evidence) for r in story.records])
-    return environment.get_template("page.html.j2").render(
+    return _environment().get_template("page.html.j2").render(
         story=story, run=story.run, matrix=story.matrix, changes=story.changes,
         vouched=story.vouched, State=State, layers=LAYERS, meanings=MEANINGS, verdicts=VERDICTS,
         cover=COVER,
@@ -54,8 +50,19 @@ def render(story: Story) -> str:
         with_curves=[r for r in story.records if charts.curves(r.result.evidence)],
         lanes=charts.timeline(story.run, story.components),
         cell=lambda table, row, n: _cell(story.records, table, row, n),
+        glance=faults.glance(story.run.tables, story.records),
         seal=Markup(OPEN + CLOSE),
     )  # fmt: skip
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, finalize=_seen,
+    )  # fmt: skip
+    environment.filters.update(time=_time, spell=spell, plural=plural)
+    return environment
 
 
 def _seen(value: Any) -> Any:
@@ -85,9 +92,7 @@ def _cut(text: str, limit: int) -> str:
 
 def _pretty(evidence: Mapping[str, Any]) -> str:
     """As JSON, a row of numbers on one line; a curve is drawn instead."""
-    shown = {
-        k: v for k, v in plain(evidence).items() if not (k == charts.CURVE and charts.is_curve(v))
-    }
+    shown = charts.without_curve(plain(evidence))
     return _lines(shown, "") if shown else ""
 
 
@@ -109,19 +114,14 @@ def _cell(
 ) -> tuple[str, str]:
     """(verdict or '', anchor or '') of a cell: a cell that begins with a verdict is coloured.
 
-    In the table of stores and faults it leads to the worst record of that store and fault.
+    In a table of stores and faults it leads to its record.
     """
     text = str(row[number])
-    verdict = next(
-        (str(v) for v in Verdict if text == v or text.startswith((f"{v} ", f"{v}:"))), ""
-    )
-    if not verdict or not is_faults(table) or number == 0 or number >= len(table.columns):
+    starts = (str(v) for v in Verdict if text == v or text.startswith((f"{v} ", f"{v}:")))
+    verdict = next(starts, "")
+    columns = [str(column) for column in table.columns]
+    if not verdict or not faults.is_faults(table) or not 0 < number < len(columns):
         return verdict, ""
-    fault = slug(str(table.columns[number]))
-    found = [
-        r for r in records
-        if slug(r.result.component) == slug(str(row[0])) and fault in slug(r.result.name)
-    ]  # fmt: skip
-    order = [verdict, *(str(v) for v in Verdict)]
-    found.sort(key=lambda r: order.index(str(r.result.verdict)))
-    return verdict, found[0].anchor if found else ""
+    told = dict(zip(columns, map(str, row), strict=False))
+    store, fault = told.get("store", str(row[0])), told.get("fault", columns[number])
+    return verdict, faults.anchor_of(records, store, fault, verdict)

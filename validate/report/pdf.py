@@ -31,7 +31,7 @@ from reportlab.platypus import (
 
 from components.kit.probing import Verdict
 from validate.model import Table as RunTable
-from validate.report import charts
+from validate.report import charts, faults
 from validate.report.matrix import Row, State
 from validate.report.records import Record
 from validate.report.story import Story, spell
@@ -49,7 +49,7 @@ STATES = {
 }  # fmt: skip
 WIDTH = A4[0] - 32 * mm - 12  # the frame has 6 points on each side
 SHOWN, DETAIL = 8, 300  # lines of a list on the first page; characters of a detail
-MOST_COLUMNS = 14
+MOST_COLUMNS, LEADING = 14, 9.4
 SIGNS = str.maketrans({"→": "->", "≥": ">=", "≤": "<=", "≠": "!=", "−": "-", "✓": "yes", "✗": "no"})
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 Flow = list[Flowable]
@@ -148,6 +148,7 @@ def _cover(story: Story) -> Flow:
         if vouched.previous
         else "none"
     )
+    flow += _glance(story)
     return [*flow, Paragraph("Who answers for it", SUB), *_lines([
         f"Signed {vouched.signed_at} with {who}", f"Key {vouched.key.fingerprint}",
         f"Witnesses: {', '.join(vouched.witnesses) or 'none were named'}",
@@ -242,6 +243,24 @@ def _tables(tables: Sequence[RunTable]) -> Flow:
     return flow
 
 
+def _glance(story: Story) -> Flow:
+    """Stores under faults, on the first page where there is room for it."""
+    found = faults.glance(story.run.tables, story.records)
+    if found is None or len(found.stores) >= MOST_COLUMNS:
+        return []
+    rows: list[list[Any]] = []
+    shades: list[Any] = []
+    for y, (name, cells) in enumerate(found.rows, start=1):
+        rows.append([_plain(name), *(_plain(f"{c.verdict} {c.text}".strip()) for c in cells)])
+        shades += [
+            ("BACKGROUND", (x, y), (x, y), SHADES[Verdict(cell.verdict)][1])
+            for x, cell in enumerate(cells, start=1) if cell.verdict in SHADES
+        ]  # fmt: skip
+    width = WIDTH / (len(found.stores) + 1)
+    grid = _grid(["", *found.stores], rows, [width] * (len(found.stores) + 1), shades)
+    return [Paragraph("Stores under faults", SUB), grid]
+
+
 def _filled(row: Sequence[str], width: int) -> list[str]:
     return [*(str(cell)[:DETAIL] for cell in row), *[""] * (width - len(row))]
 
@@ -310,17 +329,35 @@ def _tests(story: Story) -> Flow:
 def _grid(
     head: Sequence[str], rows: Sequence[list[Any]], widths: Sequence[float], styles: Sequence[Any]
 ) -> Flowable:
-    """Its head again on each page. Plain strings cost a tenth of what paragraphs cost."""
+    """Its head again on each page.
+
+    Plain strings cost a tenth of what paragraphs cost. Heights are given, because without them
+    each paragraph is set anew whenever a page ends in the table.
+    """
     titles: list[Any] = [Paragraph(f"<b>{_text(word)}</b>", FAINT) for word in head]
-    grid = Table([titles, *rows], colWidths=widths, repeatRows=1)
+    all_rows = [titles, *rows]
+    heights = [_height(row, widths) for row in all_rows]
+    grid = Table(all_rows, colWidths=list(widths), rowHeights=heights, repeatRows=1)
     grid.setStyle(TableStyle([
         ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LINEBELOW", (0, 0), (-1, -1), 0.4, LINE),
         ("LINEBELOW", (0, 0), (-1, 0), 0.7, INK), ("LEFTPADDING", (0, 0), (-1, -1), 3),
+        ("RIGHTPADDING", (0, 0), (-1, -1), 3),
         ("TOPPADDING", (0, 0), (-1, -1), 2), ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
-        ("FONT", (0, 1), (-1, -1), "Helvetica", 7.6), ("LEADING", (0, 1), (-1, -1), 9.4),
+        ("FONT", (0, 1), (-1, -1), "Helvetica", 7.6), ("LEADING", (0, 1), (-1, -1), LEADING),
         ("TEXTCOLOR", (0, 1), (-1, -1), INK), *styles,
     ]))  # fmt: skip
     return grid
+
+
+def _height(row: Sequence[Any], widths: Sequence[float]) -> float:
+    """Of the highest cell, with the padding of `_grid` above, below and beside it."""
+    highest = 0.0
+    for cell, width in zip(row, widths, strict=True):
+        if isinstance(cell, Paragraph):
+            highest = max(highest, cell.wrap(width - 6, 1e6)[1])
+        else:
+            highest = max(highest, LEADING * (str(cell).count("\n") + 1))
+    return highest + 5
 
 
 def _lines(texts: Iterable[str]) -> Flow:
@@ -329,8 +366,12 @@ def _lines(texts: Iterable[str]) -> Flow:
 
 def _text(text: object) -> str:
     """Escaped, and only what the standard fonts can show."""
+    return escape(_plain(text))
+
+
+def _plain(text: object) -> str:
     shown = _UNSEEN.sub("?", str(text)).translate(SIGNS)
-    return escape(shown.encode("cp1252", "replace").decode("cp1252"))
+    return shown.encode("cp1252", "replace").decode("cp1252")
 
 
 def _time(seconds: float) -> str:

@@ -9,11 +9,10 @@ from itertools import groupby
 from components.kit.probing import Verdict
 from validate.model import Run, Table, overall
 from validate.report.changes import Changes
+from validate.report.faults import is_faults
 from validate.report.matrix import Matrix, State
 from validate.report.records import Record
 from validate.report.seal import Key, Previous
-
-FAULTS = "store x fault"
 
 
 @dataclass(frozen=True)
@@ -102,10 +101,6 @@ class Story:
             f"{m.count(State.UNCOVERED)} have no test, {m.count(State.NOT_RUN)} have tests that "
             "this run did not make."
         )
-
-
-def is_faults(table: Table) -> bool:
-    return table.title.lower().replace("×", "x").startswith(FAULTS)
 
 
 def plural(number: int, noun: str) -> str:

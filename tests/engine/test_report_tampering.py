@@ -11,16 +11,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from components.kit.probing import Verdict
 from tests import reports
-from tests.reports import make, write
+from tests.reports import client_key, make, write
 from validate.report import keys, seal
 from validate.report.plain import digest
 from validate.report.verify import Demands, NoReportError, Proof, verify
 
+pytestmark = pytest.mark.engine
 FILES = ("index.html", "junit.xml", "manifest.json", "manifest.sig", "report.pdf", "results.json",
          "records/a/raw.jsonl")  # fmt: skip
 
@@ -275,24 +275,6 @@ def test_what_is_no_report_is_wrong_use(report: Path, name: str) -> None:
     (report / "empty").mkdir()
     with pytest.raises(NoReportError):
         verify(report / name)
-
-
-def client_key(folder: Path, not_after: datetime | None = None, phrase: bytes = b"") -> Path:
-    """A client's private key in PEM, its words beside it, its public half in client.pub."""
-    key = Ed25519PrivateKey.generate()
-    path = folder / "client.pem"
-    lock = (serialization.BestAvailableEncryption(phrase) if phrase
-            else serialization.NoEncryption())  # fmt: skip
-    path.write_bytes(key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock))  # fmt: skip
-    path.chmod(0o600)
-    (folder / "client.pub").write_bytes(key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))  # fmt: skip
-    words = {"owner": "Client <Ltd>"}
-    if not_after:
-        words["not_after"] = not_after.isoformat()
-    (folder / "client.json").write_text(json.dumps(words))
-    return path
 
 
 def test_a_key_that_expires_later_and_then_is_not_taken(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from typer.testing import Result as Ended
 
 from components.kit.probing import Verdict
 from tests import reports
-from tests.reports import make, whole, write
-from tests.unit.test_report_seal import client_key
+from tests.reports import client_key, make, whole, write
 from validate import report
 from validate.errors import ValidateError
 from validate.journal import Journal
@@ -22,18 +21,25 @@ from validate.plan import Outcome, Plan, Step
 from validate.report import cli, reading
 from validate.report.verify import verify
 
+pytestmark = pytest.mark.engine
 app = typer.Typer()
 app.command("verify")(cli.verify_command)
 app.command("report")(cli.report_command)
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report to be looked at."""
+    run = whole()
+    return write(tmp_path_factory.mktemp("signed"), run, witnesses=("A. Witness",))
 
 
 def call(*args: object) -> Ended:
     return CliRunner().invoke(app, [str(arg) for arg in args])
 
 
-def test_verify_tells_what_it_saw_and_prints_the_digest(tmp_path: Path) -> None:
-    folder = write(tmp_path, whole(), witnesses=("A. Witness",))
-    told = call("verify", folder, "--stack", "lab")
+def test_verify_tells_what_it_saw_and_prints_the_digest(signed: Path) -> None:
+    told = call("verify", signed, "--stack", "lab")
     assert told.exit_code == 0, told.output
     for words in (
         "is what was signed",
@@ -42,17 +48,16 @@ def test_verify_tells_what_it_saw_and_prints_the_digest(tmp_path: Path) -> None:
         "A. Witness",
     ):
         assert words in told.output
-    only = call("verify", folder / "index.html", "--digest")
-    assert only.output.strip() == report.digest_of(folder)
+    only = call("verify", signed / "index.html", "--digest")
+    assert only.output.strip() == report.digest_of(signed)
 
 
 @pytest.mark.parametrize(
     ("args", "code"),
     [((), 0), (("--stack", "stage"), 1), (("--require-pass",), 1), (("--key", "sha256:00"), 1)],
 )
-def test_verify_answers_by_its_exit_code(tmp_path: Path, args: tuple[str, ...], code: int) -> None:
-    folder = write(tmp_path, make(Verdict.FAIL))
-    assert call("verify", folder, *args).exit_code == code
+def test_verify_answers_by_its_exit_code(signed: Path, args: tuple[str, ...], code: int) -> None:
+    assert call("verify", signed, *args).exit_code == code
 
 
 def test_verify_names_the_altered_file_and_prints_no_digest_of_it(tmp_path: Path) -> None:
@@ -65,9 +70,8 @@ def test_verify_names_the_altered_file_and_prints_no_digest_of_it(tmp_path: Path
     assert report.digest_of(folder) not in told.stdout
 
 
-def test_wrong_use_is_an_error_of_use(tmp_path: Path) -> None:
-    folder = write(tmp_path, make(Verdict.PASS))
-    for args in ((tmp_path / "nothing",), (folder, "--key", tmp_path / "no.pub")):
+def test_wrong_use_is_an_error_of_use(signed: Path) -> None:
+    for args in ((signed / "nothing",), (signed, "--key", signed / "no.pub")):
         assert isinstance(call("verify", *args).exception, ValidateError)
 
 
@@ -124,11 +128,10 @@ def test_an_empty_run_is_no_report_to_make_again(tmp_path: Path) -> None:
     assert "holds no result" in str(call("report", folder).exception)
 
 
-def test_a_run_is_read_back_as_it_was(tmp_path: Path) -> None:
-    folder = write(tmp_path, whole())
-    run, records = reading.read(folder)
-    assert records == folder
-    assert run == reading.read(folder / "results.json")[0]
+def test_a_run_is_read_back_as_it_was(signed: Path) -> None:
+    run, records = reading.read(signed)
+    assert records == signed
+    assert run == reading.read(signed / "results.json")[0]
     assert [r.test for r in run.results] == [r.test for r in whole().results]
     assert (run.tables[0].title, run.verdict) == ("Store x fault", Verdict.FAIL)
 
