@@ -6,7 +6,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 
 from components.kit.driving import Caller, Job, chosen
@@ -29,6 +29,19 @@ KEYS = 10_000  # a bounded set of keys: memory that grows is then not the test's
 TTL_SECONDS = 900  # what a killed run leaves goes by itself
 
 
+class _Sentinel(Sentinel):
+    """The library's text holds whole client objects, several lines each."""
+
+    async def discover_master(self, service_name: str) -> Any:
+        """Who is primary, or why not, in one line."""
+        discover: Any = super().discover_master
+        try:
+            return await discover(service_name)
+        except MasterNotFoundError as error:
+            told = str(error).partition(" : ")[0]
+            raise MasterNotFoundError(f"{told} by any Sentinel that answered") from None
+
+
 class RedisDriver:
     """Connections to whom the Sentinels name, as many as operations may run at once."""
 
@@ -45,7 +58,7 @@ class RedisDriver:
         Connections that are made while it is loaded cost more than the operations: a slow moment
         would then make more of them, and those a slower one.
         """
-        untyped: Any = Sentinel
+        untyped: Any = _Sentinel
         sentinel = untyped(
             self._target.endpoint("redis-sentinel").hosts(),
             sentinel_kwargs=_asynchronous(self._target, SENTINEL_SECONDS),

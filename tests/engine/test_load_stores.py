@@ -6,11 +6,13 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import redis
 
@@ -19,8 +21,9 @@ from components.kit.probing import Endpoint as ProbeEndpoint
 from components.kit.probing import Target, Verdict
 from tests.engine import stores
 from validate import plan
+from validate.cluster import wait_for
 from validate.ground.local import LocalGround
-from validate.load import profiles, remote, suite, verdict
+from validate.load import footprint, profiles, remote, stress, suite, verdict
 from validate.load.health import complaints
 from validate.load.roomload import Scenario
 from validate.load.suite import Case
@@ -78,17 +81,28 @@ def test_each_operation_of_a_real_store_is_loaded_and_counted(
         assert not outcome.stopped and outcome.ledger.failed == 0, outcome.ledger.causes
 
 
-def test_what_load_wrote_is_gone_afterwards(platform: stores.Platform) -> None:
-    import psycopg
-
+def test_what_load_wrote_is_gone_afterwards_and_so_is_what_a_killed_run_left(
+    platform: stores.Platform,
+) -> None:
     port = platform.component("postgres").endpoints_in[0].address.rpartition(":")[2]
+    made = case(platform, "postgres", "insert", duration_s=1.0)
+    order = remote.order_of(made.scenario, made.profile, made.component)
     with psycopg.connect(
         host=stores.HOST, port=port, user="probe", password=platform.password, dbname="postgres",
-        sslmode="verify-full", sslrootcert=str(platform.state / "pki" / "ca.crt"),
+        sslmode="verify-full", sslrootcert=str(platform.state / "pki" / "ca.crt"), autocommit=True,
     ) as line:  # fmt: skip
+        line.execute("CREATE TABLE load_loaddead_0 (id bigint)")
+        with platform.ground().client([made.component], role="load") as client:
+            outcome, _ = remote.run(client, order, made.profile, print, certified=True)
+        assert not isinstance(outcome, str), outcome
         tables = line.execute("SELECT tablename FROM pg_tables WHERE tablename LIKE 'load%'")
         assert tables.fetchall() == []
-    assert not [key for key in primary(platform).scan_iter("probe:load:*")]
+    made = case(platform, "redis", "set", duration_s=1.0)
+    order = remote.order_of(made.scenario, made.profile, made.component)
+    with platform.ground().client([made.component], role="load") as client:
+        outcome, _ = remote.run(client, order, made.profile, print, certified=True)
+    assert not isinstance(outcome, str), outcome
+    assert not list(primary(platform).scan_iter(f"probe:load:{order.run}*"))
 
 
 def primary(platform: stores.Platform) -> Any:
@@ -107,10 +121,11 @@ def test_a_step_certifies_runs_judges_and_keeps_its_record(
     found = remote.measure(case(platform, "redis", "set"), given)
     names = [r.name for r in found.results]
     assert len([n for n in names if n.startswith("set records-tenfold: certificate")]) in (1, 2)
-    (generator,) = [r for r in found.results if r.name.endswith(": generator")] or [None]
-    if generator is None:  # a machine too busy to certify: then nothing may have been judged
-        assert {r.verdict for r in found.results} >= {Verdict.INVALID}
+    judged = [r for r in found.results if r.name.endswith(": generator")]
+    if not judged:  # a machine too busy to certify: then nothing may have been judged
+        assert Verdict.INVALID in {r.verdict for r in found.results}
         pytest.skip("this machine is too busy to certify the generator now")
+    (generator,) = judged
     (record,) = generator.records
     kept = json.loads((tmp_path / record).read_text())
     assert kept["health"]["intended"] == kept["health"]["counted"]
@@ -172,6 +187,57 @@ def test_a_store_that_is_not_there_is_invalid_and_says_why(
     with platform.ground().client([unknown.component], role="load") as client:
         outcome, _ = remote.run(client, order, unknown.profile, print, certified=True)
     assert isinstance(outcome, str) and "no operation 'incr'; there are: get, set" in outcome
+
+
+def test_headroom_is_searched_step_by_step(
+    platform: stores.Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stress, "STEP_S", 1.0)
+    monkeypatch.setattr(stress, "DOUBLINGS", 2)
+    monkeypatch.setattr(stress, "BISECTIONS", 0)
+    given = tools(platform.ground(), tmp_path)
+    found = stress.search(case(platform, "redis", "get"), given)
+    (result,) = found.results
+    assert result.verdict is not Verdict.FAIL
+    if found.tables:  # the generator was certified
+        assert [row[0] for row in found.tables[0].rows] in (["100", "200"], ["100"])
+        assert result.evidence["asked_per_s"] == 100.0
+
+
+def test_a_hopeless_run_is_ended_early_where_it_runs(
+    platform: stores.Platform, tmp_path: Path
+) -> None:
+    impossible = (profiles.LatencyLimit(percentile=99, max_ms=0.001),)
+    made = case(platform, "redis", "get", latency=impossible, duration_s=60.0)
+    order = remote.order_of(made.scenario, made.profile, made.component)
+    with platform.ground().client([made.component], role="load") as client:
+        outcome, _ = remote.run(client, order, made.profile, print, certified=True)
+    assert not isinstance(outcome, str), outcome
+    assert "p99 < 0.001 ms" in outcome.stopped
+    assert outcome.ledger.requests < 0.8 * made.profile.schedule(1).expected
+
+
+LEAKY = """
+import time
+kept, files = [], []
+while True:
+    kept.append(bytearray(2 << 20))
+    kept[-1][::4096] = b"x" * len(kept[-1][::4096])  # touched, or it would cost nothing
+    files += [open("/dev/null") for _ in range(8)]
+    time.sleep(0.05)
+"""
+
+
+def test_a_leaking_member_is_found(platform: stores.Platform) -> None:
+    platform.start("leaky", "leaky-0", [sys.executable, "-c", LEAKY])
+    sampler = footprint.Sampler(platform.ground(), "leaky", every=0.2)
+    sampler.start()
+    wait_for(
+        "twenty samples", lambda: len(sampler.samples) >= 20 or None, timeout=60, every=0.2
+    )  # fmt: skip
+    platform.processes["leaky-0"].kill()
+    found = footprint.judge(sampler.stop(), 0.10)
+    assert [(c.verdict, c.evidence["cause"]) for c in found] == [(Verdict.FAIL, "leak")] * 2
 
 
 def test_the_steps_of_a_platform(platform: stores.Platform) -> None:

@@ -49,7 +49,7 @@ class Sampler:
 
     def __init__(self, ground: Ground, component: str, every: float = EVERY_S) -> None:
         self._ground, self._component, self._every = ground, component, every
-        self._samples: list[Sample] = []
+        self.samples: list[Sample] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="footprint", daemon=True)
 
@@ -60,12 +60,12 @@ class Sampler:
         self._over.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=30)
-        return list(self._samples)
+        return list(self.samples)
 
     def _look(self) -> None:
         while not self._over.wait(self._every):
             try:
-                self._samples += sample(self._ground, self._component)
+                self.samples += sample(self._ground, self._component)
             except ClusterError:
                 continue  # too few samples are INVALID in the end
 

@@ -33,6 +33,7 @@ from validate.load.outcome import Outcome
 from validate.load.timing import RealTime, new_loop
 
 Say = Callable[[Mapping[str, Any]], None]
+OPEN_S = 20.0  # for connecting, again and again
 CLEAN_S = 120.0  # for removing what was written
 WRITE = "write"  # the operation that every room with a probe.py has
 
@@ -149,9 +150,7 @@ async def carry_out(order: Order, say: Say, conductor: Conductor) -> None:
     loop = asyncio.get_running_loop()
     timers = RealTime(loop)
     try:
-        driver, target = target_of(order, loop, timers.now)
-        if driver is not None:
-            await driver.open()
+        driver, target = await _opened(order, loop, timers)
         await target.open(order.connections)
     except Exception as error:  # noqa: BLE001  any client library, any error: it is told, not judged
         say({"kind": "failed", "why": f"{type(error).__name__}: {error}"[:500]})
@@ -163,6 +162,24 @@ async def carry_out(order: Order, say: Say, conductor: Conductor) -> None:
     left = "" if driver is None else await _closed(driver)
     timers.close()
     say({"kind": "result", **result, "left": left})
+
+
+async def _opened(order: Order, loop: asyncio.AbstractEventLoop, timers: RealTime) -> Made:
+    """Tried for a while: a store that has just elected a primary is no reason to judge nothing."""
+    end = timers.now() + int(OPEN_S * NANOS)
+    while True:
+        driver, target = target_of(order, loop, timers.now)
+        try:
+            if driver is not None:
+                await driver.open()
+        except LookupError:
+            raise  # no such operation, no such endpoint: that stays so
+        except Exception:
+            if timers.now() > end:
+                raise
+            await asyncio.sleep(1)  # between two tries under a deadline
+        else:
+            return driver, target
 
 
 async def _run(
