@@ -38,7 +38,7 @@ class Wish:
     budget: float | None = None  # seconds
     fresh: bool = False
     confirm: str = ""
-    matching: str = ""  # a glob over the ids of steps
+    matching: str = ""  # globs over the ids of steps, separated by commas
 
     @property
     def command(self) -> str:

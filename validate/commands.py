@@ -24,7 +24,7 @@ Budget = Annotated[
     str | None, typer.Option("--budget", help="e.g. 40m: what fits is run, the rest is reported")
 ]
 Steps = Annotated[
-    str, typer.Option("--steps", help="only steps whose id fits, e.g. 'chaos/kafka/*' (--dry-run)")
+    str, typer.Option("--steps", help="only steps whose id fits, e.g. 'chaos/kafka/*,load/*'")
 ]
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="begin anew where an interrupted run could be continued")

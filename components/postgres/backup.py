@@ -52,9 +52,9 @@ def restore(target: Target, folder: Path, scope: str) -> None:
             name, type_, needed = told
             # Types and constraints are the server's own words, not a client's.
             rest = f" {type_}" + (" NOT NULL" if needed == "true" else "")
-            parts.append(sql.Identifier(name) + sql.SQL(rest))  # type: ignore[arg-type]
+            parts.append(sql.Identifier(name) + sql.SQL(rest))
         else:
-            parts.append(sql.SQL(told[0]))  # type: ignore[arg-type]
+            parts.append(sql.SQL(told[0]))
     table = sql.Identifier(scope)
     with probe._connect(target) as connection, connection.transaction():
         connection.execute(sql.SQL("CREATE TABLE {} ({})").format(table, sql.SQL(", ").join(parts)))
