@@ -9,11 +9,9 @@ watchdog. What was found left over later is undone by `recover`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from validate.errors import ClusterError
 from validate.ground.machine import Machine
 
 HERE = Path(__file__).resolve().parent
@@ -35,6 +33,7 @@ class Injection:
     kind: str
     apply: str
     undo: str = ":"
+    patience: float = ARM_SECONDS  # what either of the two may take
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,12 @@ class Envelope:
             raise ValueError(f"a fault's id is {SAFE_ID.pattern}, not {fault!r}")
         texts = {"apply": _whole(fault, injection.apply), "undo": _whole(fault, injection.undo)}
         script = _detached(texts)
-        self.machine.run(script, self.root, "arm", fault, str(seconds), timeout=ARM_SECONDS)
+        words = (self.root, "arm", fault, str(seconds))
+        self.machine.run(script, *words, timeout=injection.patience)
 
-    def undo(self, fault: str) -> None:
+    def undo(self, fault: str, timeout: float = UNDO_SECONDS) -> None:
         """Undoes now; nothing happens where the watchdog was faster."""
-        self.machine.run(_detached({}), self.root, "undo", fault, timeout=UNDO_SECONDS)
+        self.machine.run(_detached({}), self.root, "undo", fault, timeout=timeout)
 
     def left(self) -> list[Left]:
         found = []
@@ -83,17 +83,6 @@ class Envelope:
         """What happened to it, in order: armed, applied, undone, undo-failed."""
         said = self.machine.run(_plain(), self.root, "told", fault)
         return [line.split(" ", 3)[2] for line in said.splitlines()]
-
-
-def undo_all(armed: Sequence[tuple[Envelope, str]]) -> list[str]:
-    """Undoes each, newest first; the reasons of those that failed."""
-    wrong = []
-    for envelope, fault in reversed(armed):
-        try:
-            envelope.undo(fault)
-        except ClusterError as error:
-            wrong.append(f"{fault}: {error}")
-    return wrong
 
 
 def text(name: str) -> str:

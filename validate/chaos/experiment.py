@@ -16,6 +16,7 @@ from validate.chaos.aim import Aim, Outside, Shot
 from validate.chaos.envelope import ROOT
 from validate.chaos.planted import leftovers
 from validate.chaos.trial import Trial
+from validate.cluster import wait_for
 from validate.errors import ClusterError, NotValidError
 from validate.ground import Client, Ground, Member
 from validate.model import check_from
@@ -142,11 +143,7 @@ class Experiment:
         members: dict[str, Sequence[Member]] = {
             c.name: self.ground.members(c.name) for c in platform.components
         }
-        budgets: dict[str, int] = {}
-        for item in self.ground.objects("PodDisruptionBudget"):
-            owner = item["metadata"].get("labels", {}).get("app.kubernetes.io/name", "")
-            allowed = int(item.get("status", {}).get("disruptionsAllowed", 0))
-            budgets[owner] = min(allowed, budgets.get(owner, allowed))
+        budgets = self._budgets()
         planes = frozenset(
             n["metadata"]["name"] for n in self.ground.objects("Node")
             if "node-role.kubernetes.io/control-plane" in n["metadata"].get("labels", {})
@@ -154,6 +151,22 @@ class Experiment:
         left = leftovers(self.ground, aim.touched, self.root)
         hosts = frozenset(self.ground.hosts())
         return preflight.Facts(platform, members, hosts, planes, budgets, tuple(left))
+
+    def _budgets(self) -> dict[str, int]:
+        """Disruptions allowed now to the members of each component that has a budget."""
+        owner = {m.name: c.name for c in self.ground.site.platform.components for m in c.members}
+        pods = {
+            p["metadata"]["name"]: set((p["metadata"].get("labels") or {}).items())
+            for p in self.ground.objects("Pod")
+        }
+        found: dict[str, int] = {}
+        for item in self.ground.objects("PodDisruptionBudget"):
+            wanted = set((item["spec"].get("selector") or {}).get("matchLabels", {}).items())
+            allowed = int((item.get("status") or {}).get("disruptionsAllowed", 0))
+            for name, labels in pods.items():
+                if name in owner and wanted <= labels:
+                    found[owner[name]] = min(allowed, found.get(owner[name], allowed))
+        return found
 
     def _outside(self, aim: Aim) -> Outside:
         off: dict[str, list[str]] = {}
@@ -207,7 +220,15 @@ class Experiment:
         def note(component: str) -> None:
             took[component] = time.monotonic() - since
 
-        told = self._ask_whole(client, watched, deadline, note)
+        def ask() -> dict[str, tuple[bool, str]] | None:
+            # An API that was gone may first drop a connection or two.
+            left = max(1.0, deadline - (time.monotonic() - since))
+            return self._ask_whole(client, watched, left, note)
+
+        try:
+            told = wait_for("the probes to answer", ask, timeout=deadline, every=2.0)
+        except ClusterError as error:
+            told = {c.name: (c.name in took, str(error)) for c in watched}
         for name, (is_whole, detail) in told.items():
             seconds = took.get(name, deadline)
             self.tell(name, report.whole(is_whole, detail, seconds, self._cause(name)))

@@ -26,6 +26,13 @@ def machine_of(ground: Ground, host: str) -> Machine:
     return ground.machine(host) if host else local("validator")
 
 
+@dataclass(frozen=True)
+class Armed:
+    target: Envelope
+    fault: str
+    patience: float
+
+
 @dataclass
 class Planted:
     """`with Planted(...) as planted: planted.plant(shots)`; leaving undoes what is there."""
@@ -34,7 +41,7 @@ class Planted:
     seconds: int
     say: Callable[[str], None]
     root: str = envelope.ROOT
-    armed: list[tuple[Envelope, str]] = field(default_factory=list)
+    armed: list[Armed] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)  # undos that did not work
 
     def __enter__(self) -> Planted:
@@ -52,7 +59,8 @@ class Planted:
             target = Envelope(machine_of(self.ground, shot.host), self.root)
             fault = f"{shot.injection.kind}-{secrets.token_hex(3)}"
             # Noted first: an answer that got lost may have been a yes.
-            self.armed.append((target, fault))
+            patience = max(envelope.UNDO_SECONDS, shot.injection.patience)
+            self.armed.append(Armed(target, fault, patience))
             target.apply(fault, shot.injection, self.seconds + MARGIN)
             where = shot.member or shot.host or "validator"
             self.say(f"{shot.injection.kind} of {where}: planted as {fault}")
@@ -60,22 +68,27 @@ class Planted:
     def undo(self) -> None:
         """All of it, newest first; an undo that fails is left to the watchdog, and waited for."""
         with _undisturbed():
-            wrong = envelope.undo_all(self.armed)
-            if wrong:
-                self.say("an undo failed, its watchdog is waited for: " + "; ".join(wrong))
-                self.failed += [f for f in map(self._outlast, self.armed) if f]
+            late = [one for one in reversed(self.armed) if not self._undone(one)]
+            self.failed += [why for why in map(self._outlast, late) if why]
             self.armed.clear()
 
-    def _outlast(self, one: tuple[Envelope, str]) -> str:
-        target, fault = one
-
-        def gone() -> bool | None:
-            return True if all(left.id != fault for left in target.left()) else None
-
+    def _undone(self, one: Armed) -> bool:
         try:
-            wait_for(f"the watchdog of {fault}", gone, timeout=self.seconds + MARGIN + 30, every=2)
+            one.target.undo(one.fault, one.patience)
         except ClusterError as error:
-            return f"{target.machine.name}: {error}"
+            self.say(f"the undo of {one.fault} failed, its watchdog is waited for: {error}")
+            return False
+        return True
+
+    def _outlast(self, one: Armed) -> str:
+        def gone() -> bool | None:
+            return True if all(left.id != one.fault for left in one.target.left()) else None
+
+        limit = self.seconds + MARGIN + one.patience
+        try:
+            wait_for(f"the watchdog of {one.fault}", gone, timeout=limit, every=2)
+        except ClusterError as error:
+            return f"{one.target.machine.name}: {error}"
         return ""
 
 

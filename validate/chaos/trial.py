@@ -278,7 +278,7 @@ class Trial:
             return None if last else True
 
         try:
-            wait_for("the state before the fault", clean, timeout=20, every=1.0)
+            wait_for("the state before the fault", clean, timeout=60, every=1.0)
         except ClusterError as error:
             why = "; ".join(last[:6]) or str(error)
             verdict = Verdict.FAIL if last else Verdict.INVALID

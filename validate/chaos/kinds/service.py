@@ -24,7 +24,14 @@ systemctl start {name}
 
 def command(kind: str, apply: list[str], undo: list[str]) -> Injection:
     """A fault that another program plants and takes away (podman, kubectl, a BMC)."""
-    return Injection(kind, _quoted(apply), _quoted(undo) if undo else ":")
+    if not undo:
+        return Injection(kind, _quoted(apply))
+    begun = '[ -e "$DIR/begun" ] || return 0'  # else the undo would wait for what never came
+    return Injection(kind, f': >"$DIR/begun"\n{_quoted(apply)}', f"{begun}\n{_quoted(undo)}", SLOW)
+
+
+#: A machine that boots takes minutes.
+SLOW = 660.0
 
 
 def _quoted(words: list[str]) -> str:
