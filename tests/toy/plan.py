@@ -205,4 +205,7 @@ def _objects(kind: Kind, members: list[MemberPlan]) -> list[dict[str, Any]]:
                                     {"from": [client],
                                      "ports": [{"protocol": "TCP", "port": kind.port}]}],
                         "egress": [{"to": [{"podSelector": selector}]}]}}  # fmt: skip
-    return copy.deepcopy([workload, *pods, budget, deny, opening])
+    service = {"kind": "Service", "metadata": {**meta, "name": kind.name},
+               "spec": {"selector": selector["matchLabels"],
+                        "ports": [{"port": kind.port, "targetPort": kind.port}]}}  # fmt: skip
+    return copy.deepcopy([workload, *pods, service, budget, deny, opening])

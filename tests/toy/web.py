@@ -20,7 +20,7 @@ class Web(Member):
         super().__init__(config)
         self.model: str | None = None
         self._read_at = 0.0
-        self.misses = 0  # reads of the store that failed
+        self.misses = 0  # reads of the store that failed after one went well
 
     # --- what a defect may replace
 
@@ -57,7 +57,7 @@ class Web(Member):
                 self.model, self._read_at = answer["value"], time.monotonic()
             except (OSError, TimeoutError):
                 turn += 1
-                self.misses += 1
+                self.misses += self._read_at > 0
             await asyncio.sleep(0.2)
 
     def body(self) -> bytes:

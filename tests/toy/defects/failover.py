@@ -58,7 +58,7 @@ class Loyal(Raft):
     """Follows its first leader for ever."""
 
     async def _stand(self) -> None:
-        if self.term == 0:
+        if not self.log:
             await super()._stand()
 
 
@@ -72,12 +72,13 @@ class Patient(Raft):
     """Waits long before it takes a leader for dead; only the first election is quick."""
 
     def _new_patience(self) -> float:
-        return super()._new_patience() if self.term == 0 else random.uniform(14, 16)
+        return random.uniform(14, 16) if self.log else super()._new_patience()
 
     def on_append(self, m: dict[str, Any]) -> dict[str, Any]:
+        answer = super().on_append(m)
         if self._patience < 14:
-            self._patience = random.uniform(14, 16)
-        return super().on_append(m)
+            self._patience = self._new_patience()
+        return answer
 
 
 class SlowFailover(Kv):

@@ -5,7 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 
-from components.kv.probe import Client, primary, retried, version, whole  # the same protocol
+from components.kv.probe import (
+    Client,
+    primary,
+    retried,
+    soon_whole,
+    version,
+    whole,
+)  # the same protocol
 
 from components.kit.probing import Check, Held, Target, attempt
 
@@ -63,8 +70,8 @@ def writer() -> LogWriter:
 
 
 def smoke(target: Target) -> Iterator[Check]:
+    yield soon_whole(target)
     yield attempt("appended and read back in order", lambda: _round_trip(target))
-    yield whole(target)
 
 
 def _round_trip(target: Target) -> Look:
