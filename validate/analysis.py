@@ -23,6 +23,11 @@ class Gap:
     seconds: float
     client: int | None
     began_wall: float
+    stalled_s: float = 0.0  # of it, the recorder itself stood still
+
+    @property
+    def awake_s(self) -> float:
+        return self.seconds - self.stalled_s
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,9 @@ def _ack_walls(h: History, uids: Sequence[str]) -> tuple[float, ...]:
 
 def _gap(h: History, times: Iterable[int], client: int | None) -> Gap:
     length, start = longest_gap(times, h.begin, h.end)
-    return Gap(round(length / NANOS, 3), client, h.wall(start))
+    end = start + length
+    stalled = sum(max(0, min(b, end) - max(a, start)) for a, b in h.stalls)
+    return Gap(round(length / NANOS, 3), client, h.wall(start), round(stalled / NANOS, 3))
 
 
 def _worst_client(h: History) -> Gap:
@@ -181,7 +188,9 @@ def _worst_client(h: History) -> Gap:
     for row, end in zip(h.acks.write, h.acks.end, strict=True):
         by_client.setdefault(h.writes.client[row], []).append(end)
     gaps = [_gap(h, times, client) for client, times in by_client.items()]
-    return max(gaps, key=lambda gap: gap.seconds, default=Gap(0.0, None, h.wall(h.begin)))
+    return max(
+        gaps, key=lambda gap: (gap.awake_s, gap.seconds), default=Gap(0.0, None, h.wall(h.begin))
+    )
 
 
 def _steady_rate(h: History, fault_wall: float | None) -> float:
@@ -206,6 +215,11 @@ def judge(found: Analysis, limits: Limits, *, fault_proved: bool | None = None) 
     if unfit:
         return Judgement(Verdict.INVALID, unfit)
     worst = found.worst_client
+    if worst.awake_s <= limits.max_gap_s < worst.seconds:
+        return Judgement(Verdict.INVALID, (
+            f"client {worst.client} waited {worst.seconds:.1f} s, but its own machine let it stand "
+            f"still for {worst.stalled_s:.1f} s of that: it was starved"
+        ))  # fmt: skip
     if worst.seconds > limits.max_gap_s:
         cause = causes.FREEZES if fault_proved is None else causes.SLOW_RECOVERY
         return Judgement(Verdict.FAIL, (

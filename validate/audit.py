@@ -11,6 +11,7 @@ way round.
   {"kind": "settings", "used", "least"}
   {"kind": "op", "client", "seq", "uid", "try", "start", "end", "wall", "outcome", "error"}
   {"kind": "read", "client", "seen", "start", "end", "outcome", "error"}
+  {"kind": "stall", "start", "end"}
   {"kind": "end", "mono", "wall"}                                                          last line
 
 One `op` line per attempt: `start` and `end` are monotonic nanoseconds of the recording machine,
@@ -19,7 +20,8 @@ One `op` line per attempt: `start` and `end` are monotonic nanoseconds of the re
 again with the same uid), `error` is "" or the exception's type and text.
 A write counts as acknowledged only when its line was fsync'ed (in groups).
 One `read` line per read of the newest seq of one client by somebody else: `seen` is null when
-there was none. `demanded` is the contract's `client`, `used` what the writer says it uses, `least`
+there was none. A `stall` is time in which the recording process itself stood still: a gap then is
+not the store's. `demanded` is the contract's `client`, `used` what the writer says it uses, `least`
 what an acknowledgement must rest on (components/kit/probing.FullWriter).
 """
 
@@ -36,6 +38,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
 RECORD_VERSION = 2
+PULSE_S, STALL_S = 0.1, 0.3  # how often it is looked, and how late is a stall
 READS_PER_WRITE = 0.1  # a reader beside the writers, slow enough not to disturb them
 NANOS = 1_000_000_000
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -161,9 +164,10 @@ class AuditRun:
         for number in range(self.clients):
             self._begin(self._client, number)
         self._begin(self._reader)
+        self._begin(self._pulse)
 
     def _begin(self, body: Callable[..., None], *args: int) -> None:
-        name = "-".join([self.store, *map(str, args or ("reader",))])
+        name = "-".join([self.store, body.__name__, *map(str, args)])
         thread = threading.Thread(target=body, args=args, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -243,6 +247,15 @@ class AuditRun:
             self._record_read(client, seen, begin, None)
         if writer is not None:
             _quietly(writer.close)
+
+    def _pulse(self) -> None:
+        """Notes when this process did not get the processor: all its threads then stood still."""
+        last = time.monotonic_ns()
+        while not self.stop.wait(PULSE_S):
+            now = time.monotonic_ns()
+            if now - last > (PULSE_S + STALL_S) * NANOS:
+                self.recorder.add({"kind": "stall", "start": last, "end": now})
+            last = now
 
     def _tell_settings(self, writer: Any) -> bool:
         if hasattr(writer, "settings"):

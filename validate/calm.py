@@ -22,7 +22,6 @@ from validate.smoke import LIMITS, coverage
 
 SUITE = "audit"
 NO_FAULT = "No fault was planted: this shows the rate and the calm run only."
-MAX_GAP_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Wish:
     rate: float = 200.0
     clients: int = 8
     seconds: float = 15.0
+    max_gap_s: float = 2.0
 
 
 def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
@@ -41,14 +41,14 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
     wish = Wish()
     told = {**asdict(wish), "stores": [c.name for c in stores]}
     return [Step(f"{SUITE}/all/calm", SUITE, "all", wish.seconds + 15, plan.CORE,
-                 partial(_step, stores=stores, wish=wish), wish=told)]  # fmt: skip
+                 partial(step, stores=stores, wish=wish), wish=told)]  # fmt: skip
 
 
 def _writes(probe: Path) -> bool:
     return probe.is_file() and "\ndef writer(" in probe.read_text(encoding="utf-8")
 
 
-def _step(tools: Tools, stores: Sequence[contract.Component], wish: Wish) -> Outcome:
+def step(tools: Tools, stores: Sequence[contract.Component], wish: Wish) -> Outcome:
     outcome = Outcome(limits=[NO_FAULT])
 
     def add(result: Result) -> None:
@@ -97,7 +97,7 @@ def _audit(
     audit.wait_flowing(60, "to begin")
     _write_for(audit, wish.seconds)
     audit.stop()
-    limits = Limits(MAX_GAP_S, min_acknowledged=int(wish.clients * 5), resolution=1)
+    limits = Limits(wish.max_gap_s, min_acknowledged=int(wish.clients * 5), resolution=1)
     rows: list[list[str]] = []
     for collected in audit.collect(folder / place):
         check, figures = session.judge_store(collected, limits)

@@ -66,6 +66,7 @@ class History:
     reads: Reads = field(default_factory=Reads)
     failed: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    stalls: list[tuple[int, int]] = field(default_factory=list)  # of the recorder; start, end
     demanded: Mapping[str, Any] = field(default_factory=dict)
     used: Mapping[str, Any] | None = None
     least: Mapping[str, Any] = field(default_factory=dict)
@@ -129,6 +130,8 @@ class History:
     def _take_other(self, kind: object, record: Mapping[str, Any]) -> None:
         if kind == "read":
             self._read(record)
+        elif kind == "stall":
+            self.stalls.append((int(record["start"]), int(record["end"])))
         elif kind == "settings":
             self.used, self.least = record["used"], record.get("least") or {}
         elif kind == "end":

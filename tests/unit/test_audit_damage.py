@@ -277,3 +277,33 @@ def test_an_unreadable_record_is_invalid_and_says_why(text: str, told: str, tmp_
 
 def test_lines_may_be_text_or_bytes() -> None:
     assert list(parse([b'{"a":1}\n'])) == list(parse(['{"a":1}\n'])) == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("stalls", "verdict", "told"),
+    [
+        ([], Verdict.FAIL, "waited 10.0 s"),
+        ([(1000, 9000)], Verdict.INVALID, "stand still for 8.0 s"),
+        ([(1000, 4000), (4500, 9000)], Verdict.INVALID, "starved"),
+        ([(1000, 2000)], Verdict.FAIL, "waited 10.0 s"),  # it explains a part only
+        ([(30_000, 39_000)], Verdict.FAIL, "waited 10.0 s"),  # not then
+    ],
+)
+def test_a_starved_client_can_not_accuse_a_store(
+    stalls: list[tuple[int, int]], verdict: Verdict, told: str
+) -> None:
+    body = [op(0, n, n * 10) for n in range(100)] + [
+        op(0, n, n * 10 + 10_000) for n in range(100, 200)
+    ]
+    notes = [{"kind": "stall", "start": a * MS, "end": b * MS} for a, b in stalls]
+    end = {**END, "mono": 12_000 * MS}
+    found = analyse([head(1), *body, *notes, end], [f"r-0-{n}" for n in range(200)])
+    judged = judge(found, Limits(3, 10, 0.1), fault_proved=True)
+    assert judged.verdict is verdict and told in judged.detail
+    assert judged.cause == (causes.SLOW_RECOVERY if verdict is Verdict.FAIL else "")
+
+
+def test_damage_outweighs_a_starved_client() -> None:
+    notes = [{"kind": "stall", "start": 0, "end": 9000 * MS}]
+    found = analyse([*history()[:-1], *notes, END], uids()[1:])
+    assert judge(found, Limits(1, 10, 0.1)).cause == causes.LOST_WRITES

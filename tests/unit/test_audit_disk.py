@@ -63,13 +63,25 @@ def test_reads_see_all_and_the_disk_has_what_was_synced(
         content.drop()
 
 
-def test_a_page_that_came_early_is_there_without_the_one_before_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "early", "after"),
+    [
+        ("xx", 1, "xb"),  # in place: alone
+        ("xx", 0, "ax"),
+        ("", 1, "ab"),  # beyond the end: a file grows in order
+        ("x", 1, "xb"),
+        ("xx", 7, "xx"),
+    ],
+)
+def test_what_is_on_the_disk_when_a_page_came_early(
+    before: str, early: int, after: str, tmp_path: Path
+) -> None:
     disk = tmp_path / "disk"
-    disk.touch()
+    disk.write_bytes(b"".join(c.encode() * PAGE for c in before))
     content = Content(disk)
     content.write(0, b"a" * PAGE + b"b" * PAGE)
-    content.store_early(1)
-    assert disk.read_bytes() == bytes(PAGE) + b"b" * PAGE
+    content.store_early(early)
+    assert disk.read_bytes() == b"".join(c.encode() * PAGE for c in after)
 
 
 def survivors(disk: Path) -> dict[str, str]:

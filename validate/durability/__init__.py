@@ -26,7 +26,7 @@ from validate.runner import new_run_id
 
 SUITE = "durability"
 FILE = "powercut.py"
-#: Nothing reaches the disk unasked; and half of the pages do, alone and out of order.
+#: Nothing reaches the disk unasked; and half of the pages do, out of order.
 LOSSES = (Loss(), Loss(early=0.5, seed=11))
 ESTIMATE = 8.0  # seconds for each of them on a quiet machine
 LIMITS = (

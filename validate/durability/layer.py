@@ -8,8 +8,8 @@ What is modelled
 - Names (create, rename, link, unlink, mkdir, rmdir) reach it by fsync of their folder, and, as on
   ext4 and XFS, by fsync of the file itself; with --strict-names by the folder's alone (POSIX). A
   rename is never seen halfway.
-- With --early some pages reach the disk unasked, alone and out of order, as the kernel's writeback
-  may do it: what survives is then a mixture, not a prefix.
+- With --early some pages reach the disk unasked, as the kernel's writeback may do it: those that
+  replace others out of order, so that a mixture survives; those that a file grows by in order.
 What is not: modes, owners and times of files (they are kept at once), sync(2) and syncfs(2) (the
 kernel does not hand them to FUSE file systems), torn sectors, a drive that lies about its cache.
 

@@ -17,9 +17,9 @@ from validate.durability.pages import PAGE
 from validate.durability.process import dying
 from validate.errors import NotValidError
 
+CANARY = ".canary"
 #: Many pages, so that with early writeback, too, some of them are lost.
-LATE = b"+" * (64 * PAGE)
-SYNCED_CANARY, UNSYNCED_CANARY = ".canary-synced", ".canary-unsynced"
+OLD, NEW = b"-" * (64 * PAGE), b"+" * (64 * PAGE)
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,18 @@ class Mounted:
         """Bytes that a cut of power would take now."""
         return int(os.getxattr(self.path, UNSYNCED))
 
-    def plant_canaries(self) -> None:
-        """Two files, alike but for one fsync. Nothing else is known to the observer."""
-        for name in (SYNCED_CANARY, UNSYNCED_CANARY):
-            (self.path / name).write_bytes(name.encode())
-        for path in (self.path / SYNCED_CANARY, self.path):
+    def plant_canary(self) -> None:
+        """A file of many pages, synced; then all of them are replaced and not synced."""
+        canary = self.path / CANARY
+        canary.write_bytes(OLD)
+        for path in (canary, self.path):
             handle = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-        with (self.path / UNSYNCED_CANARY).open("ab") as late:
-            late.write(LATE)
+        with canary.open("r+b") as late:
+            late.write(NEW)
 
     def cut(self) -> None:
         """SIGKILL: what the layer held in memory is gone for good."""
@@ -68,12 +68,15 @@ class Mounted:
 
 
 def cut_proved(path: Path) -> tuple[bool, str]:
-    """Seen after the power is back: the synced canary is whole, the other lacks what came last."""
-    synced, late = path / SYNCED_CANARY, path / UNSYNCED_CANARY
-    kept = synced.exists() and synced.read_bytes() == SYNCED_CANARY.encode()
-    left = late.read_bytes().count(LATE[:1]) if late.exists() else 0
-    told = f"of {len(LATE)} bytes written and not synced just before the cut {left} are there"
-    return kept and left < len(LATE), f"{told}; what was synced is {'whole' if kept else 'lost'}"
+    """Seen after the power is back: the canary is whole, and old in some of its pages."""
+    canary = path / CANARY
+    found = canary.read_bytes() if canary.exists() else b""
+    old = sum(found[at : at + PAGE] == OLD[:PAGE] for at in range(0, len(OLD), PAGE))
+    pages = len(OLD) // PAGE
+    told = f"of {pages} pages replaced and not synced just before the cut {old} are as before it"
+    if len(found) != len(OLD):
+        return False, f"of {len(OLD)} synced bytes {len(found)} are there"
+    return old > 0, told
 
 
 def unable() -> str:

@@ -70,10 +70,18 @@ class Content:
         self.valid = self._on_disk = self.size
 
     def store_early(self, page: int) -> None:
-        """One page reaches the disk unasked and alone, as the kernel's writeback may do it."""
-        if page in self.dirty:
-            self._store(page)
-            del self.dirty[page]
+        """One page reaches the disk unasked, as the kernel's writeback may do it.
+
+        Alone where it replaces another; but a file grows in order, as on ext4 and XFS: a page
+        beyond its end on the disk takes those before it along.
+        """
+        if page not in self.dirty:
+            return
+        first = min(page, self.valid // PAGE)
+        for one in sorted(p for p in self.dirty if first <= p <= page):
+            if one == page or (one + 1) * PAGE > self.valid:
+                self._store(one)
+                del self.dirty[one]
 
     def drop(self) -> None:
         """The file is gone from every name: nothing of it will be asked for."""
