@@ -22,7 +22,7 @@ from validate.chaos.kinds import disk, network, process
 from validate.errors import ClusterError
 from validate.ground.machine import local
 
-SECONDS = 2  # a fault's deadline: what the killed validator leaves is gone that soon after it
+SECONDS = 4  # a fault's deadline: what the killed validator leaves is gone that soon after it
 
 
 def start_of(pid: int) -> str:
@@ -111,8 +111,10 @@ def left(root: Path, found: Victims) -> list[str]:
     tree = [found.frozen.pid, *children(found.frozen.pid)]
     told += [f"stopped: {pid}" for pid in tree if state_of(pid) == "T"]
     rules = ["nsenter", "--target", str(found.networked.pid), "--net", "nft", "list", "ruleset"]
-    tables = subprocess.run(rules, capture_output=True, text=True, check=True).stdout
-    told += [f"rules: {line}" for line in tables.splitlines() if line.startswith("table")]
+    tables = subprocess.run(rules, capture_output=True, text=True, check=False)
+    if tables.returncode:  # a table that goes at this moment can make it fail: look again
+        told.append(f"rules: {tables.stderr.strip()}")
+    told += [f"rules: {line}" for line in tables.stdout.splitlines() if line.startswith("table")]
     told += [f"file: {path.name}" for path in found.disk.iterdir()]
     return told
 

@@ -129,7 +129,7 @@ class Observer:
                 found = proofs.killed(answers, at, ("refused", "timeout", "unreachable"))
             case spec.MemberKill():
                 found = proofs.killed(answers, at)
-            case spec.NetworkCut() if do.direction != "both":
+            case spec.NetworkCut() if self._one_way:
                 found = proofs.one_way(answers, at, do.direction)
             case spec.Loss():
                 found = proofs.lossy(answers, at, do.percent)

@@ -83,14 +83,17 @@ RULES
 UNDO_TABLE = f"""
 held_netns || return 0
 {NAME}
-if in_netns nft list tables | grep -qx "table inet $name"; then
+# By itself, not in a pipe: a list that fails must fail the undo, not look like an empty one.
+tables=$(in_netns nft list tables)
+if echo "$tables" | grep -qx "table inet $name"; then
 	in_netns nft delete table inet "$name"
 fi
 release_netns
 """
 UNDO_HOST_TABLE = f"""
 {NAME}
-if nft list tables | grep -qx "table inet $name"; then nft delete table inet "$name"; fi
+tables=$(nft list tables)
+if echo "$tables" | grep -qx "table inet $name"; then nft delete table inet "$name"; fi
 """
 
 
@@ -164,8 +167,9 @@ in_netns tc qdisc add dev "$device" root handle {HANDLE} {shape}
     undo = f"""
 held_netns || return 0
 device=$(cat "$DIR/device" 2>/dev/null || :)
-if [ -n "$device" ] && in_netns tc qdisc show dev "$device" root | grep -q "tbf {HANDLE}"; then
-	in_netns tc qdisc del dev "$device" root
+if [ -n "$device" ]; then
+	queues=$(in_netns tc qdisc show dev "$device" root)
+	if echo "$queues" | grep -q "tbf {HANDLE}"; then in_netns tc qdisc del dev "$device" root; fi
 fi
 release_netns
 """
