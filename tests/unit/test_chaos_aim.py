@@ -152,7 +152,9 @@ def test_a_host_is_switched_off_from_here_or_not_at_all() -> None:
         aim.shots(off, Aim(hosts=("h1",)), NOWHERE)
     ways = Outside({"h1": ["off", "h 1"]}, {"h1": ["on", "h1"]}, {}, {})
     (shot,) = aim.shots(off, Aim(hosts=("h1",)), ways)
-    assert (shot.host, shot.injection.apply, shot.injection.undo) == ("", "off 'h 1'", "on h1")
+    assert shot.host == ""
+    assert shot.injection.apply.splitlines() == [': >"$DIR/begun"', "off 'h 1'"]
+    assert shot.injection.undo.splitlines()[-1] == "on h1"
 
 
 def test_what_is_not_known_is_not_guessed() -> None:
