@@ -23,8 +23,8 @@ from validate.site import REPOSITORY
 
 pytestmark = pytest.mark.engine
 
-QUICK = Wish(seconds=1.5)
-MIXED = Wish(seconds=1.5, loss=Loss(early=0.5, seed=3))
+QUICK = Wish(seconds=1.0)
+MIXED = Wish(seconds=1.0, loss=Loss(early=0.5, seed=3))
 
 
 def cut(server: postgres.PostgresServer | redis.RedisServer, folder: Path, wish: Wish):  # type: ignore[no-untyped-def]
