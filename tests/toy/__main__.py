@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -44,14 +45,18 @@ def up_command(name: Annotated[str, typer.Argument()] = "", folder: Folder = kno
 
 @app.command("round")
 def round_command(
-    name: str, folder: Folder = known.FOLDER, wide: Annotated[bool, typer.Option("--wide")] = False
-) -> None:
+    name: str, folder: Folder = known.FOLDER,
+    wide: Annotated[bool, typer.Option("--wide", help="every step")] = False,
+    look: Annotated[list[str] | None, typer.Option("--look", help="beginnings of steps")] = None,
+) -> None:  # fmt: skip
     """One round of one defect, told on stderr; the last line of stdout is its result as JSON."""
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    print(score.here(known.found(folder)[name], wide=wide, say=say), flush=True)
+    item = known.found(folder)[name]
+    chosen = replace(item, look=() if wide else tuple(look or item.look))
+    print(score.here(chosen, say), flush=True)
 
 
 @app.command("score")

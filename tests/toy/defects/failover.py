@@ -112,6 +112,7 @@ class NoQuorum(Raft):
         return super().needed() if fresh else 1
 
     def _majority_since(self, moment: float) -> bool:
+        self._advance()
         return True
 
 
