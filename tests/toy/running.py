@@ -178,16 +178,20 @@ def place(plan: Plan, state: Path, pid: int) -> Mapping[str, Any]:
 
 
 def stop(pid: int) -> None:
-    """Ends all of it; returns when its processes are gone."""
-    inside = [int(c) for p in Path(f"/proc/{pid}/task").glob("*/children")
-              for c in p.read_text().split()]  # fmt: skip
+    """Ends all of it; returns when no member is left. The kernel takes its networks down later."""
+    members = [child for supervisor in _children(pid) for child in _children(supervisor)]
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     with suppress(ChildProcessError):
         os.waitpid(pid, 0)
     end = time.monotonic() + 5
-    while any(Path(f"/proc/{child}").exists() for child in inside) and time.monotonic() < end:
+    while any(Path(f"/proc/{member}").exists() for member in members) and time.monotonic() < end:
         time.sleep(0.01)  # between two looks at a condition with a deadline
+
+
+def _children(pid: int) -> list[int]:
+    return [int(c) for p in Path(f"/proc/{pid}/task").glob("*/children")
+            for c in p.read_text().split()]  # fmt: skip
 
 
 @contextmanager

@@ -46,6 +46,7 @@ def listening(ground: Ground, members: Iterable[Member]) -> list[Port]:
         said = ground.machine(member.host).run(SCRIPT, *map(str, member.pids))
         for line in said.splitlines():
             bound, port = parse(line.split()[1])
+            bound = getattr(bound, "ipv4_mapped", None) or bound
             if str(bound) not in ("127.0.0.1", "::1"):
                 address = member.address if bound.is_unspecified else str(bound)
                 found.add(Port(member.name, address, port))

@@ -22,6 +22,7 @@ from validate.inside import targets
 from validate.inside.smoke import emit, emit_check
 
 SECONDS = 4.0  # for one connection
+HELLO_SECONDS = 1.0  # a server that speaks another protocol may wait for more for ever
 LOGIN_SECONDS = 12.0  # a client library may try a refused login again and again: no ack is a no
 LEFT_DAYS = 14  # certificates are renewed with 30 days left: fewer means that nobody renews
 PLAIN = ("http", "-metrics")  # protocols that are meant to be plain, or end so
@@ -264,6 +265,7 @@ def _knock(host: str, port: int, plain: bool) -> dict[str, Any]:
             answer["reached"] = True
             if plain:
                 return answer
+            connection.settimeout(HELLO_SECONDS)
             with context.wrap_socket(connection):
                 return {**answer, "seen": "TLS"}
     except ssl.SSLError as error:

@@ -109,7 +109,7 @@ def _preferred(plan: Plan) -> None:
 
 def _least_available(plan: Plan) -> None:
     for budget in plan.objects_of("PodDisruptionBudget", "kv"):
-        budget["spec"] = {"minAvailable": "67%", "selector": budget["spec"]["selector"]}
+        budget["spec"] = {"minAvailable": "66%", "selector": budget["spec"]["selector"]}
 
 
 def _beside(plan: Plan) -> None:
