@@ -71,7 +71,7 @@ all)
   ;;
 engine)
   PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
-  mapfile -t packages < <(missing postgres=postgresql redis-server=redis-server chromium=chromium ab=apache2-utils \
+  mapfile -t packages < <(missing postgres=postgresql redis-server=redis-server redis-cli=redis-tools chromium=chromium ab=apache2-utils \
     nft=nftables)
   ldconfig -p | grep -q 'libfuse3\.so\.' || packages+=(libfuse3-3)
   if [ "${#packages[@]}" -gt 0 ]; then without_starting install "${packages[@]}"; fi
