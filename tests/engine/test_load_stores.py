@@ -34,7 +34,7 @@ pytestmark = pytest.mark.engine
 
 # What a busy machine can hold; that it is short is the test's, what is judged is real.
 BRIEF = profiles.named("records-tenfold").model_copy(
-    update={"rate_per_s": 100.0, "duration_s": 5.0, "warmup_s": 1.0, "success_share": 0.99,
+    update={"rate_per_s": 100.0, "duration_s": 3.0, "warmup_s": 0.5, "success_share": 0.99,
             "min_rate_per_s": 50.0, "latency": (profiles.LatencyLimit(percentile=90, max_ms=300),)}
 )  # fmt: skip
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import subprocess
 import sys
+import tarfile
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +30,7 @@ from validate.load.timing import new_loop
 from validate.load.truth import Truth
 from validate.load.verdict import judge
 from validate.load.worker import Conductor, Order, carry_out
+from validate.runner import code_tar
 from validate.site import REPOSITORY
 
 MS = 1_000_000
@@ -246,6 +250,19 @@ def test_a_worker_needs_the_standard_library_only() -> None:
     code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import validate.load.worker"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code],
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_sent_to_a_client_needs_nothing_else(tmp_path: Path) -> None:
+    code = code_tar(REPOSITORY, b"[]")
+    with tarfile.open(fileobj=io.BytesIO(code)) as tar:
+        tar.extractall(tmp_path, filter="data")
+    place = f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; "
+    look = "from validate.inside import load; from validate.load import certify, pool, worker"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", place + look],
         capture_output=True, text=True, check=False, timeout=30,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
