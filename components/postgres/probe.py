@@ -25,7 +25,9 @@ CONNECT_SECONDS, REPLY_SECONDS, REST_SECONDS = 2, 5.0, 2.0
 MAX_LAG_BYTES = 16 * 1024 * 1024
 STANDBY_ROLES = frozenset({"sync_standby", "quorum_standby"})
 SCOPE = "audit_log"
-TABLES = f"""CREATE TABLE IF NOT EXISTS {SCOPE}
+# IF NOT EXISTS alone lets clients that open at the same moment run into each other.
+TABLES = f"""SELECT pg_advisory_xact_lock(hashtext('{SCOPE}'));
+CREATE TABLE IF NOT EXISTS {SCOPE}
 (uid text PRIMARY KEY, run text NOT NULL, client integer NOT NULL, seq bigint NOT NULL,
  at timestamptz NOT NULL DEFAULT now(), place bigint GENERATED ALWAYS AS IDENTITY);
 CREATE TABLE IF NOT EXISTS audit_newest
