@@ -9,6 +9,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from components.kit.probing import Verdict
+from validate import report
 from validate.model import Result, Run, Table
 
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.INVALID: "bold yellow"}
@@ -59,3 +60,4 @@ def close(run: Run, folder: Path) -> None:
                 style="default")  # fmt: skip
     _out.print(line)
     say(f"report: {folder / 'index.html'}")
+    say(f"digest: {report.digest_of(folder)}")

@@ -205,6 +205,7 @@ def test_another_key_is_found_against_the_one_that_is_trusted(report: Path, tmp_
     trusted = tmp_path / "trusted.pub"
     shutil.copy(tmp_path / "keys" / "report-lab.pub", trusted)
     fingerprint = keys.fingerprint(keys.trusted(trusted).public)
+    assert any("who signed if it is yours" in note for note in verify(report).notes)
     assert verify(report, Demands(str(trusted))).whole
     assert verify(report, Demands(fingerprint)).whole
     resign(report, lambda m: m.update(verdict="PASS"), Ed25519PrivateKey.generate())

@@ -103,6 +103,14 @@ def test_the_labs_own_key_is_made_once_and_said_to_be_its_own(tmp_path: Path) ->
     assert not list((tmp_path / "reports").rglob("*.pem"))
 
 
+def test_a_sites_name_leads_no_key_out_of_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    keys.site(folder, "../../../etc/x", datetime.now(UTC))
+    assert {p.name for p in folder.iterdir()} == {
+        "report-.._.._.._etc_x.pem", "report-.._.._.._etc_x.pub",
+    }  # fmt: skip
+
+
 def test_two_who_make_the_key_at_once_get_the_same_one(tmp_path: Path) -> None:
     one = keys.site(tmp_path, "lab", datetime.now(UTC))
     (tmp_path / "report-lab.pub").unlink()

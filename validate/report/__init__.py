@@ -55,7 +55,7 @@ def digest_of(folder: Path) -> str:
 
 
 def _write(root: Path, run: Run, options: Options) -> Path:
-    folder = root / f".new-{os.getpid()}"
+    folder = root / ".new"  # the lock is held: what is there was left by a kill
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:

@@ -61,12 +61,19 @@ def _cell(
         return Cell()
     found.sort(key=lambda row: (_rank(row["verdict"]), row.get("hit") != store))
     row = found[0]
+    return Cell(row["verdict"], _words(row), anchor_of(records, store, fault, row["verdict"]))
+
+
+def _words(row: Mapping[str, str]) -> str:
+    """What was not proved is not told as if it were: no `0 lost` under INVALID."""
+    if row["verdict"] == Verdict.INVALID:
+        return "fault not proved" if row.get("proved") == "no" else "not judged"
     words = []
     if row.get("lost", "").isdigit():
         words.append(f"{row['lost']} lost")
     if row.get("gap s", "").replace(".", "", 1).isdigit():
         words.append(f"gap {row['gap s']} s")
-    return Cell(row["verdict"], ", ".join(words), anchor_of(records, store, fault, row["verdict"]))
+    return ", ".join(words)
 
 
 def _rank(verdict: str) -> int:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import os
+import re
 import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -74,7 +75,7 @@ def client(path: Path, passphrase: bytes | None, now: datetime) -> Signer:
 
 def site(folder: Path, name: str, now: datetime) -> Signer:
     """The lab's own key; made on first use, its public half beside it."""
-    path, public = folder / f"report-{name}.pem", folder / f"report-{name}.pub"
+    path, public = folder / f"report-{as_file(name)}.pem", public_of(folder, name)
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _create(path, Ed25519PrivateKey.generate())
@@ -86,6 +87,16 @@ def site(folder: Path, name: str, now: datetime) -> Signer:
     if not public.exists() or public.read_bytes() != text:
         public.write_bytes(text)
     return signer
+
+
+def public_of(folder: Path, name: str) -> Path:
+    """Where the public half of a site's own key lies."""
+    return folder / f"report-{as_file(name)}.pub"
+
+
+def as_file(name: str) -> str:
+    """A site's name as part of a file's: results from elsewhere may hold anything."""
+    return re.sub(r"[^\w.-]", "_", name)
 
 
 def trusted(path: Path) -> Trusted:

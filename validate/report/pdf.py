@@ -49,7 +49,8 @@ STATES = {
 }  # fmt: skip
 WIDTH = A4[0] - 32 * mm - 12  # the frame has 6 points on each side
 SHOWN, DETAIL = 8, 300  # lines of a list on the first page; characters of a detail
-MOST_COLUMNS, LEADING = 14, 9.4
+MANY, MOST_COLUMNS = 8, 18  # columns: from where on the type is small, and where it ends
+LEADING = 9.4
 SIGNS = str.maketrans({"→": "->", "≥": ">=", "≤": "<=", "≠": "!=", "−": "-", "✓": "yes", "✗": "no"})
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 Flow = list[Flowable]
@@ -61,7 +62,7 @@ def _style(name: str, size: float, **other: Any) -> ParagraphStyle:
 
 
 BODY, COVER, SMALL = _style("body", 10), _style("cover", 8.6), _style("small", 7.6)
-FAINT, MONO = _style("faint", 7.6, textColor=SOFT), _style("mono", 6.8, fontName="Courier")
+FAINT, TINY = _style("faint", 7.6, textColor=SOFT), _style("tiny", 6)
 HEAD = _style("head", 13, fontName="Times-Bold", spaceBefore=11, spaceAfter=4)
 SUB = _style("sub", 9.6, fontName="Helvetica-Bold", spaceBefore=7, spaceAfter=2, keepWithNext=1)
 TITLE = _style("title", 21, fontName="Times-Bold", spaceAfter=2)
@@ -232,13 +233,14 @@ def _tables(tables: Sequence[RunTable]) -> Flow:
         if not 0 < width <= MOST_COLUMNS:
             flow.append(Paragraph("It does not fit on paper: see the page.", FAINT))
             continue
-        rows = [[Paragraph(_text(c), SMALL) for c in _filled(row, width)] for row in table.rows]
+        style = SMALL if width <= MANY else TINY
+        rows = [[Paragraph(_text(c), style) for c in _filled(row, width)] for row in table.rows]
         shades = [
             ("BACKGROUND", (x, y), (x, y), SHADES[verdict][1])
             for y, row in enumerate(table.rows, start=1) for x, text in enumerate(row)
             for verdict in Verdict if str(text).split(" ")[0].rstrip(":") == verdict
         ]  # fmt: skip
-        flow.append(_grid(_filled(table.columns, width), rows, [WIDTH / width] * width, shades))
+        flow.append(_grid(_filled(table.columns, width), rows, _widths(table, width), shades))
         flow += [Paragraph(_text(table.note), FAINT)] if table.note else []
     return flow
 
@@ -259,6 +261,22 @@ def _glance(story: Story) -> Flow:
     width = WIDTH / (len(found.stores) + 1)
     grid = _grid(["", *found.stores], rows, [width] * (len(found.stores) + 1), shades)
     return [Paragraph("Stores under faults", SUB), grid]
+
+
+def _widths(table: RunTable, width: int) -> list[float]:
+    """By the longest word of each column, so that few words are broken."""
+    words = [
+        max(
+            len(word) for row in [table.columns, *table.rows] for word in f"{_at(row, n)} -".split()
+        )
+        for n in range(width)
+    ]
+    shares = [min(max(longest, 4), 24) + 1 for longest in words]
+    return [WIDTH * share / sum(shares) for share in shares]
+
+
+def _at(row: Sequence[str], number: int) -> str:
+    return str(row[number]) if number < len(row) else ""
 
 
 def _filled(row: Sequence[str], width: int) -> list[str]:
@@ -334,7 +352,8 @@ def _grid(
     Plain strings cost a tenth of what paragraphs cost. Heights are given, because without them
     each paragraph is set anew whenever a page ends in the table.
     """
-    titles: list[Any] = [Paragraph(f"<b>{_text(word)}</b>", FAINT) for word in head]
+    style = FAINT if len(head) <= MANY else TINY
+    titles: list[Any] = [Paragraph(f"<b>{_text(word)}</b>", style) for word in head]
     all_rows = [titles, *rows]
     heights = [_height(row, widths) for row in all_rows]
     grid = Table(all_rows, colWidths=list(widths), rowHeights=heights, repeatRows=1)

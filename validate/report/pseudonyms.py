@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from components.kit import contract
 from validate.model import Run
+from validate.report.keys import as_file
 from validate.report.plain import plain
 from validate.report.reading import run_from
 
@@ -95,12 +96,12 @@ def make(folder: Path, run: Run, reports: Path, extra: Iterable[str] = ()) -> Ps
     of_contract, components = _of_contract(reports)
     names = {*extra, *_named(plain(run)), *of_contract} - components - COMMON - {run.site}
     kept = {n for n in names if len(n) > 1 and _NAME.fullmatch(n) and not n.isdigit()}
-    return Pseudonyms(_key(folder / f"pseudonyms-{run.site}.key"), frozenset(kept))
+    return Pseudonyms(_key(folder / f"pseudonyms-{as_file(run.site)}.key"), frozenset(kept))
 
 
 def remember(folder: Path, site: str, made: Pseudonyms) -> Path:
     """Adds to the list of what each word stands for; for the client's eyes only."""
-    path = folder / f"pseudonyms-{site}.json"
+    path = folder / f"pseudonyms-{as_file(site)}.json"
     known = json.loads(path.read_text()) if path.is_file() else {}
     _private(path, json.dumps(known | made.used, indent=1, sort_keys=True).encode() + b"\n")
     return path

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,10 +94,17 @@ def file_entry(raw: bytes) -> File:
     return File(sha256=digest(raw), size=len(raw))
 
 
+def file_of(path: Path) -> File:
+    """Without holding it in memory: raw records may be large."""
+    with path.open("rb") as file:
+        told = hashlib.file_digest(file, "sha256").hexdigest()
+        return File(sha256=told, size=file.tell())
+
+
 def list_files(folder: Path, written: Mapping[str, bytes]) -> dict[str, File]:
     """Every file of the folder, and those in hand; names are relative, with slashes."""
     found = {
-        path.relative_to(folder).as_posix(): file_entry(path.read_bytes())
+        path.relative_to(folder).as_posix(): file_of(path)
         for path in sorted(folder.rglob("*")) if path.is_file()
     }  # fmt: skip
     return found | {name: file_entry(raw) for name, raw in written.items()}

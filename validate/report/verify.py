@@ -131,9 +131,9 @@ def _files(folder: Path, raw: bytes, signature: bytes, proof: Proof) -> None:
         if path.is_symlink() or not path.is_file():
             proof.problems.append(f"{name} is a link or no plain file: nothing of it is signed")
             continue
-        content = _read(path, proof)
-        if content is not None:
-            seen[name] = _digest(name, content, raw, signature, proof)
+        told = _page(path, raw, signature, proof) if name == seal.PAGE else _hash(path, proof)
+        if told is not None:
+            seen[name] = told
     for name, file in wanted.items():
         if seen.get(name, UNTOLD) not in (UNTOLD, file.sha256):
             proof.problems.append(f"{name} was altered: SHA-256 {seen[name]}, signed {file.sha256}")
@@ -156,18 +156,27 @@ def _missing_and_added(
     proof.problems += [f"{name} was added: it is not in {seal.MANIFEST}" for name in sorted(added)]
 
 
-def _digest(name: str, content: bytes, raw: bytes, signature: bytes, proof: Proof) -> str:
-    """Of the page: while its seal was empty; the seal itself must be this folder's."""
-    if name != seal.PAGE:
-        return digest(content)
+def _page(path: Path, raw: bytes, signature: bytes, proof: Proof) -> str | None:
+    """Its digest while its seal was empty; the seal itself must be this folder's."""
+    content = _read(path, proof)
+    if content is None:
+        return None
     try:
         blank, inner, inner_signature = seal.take(content)
     except seal.SealError as error:
-        proof.problems.append(f"{name}: {error}")
+        proof.problems.append(f"{path.name}: {error}")
         return UNTOLD
     if (inner, inner_signature) != (raw, signature):
-        proof.problems.append(f"{name} carries the seal of another report")
+        proof.problems.append(f"{path.name} carries the seal of another report")
     return digest(blank)
+
+
+def _hash(path: Path, proof: Proof) -> str | None:
+    try:
+        return seal.file_of(path).sha256
+    except OSError as error:
+        proof.problems.append(f"{path.name} can't be read: {error.strerror}")
+    return None
 
 
 def _key(
@@ -175,10 +184,14 @@ def _key(
 ) -> None:
     own, wanted, about = manifest.key.fingerprint, demands.key, keys.About()
     if not wanted.startswith(FINGERPRINT):
-        file = Path(wanted) if wanted else _own_key(path, manifest)
+        beside = None if wanted else _own_key(path, manifest)
+        file = Path(wanted) if wanted else beside
         if file is not None:
             known = keys.trusted(file)
             wanted, about = keys.fingerprint(known.public), known.about
+        if beside is not None:
+            # Whoever hands over a report can put a key beside it.
+            proof.notes.append(f"compared with {beside}: that tells who signed if it is yours")
     if not wanted:
         proof.notes.append(
             f"nothing was altered since it was signed with the key {own}; WHO signed is not "
@@ -194,7 +207,7 @@ def _key(
 def _own_key(path: Path, manifest: seal.Manifest) -> Path | None:
     """This machine's own key of the site, when the report lies where it was written."""
     folder = path.resolve() if path.is_dir() else path.resolve().parent
-    known = keys_folder(folder.parent) / f"report-{manifest.site}.pub"
+    known = keys.public_of(keys_folder(folder.parent), manifest.site)
     return known if manifest.key.kind == "lab" and known.is_file() else None
 
 
