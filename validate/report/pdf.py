@@ -129,7 +129,7 @@ def _cover(story: Story) -> Flow:
         (Verdict.INVALID, "could not be judged")))  # fmt: skip
     flow: Flow = [
         Paragraph("A P A D A N A", _style("mark", 8, fontName="Helvetica-Bold", spaceAfter=8)),
-        Paragraph(_text(f"{run.title} of the platform at “{run.site}”"), TITLE),
+        Paragraph(_text(f"{run.title} report: platform “{run.site}”"), TITLE),
         Paragraph(_text(f"{_time(run.finished)} · took {spell(run.finished - run.started)} · "
                         f"python -m validate {run.command}"), FAINT),
         Spacer(1, 8), box, Spacer(1, 6),

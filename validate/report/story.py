@@ -69,6 +69,12 @@ class Story:
         once = sorted(set(words), key=lambda word: (-words.count(word), word))
         return [word.replace("-", " ") for word in once]
 
+    @property
+    def spoken(self) -> int:
+        """Clauses of which this run says anything, good or bad."""
+        said = (State.HOLDS, State.PARTLY, State.FAILS, State.UNCLEAR)
+        return sum(self.matrix.count(state) for state in said)
+
     def sentence(self) -> str:
         """The verdict for somebody who knows nothing of this program."""
         fails, unclear = self.count(Verdict.FAIL), self.count(Verdict.INVALID)
@@ -77,7 +83,10 @@ class Story:
             return "No verdict is possible: nothing was tested."
         if self.verdict is Verdict.PASS:
             every = "The one test" if total == 1 else f"Each of the {total} tests"
-            return f"{every} that {'was' if total == 1 else 'were'} made holds."
+            return (
+                f"{every} that {'was' if total == 1 else 'were'} made holds. This speaks of "
+                f"{self.spoken} of {self.matrix.provable} clauses that a test can prove."
+            )
         untold = f" {plural(unclear, 'test')} could not be judged." if unclear else ""
         if self.verdict is Verdict.INVALID:
             return (
@@ -92,10 +101,8 @@ class Story:
     def covered(self) -> str:
         """How much of the contract this run speaks of."""
         m = self.matrix
-        held = m.count(State.HOLDS) + m.count(State.PARTLY)
-        wrong = m.count(State.FAILS) + m.count(State.UNCLEAR)
         return (
-            f"Of {m.provable} clauses that a test can prove, this run speaks of {held + wrong}: "
+            f"Of {m.provable} clauses that a test can prove, this run speaks of {self.spoken}: "
             f"{m.count(State.HOLDS)} hold, {m.count(State.PARTLY)} hold in part, "
             f"{m.count(State.FAILS)} fail, {m.count(State.UNCLEAR)} could not be judged. "
             f"{m.count(State.UNCOVERED)} have no test, {m.count(State.NOT_RUN)} have tests that "
