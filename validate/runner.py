@@ -243,7 +243,7 @@ def client_spec(
     """The pod that plays the platform's client: it has the secrets and may reach the stores."""
     volumes, mounts = targets.volumes(components)
     # A starved client sees gaps that are its own.
-    request = "100m" if role in ("audit", "load") else PodSpec.cpu_request
+    request = {"audit": "100m", "load": "500m"}.get(role, PodSpec.cpu_request)
     limit = "4000m" if role == "load" else PodSpec.cpu_limit
     return PodSpec(
         name=f"validate-{role}-{run}", namespace=site.platform.namespace,
