@@ -107,7 +107,9 @@ def carry_out(found: site.Site, steps: Sequence[Step], wish: Wish, options: Opti
         except KeyboardInterrupt:
             console.say("interrupted; the same command goes on from here (--fresh begins anew)")
             raise typer.Exit(INTERRUPTED) from None
-        asked = replace(options, records=folder / campaign.RECORDS, run_id=folder.name)
+        # Hosts without a member of a component are named nowhere else.
+        names = (*options.names, *(ground.hosts() if options.pseudonyms else ()))
+        asked = replace(options, records=folder / campaign.RECORDS, run_id=folder.name, names=names)
         written = report.write(found.reports, run, asked)
     console.close(run, written)
     raise typer.Exit(EXIT_CODES[run.verdict])
