@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
 ]
 PORT = 8000
-HOLD = 4.0
+HOLD = 3.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def tried(number: int, do: dict[str, object], root: Path, *, really: bool) -> pr
 
 @pytest.mark.parametrize("really", [True, False], ids=["planted", "pretended"])
 def test_what_is_planted_is_proved_and_what_is_not_is_not(tmp_path: Path, really: bool) -> None:
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(len(CASES)) as pool:
         running = {
             name: pool.submit(tried, number, do, tmp_path, really=really)
             for number, (name, do) in enumerate(CASES.items())

@@ -102,7 +102,7 @@ def judge(
     walls = [record.wall(moment) for moment in record.acks.end]
     # What was on its way when the fault came may still arrive.
     during = sum(at.applied + SETTLED <= w <= at.ended for w in walls)
-    shape = curve.of(walls, at.asked, at.ended, max([end, *walls[-1:]]))
+    shape = curve.of(walls, at.asked, at.ended, end)
     return Judged(item.store, check, figures, shape, during, item.record)
 
 

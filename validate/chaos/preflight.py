@@ -172,6 +172,7 @@ class Seen:
 
     state: str
     detail: str
+    sure: bool = True  # False: its books can't be judged
 
 
 def score(
@@ -181,7 +182,8 @@ def score(
     checks, rows = [], []
     for name in sorted(seen):
         expected, found = prediction.of(name), seen[name]
-        verdict, word, cause = _compare(fault, name == component, expected, found.state, proved)
+        known = proved and found.sure
+        verdict, word, cause = _compare(fault, name == component, expected, found.state, known)
         rows.append([name, expected, found.state, word])
         detail = f"predicted {expected}, seen {found.state} ({found.detail})"
         evidence = {"predicted": expected, "seen": found.state, "cause": cause}
@@ -193,7 +195,7 @@ def _compare(
     fault: Fault, is_target: bool, expected: str, found: str, proved: bool
 ) -> tuple[Verdict, str, str]:
     if not proved:
-        return Verdict.INVALID, "fault not proved", ""
+        return Verdict.INVALID, "can't be judged", ""
     if WORSE[found] > WORSE[expected]:
         cause = causes.NO_FAILOVER if is_target else causes.DEPENDENCY
         # Where writes may stop, a prediction that was too mild is our error, not the platform's.

@@ -54,19 +54,22 @@ def with_curve(one: Judged) -> Check:
     return Check(one.check.name, one.check.verdict, one.check.detail, evidence, one.check.seconds)
 
 
-def seen(one: Judged, not_whole: str | None, at: Moments) -> preflight.Seen:
-    """`not_whole`: what the probe said half way through; "" whole, None not asked."""
+def seen(one: Judged, not_whole: str | None, at: Moments, max_pause_s: float) -> preflight.Seen:
+    """Down: not a single write well within the fault, for longer than the store may pause.
+
+    `not_whole`: what the probe said half way through; "" whole, None not asked.
+    """
     found = one.curve
     assert found is not None
-    lasted = at.ended - at.asked
     share = f"{found.share_during:.0%} of the writes came through"
-    if not found.alive_at_end:
-        return preflight.Seen(preflight.DOWN, f"{share}, none at its end")
-    pause = min(found.silent_s, lasted)
+    pause = min(found.silent_s, at.ended - at.asked)
+    sure = one.check.verdict is not Verdict.INVALID
+    if one.acked_during == 0 and pause > max_pause_s:
+        return preflight.Seen(preflight.DOWN, f"{share}, none from two seconds on", sure)
     if not_whole or pause > 1.5 or found.share_during < 0.9:
-        why = f"{share}, longest silence {pause:.1f} s"
-        return preflight.Seen(preflight.DEGRADED, why + (f"; {not_whole}" if not_whole else ""))
-    return preflight.Seen(preflight.UNAFFECTED, share)
+        why = f"{share}, longest silence {pause:.1f} s" + (f"; {not_whole}" if not_whole else "")
+        return preflight.Seen(preflight.DEGRADED, why, sure)
+    return preflight.Seen(preflight.UNAFFECTED, share, sure)
 
 
 def refusals(

@@ -195,6 +195,12 @@ class Trial:
                 return True
         return False
 
+    def _stops(self, component: contract.Component) -> bool:
+        """Whether its writes may stop while the fault lasts."""
+        if component.name == self.e.name:
+            return self.e.fault.during != "continues"
+        return self._may_stop(component)
+
     def _may_stop(self, component: contract.Component) -> bool:
         """The fault's file lets others stop only where every host or the dependency is hit."""
         fault = self.e.fault
@@ -294,20 +300,24 @@ class Trial:
         """Reads everything back and judges it, store by store."""
         e, fault = self.e, self.e.fault
         judged: list[books.Judged] = []
+        allowed: dict[str, float] = {}  # how long a store may pause before it counts as down
         if self.audit.stores:
-            self.audit.stop()
             self.ended = time.time() + self.offset
+            self.audit.stop()
             at = self.at.shifted(self.offset)
             folder = self._folder()
             for item in self.audit.collect(folder):
                 component = next(c for c in e.chosen if c.name == item.store)
                 wanted = books.limits(fault, component, target=item.store == e.name,
                                       may_stop=self._may_stop(component))  # fmt: skip
+                stops = self._stops(component)
+                allowed[item.store] = 0.0 if stops else wanted.max_gap_s
                 one = books.judge(item, wanted, at, proved=self.proof.proved, end=self.ended)
                 judged.append(one)
                 e.tell(item.store, report.with_curve(one))
         seen = {
-            j.store: report.seen(j, e.not_whole.get(j.store), self.at) for j in judged
+            j.store: report.seen(j, e.not_whole.get(j.store), self.at, allowed[j.store])
+            for j in judged
             if j.curve is not None
         }  # fmt: skip
         checks, rows = preflight.score(fault, e.name, prediction, seen, self.proof.proved)
