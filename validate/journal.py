@@ -154,11 +154,19 @@ def unfinished(root: Path, key: str, younger_than: float) -> Journal | None:
 
 
 def measured(root: Path) -> dict[str, float]:
-    """What each step took when it last ran: the best estimate there is."""
+    """What each step took when it last came to a verdict: the best estimate there is.
+
+    One that could not judge ended early, and says nothing of how long judging takes.
+    """
     seconds: dict[str, float] = {}
     for path in sorted(root.glob(f"*/{FILE}")):
         try:
-            seconds |= Journal(path.parent).read().seconds
+            told = Journal(path.parent).read()
+            seconds |= {s: t for s, t in told.seconds.items() if _judged(told.done[s])}
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return seconds
+
+
+def _judged(outcome: Outcome) -> bool:
+    return all(result.verdict is not Verdict.INVALID for result in outcome.results)

@@ -221,3 +221,14 @@ def test_durations(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValidateError, match="is no duration"):
         seconds_of(text)
+
+
+def test_only_what_came_to_a_verdict_tells_how_long_it_takes(tmp_path: Path) -> None:
+    def unsure(_: Tools) -> Outcome:
+        return Outcome([Result("load", "kafka", "run", Verdict.INVALID, "starved")])
+
+    steps = [step("smoke/a/one", 50), step("load/kafka/two", 90, act=unsure)]
+    campaign.run(ground(tmp_path), steps, Wish(()), Heard().voice)
+    known = journal.measured(tmp_path / "reports" / "campaigns")
+    assert set(known) == {"smoke/a/one"}
+    assert known["smoke/a/one"] < 50
