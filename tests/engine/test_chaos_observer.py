@@ -21,9 +21,11 @@ import pytest
 from tests.injecting import named, own_network, until
 from validate.chaos import aim, proofs, spec
 from validate.chaos.envelope import Envelope
-from validate.chaos.eyes import PeerEyes
+from validate.chaos.eyes import OwnEyes, PeerEyes
+from validate.chaos.kinds.process import clock_wrong
 from validate.chaos.located import Located
 from validate.chaos.observer import Observer
+from validate.errors import ClusterError
 from validate.ground import Member
 from validate.ground.machine import local
 
@@ -133,3 +135,46 @@ def test_what_is_planted_is_proved_and_what_is_not_is_not(tmp_path: Path, really
     assert {name: proof.proved for name, proof in found.items()} == dict.fromkeys(CASES, really), {
         name: proof.detail for name, proof in found.items()
     }
+
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+
+
+@pytest.mark.skipif(not FAKETIME.exists(), reason="libfaketime is not installed")
+def test_the_clock_of_one_process_is_moved_and_put_back(tmp_path: Path) -> None:
+    stamp = tmp_path / "stamp"
+    stamp.write_text("+0s\n")
+    place = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(stamp),
+             "FAKETIME_NO_CACHE": "1"}  # fmt: skip
+    port = 8765
+    server = subprocess.Popen(
+        [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"],
+        env={**os.environ, **place}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    fault = spec.Fault.model_validate({
+        "name": "tried", "do": {"kind": "clock-wrong", "offset_s": 7200}, "target": "one member",
+        "duration_s": 5, "rationale": "to see it seen", "remediation": "nothing to mend",
+    })  # fmt: skip
+    envelope = Envelope(local(), str(tmp_path / "faults"))
+    try:
+        member = located("m", server.pid, "127.0.0.1")
+        (shot,) = aim.shots(fault, aim.Aim((member,)), aim.Outside({}, {}, {}, {}))
+        observer = Observer(
+            fault, aim.Aim((member,)), OwnEyes(local()), lambda _: local(), [("127.0.0.1", port)]
+        )
+        observer.begin(HOLD)
+        asked = time.time()
+        envelope.apply("f", shot.injection, 60)
+        applied = time.time()
+        assert stamp.read_text() == "+7200s\n"
+        time.sleep(HOLD)
+        ended = time.time()
+        envelope.undo("f")
+        proof = observer.finish(proofs.Moments(asked, applied, ended))
+    finally:
+        server.kill()
+        server.wait()
+    assert proof.proved, proof.detail
+    assert stamp.read_text() == "+0s\n"
+    with pytest.raises(ClusterError, match="not started under libfaketime"):
+        envelope.apply("g", clock_wrong(named(os.getpid()), 60), 60)
