@@ -1,8 +1,4 @@
-"""What the command line of `chaos` has beyond the other suites': one fault, and `recover`.
-
-To be wired: `app.command("recover")(cli.recover_command)`, and for `chaos --fault NAME` the steps
-of `suite.one(ground, chosen, NAME)` go where those of `suites.steps` would.
-"""
+"""`python -m validate recover`: what the command line of chaos has beyond the other suites'."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from components.kit import contract
 from components.kit.probing import Check, Verdict
 from validate import causes, plan
 from validate.chaos import experiment, report, spec
-from validate.errors import ValidateError
 from validate.ground import Ground
 from validate.plan import Outcome, Step, Tools
 from validate.site import REPOSITORY
@@ -128,13 +127,3 @@ def coverage(
                 f"the way to {on} is broken once" if done else f"nothing breaks the way to {on}",
                 {} if done else cause,
             )  # fmt: skip
-
-
-def one(ground: Ground, chosen: Sequence[contract.Component], name: str) -> list[Step]:
-    """The steps of one fault by its name, for `--fault`."""
-    every = steps(ground, chosen)
-    picked = [s for s in every if s.id.rpartition("/")[2] == name]
-    if not picked:
-        known = ", ".join(sorted({s.id.rpartition("/")[2] for s in every if s.harm})) or "none"
-        raise ValidateError(f"--fault {name}: there is no such fault; there are: {known}")
-    return picked
