@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # What a fault could leave on a machine, as lines `key<tab>value`. Arguments: the folder of the
 # faults, then `n=<name>=<pid>` for a network namespace and `p=<path>` for a data folder.
 

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # What runs on the target machine (POSIX sh, root): a fault's folder, its watchdog, its undo.
 #
 # <root>/<id>/apply, undo    the scripts

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # What the scripts of the kinds share. $DIR is the fault's folder, $FAULT its id.
 
 die() {

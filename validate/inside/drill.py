@@ -50,9 +50,7 @@ def drill(name: str, run: str) -> Iterator[Check]:
     yield Check("restore drill", Verdict.PASS, detail, evidence, seconds)
 
 
-def _brought_back(
-    room: ModuleType, target: Target, folder: Path, scope: str, run: str
-) -> set[str]:
+def _brought_back(room: ModuleType, target: Target, folder: Path, scope: str, run: str) -> set[str]:
     try:
         room.restore(target, folder, scope)
         found: set[str] = room.read(target, scope, run)
