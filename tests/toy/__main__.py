@@ -76,8 +76,9 @@ def score_command(
     chosen = [every[name] for name in names] if names else list(every.values())
 
     def tell(made: score.Round) -> None:
-        told = made.broken or "; ".join(made.said or made.unsure)
-        print(f"{made.mark:12} {made.name:24} {made.seconds:6.1f} s  {told[:160]}", flush=True)
+        unsure = f"  INVALID: {', '.join(made.unsure)}" if made.unsure else ""
+        told = made.broken or "; ".join(made.said)[:160] + unsure
+        print(f"{made.mark:12} {made.name:24} {made.seconds:6.1f} s  {told}", flush=True)
 
     made = score.score(chosen, folder, rounds, jobs, tell, wide=wide)
     command = "python -m tests.toy " + " ".join(sys.argv[1:])

@@ -150,7 +150,7 @@ class Store(Member):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.links: dict[str, wire.Link] = {}
-        pace = float(config.options.get("pace", 0.08))
+        pace = float(config.options.get("pace", 0.1))
         self.raft = self.raft_class(
             config.name, list(config.peers), self.call, self.disk_class(Path(config.folder)),
             self.apply, pace,

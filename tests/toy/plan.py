@@ -143,7 +143,7 @@ def _contract(kind: Kind, members: list[MemberPlan]) -> dict[str, Any]:
         "ca_ref": "site-ca" if kind.secured else None,
         "client": {
             "timeouts": {"connect_seconds": 2, "request_seconds": 3},
-            "retries": {"attempts": 20, "backoff_seconds": 0.1},
+            "retries": {"attempts": 20, "backoff_seconds": 0.3},
             "required": {"acknowledged": "a majority holds it on disk"} if kind.secured else {},
         },
         "promises": {

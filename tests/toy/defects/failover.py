@@ -28,7 +28,7 @@ class OfOne(Raft):
         return 1
 
     async def before_feeding(self) -> None:
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(3 * self.pace)
 
 
 class AcksOfOne(Kv):

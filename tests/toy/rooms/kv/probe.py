@@ -268,11 +268,13 @@ def _round_trip(target: Target) -> Look:
         if connection.ask(op="get", key="smoke")["value"] != value:
             wrong.append(host)
         connection.close()
-    return not wrong, f"another value at: {', '.join(wrong) or 'none'}", {"wrong": wrong}
+    cause = {"cause": "stale-reads"} if wrong else {}
+    detail = f"another value at: {', '.join(wrong) or 'none'}"
+    return not wrong, detail, {"wrong": wrong, **cause}
 
 
 def retried(action: Callable[[], object], attempts: int = 20) -> None:
-    """As the contract tells clients to: again, a tenth of a second apart."""
+    """As the contract tells clients to: again, a third of a second apart."""
     for left in range(attempts - 1, -1, -1):
         try:
             action()
@@ -280,4 +282,4 @@ def retried(action: Callable[[], object], attempts: int = 20) -> None:
         except OSError:
             if not left:
                 raise
-            time.sleep(0.1)  # the contract's backoff
+            time.sleep(0.3)  # the contract's backoff
