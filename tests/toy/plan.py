@@ -11,7 +11,7 @@ from typing import Any
 HOSTS = ("h1", "h2", "h3")
 CLIENT, STRANGER = "client", "stranger"
 VERSION = "1.4.2"
-NETWORK = "10.77.0."
+NETWORK = "10.99.0."
 PLACES = {"h1": 11, "h2": 12, "h3": 13, "h4": 14, "h5": 15, CLIENT: 100, STRANGER: 101}
 
 
