@@ -68,7 +68,7 @@ def adapter(site: str) -> HostFaults:
     if not lab.known():
         raise ValidateError(
             f"no container named {lab.container('*')} exists: host faults are possible only on "
-            "a lab of this machine so far (issue 4 brings SSH and Redfish)"
+            "a lab of this machine here; `validate chaos` also reaches hosts by SSH and Redfish"
         )
     return lab
 
