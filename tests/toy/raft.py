@@ -97,8 +97,9 @@ class Raft:
         """Members that must hold an entry before it is committed."""
         return (len(self.peers) + 1) // 2 + 1
 
-    async def before_feeding(self) -> None:
-        """Called before each message to a follower."""
+    def batch(self, peer: str, at: int) -> list[tuple[int, Any]]:
+        """The entries that a follower gets with the next message, from place `at` of the log."""
+        return self.log[at : at + MOST_AT_ONCE]
 
     # --- messages
 
@@ -244,7 +245,6 @@ class Raft:
     async def _feed(self, peer: str, term: int, due: asyncio.Event) -> None:
         while self.role == LEADER and self.term == term:
             due.clear()
-            await self.before_feeding()
             sent = time.monotonic()
             behind = await self._feed_once(peer, sent)
             if not behind:
@@ -254,7 +254,7 @@ class Raft:
     async def _feed_once(self, peer: str, sent: float) -> bool:
         """True when there is more to send at once."""
         at = self.next[peer] - 1
-        entries = self.log[at : at + MOST_AT_ONCE]
+        entries = self.batch(peer, at)
         message = {
             "op": "append", "term": self.term, "me": self.me, "prev": at, "commit": self.commit,
             "prev_term": self.log[at - 1][0] if at else 0, "entries": entries,
@@ -278,7 +278,7 @@ class Raft:
         else:
             self.next[peer] = max(1, int(answer["match"]) + 1)
         self._advance()
-        return self.next[peer] <= len(self.log)
+        return self.next[peer] <= len(self.log) and bool(entries or not answer["ok"])
 
     async def _flush(self) -> None:
         """Makes proposals durable, those of one moment together."""

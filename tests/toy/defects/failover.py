@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from typing import Any
@@ -27,8 +26,8 @@ class OfOne(Raft):
     def needed(self) -> int:
         return 1
 
-    async def before_feeding(self) -> None:
-        await asyncio.sleep(3 * self.pace)
+    def batch(self, peer: str, at: int) -> list[tuple[int, Any]]:
+        return super().batch(peer, at) if time.monotonic() % 0.7 < 0.1 else []
 
 
 class AcksOfOne(Kv):
@@ -136,7 +135,8 @@ def _stays_down(plan: Plan) -> None:
 
 DEFECTS = (
     Defect("acks-of-one", told(AcksOfOne), served_by(AcksOfOne),
-           (causes.LOST_WRITES, causes.WEAK_ACKNOWLEDGEMENT), look=fault("member-frozen")),
+           (causes.LOST_WRITES, causes.WEAK_ACKNOWLEDGEMENT),
+           look=(*fault("member-frozen"), *fault("member-cut-off"))),
     Defect("no-fsync", told(NoFsync), served_by(NoFsync),
            (causes.LOST_WRITES, causes.LOST_ON_POWER_CUT), look=fault("all-killed")),
     Defect("no-failover", told(NoFailover), served_by(NoFailover),
