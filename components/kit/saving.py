@@ -5,6 +5,7 @@ prefix of keys or objects. `SCOPE` is where the room's own Writer writes. A rest
 what is there: it fills another scope, so that a drill can be held on a running platform.
 
 SCOPE: str
+def written(run: str) -> str: ...   (optional: the part of SCOPE that a run wrote)
 def scratch(run: str) -> str: ...   (the scope that a drill of that run restores into)
 def save(target: Target, scope: str, folder: Path) -> Mapping[str, object]: ...
 def restore(target: Target, folder: Path, scope: str) -> None: ...

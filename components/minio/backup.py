@@ -13,7 +13,7 @@ from components.kit import saving
 from components.kit.probing import Target
 from components.minio import probe
 
-SCOPE = probe.PREFIX
+SCOPE = f"{probe.PREFIX}/"
 OBJECTS = "objects.jsonl"
 
 
@@ -22,7 +22,7 @@ def _client(target: Target) -> Minio:
 
 
 def _names(target: Target, client: Minio, scope: str) -> Iterator[str]:
-    listed = client.list_objects(probe.bucket(target), prefix=f"{scope}/", recursive=True)
+    listed = client.list_objects(probe.bucket(target), prefix=scope, recursive=True)
     return (str(item.object_name) for item in listed)
 
 
@@ -35,19 +35,24 @@ def _body(target: Target, client: Minio, name: str) -> bytes:
         answer.release_conn()
 
 
+def written(run: str) -> str:
+    """The part of it that one run wrote: a drill need not copy what others did."""
+    return f"{SCOPE}{run}-"
+
+
 def scratch(run: str) -> str:
     """Where a drill restores to."""
-    return f"restored-{run}"
+    return f"restored-{run}/"
 
 
 def save(target: Target, scope: str, folder: Path) -> Mapping[str, object]:
-    """Name (without the prefix) and bytes of each object."""
+    """Name (below SCOPE) and bytes of each object."""
     client = _client(target)
 
     def records() -> Iterator[list[str]]:
         for name in _names(target, client, scope):
             body = base64.b64encode(_body(target, client, name)).decode()
-            yield [name.removeprefix(f"{scope}/"), body]
+            yield [name.removeprefix(SCOPE), body]
 
     saving.put_lines(folder / OBJECTS, records())
     return saving.seal(folder)
@@ -59,15 +64,15 @@ def restore(target: Target, folder: Path, scope: str) -> None:
     client = _client(target)
     for name, text in saving.get_lines(folder / OBJECTS):
         body = base64.b64decode(text)
-        client.put_object(probe.bucket(target), f"{scope}/{name}", io.BytesIO(body), len(body))
+        client.put_object(probe.bucket(target), f"{scope}{name}", io.BytesIO(body), len(body))
 
 
 def read(target: Target, scope: str, run: str) -> set[str]:
     """The run's uids under that prefix, each one's bytes compared with its name."""
     client = _client(target)
     found: set[str] = set()
-    for name in _names(target, client, f"{scope}"):
-        uid = name.removeprefix(f"{scope}/").partition(probe.TRY)[0]
+    for name in _names(target, client, scope):
+        uid = name.removeprefix(scope).partition(probe.TRY)[0]
         if uid.startswith(f"{run}-") and _body(target, client, name) == uid.encode():
             found.add(uid)
     return found
@@ -78,6 +83,6 @@ def drop(target: Target, scope: str) -> None:
     if scope == SCOPE:
         raise ValueError(f"{scope} is the original")
     client, bucket = _client(target), probe.bucket(target)
-    listed = client.list_objects(bucket, f"{scope}/", recursive=True, include_version=True)
+    listed = client.list_objects(bucket, scope, recursive=True, include_version=True)
     for item in listed:
         client.remove_object(bucket, str(item.object_name), version_id=item.version_id)

@@ -28,10 +28,11 @@ def drill(name: str, run: str) -> Iterator[Check]:
         yield Check("restore drill", Verdict.INVALID, detail, {}, time.monotonic() - begin)
         return
     scope = room.scratch(run)
+    original: str = room.written(run) if hasattr(room, "written") else room.SCOPE
     saved: dict[str, object] = {}
     try:
         with tempfile.TemporaryDirectory() as folder:
-            saved = dict(room.save(target, room.SCOPE, Path(folder)))
+            saved = dict(room.save(target, original, Path(folder)))
             back = _brought_back(room, target, Path(folder), scope, run)
     except Exception as error:  # noqa: BLE001  whatever keeps a copy from coming back
         detail = f"what was saved can't be brought back: {type(error).__name__}: {error}"
@@ -40,7 +41,7 @@ def drill(name: str, run: str) -> Iterator[Check]:
         return
     missing = sorted(written - back)
     evidence = {"written": len(written), "back": len(back & written), "missing": missing[:10],
-                **saved, "scope": room.SCOPE, "restored_into": scope}  # fmt: skip
+                **saved, "scope": original, "restored_into": scope}  # fmt: skip
     seconds = time.monotonic() - begin
     if missing:
         detail = f"{len(missing)} of {len(written)} writes did not come back: {missing[:3]}"
