@@ -111,7 +111,8 @@ def _secrets(plan: Plan, state: Path) -> None:
         told = {"username": "probe", "password": users["probe"]}
         for name, text in told.items():
             (folder / name).write_text(text)
-        shutil.copy(state / "pki" / "ca.crt", folder / "ca.crt")
+        if plan.component(component).get("ca_ref"):
+            shutil.copy(state / "pki" / "ca.crt", folder / "ca.crt")
 
 
 def _rooms(plan: Plan, state: Path) -> None:

@@ -145,5 +145,5 @@ DEFECTS = (
            look=STORE),
     Defect("neighbour", "another component on the same hosts", _beside, look=STORE),
     Defect("slow-but-allowed", told(Late), served_by(Late, "web"), (), ("web",),
-           ("smoke/", "safety/web", "load/web")),
+           ("smoke/", "safety/web", "load/web/answer-http-short")),
 )  # fmt: skip
