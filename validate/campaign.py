@@ -71,7 +71,8 @@ def plan_of(steps: Sequence[Step], wish: Wish, folder: Path) -> Plan:
     wanted = [
         replace(s, estimate=known.get(s.id, s.estimate))
         for s in steps
-        if (not wish.suites or s.suite in wish.suites) and fnmatchcase(s.id, wish.matching or "*")
+        if (not wish.suites or s.suite in wish.suites)
+        and any(fnmatchcase(s.id, glob) for glob in (wish.matching or "*").split(","))
     ]
     if not wanted:
         had = ", ".join(sorted({s.suite for s in steps})) or "none"

@@ -232,3 +232,11 @@ def test_only_what_came_to_a_verdict_tells_how_long_it_takes(tmp_path: Path) -> 
     known = journal.measured(tmp_path / "reports" / "campaigns")
     assert set(known) == {"smoke/a/one"}
     assert known["smoke/a/one"] < 50
+
+
+def test_steps_are_chosen_by_globs(tmp_path: Path) -> None:
+    wish = Wish((), matching="smoke/*,chaos/*/frozen")
+    run, _ = campaign.run(ground(tmp_path), STEPS, wish, Heard().voice)
+    assert [r.test for r in run.results] == ["smoke/all/everything", "chaos/kafka/frozen"]
+    with pytest.raises(ValidateError, match="named chaos/\\*/meteor"):
+        campaign.run(ground(tmp_path), STEPS, Wish((), matching="chaos/*/meteor"), Heard().voice)
