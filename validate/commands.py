@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from validate import campaign, console, lock, plan, report, site, suites
+from validate import campaign, console, leftovers, lock, plan, report, site, suites
 from validate.campaign import Voice, Wish, seconds_of, spell
 from validate.ground import choose
 from validate.model import EXIT_CODES, Table
@@ -103,6 +103,7 @@ def carry_out(found: site.Site, steps: Sequence[Step], wish: Wish, options: Opti
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with lock.held(found, f"validate {wish.command}"):
         try:
+            leftovers.sweep(ground, console.say)
             run, folder = campaign.run(ground, steps, wish, voice)
         except KeyboardInterrupt:
             console.say("interrupted; the same command goes on from here (--fresh begins anew)")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from components.kit.probing import Verdict
-from validate import console, lock, site
+from validate import console, leftovers, lock, site
 from validate.chaos import recovery
 from validate.ground import choose
 from validate.model import EXIT_CODES
@@ -19,7 +19,9 @@ def recover_command(stack: Stack) -> None:
     """Undoes what interrupted chaos experiments left behind, on every host of the stack."""
     found = site.load(stack)
     with lock.held(found, "validate recover"):
-        done = recovery.recover(choose.of(found), console.say)
+        ground = choose.of(found)
+        done = recovery.recover(ground, console.say)
+        leftovers.sweep(ground, console.say)
     if done.wrong:
         console.complain("not everything could be undone: " + "; ".join(done.wrong))
         raise typer.Exit(EXIT_CODES[Verdict.FAIL])
