@@ -1,4 +1,4 @@
-"""The command line: `python -m validate all|smoke|chaos|... --stack NAME`, `load --url URL`.
+"""The command line: `python -m validate all|smoke|chaos|... --stack NAME`, `load-url --url URL`.
 
 Exit codes: 0 PASS, 1 FAIL, 2 wrong use or nothing to look at, 3 INVALID (could not judge).
 """
@@ -11,7 +11,7 @@ import typer
 
 from components.kit.probing import Verdict
 from validate import calm, commands, console, ha, report, site, smoke
-from validate.chaos import cli as chaos
+from validate.commands import Only, Stack
 from validate.errors import NotValidError, ValidateError
 from validate.ground import choose
 from validate.load import cli as load
@@ -22,8 +22,6 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
     help="Proves the platform from a client's point of view.",
 )  # fmt: skip
-Stack = Annotated[str, typer.Option("--stack", help="site or stack, e.g. lab or lab-data")]
-Only = Annotated[str | None, typer.Option("--only", help="one component of the contract")]
 Rate = Annotated[float, typer.Option(min=1, max=5000, help="writes a second per store")]
 Clients = Annotated[int, typer.Option(min=1, max=64, help="client threads per store")]
 
@@ -76,7 +74,7 @@ for name, help_ in {
 }.items():
     commands.add(app, name, () if name == "all" else (name,), help_)
 
-app.command("recover")(chaos.recover_command)
+app.command("recover")(commands.recover)
 app.command("verify")(reports.verify_command)
 app.command("report")(reports.report_command)
 

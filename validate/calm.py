@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from components.kit import contract
-from validate import plan, session
+from validate import coverage, plan, session
 from validate.analysis import Limits
 from validate.cluster import wait_for
 from validate.errors import ValidateError
@@ -17,8 +17,8 @@ from validate.ground import Client, Ground
 from validate.model import Result, Run, Table
 from validate.plan import Outcome, Step, Tools
 from validate.runner import client_spec, new_run_id, pods
-from validate.site import Site, rooms_with
-from validate.smoke import LIMITS, coverage
+from validate.site import Site
+from validate.smoke import LIMITS, PROBE
 
 SUITE = "audit"
 NO_FAULT = "No fault was planted: this shows the rate and the calm run only."
@@ -35,7 +35,7 @@ class Wish:
 
 def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
     """One step for all stores together: they are written to at the same time."""
-    stores = [c for c in chosen if _writes(ground.site.rooms / c.name / "probe.py")]
+    stores = ground.site.writing(chosen)
     if not stores:
         return []
     wish = Wish()
@@ -44,19 +44,12 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
                  partial(step, stores=stores, wish=wish), wish=told)]  # fmt: skip
 
 
-def _writes(probe: Path) -> bool:
-    return probe.is_file() and "\ndef writer(" in probe.read_text(encoding="utf-8")
-
-
 def step(tools: Tools, stores: Sequence[contract.Component], wish: Wish) -> Outcome:
     outcome = Outcome(limits=[NO_FAULT])
 
-    def add(result: Result) -> None:
-        outcome.results.append(result)
-        tools.tell(result)
-
     lifetime = int(wish.seconds) + 400
     with tools.ground.client(stores, role="audit", lifetime_s=lifetime) as client:
+        add = partial(tools.add, outcome)
         outcome.tables.append(_audit(client, stores, tools.folder, SUITE, wish, add))
     return outcome
 
@@ -70,10 +63,9 @@ def run(site: Site, wish: Wish, told: Callable[[Result], None], say: Callable[[s
         found.results.append(result)
         told(result)
 
-    probes = rooms_with("probe.py")
-    for check in coverage(chosen, probes):
+    for check in coverage.checks(chosen, site.rooms, PROBE):
         add(Result.of(SUITE, "coverage", check))
-    stores = [c for c in chosen if c.name in probes]
+    stores = site.probed(chosen)
     if not stores:
         raise ValidateError("no component of the contract has a probe: there is nothing to audit")
     run_id = new_run_id()

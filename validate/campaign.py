@@ -177,9 +177,8 @@ def perform(step: Step, tools: Tools) -> Outcome:
         outcome, detail = Outcome(), f"{type(error).__name__}: {error}"
         (tools.folder / f"{step.id.replace('/', '-')}.traceback").write_text(traceback.format_exc())
     check = Check(f"{step.id.rpartition('/')[2]} to its end", Verdict.INVALID, detail)
-    result = Result.of(step.suite, step.component, check)
-    tools.tell(result)
-    return replace(outcome, results=[result])
+    tools.add(outcome, Result.of(step.suite, step.component, check))
+    return outcome
 
 
 def _close(ground: Ground, plan: Plan, journal: Journal, wish: Wish, *, continued: bool) -> Run:

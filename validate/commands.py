@@ -5,16 +5,18 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from components.kit.probing import Verdict
 from validate import campaign, console, leftovers, lock, plan, report, site, suites
 from validate.campaign import Voice, Wish, seconds_of, spell
-from validate.ground import choose
+from validate.chaos import recovery
+from validate.ground import Ground, choose
 from validate.model import EXIT_CODES, Table
 from validate.plan import Step
+from validate.report import cli as reports
 from validate.report.options import Options, prepare
 
 INTERRUPTED = 130
@@ -35,21 +37,6 @@ Confirm = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="print the plan and its digest, do nothing")
 ]
-SignKey = Annotated[
-    Path | None, typer.Option("--sign-key", help="the client's Ed25519 key (PEM); else the lab's")
-]
-Passphrase = Annotated[
-    Path | None, typer.Option("--passphrase-file", help="of that key, where it has one")
-]
-Witness = Annotated[
-    list[str] | None, typer.Option("--witness", help="who saw it; may be given more than once")
-]
-Pseudonyms = Annotated[
-    bool, typer.Option("--pseudonyms", help="replace names and addresses in everything written")
-]
-Paper = Annotated[
-    Path | None, typer.Option("--paper", help="owners and dates of clauses that no test proves")
-]
 
 
 def add(app: typer.Typer, name: str, only_suites: tuple[str, ...], help_: str) -> None:
@@ -64,27 +51,23 @@ def add(app: typer.Typer, name: str, only_suites: tuple[str, ...], help_: str) -
         fresh: Fresh = False,
         confirm: Confirm = "",
         dry_run: DryRun = False,
-        sign_key: SignKey = None,
-        passphrase_file: Passphrase = None,
-        witness: Witness = None,
-        pseudonyms: Pseudonyms = False,
-        paper: Paper = None,
+        sign_key: reports.SignKey = None,
+        passphrase_file: reports.PassphraseFile = None,
+        witness: reports.Witness = None,
+        pseudonyms: reports.Pseudonymise = False,
+        hide: reports.Names = None,
+        paper: reports.PaperFile = None,
     ) -> None:
         seconds = None if budget is None else seconds_of(budget)
         wish = Wish(only_suites, only, seconds, fresh, confirm, matching)
-        # What the environment names counts unless the command line names another.
-        asked = Options.from_environment()
-        options = replace(
-            asked, sign_key=sign_key or asked.sign_key, witnesses=tuple(witness or ()),
-            passphrase_file=passphrase_file or asked.passphrase_file,
-            pseudonyms=pseudonyms, paper=paper,
-        )  # fmt: skip
+        options = reports.options(sign_key, passphrase_file, witness, pseudonyms, hide, paper)
         found = site.load(stack)
-        steps = suites.steps(choose.of(found), only)
+        ground = choose.of(found)
+        steps = suites.steps(ground, only)
         if dry_run:
             _show(campaign.plan_of(steps, wish, found.reports / campaign.FOLDER))
             return
-        carry_out(found, steps, wish, options)
+        carry_out(ground, steps, wish, options)
 
 
 def _show(made: plan.Plan) -> None:
@@ -94,10 +77,10 @@ def _show(made: plan.Plan) -> None:
     console.say(f"{len(rows)} steps, about {spell(made.estimate)}; digest {made.digest()}")
 
 
-def carry_out(found: site.Site, steps: Sequence[Step], wish: Wish, options: Options) -> None:
+def carry_out(ground: Ground, steps: Sequence[Step], wish: Wish, options: Options) -> None:
     """Runs the campaign, writes its report, and ends the program with the verdict's exit code."""
+    found = ground.site
     prepare(found.reports, found.name, options)
-    ground = choose.of(found)
     voice = Voice(console.say, console.tell)
     # As Ctrl-C: what is broken at this moment is mended on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -114,3 +97,15 @@ def carry_out(found: site.Site, steps: Sequence[Step], wish: Wish, options: Opti
         written = report.write(found.reports, run, asked)
     console.close(run, written)
     raise typer.Exit(EXIT_CODES[run.verdict])
+
+
+def recover(stack: Stack) -> None:
+    """Undoes what interrupted chaos experiments left behind, on every host of the stack."""
+    found = site.load(stack)
+    with lock.held(found, "validate recover"):
+        ground = choose.of(found)
+        done = recovery.recover(ground, console.say)
+        leftovers.sweep(ground, console.say)
+    if done.wrong:
+        console.complain("not everything could be undone: " + "; ".join(done.wrong))
+        raise typer.Exit(EXIT_CODES[Verdict.FAIL])

@@ -43,7 +43,5 @@ def drill(tools: Tools, component: contract.Component) -> Outcome:
     if not checks:
         checks = [Check("restore drill", Verdict.INVALID, "it said nothing")]
     for check in checks:
-        result = Result.of(SUITE, component.name, check)
-        outcome.results.append(result)
-        tools.tell(result)
+        tools.add(outcome, Result.of(SUITE, component.name, check))
     return outcome

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import hosts, placement, trial
+from validate import coverage, hosts, placement, trial
 from validate.checks.context import Context, Node, nodes
 from validate.errors import ClusterError, NotValidError, ValidateError
 from validate.model import Result, Run, Table
 from validate.runner import client_spec, new_run_id, pods
 from validate.session import COLUMNS
-from validate.site import Site, rooms_with
-from validate.smoke import LIMITS, coverage
+from validate.site import Site
+from validate.smoke import LIMITS, PROBE
 
 SUITE = "ha"
 # Wished for each store when all are written at once; a machine that is full shows its own gaps.
@@ -59,9 +59,8 @@ def run(site: Site, wish: Wish, told: Callable[[Result], None], say: Callable[[s
 
     faults = hosts.adapter(site.name)
     chosen = site.components(wish.only)
-    probes = rooms_with("probe.py")
-    add("coverage", coverage(chosen, probes))
-    stores = [c for c in chosen if c.name in probes]
+    add("coverage", coverage.checks(chosen, site.rooms, PROBE))
+    stores = site.probed(chosen)
     if not stores:
         raise ValidateError("no component of the contract has a probe: nothing can be audited")
     cluster = site.cluster

@@ -35,7 +35,12 @@ class Tools:
     ground: Ground
     folder: Path  # raw records go here; name them relative to it in Result.records
     say: Callable[[str], None]
-    tell: Callable[[Result], None]  # call once for each result as soon as it is known
+    tell: Callable[[Result], None]
+
+    def add(self, outcome: Outcome, result: Result) -> None:
+        """Call once for each result, as soon as it is known."""
+        outcome.results.append(result)
+        self.tell(result)
 
 
 @dataclass(frozen=True)

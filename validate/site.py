@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +41,21 @@ class Site:
         if not place.is_file():
             return REPOSITORY / "components"
         return self.state / str(json.loads(place.read_text())["rooms"])
+
+    def probed(self, chosen: Sequence[contract.Component]) -> list[contract.Component]:
+        """Those whose room has a probe."""
+        return [c for c in chosen if self._probe(c).is_file()]
+
+    def writing(self, chosen: Sequence[contract.Component]) -> list[contract.Component]:
+        """Those whose probe has a writer: what can be audited."""
+        return [
+            c
+            for c in self.probed(chosen)
+            if re.search(r"^def writer\b", self._probe(c).read_text(encoding="utf-8"), re.MULTILINE)
+        ]
+
+    def _probe(self, component: contract.Component) -> Path:
+        return self.rooms / component.name / "probe.py"
 
     @property
     def reports(self) -> Path:
@@ -99,8 +116,3 @@ def load(stack: str) -> Site:
         )
     bundle = Path(os.environ.get("APADANA_BUNDLE") or cache / "bundle")
     return Site(name, state, bundle, platform)
-
-
-def rooms_with(file: str, repository: Path = REPOSITORY) -> set[str]:
-    """Names of the rooms that offer this file."""
-    return {path.parent.name for path in (repository / "components").glob(f"*/{file}")}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import causes
+from validate import causes, coverage
 from validate.checks import control, doors, network
 from validate.checks.context import Context, guarded, node_pods, nodes
 from validate.errors import ClusterError
@@ -21,6 +21,7 @@ from validate.runner import RUN_LABEL, new_run_id, pods
 from validate.site import Site
 
 SUITE = "smoke"
+PROBE = ("probe.py",)
 STARVED = 60.0  # percent
 LIMITS = (
     "The GPUs of this lab are pretended: no GPU, driver or CUDA program was exercised.",
@@ -48,7 +49,7 @@ def run(ground: Ground, only: str | None, told: Report) -> Run:
                 told(result)
 
     chosen = site.components(only)
-    add("coverage", coverage(chosen, probed_rooms(site)))
+    add("coverage", coverage.checks(chosen, site.rooms, PROBE))
     jobs = [_stores(ground, chosen, add)]
     if only is None and clustered:
         jobs += _cluster(site, add)
@@ -71,26 +72,6 @@ def cpu_pressure() -> float:
         return 0.0
 
 
-def probed_rooms(site: Site) -> set[str]:
-    """Names of the rooms that can be proved."""
-    return {path.parent.name for path in site.rooms.glob("*/probe.py")}
-
-
-def coverage(chosen: Sequence[contract.Component], probed: set[str]) -> Iterator[Check]:
-    """What is deployed but can't be proved is a failure, not a gap."""
-    if not chosen:
-        yield Check("components", Verdict.INVALID, "the contract lists no component")
-    for component in chosen:
-        name = f"probe of {component.name}"
-        if component.name in probed:
-            yield Check(name, Verdict.PASS, f"components/{component.name}/probe.py")
-        else:
-            yield Check(name, Verdict.FAIL, (
-                f"{component.name} is deployed ({component.mode}) and components/"
-                f"{component.name}/probe.py does not exist: nothing of it is proved"
-            ))  # fmt: skip
-
-
 def named(check: Check) -> Check:
     """The cause that a probe gives; else a missing copy or a server that can't be reached."""
     if check.verdict is not Verdict.FAIL or "cause" in check.evidence:
@@ -108,8 +89,7 @@ Job = Callable[[], None]
 
 
 def _stores(ground: Ground, chosen: Sequence[contract.Component], add: Add) -> Job:
-    known = probed_rooms(ground.site)
-    probed = [c for c in chosen if c.name in known]
+    probed = ground.site.probed(chosen)
 
     def job() -> None:
         if not probed:

@@ -42,9 +42,8 @@ def _coverage(chosen: Sequence[contract.Component]) -> Step:
     def act(tools: Tools) -> Outcome:
         outcome = Outcome()
         for check in coverage.checks(chosen, tools.ground.site.rooms):
-            result = Result.of("coverage", check.name.rpartition(" ")[2], check)
-            outcome.results.append(result)
-            tools.tell(result)
+            component = check.name.rpartition(" ")[2]
+            tools.add(outcome, Result.of("coverage", component, check))
         return outcome
 
     return Step("coverage/all/what-the-rooms-bring", "coverage", "all", 0.1, plan.ALWAYS, act)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -18,14 +17,6 @@ from validate.plan import Tools
 pytestmark = pytest.mark.engine
 # A gap is what the machine makes of it; what is asked here is what the stores keep and show.
 WISH = calm.Wish(seconds=2.0, clients=4, rate=80.0, max_gap_s=60.0)
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[stores.Platform]:
-    with stores.platform() as made:
-        stores.add_redis(made)
-        stores.add_postgres(made)
-        yield made
 
 
 def tools(ground: LocalGround, folder: Path) -> Tools:

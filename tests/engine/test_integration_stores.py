@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,14 +21,6 @@ from validate.integration.inside.stores import TOPIC, PostgresTable, RedisOnline
 pytestmark = pytest.mark.engine
 
 ROW = Row("batch-000001", "batch", "fan", "fan-01", 2**40, "[0.1,-2.5]", 1, "d" * 64)
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[stores.Platform]:
-    with stores.platform() as made:
-        stores.add_redis(made)
-        stores.add_postgres(made)
-        yield made
 
 
 def target(made: stores.Platform, name: str) -> Target:

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +36,6 @@ BRIEF = profiles.named("records-tenfold").model_copy(
     update={"rate_per_s": 100.0, "duration_s": 3.0, "warmup_s": 0.5, "success_share": 0.99,
             "min_rate_per_s": 50.0, "latency": (profiles.LatencyLimit(percentile=90, max_ms=300),)}
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[stores.Platform]:
-    with stores.platform() as made:
-        stores.add_redis(made)
-        stores.add_postgres(made)
-        yield made
 
 
 def tools(ground: LocalGround, folder: Path) -> Tools:

@@ -15,6 +15,7 @@ import pytest
 
 from components.kit import contract
 from components.kit.probing import Verdict
+from validate import coverage
 from validate import site as sites
 from validate.checks import network
 from validate.checks.context import Node, node_from, role_of
@@ -27,7 +28,7 @@ from validate.placement import Leader, story
 from validate.runner import PodSpec, code_tar
 from validate.session import is_flowing
 from validate.site import REPOSITORY
-from validate.smoke import coverage
+from validate.smoke import PROBE
 from validate.targets import describe, volumes
 from validate.trial import gap_limit, pick_observer, pick_survivor
 
@@ -52,11 +53,14 @@ def test_invalid_is_never_pass(seen: list[Verdict], whole: Verdict) -> None:
     assert overall(seen) is whole
 
 
-def test_a_room_without_probe_fails_coverage() -> None:
-    assert [c.verdict for c in coverage([KAFKA], {"kafka"})] == [Verdict.PASS]
-    (check,) = coverage([KAFKA], {"minio"})
+def test_a_room_without_probe_fails_coverage(tmp_path: Path) -> None:
+    rooms = tmp_path / "components"
+    (rooms / "kafka").mkdir(parents=True)
+    (check,) = coverage.checks([KAFKA], rooms, PROBE)
     assert check.verdict is Verdict.FAIL and "components/kafka/probe.py" in check.detail
-    assert [c.verdict for c in coverage([], {"kafka"})] == [Verdict.INVALID]
+    (rooms / "kafka" / "probe.py").touch()
+    assert [c.verdict for c in coverage.checks([KAFKA], rooms, PROBE)] == [Verdict.PASS]
+    assert [c.verdict for c in coverage.checks([], rooms, PROBE)] == [Verdict.INVALID]
 
 
 def test_no_secret_is_in_what_describes_a_target() -> None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from components.kit import contract
 from components.kit.probing import Check
@@ -16,49 +11,9 @@ from validate import history, session
 from validate.analysis import Analysis, Limits
 from validate.chaos import curve, spec
 from validate.chaos.proofs import Moments
-from validate.cluster import wait_for
-from validate.errors import ClusterError
-from validate.ground import Client
-from validate.runner import Pod
-from validate.site import Site
 
 DEFAULT_GAP = 30.0
 CLIENTS, RATE = 4, 25.0
-PRINT = (
-    "import base64,subprocess,sys;"
-    "a=[sys.executable,'-m','validate.inside','fetch',*sys.argv[1:]];"
-    "sys.stdout.write(base64.b64encode(subprocess.run(a,stdout=-1,check=True).stdout).decode())"
-)
-
-
-class Audit(session.AuditSession):
-    """As an audit in a pod; whatever client it is, it prints text."""
-
-    def __init__(self, client: Client, stores: Sequence[str], run: str, lifetime: float) -> None:
-        super().__init__(cast(Pod, client), stores, run, CLIENTS, RATE, lifetime)
-
-    def _fetch(self, store: str, suffix: str) -> bytes:
-        wish = ["--component", store, "--file", suffix]
-
-        def once() -> bytes:
-            said = self.pod.run("python3", "-c", PRINT, *wish, timeout=60)
-            return gzip.decompress(base64.b64decode(said))
-
-        return wait_for(f"{suffix} of {store}", once, timeout=120, swallow=(ClusterError, OSError))
-
-
-def auditable(site: Site, chosen: Sequence[contract.Component]) -> list[contract.Component]:
-    """Those whose room has a probe with a writer."""
-    return [c for c in chosen if re.search(r"^def writer\b", _probe(site, c.name), re.MULTILINE)]
-
-
-def probed(site: Site, chosen: Sequence[contract.Component]) -> list[contract.Component]:
-    return [c for c in chosen if _probe(site, c.name)]
-
-
-def _probe(site: Site, name: str) -> str:
-    file = site.rooms / name / "probe.py"
-    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def limits(

@@ -21,6 +21,7 @@ from validate.errors import ClusterError, NotValidError
 from validate.ground import Client, Ground, Member
 from validate.model import check_from
 from validate.plan import Outcome, Tools
+from validate.session import AuditSession
 
 BEFORE = 5.0  # seconds of steady writes that are measured before the fault
 ASK_LEADER = frozenset({"leader", "one member", "quorum", "pair", "host"})
@@ -55,8 +56,7 @@ class Experiment:
     def tell(self, component: str, check: Check) -> None:
         """`fault: what was looked at` is the name of each result."""
         result = report.result(component, replace(check, name=f"{self.fault.name}: {check.name}"))
-        self.outcome.results.append(result)
-        self.tools.tell(result)
+        self.tools.add(self.outcome, result)
 
     def run(self) -> Outcome:
         begin = time.monotonic()
@@ -74,12 +74,13 @@ class Experiment:
             return
         outside = self._outside(aim)
         shots = self.shots_of(self.fault, aim, outside)
-        watched = books.probed(self.ground.site, self.chosen)
-        stores = books.auditable(self.ground.site, self.chosen)
+        watched = self.ground.site.probed(self.chosen)
+        stores = self.ground.site.writing(self.chosen)
         with self._clients(aim, watched, stores) as (writer, onlooker):
             self._whole_before(writer, watched)
-            audit = books.Audit(
-                writer, [s.name for s in stores], runner.new_run_id(), self._lifetime()
+            names = [s.name for s in stores]
+            audit = AuditSession(
+                writer, names, runner.new_run_id(), books.CLIENTS, books.RATE, self._lifetime()
             )
             trial = Trial(self, aim, outside, shots, writer, onlooker, audit, watched)
             trial.go()
@@ -116,7 +117,7 @@ class Experiment:
         return found
 
     def _leader(self, component: contract.Component) -> str | None:
-        if not books.probed(self.ground.site, [component]):
+        if not self.ground.site.probed([component]):
             return None
         wish = ["--component", component.name, "--deadline", "10"]
         with self.ground.client([component], role="leader", lifetime_s=120) as client:

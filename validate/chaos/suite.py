@@ -94,9 +94,7 @@ def _coverage(
     def run(tools: Tools) -> Outcome:
         outcome = Outcome()
         for component, check in coverage(ground.site.rooms, chosen, found):
-            told = report.result(component, check)
-            outcome.results.append(told)
-            tools.tell(told)
+            tools.add(outcome, report.result(component, check))
         return outcome
 
     return Step(f"{SUITE}/all/coverage", SUITE, "all", 0.1, plan.ALWAYS, run)

@@ -21,6 +21,7 @@ from validate.cluster import wait_for
 from validate.errors import ClusterError, NotValidError
 from validate.ground import Client
 from validate.ground.machine import local
+from validate.session import AuditSession
 
 if TYPE_CHECKING:
     from validate.chaos.experiment import Experiment
@@ -36,7 +37,7 @@ class Trial:
     shots: list[Shot]
     writer: Client
     onlooker: Client
-    audit: books.Audit
+    audit: AuditSession
     watched: Sequence[contract.Component]
     at: Moments = field(default_factory=lambda: Moments(0.0, 0.0, 0.0))
     proof: Proof = field(default_factory=lambda: Proof(False, "the fault was never planted"))

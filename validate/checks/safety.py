@@ -42,24 +42,18 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
     return found
 
 
-Look = partial[Iterator[Check]]
+Look = Callable[[Ground, contract.Component], Iterable[Check]]
 
 
-def _step(
-    component: contract.Component, what: str, estimate: float, rank: int, look: object
-) -> Step:
+def _step(component: contract.Component, what: str, estimate: float, rank: int, look: Look) -> Step:
     act = partial(_act, component=component, look=look)
     return Step(f"{SUITE}/{component.name}/{what}", SUITE, component.name, estimate, rank, act)
 
 
-def _act(tools: Tools, component: contract.Component, look: object) -> Outcome:
-    assert callable(look)
+def _act(tools: Tools, component: contract.Component, look: Look) -> Outcome:
     outcome = Outcome(limits=list(LIMITS))
-    checks: Iterable[Check] = look(tools.ground, component)
-    for check in checks:
-        result = Result.of(SUITE, component.name, check)
-        outcome.results.append(result)
-        tools.tell(result)
+    for check in look(tools.ground, component):
+        tools.add(outcome, Result.of(SUITE, component.name, check))
     return outcome
 
 

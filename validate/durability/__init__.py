@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -68,13 +69,9 @@ def _cut(tools: Tools, component: contract.Component, file: Path) -> Outcome:
         check = powercut.several(server, run, tools.folder, wish, LOSSES)
         records = sorted(tools.folder.glob(f"{run}-*.jsonl"))
         outcome.tables.append(table(component.name, check))
-    result = Result(
-        SUITE, component.name, check.name, check.verdict, check.detail, dict(check.evidence),
-        round(time.monotonic() - begin, 3), cause=str(check.evidence.get("cause", "")),
-        records=tuple(path.name for path in records),
-    )  # fmt: skip
-    outcome.results.append(result)
-    tools.tell(result)
+    check = replace(check, seconds=time.monotonic() - begin)
+    result = Result.of(SUITE, component.name, check)
+    tools.add(outcome, replace(result, records=tuple(path.name for path in records)))
     return outcome
 
 

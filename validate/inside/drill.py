@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 
 from components.kit.probing import Check, Target, Verdict, Writer
-from validate.inside import targets
+from validate.inside import targets, writing
 
-WRITES, TRIES = 64, 5
+WRITES, TRIES, PAUSE = 64, 5, 0.5
 CAUSE = "backup-useless"
 
 
@@ -65,19 +65,8 @@ def _write(writer: Writer, target: Target, run: str) -> set[str]:
     try:
         uids = {f"{run}-0-{number}" for number in range(WRITES)}
         for uid in sorted(uids):
-            _patiently(writer, uid)
+            # A drill on a busy platform meets a refusal now and then, as every client does.
+            writing.patiently(writer, uid, TRIES, PAUSE)
     finally:
         writer.close()
     return uids
-
-
-def _patiently(writer: Writer, uid: str) -> None:
-    """A drill on a busy platform meets a refusal now and then, as every client does."""
-    for left in range(TRIES - 1, -1, -1):
-        try:
-            writer.write(uid)
-            return
-        except Exception:
-            if not left:
-                raise
-            time.sleep(0.5)  # between two tries

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from components.kit.probing import Check, Endpoint, Target, Verdict
-from validate.inside import targets
+from validate.inside import targets, writing
 from validate.inside.smoke import emit, emit_check
 
 SECONDS = 4.0  # for one connection
@@ -165,14 +165,8 @@ def _write(module: ModuleType, target: Target, uid: str, tries: int = 2) -> None
     writer = module.writer()
     try:
         writer.open(target)
-        for left in range(tries - 1, -1, -1):
-            try:
-                writer.write(uid)
-                return
-            except Exception:
-                if not left:
-                    raise
-                time.sleep(float(retries.get("backoff_seconds", 0.1)))  # the contract's
+        # The contract's pause between two tries.
+        writing.patiently(writer, uid, tries, float(retries.get("backoff_seconds", 0.1)))
     finally:
         writer.close()
 

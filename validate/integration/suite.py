@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from components.kit import contract
@@ -53,8 +54,7 @@ def act(tools: Tools, wish: Wish) -> Outcome:
 
     def tell(check: Check) -> None:
         result = Result.of(SUITE, COMPONENT, check)
-        outcome.results.append(Result(**{**vars(result), "records": (RECORD,)}))
-        tools.tell(outcome.results[-1])
+        tools.add(outcome, replace(result, records=(RECORD,)))
 
     outcome.tables += run(tools.ground, wish, tools.folder, tools.say, tell)
     return outcome

@@ -45,8 +45,7 @@ def measure(case: Case, tools: Tools) -> Found:
     def tell(check: Check, records: tuple[str, ...] = ()) -> None:
         named = replace(check, name=f"{case.title}: {check.name}")
         result = replace(Result.of("load", component.name, named), records=records)
-        found.results.append(result)
-        tools.tell(result)
+        tools.add(found, result)
 
     sampler = footprint.Sampler(tools.ground, component.name) if profile.max_drift_share else None
     try:

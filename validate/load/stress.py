@@ -55,9 +55,7 @@ def search(case: Case, tools: Tools) -> Found:
         rungs, check = [], Check(name, Verdict.INVALID, str(error))
     else:
         check = conclude(name, case.profile.top_rate, rungs)
-    result = Result.of("stress", component.name, check)
-    tools.tell(result)
-    found.results.append(result)
+    tools.add(found, Result.of("stress", component.name, check))
     if rungs:
         rows = [_row(rung, case.profile) for rung in sorted(rungs, key=lambda r: r.rate)]
         found.tables.append(
