@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from validate.load import binomial
 from validate.load.histogram import Histogram, bucket, middle
-from validate.load.ledger import NANOS, Ledger, together
+from validate.load.ledger import NANOS, Ledger, given_up, together
 from validate.load.trend import theil_sen
 
 
@@ -113,6 +113,27 @@ def test_a_silence_is_told_with_those_it_kept_waiting(
     (found,) = whole.silences
     assert found.late == late and found.seconds == pytest.approx(length_ms / 1000, abs=0.05)
     assert Ledger.of(whole.as_dict()).silences == whole.silences
+
+
+@pytest.mark.parametrize(
+    ("back_s", "given_up_after_s", "late"), [(8, 1, 297), (8, 5, 271), (99, 1, 500)]
+)
+def test_who_was_given_up_in_a_silence_counts_to_it(
+    back_s: int, given_up_after_s: int, late: int
+) -> None:
+    """One request each 10 ms for 10 s; from 5 s until `back_s` nothing is answered."""
+    ledger = Ledger([300_000_000])
+    told = []
+    for due in range(0, 10_000, 10):
+        done = due + 2 if not 5000 <= due < back_s * 1000 else back_s * 1000 + 2
+        gone = done - due > given_up_after_s * 1000
+        told.append((due + given_up_after_s * 1000 if gone else done, due, gone))
+    for done, due, gone in sorted(told):
+        cause = given_up(given_up_after_s) if gone else ""
+        ledger.record(due * 1_000_000, (done - due) * 1_000_000, cause)
+    (found,) = ledger.silences
+    assert ledger.errors == 0 and abs(found.late - late) <= 30
+    assert found.begin == pytest.approx(5e9, abs=2e7)
 
 
 def test_slow_answers_among_quick_ones_are_no_silence() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from components.kit.probing import Verdict
 from validate.load.arrivals import NANOS, Schedule
-from validate.load.generator import NO_ROOM, Generator, Phases
-from validate.load.ledger import Ledger
+from validate.load.generator import Generator, Phases
+from validate.load.ledger import NO_ROOM, Ledger, given_up
 from validate.load.profiles import LatencyLimit, Profile
 from validate.load.simulate import Behaviour, SimulatedTarget, rehearse
 from validate.load.timing import SimulatedTime
@@ -85,7 +85,7 @@ def test_what_could_not_be_sent_is_a_failure_and_over_every_limit() -> None:
 def test_a_time_out_is_a_failure_counted_from_the_intended_start() -> None:
     found = rehearse(PROFILE.lasting(5), always(60_000), 1)
     assert found.ledger.failed == found.ledger.requests > 0
-    assert found.ledger.causes == {"no answer in time": found.ledger.failed}
+    assert found.ledger.causes == {given_up(PROFILE.timeout_s): found.ledger.failed}
 
 
 def test_a_stopped_run_still_waits_for_what_is_outstanding() -> None:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from components.kit import pki
 from validate.load.answer import Answer, AnswerError
 from validate.load.httptarget import HttpRequest, HttpTarget
+from validate.load.ledger import given_up
 from validate.load.operations import OperationTarget, Writers
 from validate.load.timing import RealTime, SimulatedTime, new_loop
 
@@ -287,5 +288,5 @@ def test_a_rooms_blocking_client_is_driven_by_threads() -> None:
     asyncio.run(main())
     assert sum(seen.values()) == 30
     assert seen["ConnectionError: gone"] == 1
-    assert sum(n for cause, n in seen.items() if "not acknowledged within 0.2 s" in cause) >= 1
+    assert sum(n for cause, n in seen.items() if cause == given_up(0.2)) >= 1
     assert FakeStore.opened <= 4

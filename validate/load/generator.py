@@ -14,14 +14,13 @@ from dataclasses import dataclass
 
 from validate.load.arrivals import NANOS, Schedule, intended
 from validate.load.histogram import Histogram
-from validate.load.ledger import Ledger
+from validate.load.ledger import NO_ROOM, Ledger
 from validate.load.operations import Target
 from validate.load.timing import Timers
 
 WAKE_GAP = 200_000  # ns: waking for each request alone would cost more than sending it
 MOST_AT_ONCE = 256  # sent in one go; then the sockets get their turn, however late we are
 HOUSEKEEPING = 50_000_000  # ns between looks for time-outs and for the end
-NO_ROOM = "not sent: too many requests outstanding"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 from validate.load.answer import Answer, AnswerError
+from validate.load.ledger import given_up
 
 Sink = Callable[[int, int, str], None]  # intended, finished (monotonic ns), cause ("" for success)
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS}
@@ -133,7 +134,7 @@ class HttpTarget:
 
     @property
     def _late(self) -> str:
-        return f"no answer within {self.timeout_s:g} s of the intended start"
+        return given_up(self.timeout_s)
 
     async def close(self) -> None:
         self._closed = True

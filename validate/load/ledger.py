@@ -1,10 +1,11 @@
 """What became of every intended request: exact counts, by second, none left out.
 
 A request that failed, timed out or could not even be sent counts as failed *and* as over every
-latency limit: whoever waited for it did not get an answer in time.
+latency limit: whoever waited for it did not get an answer in time. What was given up while it
+waited is told from what was answered wrongly: the one is slowness, the other an error.
 
-Silences tell a freeze from a slow tail: a time in which nothing was answered and after which
-several requests, due meanwhile, came late. A slow tail is late between answers that are not.
+Silences tell a freeze from a slow tail: a time in which nothing was answered and for which several
+requests, due meanwhile, came late or never. A slow tail is late between answers that are not.
 """
 
 from __future__ import annotations
@@ -19,6 +20,17 @@ from validate.load.histogram import Histogram, merged
 NANOS = 1_000_000_000
 FIELDS = 3  # in a second's row before the counts over each limit: requests, failed, served
 LEAST_LATE = 3  # requests that a silence kept waiting: fewer may be chance at a low rate
+NO_ROOM = "not sent: too many requests outstanding"
+GIVEN_UP = "no answer within"
+
+
+def given_up(after_s: float) -> str:
+    """The cause of a request that nobody answered in time."""
+    return f"{GIVEN_UP} {after_s:g} s of the intended start"
+
+
+def _waited(cause: str) -> bool:
+    return cause == NO_ROOM or cause.startswith(GIVEN_UP)
 
 
 @dataclass
@@ -63,6 +75,7 @@ class Ledger:
         self._silences: list[Silence] = []
         self._answered = 0  # when the last good answer came
         self._silent_until = 0  # the end of the last silence
+        self._unanswered = Silence(0, 0)  # since the last good answer, and who was given up by it
 
     def record(self, offset: int, latency: int, cause: str) -> None:
         """One request: `offset` its intended start since the phase began, `cause` "" if it is well.
@@ -82,6 +95,8 @@ class Ledger:
                 row[place] += 1
             histogram.add_unbounded()
             self.causes[cause] += 1
+            if _waited(cause):
+                self._gave_up(offset, offset + latency)
             return
         finished = offset + latency
         self._row(finished // NANOS)[2] += 1
@@ -91,6 +106,7 @@ class Ledger:
             self._silences[-1].late += 1
         if finished > self._answered:
             self._answered = finished
+            self._unanswered = Silence(finished, finished)
         place = FIELDS
         for limit in self.limits:
             if latency > limit:
@@ -101,13 +117,21 @@ class Ledger:
     def _fell_silent(self, begin: int, end: int) -> None:
         if self._silences and self._silences[-1].late < LEAST_LATE:
             self._silences.pop()
-        self._silences.append(Silence(begin, end))
+        self._silences.append(Silence(begin, end, self._unanswered.late))
         self._silent_until = end
+
+    def _gave_up(self, offset: int, finished: int) -> None:
+        if offset < self._silent_until:
+            self._silences[-1].late += 1
+        elif offset >= self._unanswered.begin:
+            self._unanswered.end = finished
+            self._unanswered.late += 1
 
     @property
     def silences(self) -> list[Silence]:
-        """Those that kept somebody waiting, in order."""
-        return [silence for silence in self._silences if silence.late >= LEAST_LATE]
+        """Those that kept somebody waiting, in order; the last may have had no end."""
+        known = [*self._silences, self._unanswered]
+        return [silence for silence in known if silence.late >= LEAST_LATE]
 
     def _row(self, second: int) -> list[int]:
         seconds = self.seconds
@@ -122,6 +146,11 @@ class Ledger:
     @property
     def failed(self) -> int:
         return sum(row[1] for row in self.seconds)
+
+    @property
+    def errors(self) -> int:
+        """Answered wrongly or not at all, other than by keeping somebody waiting."""
+        return sum(n for cause, n in self.causes.items() if not _waited(cause))
 
     def failures(self) -> Counts:
         return Counts([row[0] for row in self.seconds], [row[1] for row in self.seconds])

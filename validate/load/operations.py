@@ -17,6 +17,7 @@ from typing import Protocol
 
 from components.kit.driving import Caller
 from validate.load.httptarget import Sink, is_exhaustion
+from validate.load.ledger import given_up
 
 
 class Target(Protocol):
@@ -98,7 +99,7 @@ class OperationTarget:
 
     @property
     def _late(self) -> str:
-        return f"not acknowledged within {self._timeout_s:g} s of the intended start"
+        return given_up(self._timeout_s)
 
     def _start(self, intended: int) -> None:
         task = self._loop.create_task(self._run(self._number))

@@ -14,6 +14,7 @@ from validate.load.arrivals import NANOS
 from validate.load.generator import Generator, Phases
 from validate.load.health import measured
 from validate.load.httptarget import Sink
+from validate.load.ledger import given_up
 from validate.load.outcome import Outcome
 from validate.load.profiles import Profile
 from validate.load.timing import SimulatedTime
@@ -35,7 +36,7 @@ class SimulatedTarget:
         self.exhausted = 0
         self._behaviour, self._time = behaviour, time
         self._draw = random.Random(seed)
-        self._timeout = int(timeout_s * NANOS)
+        self._timeout, self._late = int(timeout_s * NANOS), given_up(timeout_s)
         self._most = most_outstanding
 
     def submit(self, intended: int) -> bool:
@@ -45,7 +46,7 @@ class SimulatedTarget:
         now = self._time.now()
         takes, cause = self._behaviour(now, self._draw)
         if now + takes - intended > self._timeout:
-            takes, cause = intended + self._timeout - now, "no answer in time"
+            takes, cause = intended + self._timeout - now, self._late
         self._time.call_at(now + takes, self._answer, intended, cause)
         return True
 

@@ -77,8 +77,8 @@ def _with_cause(check: Check, budget: Budget, ledger: Ledger) -> Check:
     if check.verdict is not Verdict.FAIL:
         return check
     bad, late = budget.counts.total_bad, sum(s.late for s in ledger.silences)
-    cause, told = causes.SLOW_TAIL, ""
-    if 2 * ledger.failed >= bad:
+    cause, told = causes.SLOW_TAIL, f"; {ledger.failed} were given up" if ledger.failed else ""
+    if 2 * ledger.errors >= bad:
         cause = causes.ERRORS
         told = "; mostly " + ", ".join(f"{why} ({n})" for why, n in ledger.causes.most_common(2))
     elif 2 * late >= bad:
@@ -86,7 +86,7 @@ def _with_cause(check: Check, budget: Budget, ledger: Ledger) -> Check:
         longest = max(s.seconds for s in ledger.silences)
         told = (
             f"; it stood still {len(ledger.silences)} time(s), {longest:.2f} s at the longest, and "
-            f"that made {late} of them late"
+            f"that made {late} of them late or never"
         )
     return replace(check, detail=check.detail + told, evidence={**check.evidence, "cause": cause})
 
