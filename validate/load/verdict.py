@@ -21,6 +21,7 @@ from validate.load.outcome import Outcome
 from validate.load.profiles import Profile
 
 CONFIDENCE = 0.95
+LEAST_SECONDS = 10  # before a run is stopped: how bursts spread is not seen in fewer
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,11 @@ def hopeless(profile: Profile, ledger: Ledger, confidence: float = CONFIDENCE) -
 
     Both must hold: the evidence of a failure is beyond doubt by a test that stays valid however
     often one looks, and even a flawless rest could not make the run PASS. So stopping early saves
-    time and never costs a PASS.
+    time and never costs a PASS. What was seen must suffice for the FAIL, too: a stopped run that
+    then decides nothing would help nobody.
     """
+    if len(ledger.seconds) < LEAST_SECONDS:
+        return ""
     expected = profile.schedule(0).expected
     all_budgets = budgets(profile, ledger)
     needed = 2 * len(all_budgets) / (1 - confidence)
@@ -139,6 +143,8 @@ def hopeless(profile: Profile, ledger: Ledger, confidence: float = CONFIDENCE) -
         effect = binomial.design_effect(counts.requests, counts.bad)
         n, bad = counts.total / effect, counts.total_bad / effect
         if binomial.evidence_above(bad, n, budget.allowed) < needed:
+            continue
+        if judge_budget(budget, confidence, len(all_budgets)).verdict is not Verdict.FAIL:
             continue
         if not _could_pass(budget, expected, profile.duration_s, confidence):
             return (
