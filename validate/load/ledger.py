@@ -95,8 +95,8 @@ class Ledger:
                 row[place] += 1
             histogram.add_unbounded()
             self.causes[cause] += 1
-            if _waited(cause):
-                self._gave_up(offset, offset + latency)
+            if latency > self._patience:
+                self._kept_waiting(offset, offset + latency)
             return
         finished = offset + latency
         self._row(finished // NANOS)[2] += 1
@@ -120,7 +120,7 @@ class Ledger:
         self._silences.append(Silence(begin, end, self._unanswered.late))
         self._silent_until = end
 
-    def _gave_up(self, offset: int, finished: int) -> None:
+    def _kept_waiting(self, offset: int, finished: int) -> None:
         if offset < self._silent_until:
             self._silences[-1].late += 1
         elif offset >= self._unanswered.begin:

@@ -78,10 +78,8 @@ def _with_cause(check: Check, budget: Budget, ledger: Ledger) -> Check:
     if check.verdict is not Verdict.FAIL:
         return check
     bad, late = budget.counts.total_bad, sum(s.late for s in ledger.silences)
-    cause, told = causes.SLOW_TAIL, f"; {ledger.failed} were given up" if ledger.failed else ""
-    if 2 * ledger.errors >= bad:
-        cause = causes.ERRORS
-        told = "; mostly " + ", ".join(f"{why} ({n})" for why, n in ledger.causes.most_common(2))
+    if not ledger.errors and not any(ledger.served()):
+        cause, told = causes.LOW_RATE, "; not one was answered in time"
     elif 2 * late >= bad:
         cause = causes.FREEZES
         longest = max(s.seconds for s in ledger.silences)
@@ -89,6 +87,12 @@ def _with_cause(check: Check, budget: Budget, ledger: Ledger) -> Check:
             f"; it stood still {len(ledger.silences)} time(s), {longest:.2f} s at the longest, and "
             f"that made {late} of them late or never"
         )
+    elif 2 * ledger.errors >= bad:
+        cause = causes.ERRORS
+        told = "; mostly " + ", ".join(f"{why} ({n})" for why, n in ledger.causes.most_common(2))
+    else:
+        cause = causes.SLOW_TAIL
+        told = f"; {ledger.failed} were given up" if ledger.failed else ""
     return replace(check, detail=check.detail + told, evidence={**check.evidence, "cause": cause})
 
 
