@@ -204,3 +204,9 @@ def test_what_came_and_what_went() -> None:
         "h1: nft of kv-0: new: table inet apadana_fault_f",
     ]
     assert digest.difference(before, before) == []
+
+
+def test_what_went_with_a_member_that_stays_away_is_not_left_behind() -> None:
+    before = digest.read("nft of kv-0\ttable x\nnft tables\tt\n", "h1: ")
+    after = digest.read("", "h1: ")
+    assert digest.difference(before, after, gone={"kv-0"}) == ["h1: nft tables: gone: t"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from validate.chaos.envelope import ROOT, text
 from validate.ground import Ground, Member
@@ -37,10 +37,16 @@ def of_nodes(ground: Ground) -> State:
     return found
 
 
-def difference(before: State, after: State) -> list[str]:
-    """What came and what went, in words; [] when the two are equal."""
+def difference(before: State, after: State, gone: Collection[str] = ()) -> list[str]:
+    """What came and what went, in words; [] when the two are equal.
+
+    `gone`: members that don't run now. Their namespaces went with them, so nothing is left in those;
+    that a member stays away is another test's finding.
+    """
     said = []
     for key in sorted({*before, *after}):
+        if key.rpartition(" of ")[2] in gone:
+            continue
         old, new = before.get(key, frozenset()), after.get(key, frozenset())
         said += [f"{key}: new: {entry}" for entry in sorted(new - old)]
         said += [f"{key}: gone: {entry}" for entry in sorted(old - new)]

@@ -19,7 +19,7 @@ from validate.chaos.planted import Planted, machine_of, pause
 from validate.chaos.proofs import Moments, Proof
 from validate.cluster import wait_for
 from validate.errors import ClusterError, NotValidError
-from validate.ground import Client
+from validate.ground import Client, Member
 from validate.ground.machine import local
 from validate.session import AuditSession
 
@@ -265,10 +265,13 @@ class Trial:
         took = time.monotonic() - begin
         e.tell(e.name, Check(name, Verdict.PASS, f"{took:.1f} s after the undo", {}, took))
 
+    def _everyone(self) -> list[Member]:
+        ground = self.e.ground
+        return [m for c in ground.site.platform.components for m in ground.members(c.name)]
+
     def _digest(self) -> digest.State:
         found = dict(digest.of_nodes(self.e.ground))
-        members = [m for c in self.e.ground.site.platform.components
-                   for m in self.e.ground.members(c.name)]  # fmt: skip
+        members = self._everyone()
         for host in dict.fromkeys([*self.aim.touched, *(s.host for s in self.shots)]):
             mine = [m for m in members if m.host == host]
             state = digest.of_machine(machine_of(self.e.ground, host), mine, self.e.root)
@@ -281,7 +284,8 @@ class Trial:
         last: list[str] = []
 
         def clean() -> bool | None:
-            last[:] = digest.difference(before, self._digest())
+            gone = {m.name for m in self._everyone() if not m.pids}
+            last[:] = digest.difference(before, self._digest(), gone)
             return None if last else True
 
         try:
