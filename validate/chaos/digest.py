@@ -40,7 +40,7 @@ def of_nodes(ground: Ground) -> State:
 def difference(before: State, after: State, gone: Collection[str] = ()) -> list[str]:
     """What came and what went, in words; [] when the two are equal.
 
-    `gone`: members that don't run now. Their namespaces went with them, so nothing is left in those;
+    `gone`: members that don't run now. Their namespaces went with them, and nothing is left there;
     that a member stays away is another test's finding.
     """
     said = []
