@@ -1,9 +1,10 @@
 """Before a run: does the generator, on this machine and now, measure what is true?
 
 Servers of known behaviour run in a process of their own and are loaded as the real target will be.
-What must have been measured follows from their seeds: the p99 may be off by 1 % or 1 ms, whichever
-is more, and every failed and every slow request must be counted, no more and no fewer. Anything
-else means that no figure of the coming run can be trusted: INVALID.
+What must have been measured follows from their seeds and from how long they held each request by
+their own clock: the p99 may be off by 1 % or 1 ms, whichever is more, and every failed and every
+slow request must be counted, no more and no fewer. Anything else means that no figure of the coming
+run can be trusted: INVALID.
 """
 
 from __future__ import annotations
@@ -172,22 +173,23 @@ def one(case: truth.Truth, rate: float, seconds: float) -> Certificate:
         ahead = min(order.most_connections, order.connections + round(rate * case.frozen_s))
         outcome = pool.run(replace(order, connections=ahead))
     starts = [t + outcome.begin_ns for batch in intended(schedule) for t in batch]
-    made = compare(case, rate, starts, server.told.get("frozen", []), outcome)
+    frozen, held = server.told.get("frozen", []), server.told.get("held_ns", [])
+    made = compare(case, rate, starts, frozen, outcome, held)
     late = max(outcome.health.lateness_max_ms, server.told.get("late_max_ns", 0) / 1e6)
     return replace(made, hiccup_ms=late)
 
 
 def compare(
     case: truth.Truth, rate: float, starts: Sequence[int], frozen: Sequence[tuple[int, int]],
-    outcome: Outcome,
+    outcome: Outcome, held: Sequence[int] = (),
 ) -> Certificate:  # fmt: skip
-    """What the servers' seeds and freezes say beside what was measured."""
-    true = latencies(case, starts, frozen)
+    """What the servers' seeds, clocks and freezes say beside what was measured."""
+    true = latencies(case, starts, frozen, held=() if frozen else held)
     edge = int(EDGE_MS * 1e6)
-    bounds = (
+    bounds = None if not frozen else (
         percentile(latencies(case, starts, frozen, edge=-edge), 0.99) / 1e6,
         percentile(latencies(case, starts, frozen, edge, rate / DRAINED_PER_S), 0.99) / 1e6,
-    )
+    )  # fmt: skip
     limit = int(LIMIT_MS * 1e6)
     seen = outcome.ledger
     over = sum(1 for t in true if t is None or t > limit)
@@ -225,12 +227,13 @@ def _kept_by_a_queue(
 
 def latencies(
     case: truth.Truth, starts: Sequence[int], frozen: Sequence[tuple[int, int]],
-    edge: int = 0, queued: float = 0.0,
+    edge: int = 0, queued: float = 0.0, held: Sequence[int] = (),
 ) -> list[int | None]:  # fmt: skip
     """What each request saw, in ns from its intended start; None for an error.
 
     A request that comes during a freeze is read at its end; an answer due in one is sent then.
-    Freezes begin `edge` ns earlier, and who comes later is read later by this share of the time
+    `held`: how long the server kept each; as it was drawn where that is not known. Freezes begin
+    `edge` ns earlier, and who comes later is read later by this share of the time
     (`queued`), because those before are read first.
     """
 
@@ -240,10 +243,11 @@ def latencies(
                 return end + int(max(0, moment - begin) * queued)
         return moment
 
-    drawn = zip(starts, case.first(len(starts)), strict=True)
+    drawn = case.first(len(starts))
+    kept = held if len(held) == len(starts) else [delay for delay, _ in drawn]
     return [
         None if error else thawed(thawed(start) + delay) - start
-        for start, (delay, error) in drawn
+        for start, delay, (_, error) in zip(starts, kept, drawn, strict=True)
     ]  # fmt: skip
 
 

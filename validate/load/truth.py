@@ -5,7 +5,8 @@
 The delay and the fate of the i-th request are drawn from a seed, so whoever knows the seed knows
 what the first n requests must have seen. A frozen server really stops: its process sleeps, and
 what arrives waits in the kernel. It says on stdout which port it took and, at the end of stdin,
-what it did: {"port"}, then {"served", "frozen": [[from, to], ...], "late_max_ns"} in monotonic ns.
+what it did: {"port"}, then {"held_ns": [...], "frozen": [[from, to], ...],
+"late_max_ns"} in monotonic ns.
 """
 
 from __future__ import annotations
@@ -84,15 +85,16 @@ class _Server(asyncio.Protocol):
         self._rest = data.rpartition(b"\r\n\r\n")[2]
         for _ in range(requests):
             delay, error = next(book.draws)
-            book.served += 1
+            book.held.append(delay)
             wire = _BAD if error else _GOOD
             if delay == 0:
                 self.answer(wire)
             else:
-                book.timers.call_at(now + delay, self.answer_at, now + delay, wire)
+                number = len(book.held) - 1
+                book.timers.call_at(now + delay, self.answer_at, now + delay, number, wire)
 
-    def answer_at(self, due: int, wire: bytes) -> None:
-        self._book.answered(due)
+    def answer_at(self, due: int, number: int, wire: bytes) -> None:
+        self._book.answered(due, number)
         self.answer(wire)
 
     def answer(self, wire: bytes) -> None:
@@ -107,12 +109,13 @@ class _Book:
         self.draws = truth.draws()
         self.timers = timers
         self.truth = truth
-        self.served = 0
+        self.held: list[int] = []  # ns from reading each request to writing its answer
         self.frozen: list[tuple[int, int]] = []
         self.late_max = 0  # of an answer, but for what a freeze was meant to hold up
 
-    def answered(self, due: int) -> None:
+    def answered(self, due: int, number: int) -> None:
         late = self.timers.now() - due
+        self.held[number] += late
         if late > self.late_max and not (self.frozen and due < self.frozen[-1][1]):
             self.late_max = late
 
@@ -138,7 +141,7 @@ async def serve(truth: Truth, ended: asyncio.Event) -> dict[str, Any]:
     await ended.wait()
     timers.close()
     server.close()
-    return {"served": book.served, "frozen": book.frozen, "late_max_ns": book.late_max}
+    return {"held_ns": book.held, "frozen": book.frozen, "late_max_ns": book.late_max}
 
 
 def line(truth: Truth) -> str:
