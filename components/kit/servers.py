@@ -31,6 +31,7 @@ class Promise:
     covers: str  # "one host", "all hosts"
     window_s: float  # writes acknowledged in the last so many seconds may be lost; 0: none may
     words: str
+    since_set_back: bool = False  # all since the clock was set back may be lost, too; in the words
 
 
 class Server(Protocol):
@@ -51,6 +52,9 @@ class Server(Protocol):
 
     def client(self, run: Path) -> Writer:
         """A client of it, not opened; `open` is given no target that counts."""
+
+    def now(self, run: Path) -> float:
+        """What time it is, as the server itself says: seconds since 1970."""
 
     def exercise(self, run: Path) -> None:
         """Make it do what is hardest on a disk: a checkpoint, a rewrite of its log."""

@@ -63,6 +63,13 @@ class PostgresServer:
         """The room's own writer; a lone server has no standby to wait for."""
         return LocalWriter(run)
 
+    def now(self, run: Path) -> float:
+        """Its clock, not that of a transaction's beginning."""
+        with _connected(run) as connection:
+            row = connection.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()
+        assert row is not None
+        return float(row[0])
+
     def exercise(self, run: Path) -> None:
         """A checkpoint: data files are written and synced, old log is recycled by renames."""
         with _connected(run) as connection:

@@ -23,7 +23,8 @@ PROGRAMS = {
     "redis-server": "redis-server", "redis-check-rdb": "redis-server",
 }  # fmt: skip
 #: everysec: a second between two fsyncs, and up to one more while one of them is slow (aof.c
-#: delays the write to the file for at most two).
+#: delays the write to the file for at most two). It counts that second by the time of day: while
+#: the clock is behind where it was, nothing is synced (7.0 to 9; found by the clock's own trial).
 WINDOWS = {"always": 0.0, "everysec": 2.0}
 
 
@@ -34,8 +35,11 @@ class RedisServer:
         self.settings = settings
         self._program = program(PROGRAMS, PACKAGE)
         window = WINDOWS[promised]
-        lost = f"the last {window:g} s of writes" if window else "no write"
-        self.promise = Promise("all hosts", window, f"power lost on all hosts: at most {lost}")
+        lost = "no write"
+        if window:
+            lost = f"the last {window:g} s of writes, or those since the clock was set back"
+        words = f"power lost on all hosts: at most {lost}"
+        self.promise = Promise("all hosts", window, words, since_set_back=window > 0)
 
     def version(self) -> str:
         """As the program tells it."""
@@ -62,6 +66,11 @@ class RedisServer:
     def client(self, run: Path) -> Writer:
         """A lone server has no replica to wait for."""
         return LocalWriter(run)
+
+    def now(self, run: Path) -> float:
+        """Its answer to TIME."""
+        seconds, micros = _connected(run).time()
+        return float(seconds) + float(micros) / 1e6
 
     def exercise(self, run: Path) -> None:
         """A rewrite of the append-only file: new files, renames, an exchange of the manifest."""

@@ -25,6 +25,7 @@ VALKEY_PORT, SENTINEL_PORT = 6379, 26379
 
 Consumer = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,30}$")]
 Fsync = Literal["everysec", "always"]
+POWER_LOSS = "up to 2 s of writes, or those since a host's clock was set back"  # everysec
 
 
 class Settings(ComponentSettings):
@@ -101,7 +102,7 @@ def endpoints(settings: Settings, site: SiteFacts) -> list[dict[str, object]]:
 
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
-    power_loss = "none" if settings.fsync == "always" else "up to 1 s of writes"
+    power_loss = "none" if settings.fsync == "always" else POWER_LOSS
     return {
         "name": ROOM,
         "version": VERSION,

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,33 @@ def test_redis_that_never_syncs_breaks_the_rooms_promise(tmp_path: Path) -> None
     assert check.verdict is Verdict.FAIL, check.detail
     assert check.evidence["cause"] == causes.LOST_ON_POWER_CUT
     assert check.evidence["lost_window_s"] > 2.0
+
+
+STEPPED = Wish(seconds=6.0, steps=(86_400, -3_600))
+
+
+def test_redis_that_counts_by_the_time_of_day_stops_to_sync(tmp_path: Path) -> None:
+    """A finding: everysec syncs nothing while the clock is behind; the promise has to say so."""
+    server = redis.server({"appendfsync": "everysec"})
+    found = powercut.trial(server, "run", tmp_path / "record.jsonl", STEPPED)
+    check, _ = powercut.judge(found, STEPPED)
+    assert check.verdict is Verdict.PASS and "set back" in check.detail, check.detail
+    assert 2.0 < check.evidence["lost_window_s"] < check.evidence["allowed_window_s"]
+    server.promise = replace(server.promise, since_set_back=False)
+    check, _ = powercut.judge(found, STEPPED)
+    assert check.verdict is Verdict.FAIL and check.evidence["cause"] == causes.LOST_ON_POWER_CUT
+
+
+def test_postgres_does_not_mind_what_time_it_is(tmp_path: Path) -> None:
+    check = cut(postgres.server(), tmp_path, STEPPED)
+    assert check.verdict is Verdict.PASS and check.evidence["lost_count"] == 0, check.detail
+
+
+def test_a_clock_that_was_not_moved_proves_nothing(tmp_path: Path) -> None:
+    server = postgres.server()
+    server.now = lambda run: time.time()  # type: ignore[method-assign]
+    check = cut(server, tmp_path, replace(STEPPED, seconds=1.0))
+    assert check.verdict is Verdict.INVALID and "wrong clock was not proved" in check.detail
 
 
 def test_a_disk_that_loses_nothing_proves_nothing(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_the_contract_fits_its_schema() -> None:
     made = Component.model_validate(contract(Settings(), SITE))
     assert [member.name for member in made.members] == ["redis-0", "redis-1", "redis-2"]
     assert made.promises is not None
-    assert "up to 1 s" in made.promises.loss
+    assert "up to 2 s" in made.promises.loss and "set back" in made.promises.loss
 
 
 def test_fsync_always_promises_more() -> None:

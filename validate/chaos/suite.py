@@ -21,8 +21,9 @@ CLUSTER_ROOM = REPOSITORY / "components" / experiment.CLUSTER
 LIMITS = (
     "Killing a process or a lab's host keeps the kernel and its page cache: these faults say "
     "nothing of a power cut.",
-    "Clocks: only a process that runs under libfaketime can be given a wrong time, and the images "
-    "of these rooms don't; a wrong clock and an expired certificate were not tried on them.",
+    "Clocks: only a process that was started under libfaketime can be given a wrong time, and the "
+    "images of these rooms aren't. A clock that is set wrong is tried on local servers (suite "
+    "`durability`); a certificate that expires while in use was not tried.",
     "Loss is made by dropping packets at random, a slow link by a token bucket; delay and "
     "reordering of packets were not tried (the lab's kernel lacks netem).",
     "One fault at a time: a second one during recovery was not tried.",

@@ -30,6 +30,10 @@ FILE = "powercut.py"
 #: Nothing reaches the disk unasked; and half of the pages do, out of order.
 LOSSES = (Loss(), Loss(early=0.5, seed=11))
 ESTIMATE = 8.0  # seconds for each of them on a quiet machine
+#: A day ahead, then an hour behind: a store that takes the time of day for a measure of time stops
+#: to sync. Long enough after it that the promised window is over.
+WRONG_CLOCK = powercut.Wish(seconds=8.0, steps=(86_400, -3_600))
+CUTS = {"power-cut": (powercut.Wish(), LOSSES), "power-cut-wrong-clock": (WRONG_CLOCK, LOSSES[:1])}
 LIMITS = (
     "Power loss is proved on one local server of each store, on the machine that validates, with "
     "the room's own settings: not on the platform's disks. A drive that tells that it has written "
@@ -44,29 +48,33 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
     found: list[Step] = []
     for component in chosen:
         file = ground.site.rooms / component.name / FILE
-        if file.is_file():
-            wish = {"losses": [str(loss) for loss in LOSSES], "wish": str(powercut.Wish())}
+        if not file.is_file():
+            continue
+        for name, (wish, losses) in CUTS.items():
+            cut = partial(_cut, component=component, file=file, wish=wish, losses=losses)
+            seconds = (ESTIMATE + wish.seconds - powercut.Wish().seconds) * len(losses)
             found.append(Step(
-                f"{SUITE}/{component.name}/power-cut", SUITE, component.name,
-                ESTIMATE * len(LOSSES), plan.WIDE, partial(_cut, component=component, file=file),
-                wish=wish,
+                f"{SUITE}/{component.name}/{name}", SUITE, component.name, seconds, plan.WIDE, cut,
+                wish={"losses": [str(loss) for loss in losses], "wish": str(wish)},
             ))  # fmt: skip
     return found
 
 
-def _cut(tools: Tools, component: contract.Component, file: Path) -> Outcome:
+def _cut(
+    tools: Tools, component: contract.Component, file: Path, wish: powercut.Wish,
+    losses: Sequence[Loss],
+) -> Outcome:  # fmt: skip
     outcome = Outcome(limits=list(LIMITS))
     begin = time.monotonic()
     records: list[Path] = []
     try:
         server = load(file, component.promises.loss if component.promises else "")
     except NotHereError as error:
-        check = Check(powercut.NAME, Verdict.INVALID, str(error))
+        check = Check(wish.name, Verdict.INVALID, str(error))
     else:
-        tools.say(f"{component.name}: {server.version()} loses its power {len(LOSSES)} times")
+        tools.say(f"{component.name}: {server.version()} loses its power {len(losses)} time(s)")
         run = f"power{new_run_id()}"
-        wish = powercut.Wish()
-        check = powercut.several(server, run, tools.folder, wish, LOSSES)
+        check = powercut.several(server, run, tools.folder, wish, losses)
         records = sorted(tools.folder.glob(f"{run}-*.jsonl"))
         outcome.tables.append(table(component.name, check))
     check = replace(check, seconds=time.monotonic() - begin)
@@ -88,7 +96,7 @@ def load(file: Path, loss: str) -> Server:
 def table(store: str, check: Check) -> Table:
     e = check.evidence
     promise = cast("dict[str, object]", e.get("promise") or {})
-    cells = [e.get("engine"), promise.get("covers"), e.get("acknowledged"), e.get("lost_count"),
-             e.get("lost_window_s"), promise.get("window_s"), e.get("unsynced_bytes")]  # fmt: skip
+    named = ("acknowledged", "lost_count", "lost_window_s", "allowed_window_s", "unsynced_bytes")
+    cells = [e.get("engine"), promise.get("covers"), *(e.get(name) for name in named)]
     row = [store, *("-" if cell is None else str(cell) for cell in cells), str(check.verdict)]
-    return Table("Acknowledged writes after a cut of power", COLUMNS, [row])
+    return Table(check.name.capitalize(), COLUMNS, [row])

@@ -218,7 +218,7 @@ def main() -> None:
     try:
         import mfusepy
     except OSError as error:
-        sys.exit(f"libfuse is not on this machine ({error}): apt-get install libfuse3-3")
+        sys.exit(f"libfuse is not on this machine ({error}): apt-get install fuse3")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one descriptor a file
     caller: Any = mfusepy.fuse_get_context

@@ -88,7 +88,7 @@ def unable() -> str:
     try:
         import mfusepy  # noqa: F401  only whether it finds libfuse
     except OSError:
-        return "libfuse is not on this machine: apt-get install libfuse3-3"
+        return "libfuse is not on this machine: apt-get install fuse3"
     return ""
 
 

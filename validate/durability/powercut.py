@@ -3,6 +3,9 @@
 The server, all its processes, and the layer under it are killed; nothing is written back. This is
 what a host does when it goes dark with all that its page cache held. With no second host in play,
 what is found stands for the case that all hosts of a store lose power at once.
+
+Before the cut the server's clock may be set wrong (`Wish.steps`): a store that counts its syncs by
+the time of day then breaks its promise.
 """
 
 from __future__ import annotations
@@ -22,10 +25,13 @@ from validate.analysis import Analysis, Judgement
 from validate.audit import AuditRun, AuditWriter, Recorder
 from validate.cluster import wait_for
 from validate.durability import process
+from validate.durability.clock import Clock, seen
 from validate.durability.mount import Loss, Mounted, cut_proved, mounted
 from validate.errors import ClusterError
 
 NAME = "acknowledged writes after a cut of power"
+AND_CLOCK = f"{NAME} under a clock that was set back"
+STEP_WRITES, STEP_S = 20, 15.0  # acknowledged after each step of the clock, within these seconds
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,11 @@ class Wish:
     loss: Loss = field(default_factory=Loss)
     min_acknowledged: int = 200
     start_s: float = 60.0  # for the server to be ready, before and after
+    steps: tuple[int, ...] = ()  # seconds that its clock is off, one after the other
+
+    @property
+    def name(self) -> str:
+        return AND_CLOCK if self.steps else NAME
 
 
 @dataclass
@@ -53,6 +64,10 @@ class Trial:
     proof: str = "it was not looked at"
     refusal: str = ""  # what it said when it did not start on what survived
     held: Held | None = None
+    clock: list[str] = field(default_factory=list)  # what the server said after each step of it
+    clock_proved: bool = True
+    stood_still: str = ""  # after a step of the clock
+    set_back_wall: float | None = None  # when its clock was first set back
 
     def evidence(self) -> dict[str, object]:
         promise = self.server.promise
@@ -61,7 +76,8 @@ class Trial:
             "promise": {"covers": promise.covers, "window_s": promise.window_s,
                         "words": promise.words},
             "fault": "SIGKILL to all processes of the server and to the disk's unsynced memory",
-            "unsynced_bytes": self.unsynced, "fault_proved": self.proved, "proof": self.proof,
+            "unsynced_bytes": self.unsynced, "fault_proved": self.proved and self.clock_proved,
+            "proof": "; ".join([self.proof, *self.clock]),
         }  # fmt: skip
 
 
@@ -74,16 +90,22 @@ def trial(server: Server, run: str, record: Path, wish: Wish) -> Trial:
         if words := server.prepare(data):
             process.run_once(words)
         with mounted(disk, mount, wish.loss) as layer:
-            _write_and_cut(found, layer, sockets, place / "server.log", wish)
+            clock = Clock(place / "clock")
+            _write_and_cut(found, layer, sockets, place / "server.log", wish, clock)
         with mounted(disk, mount) as layer:
             found.proved, found.proof = cut_proved(layer.path)
             _read_back(found, layer, sockets, place / "server.log", wish)
     return found
 
 
-def _write_and_cut(t: Trial, layer: Mounted, run: Path, log: Path, wish: Wish) -> None:
+def _write_and_cut(
+    t: Trial, layer: Mounted, run: Path, log: Path, wish: Wish, clock: Clock
+) -> None:
     with ExitStack() as stack:
         words = t.server.command(layer.path / "data", run)
+        if wish.steps:
+            clock.step(0)
+            words = clock.around(words)
         server = stack.enter_context(process.running(words, log))
         _ready(t.server, run, server, wish.start_s)
         recorder = Recorder(t.record)
@@ -95,6 +117,8 @@ def _write_and_cut(t: Trial, layer: Mounted, run: Path, log: Path, wish: Wish) -
         try:
             _write(recorder, wish, 0.5)
             t.server.exercise(run)
+            for offset in wish.steps:
+                _step(t, clock, recorder, run, offset)
             _write(recorder, wish, 1.0)
             layer.plant_canary()
             t.unsynced = layer.unsynced()
@@ -104,6 +128,23 @@ def _write_and_cut(t: Trial, layer: Mounted, run: Path, log: Path, wish: Wish) -
             layer.cut()
         finally:
             audit.finish(patience=10)
+
+
+def _step(t: Trial, clock: Clock, recorder: Recorder, run: Path, offset: int) -> None:
+    """Writes must go on under each wrong time, and the server itself must tell that time."""
+    before, last = recorder.durable_ok, clock.offset_s
+    clock.step(offset)
+    if offset < last and t.set_back_wall is None:
+        t.set_back_wall = time.time()
+    end = time.monotonic() + STEP_S
+    while recorder.durable_ok < before + STEP_WRITES and time.monotonic() < end:
+        Event().wait(0.05)
+    went_on = recorder.durable_ok - before
+    if went_on < STEP_WRITES and not t.stood_still:
+        t.stood_still = f"{went_on} writes in {STEP_S:g} s after its clock was set {offset:+d} s"
+    proved, told = seen(t.server, run, offset)
+    t.clock.append(f"{told}, wished were {offset:+d} s")
+    t.clock_proved = t.clock_proved and proved
 
 
 def _write(recorder: Recorder, wish: Wish, share: float) -> None:
@@ -162,27 +203,35 @@ def judge(t: Trial, wish: Wish) -> tuple[Check, Analysis | None]:
     """PASS: nothing lost but what the promise leaves open. A cut not proved is INVALID."""
     begin = time.monotonic()
     evidence = t.evidence()
+    name = wish.name
     if not t.proved:
-        return Check(NAME, Verdict.INVALID, f"the cut was not proved: {t.proof}", evidence), None
+        return Check(name, Verdict.INVALID, f"the cut was not proved: {t.proof}", evidence), None
+    if not t.clock_proved:
+        detail = f"the wrong clock was not proved: {'; '.join(t.clock)}"
+        return Check(name, Verdict.INVALID, detail, evidence), None
+    if t.stood_still:
+        evidence |= {"cause": causes.FREEZES}
+        return Check(name, Verdict.FAIL, f"writes stopped: {t.stood_still}", evidence), None
     if t.held is None:
         detail = f"it does not start, or can't be read, on what its disk kept: {t.refusal}"
         evidence |= {"cause": causes.LOST_ON_POWER_CUT}
-        return Check(NAME, Verdict.FAIL, detail, evidence), None
+        return Check(name, Verdict.FAIL, detail, evidence), None
     try:
         found = analysis.analyse(history.load(t.record), t.held, fault_wall=t.cut_wall)
     except (OSError, ValueError, KeyError, TypeError) as error:
         detail = f"the audit record {t.record} can't be used: {error!r}"
-        return Check(NAME, Verdict.INVALID, detail, evidence), None
+        return Check(name, Verdict.INVALID, detail, evidence), None
     judged = _judged(t, found, wish)
     window = lost_window(found, t.cut_wall)
     evidence |= {
         **found.as_dict(),
+        "allowed_window_s": round(allowed_window(t), 3),
         "lost_window_s": window,
         "cause": judged.cause,
         "causes": judged.causes,
     }
     took = max(found.seconds, time.monotonic() - begin)
-    return Check(NAME, judged.verdict, judged.detail, evidence, took), found
+    return Check(name, judged.verdict, judged.detail, evidence, took), found
 
 
 def lost_window(found: Analysis, cut_wall: float) -> float:
@@ -192,11 +241,19 @@ def lost_window(found: Analysis, cut_wall: float) -> float:
     return round(max(0.0, cut_wall - min(found.lost_walls)), 3)
 
 
+def allowed_window(t: Trial) -> float:
+    """Seconds before the cut whose writes the promise leaves open."""
+    promise = t.server.promise
+    if t.set_back_wall is None or not promise.since_set_back:
+        return promise.window_s
+    return promise.window_s + t.cut_wall - t.set_back_wall
+
+
 def _judged(t: Trial, found: Analysis, wish: Wish) -> Judgement:
     promise = t.server.promise
     window = lost_window(found, t.cut_wall)
     wrong = analysis.damages(found)
-    if wrong and (window > promise.window_s or wrong[0][0] != causes.LOST_WRITES or wrong[1:]):
+    if wrong and (window > allowed_window(t) or wrong[0][0] != causes.LOST_WRITES or wrong[1:]):
         told = "; ".join(detail for _, detail in wrong)
         words = [causes.LOST_ON_POWER_CUT if c == causes.LOST_WRITES else c for c, _ in wrong]
         more = f" (the last {window:.2f} s; promised for {promise.covers}: {promise.words})"
@@ -221,5 +278,5 @@ def several(server: Server, run: str, folder: Path, wish: Wish, losses: Sequence
             checks.append(judge(trial(server, run, record, chosen), chosen)[0])
         except Exception as error:  # noqa: BLE001  any client library; nothing was shown then
             detail = f"it could not be tried: {type(error).__name__}: {error}"
-            checks.append(Check(NAME, Verdict.INVALID, detail))
+            checks.append(Check(wish.name, Verdict.INVALID, detail))
     return min(checks, key=lambda check: order[check.verdict])
