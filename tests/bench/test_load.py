@@ -10,7 +10,7 @@ import csv
 import resource
 import statistics
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from tests.bench.figures import Figure
 from tests.engine import stores
 from validate import console
 from validate.load import beside, certify, pool, profiles, remote
+from validate.load.health import complaints
 from validate.load.httptarget import HttpRequest
 from validate.load.outcome import Outcome
 from validate.load.profiles import LatencyLimit, Profile
@@ -117,15 +118,20 @@ def locust_said(folder: Path) -> tuple[int, float]:
     return int(whole["Request Count"]), float(whole["Requests/s"])
 
 
-def highest(url: str, rates: Iterator[int]) -> float:
-    """The highest of the rates at which the generator's own check has nothing to say.
+def sound(outcome: Outcome) -> bool:
+    """What the generator demands of itself before it judges a limit of 300 ms; none failed."""
+    return not complaints(outcome.health, LIMIT.max_ms) and not outcome.ledger.failed
+
+
+def highest(url: str, rates: Iterable[int], good: Callable[[Outcome], bool]) -> float:
+    """The highest of the rates that is good; answers per second.
 
     Each may be tried twice: a hiccup of the machine is no bound of the generator.
     """
     best = 0.0
     for rate in rates:
         tries = (sent(url, rate, 4) for _ in range(2))
-        found = next(filter(fit, tries), None)
+        found = next(filter(good, tries), None)
         if found is None:
             break
         best = sum(found.ledger.served()[:4]) / 4
@@ -136,19 +142,22 @@ def test_beside_locust(locust: Path, tmp_path: Path) -> None:
     rows, ratios = [], []
     for turn in range(3):
         with certify.serving(Truth("at once")) as server:
-            ours = highest(server.url, iter(range(12_000, 45_000, 3_000)))
+            prompt = highest(server.url, range(16_000, 45_000, 4_000), fit)
+            ours = highest(server.url, range(24_000, 49_000, 6_000), sound)
             processor_seconds(locust_command(locust, server.url, tmp_path, 10))
             _, theirs = locust_said(tmp_path)
         ratios.append(ours / theirs)
-        rows.append([str(turn + 1), f"{ours:,.0f}", f"{theirs:,.0f}", f"{ratios[-1]:.1f}"])
-    rows.append(["median", "", "", f"{statistics.median(ratios):.1f} (goal: 3)"])
+        rows.append([
+            str(turn + 1), f"{ours:,.0f}", f"{theirs:,.0f}", f"{ratios[-1]:.1f}", f"{prompt:,.0f}",
+        ])  # fmt: skip
+    rows.append(["median", "", "", f"{statistics.median(ratios):.1f} (goal: 3)", ""])
     figures.show("load", [Figure("load: rate of one core beside locust FastHttpUser",
                                  f"{statistics.median(ratios):.1f} times", goal="3 times",
                                  command=COMMAND)])  # fmt: skip
     show(
-        "One process each on the same server: ours open loop with lateness p99 < 1 ms, "
-        "locust FastHttpUser closed loop at full speed",
-        ["turn", "ours/s", "locust/s", "ratio"], rows,
+        "One process each on the same server: ours open loop, as late as a limit of 300 ms allows "
+        "it, and beside it with lateness p99 < 1 ms; locust FastHttpUser closed loop at full speed",
+        ["turn", "ours/s", "locust/s", "ratio", "late < 1 ms/s"], rows,
     )  # fmt: skip
 
 

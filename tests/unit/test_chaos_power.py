@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from validate.chaos import power
+from validate.chaos.bmc import Redfish, RedfishHosts
 from validate.errors import ClusterError, ValidateError
 
 PASSWORD = "Xy-one-two-three"
@@ -84,11 +85,11 @@ def bmc() -> Iterator[Bmc]:
     server.server_close()
 
 
-def hosts_of(bmc: Bmc, folder: Path, password: str = PASSWORD) -> power.RedfishHosts:
+def hosts_of(bmc: Bmc, folder: Path, password: str = PASSWORD) -> RedfishHosts:
     file = folder / "password"
     file.write_text(f"{password}\n")
-    way = power.Redfish(url=bmc.url, user="apadana", password_file=file)
-    return power.RedfishHosts({"n1": way}, patience=2.0)
+    way = Redfish(url=bmc.url, user="apadana", password_file=file)
+    return RedfishHosts({"n1": way}, patience=2.0)
 
 
 def test_off_and_on(bmc: Bmc, tmp_path: Path) -> None:
@@ -123,9 +124,7 @@ def test_a_bmc_that_is_not_there(bmc: Bmc, tmp_path: Path) -> None:
 
 
 def test_the_password_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    way = power.Redfish(
-        url="https://bmc/redfish/v1/Systems/1", user="u", password_env="BMC_PASSWORD"
-    )
+    way = Redfish(url="https://bmc/redfish/v1/Systems/1", user="u", password_env="BMC_PASSWORD")
     with pytest.raises(ValidateError, match="BMC_PASSWORD is not set"):
         way.password()
     monkeypatch.setenv("BMC_PASSWORD", PASSWORD)
@@ -138,14 +137,17 @@ URL = "https://bmc/redfish/v1/Systems/1"
 @pytest.mark.parametrize(
     ("host", "told"),
     [
-        ({}, "give redfish or ssh, one of the two"),
+        ({}, "give redfish, ipmi or ssh, one of the three"),
         ({"redfish": {"url": URL, "user": "u"}}, "give password_file or password_env"),
         ({"redfish": {"url": URL, "user": "u", "password": PASSWORD}}, "redfish.password: Extra"),
         ({"redfish": {"url": "https://bmc/", "user": "u", "password_env": "P"}}, "redfish.url"),
         ({"redfish": {"url": URL.replace("https", "http"), "user": "u", "password_env": "P"}},
          "http would show the password"),
         ({"ssh": {"address": "10.0.0.1"}}, "ssh.key: Field required"),
-        ({"ipmi": {}}, "hosts.n1.ipmi: Extra inputs are not permitted"),
+        ({"ipmi": {"user": "u", "password_env": "P"}}, "ipmi.address: Field required"),
+        ({"ipmi": {"address": "h", "user": "u", "password_env": "P", "cipher_suite": 0}},
+         "ipmi.cipher_suite: Input should be 3 or 17"),
+        ({"wol": {}}, "hosts.n1.wol: Extra inputs are not permitted"),
     ],
 )  # fmt: skip
 def test_mistakes_in_the_file(host: dict[str, Any], told: str, tmp_path: Path) -> None:
