@@ -14,6 +14,7 @@ from validate.history import NANOS, History
 
 SHOWN = 20  # uids of each class that go into the evidence; the count is always exact
 TOLD = 3  # of them in the sentence
+OPENING_S = 5.0  # for a client's first connection, all of them opening theirs at once
 
 
 @dataclass(frozen=True)
@@ -176,8 +177,11 @@ def _ack_walls(h: History, uids: Sequence[str]) -> tuple[float, ...]:
     return tuple(wanted.values())
 
 
-def _gap(h: History, times: Iterable[int], client: int | None) -> Gap:
-    length, start = longest_gap(times, h.begin, h.end)
+def _gap(h: History, times: Sequence[int], client: int | None) -> Gap:
+    """Between acknowledgements; to open its connection a client has OPENING_S, which isn't one."""
+    first = min(times, default=h.end)
+    begin = first if first - h.begin <= OPENING_S * NANOS else h.begin
+    length, start = longest_gap(times, begin, h.end)
     end = start + length
     stalled = sum(max(0, min(b, end) - max(a, start)) for a, b in h.stalls)
     return Gap(round(length / NANOS, 3), client, h.wall(start), round(stalled / NANOS, 3))

@@ -108,6 +108,24 @@ def test_an_outage_shows_as_gap_failed_calls_and_retries(tmp_path: Path) -> None
     assert judged.verdict is Verdict.FAIL and "waited" in judged.detail
 
 
+@pytest.mark.parametrize(("first_s", "gap_s"), [(0.5, 1.0), (4.0, 1.0), (7.0, 7.0), (None, 20.0)])
+def test_opening_a_connection_is_no_gap_unless_it_lasts(
+    first_s: float | None, gap_s: float
+) -> None:
+    """One client, one acknowledgement each second from `first_s` to the end after 20 s."""
+    moments = [] if first_s is None else [first_s + n for n in range(int(20 - first_s) + 1)]
+    ops = [
+        Attempt(0, n, f"r1-0-{n}", 1, int(at * 1e9) - 1, int(at * 1e9), at, "ok").line()
+        for n, at in enumerate(moments)
+    ]
+    run = {"kind": "run", "v": 2, "store": "memory", "run": "r1", "clients": 1, "rate": 1.0,
+           "mono": 0, "wall": 0.0, "demanded": {}}  # fmt: skip
+    end = {"kind": "end", "mono": int(20e9), "wall": 20.0}
+    lines = [json.dumps(line) + "\n" for line in (run, *ops, end)]
+    found = analyse(parse(lines), {f"r1-0-{n}" for n in range(len(moments))})
+    assert found.worst_client.seconds == gap_s
+
+
 def test_a_torn_last_line_is_left_out_and_a_broken_one_is_an_error() -> None:
     good = json.dumps({"kind": "op"}) + "\n"
     assert len(list(parse([good, good, '{"kind": "o']))) == 2
