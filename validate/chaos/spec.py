@@ -85,14 +85,15 @@ class HostPoweroff(_Model):
 class PortClosed(_Model):
     """Nobody reaches these ports on, from or through the hosts.
 
-    `seen_at`: where an onlooker finds them: on the hosts' own addresses, or at the name server
-    that pods are told of.
+    `seen_at`: where an onlooker finds them: on the hosts' own addresses, there but from outside
+    (pods are fenced off from what is the hosts' business), or at the name server that pods are
+    told of.
     """
 
     kind: Literal["port-closed"]
     ports: Annotated[list[Annotated[int, Field(ge=1, le=65535)]], Field(min_length=1)]
     udp: bool = False
-    seen_at: Literal["hosts", "name server"] = "hosts"
+    seen_at: Literal["hosts", "outside", "name server"] = "hosts"
 
 
 class ServiceStop(_Model):

@@ -214,9 +214,10 @@ class Trial:
     def _eyes(self) -> Eyes:
         """A client elsewhere; but commands reach clients of a cluster by the API."""
         do = self.e.fault.do
-        if isinstance(do, spec.PortClosed) and preflight.API_PORTS & set(do.ports):
-            return OwnEyes(local("validator"))
-        return ClientEyes(self.onlooker)
+        outside = isinstance(do, spec.PortClosed) and (
+            do.seen_at == "outside" or bool(preflight.API_PORTS & set(do.ports))
+        )
+        return OwnEyes(local("validator")) if outside else ClientEyes(self.onlooker)
 
     def _points(self) -> list[Point]:
         """Where that which is hit answers, as a client sees it."""
