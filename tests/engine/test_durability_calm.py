@@ -74,13 +74,13 @@ def administer(platform: stores.Platform) -> psycopg.Connection[tuple[object, ..
 def test_the_suites_offer_their_steps(
     platform: stores.Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(durability, "LOSSES", durability.LOSSES[:1])  # both: test_durability_power
+    wish, losses = durability.CUTS["power-cut"]  # all losses: test_durability_power
+    monkeypatch.setitem(durability.CUTS, "power-cut", (wish, losses[:1]))
     ground = platform.ground()
     offered = calm.steps(ground, platform.components)
     offered += durability.steps(ground, platform.components)
-    assert [s.id for s in offered] == [
-        "audit/all/calm", "durability/redis/power-cut", "durability/postgres/power-cut"
-    ]  # fmt: skip
+    cuts = [f"durability/{n}/{c}" for n in ("redis", "postgres") for c in durability.CUTS]
+    assert [s.id for s in offered] == ["audit/all/calm", *cuts]
     assert plan.repeated(offered) == [] and all(not s.harm for s in offered)
     told: list[Result] = []
     step = offered[1]
