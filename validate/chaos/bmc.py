@@ -22,6 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from validate.cluster import wait_for
 from validate.errors import ClusterError, ValidateError
 
+FILE = "power.yaml"  # in the site's state folder
+
 
 class Model(BaseModel):
     """Unknown keys are mistakes."""
@@ -47,13 +49,13 @@ class Login(Model):
         if self.password_env is not None:
             found = os.environ.get(self.password_env)
             if not found:
-                raise ValidateError(f"power.yaml: password_env {self.password_env} is not set")
+                raise ValidateError(f"{FILE}: password_env {self.password_env} is not set")
             return found
         assert self.password_file is not None
         try:
             return self.password_file.read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise ValidateError(f"power.yaml: password_file: {error}") from error
+            raise ValidateError(f"{FILE}: password_file: {error}") from error
 
 
 class Redfish(Login):
@@ -172,7 +174,7 @@ class IpmiHosts:
             )
         except FileNotFoundError:
             raise ValidateError(
-                f"power.yaml: {host} is switched by IPMI, and ipmitool is not on this machine: "
+                f"{FILE}: {host} is switched by IPMI, and ipmitool is not on this machine: "
                 "apt-get install ipmitool"
             ) from None
         except subprocess.TimeoutExpired as error:

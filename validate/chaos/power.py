@@ -28,13 +28,11 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from validate import hosts, site
-from validate.chaos.bmc import Ipmi, IpmiHosts, Model, Redfish, RedfishHosts
+from validate.chaos.bmc import FILE, Ipmi, IpmiHosts, Model, Redfish, RedfishHosts
 from validate.cluster import wait_for
 from validate.errors import ClusterError, ValidateError
 from validate.ground import Ground, choose
 from validate.ground.machine import Machine, ssh
-
-FILE = "power.yaml"
 
 
 class Ssh(Model):

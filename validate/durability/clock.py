@@ -37,7 +37,6 @@ class Clock:
         place = {
             "LD_PRELOAD": f"{library()} libc.so.6", "FAKETIME_TIMESTAMP_FILE": str(self.file),
             "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1",
         }  # fmt: skip
         return ["env", *(f"{name}={value}" for name, value in place.items()), *words]
 

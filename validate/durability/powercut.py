@@ -136,9 +136,7 @@ def _step(t: Trial, clock: Clock, recorder: Recorder, run: Path, offset: int) ->
     clock.step(offset)
     if offset < last and t.set_back_wall is None:
         t.set_back_wall = time.time()
-    end = time.monotonic() + STEP_S
-    while recorder.durable_ok < before + STEP_WRITES and time.monotonic() < end:
-        Event().wait(0.05)
+    _acknowledged(recorder, before + STEP_WRITES, time.monotonic() + STEP_S)
     went_on = recorder.durable_ok - before
     if went_on < STEP_WRITES and not t.stood_still:
         t.stood_still = f"{went_on} writes in {STEP_S:g} s after its clock was set {offset:+d} s"
@@ -151,7 +149,12 @@ def _write(recorder: Recorder, wish: Wish, share: float) -> None:
     """Until this share of what is to be written, and half of the time, are over."""
     end = time.monotonic() + wish.most_s / 2
     Event().wait(wish.seconds / 2)
-    while recorder.durable_ok < wish.min_acknowledged * share and time.monotonic() < end:
+    _acknowledged(recorder, wish.min_acknowledged * share, end)
+
+
+def _acknowledged(recorder: Recorder, count: float, end: float) -> None:
+    """Waits until so many are, or the time is over; whoever called looks which."""
+    while recorder.durable_ok < count and time.monotonic() < end:
         Event().wait(0.05)
 
 

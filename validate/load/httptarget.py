@@ -92,7 +92,7 @@ class HttpTarget:
         self.next_wire = request.wires()
         self.expect = request.expect
         self.sink: Sink = lambda intended, finished, cause: None
-        self.timeout_s = timeout_s
+        self.timeout_s, self._late = timeout_s, given_up(timeout_s)
         self.outstanding = 0
         self.exhausted = 0  # connections that this machine could not make
         self.opened = 0
@@ -131,10 +131,6 @@ class HttpTarget:
             self.finish(self._waiting.popleft(), now, self._late)
         for connection in [c for c in self._all if c.busy and c.intended <= oldest]:
             connection.fail(self._late)
-
-    @property
-    def _late(self) -> str:
-        return given_up(self.timeout_s)
 
     async def close(self) -> None:
         self._closed = True

@@ -75,7 +75,7 @@ class Ledger:
         self._silences: list[Silence] = []
         self._answered = 0  # when the last good answer came
         self._silent_until = 0  # the end of the last silence
-        self._unanswered = Silence(0, 0)  # since the last good answer, and who was given up by it
+        self._kept, self._kept_until = 0, 0  # who got nothing good since then, and until when
 
     def record(self, offset: int, latency: int, cause: str) -> None:
         """One request: `offset` its intended start since the phase began, `cause` "" if it is well.
@@ -106,7 +106,7 @@ class Ledger:
             self._silences[-1].late += 1
         if finished > self._answered:
             self._answered = finished
-            self._unanswered = Silence(finished, finished)
+            self._kept = 0
         place = FIELDS
         for limit in self.limits:
             if latency > limit:
@@ -117,21 +117,21 @@ class Ledger:
     def _fell_silent(self, begin: int, end: int) -> None:
         if self._silences and self._silences[-1].late < LEAST_LATE:
             self._silences.pop()
-        self._silences.append(Silence(begin, end, self._unanswered.late))
+        self._silences.append(Silence(begin, end, self._kept))
         self._silent_until = end
 
     def _kept_waiting(self, offset: int, finished: int) -> None:
         if offset < self._silent_until:
             self._silences[-1].late += 1
-        elif offset >= self._unanswered.begin:
-            self._unanswered.end = finished
-            self._unanswered.late += 1
+        elif offset >= self._answered:
+            self._kept += 1
+            self._kept_until = finished
 
     @property
     def silences(self) -> list[Silence]:
         """Those that kept somebody waiting, in order; the last may have had no end."""
-        known = [*self._silences, self._unanswered]
-        return [silence for silence in known if silence.late >= LEAST_LATE]
+        last = Silence(self._answered, self._kept_until, self._kept)
+        return [silence for silence in [*self._silences, last] if silence.late >= LEAST_LATE]
 
     def _row(self, second: int) -> list[int]:
         seconds = self.seconds

@@ -65,7 +65,7 @@ class OperationTarget:
         self.outstanding = 0
         self.exhausted = 0
         self._driver, self._loop, self._now = driver, loop, now
-        self._timeout_s, self._timeout_ns = timeout_s, int(timeout_s * 1e9)
+        self._timeout_ns, self._late = int(timeout_s * 1e9), given_up(timeout_s)
         self._most_running, self._most_outstanding = most_running, most_outstanding
         self._waiting: deque[int] = deque()
         self._running: dict[asyncio.Task[None], int] = {}
@@ -96,10 +96,6 @@ class OperationTarget:
             task.cancel()
             self._finish(intended, now, self._late)
         self._next()
-
-    @property
-    def _late(self) -> str:
-        return given_up(self._timeout_s)
 
     def _start(self, intended: int) -> None:
         task = self._loop.create_task(self._run(self._number))
