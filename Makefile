@@ -51,7 +51,7 @@ format: venv ## let ruff write what it can
 	ruff check --fix . ; ruff format .
 
 unit: venv ## tests that need nothing but Python
-	pytest -q tests --ignore tests/repo -m "not rendered and not engine and not live and not campaign and not bench"
+	pytest -q -n 2 --dist loadfile tests --ignore tests/repo -m "not rendered and not engine and not live and not campaign and not bench"
 
 engine: venv ## tests of the validator on real processes of this machine, no cluster
 	@road/prerequisites.sh engine

@@ -65,6 +65,15 @@ class Place:
         return self.state / "kubeconfig"
 
     @property
+    def pki(self) -> Path:
+        return self.state / "pki"
+
+    @property
+    def ended_leaves(self) -> Path:
+        """Names of leaves that had ended, until their members were started anew."""
+        return self.state / "ended-leaves"
+
+    @property
     def report(self) -> Path:
         return self.state_root / "reports" / self.site / "latest"
 

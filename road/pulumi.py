@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from road import preview, strays
+from road import certificates, kubectl, preview, strays
 from road.work import StepFailed, Work
+
+TLS = "-tls"  # what the name of a component's leaf, and of its Secret, ends in
 
 
 def exports(text: str) -> dict[str, str]:
@@ -96,8 +98,10 @@ class Stack:
     def plan(self) -> preview.Plan:
         return preview.read(self.data("preview", "--json", *self.on_settings()))
 
-    def up(self) -> None:
-        self.call("up", "--yes", "--skip-preview", *self.on_settings())
+    def up(self, *targets: str) -> None:
+        """All of it, or only the resources whose URNs these patterns name."""
+        chosen = [word for target in targets for word in ("--target", target)]
+        self.call("up", "--yes", "--skip-preview", *chosen, *self.on_settings())
 
 
 def diagnostics(text: str) -> list[str]:
@@ -123,6 +127,7 @@ def up(work: Work, part: str) -> int:
         work.notes.append(f"{pending} open operations of {stack.name} compared with the cluster")
     if pending or work.cluster_changed or work.ended_before not in {"ok", "never"}:
         stack.compare_with_cluster()
+    mark_ended(work)
     plan = stack.plan()
     if plan.refusals:
         raise StepFailed(
@@ -134,9 +139,33 @@ def up(work: Work, part: str) -> int:
             closer=f'eval "$(.venv/bin/python -m stacks.home {work.place.site})"; '
             f"pulumi preview --diff --stack {stack.name} --config-file {stack.settings}",
         )
+    if part != "cluster":
+        start_anew(stack)
     if plan.changes:
         stack.up()
     return plan.changes
+
+
+def mark_ended(work: Work) -> None:
+    """Kept in a file until their members were started anew: a plan renews the leaves already."""
+    names = certificates.ended(work.place.pki)
+    if names:
+        work.place.ended_leaves.write_text("\n".join(names) + "\n")
+
+
+def start_anew(stack: Stack) -> None:
+    """Members whose certificate has ended can't be rolled (road.certificates)."""
+    work, mark = stack.work, stack.work.place.ended_leaves
+    if not mark.is_file():
+        return
+    names = [name for name in mark.read_text().split() if name.endswith(TLS)]
+    work.notes.append(f"certificates had ended, their members start anew: {', '.join(names)}")
+    stack.up(*(f"**::kubernetes:core/v1:Secret::{name}" for name in names))
+    namespace = str(json.loads(work.place.contract.read_text())["namespace"])
+    found = certificates.holders(kubectl.read(work.place, "get", "pods", "-n", namespace), names)
+    if found:
+        kubectl.run(work.place, "delete", "pods", "-n", namespace, "--wait=false", *found)
+    mark.unlink()
 
 
 def write_contract(work: Work, part: str) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from road import lock, running
+from road import certificates, kubectl, lock, running
 from road.console import say
 from road.place import Place
 
@@ -36,6 +37,7 @@ def show(place: Place) -> int:
         ("host", hosts),
         ("node", nodes),
         ("component", components),
+        ("certificate", leaves),
         ("report", report),
     ):
         lines += guarded(about, look, place)
@@ -70,36 +72,6 @@ def said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def output(argv: Sequence[str], place: Place, program: Path | None = None) -> str:
-    return subprocess.run(
-        argv,
-        executable=program,
-        cwd=place.repository,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        stdin=subprocess.DEVNULL,
-    ).stdout
-
-
-def kubectl(place: Place, *argv: str) -> Mapping[str, Any]:
-    """The bundle's one Kubernetes binary acts as what it is called."""
-    command = [
-        "kubectl",
-        "--kubeconfig",
-        str(place.kubeconfig),
-        "--request-timeout=10s",
-        *argv,
-        "-o",
-        "json",
-    ]
-    document: Mapping[str, Any] = json.loads(
-        output(command, place, place.bundle / "bin" / "kubernetes")
-    )
-    return document
-
-
 # ---- hosts
 
 
@@ -131,7 +103,7 @@ def read_pings(text: str) -> Iterable[Line]:
 
 
 def nodes(place: Place) -> Iterable[Line]:
-    yield from read_nodes(kubectl(place, "get", "nodes"))
+    yield from read_nodes(kubectl.read(place, "get", "nodes"))
 
 
 def read_nodes(document: Mapping[str, Any]) -> Iterable[Line]:
@@ -158,7 +130,7 @@ def read_nodes(document: Mapping[str, Any]) -> Iterable[Line]:
 
 def components(place: Place) -> Iterable[Line]:
     contract = json.loads(place.contract.read_text())
-    pods = kubectl(place, "get", "pods", "-n", contract["namespace"])
+    pods = kubectl.read(place, "get", "pods", "-n", contract["namespace"])
     yield from read_components(contract, pods)
 
 
@@ -182,6 +154,20 @@ def read_components(contract: Mapping[str, Any], pods: Mapping[str, Any]) -> Ite
 def pod_is_ready(pod: Mapping[str, Any]) -> bool:
     conditions = pod.get("status", {}).get("conditions", [])
     return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+
+
+# ---- certificates
+
+
+def leaves(place: Place) -> Iterable[Line]:
+    yield from read_leaves(certificates.leaves(place.pki), datetime.now(UTC))
+
+
+def read_leaves(found: Iterable[certificates.Leaf], now: datetime) -> Iterable[Line]:
+    for leaf in found:
+        days = leaf.days(now)
+        told = f"ends in {days:.0f} days" if days > 0 else f"ended {-days:.0f} days ago"
+        yield Line("certificate", leaf.name, days >= certificates.LEAST_DAYS, told)
 
 
 # ---- report

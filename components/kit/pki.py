@@ -1,6 +1,6 @@
-"""The site's CA and its leaves: files of the site's pki folder, ECDSA P-256.
+"""The site's root, intermediate and leaves: files of the site's pki folder, ECDSA P-256.
 
-Leaves live 90 days and are renewed when fewer than 30 are left, or when their names, use or CA
+Leaves live 90 days and are renewed when fewer than 30 are left, or when their names, use or issuer
 changed. Every file is made whole and 0600 before it gets its name.
 """
 
@@ -10,7 +10,7 @@ import ipaddress
 import os
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_LIFE = timedelta(days=3650)
+INTERMEDIATE_LIFE = timedelta(days=1095)
+INTERMEDIATE_RENEW_AT = timedelta(days=180)
 LEAF_LIFE = timedelta(days=90)
 RENEW_AT = timedelta(days=30)
 _BACKDATE = timedelta(minutes=5)  # hosts' clocks differ a little
@@ -41,7 +43,7 @@ class Usage(StrEnum):
 
 @dataclass(frozen=True)
 class Leaf:
-    """A certificate with its key and CA; the key never shows in a repr."""
+    """A certificate and its intermediate, its key, the root; the key never shows in a repr."""
 
     certificate: Path
     key: Path
@@ -57,34 +59,70 @@ class Leaf:
         }
 
 
+@dataclass(frozen=True)
+class _Issuer:
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
+
+
+_Extensions = list[tuple[x509.ExtensionType, bool]]  # with: is it critical
+
+
 def ensure_ca(pki: Path, site: str) -> Path:
-    """The site's CA certificate, made on first use; returns ca.crt."""
-    certificate, key_file = pki / "ca.crt", pki / "ca.key"
-    if certificate.exists() and key_file.exists():
-        return certificate
-    if certificate.exists() or key_file.exists():
-        missing = key_file if certificate.exists() else certificate
-        raise PkiError(f"{missing} is missing beside its pair; restore it from the escrow")
-    pki.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(f"Apadana CA of {site}")
-    now = datetime.now(UTC)
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATE)
-        .not_valid_after(now + CA_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-        .add_extension(_key_usage(ca=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    _write(key_file, _key_pem(key))
-    _write(certificate, cert.public_bytes(serialization.Encoding.PEM))
-    return certificate
+    """The site's root and the intermediate that signs its leaves, made on first use.
+
+    Returns ca.crt, which clients trust. The root's key signs intermediates only: once one is
+    there, ca.key can be kept elsewhere, and a client's own root needs no key here at all.
+    """
+    root, key_file = pki / "ca.crt", pki / "ca.key"
+    if not root.exists():
+        pki.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # The key of a run that died before its certificate is as good as a new one.
+        key = _load_key(key_file) if key_file.exists() else _make_key(key_file)
+        name = _name(f"Apadana CA of {site}")
+        _write(root, _pem(_issue(name, key, CA_LIFE, None, _authority_uses(key, path_length=1))))
+    _ensure_intermediate(pki, site)
+    return root
+
+
+def _ensure_intermediate(pki: Path, site: str) -> None:
+    certificate, key_file, root_key = (
+        pki / "intermediate.crt", pki / "intermediate.key", pki / "ca.key",
+    )  # fmt: skip
+    root = _load(pki / "ca.crt")
+    why = _no_intermediate(certificate, key_file, root, renewable=root_key.exists())
+    if not why:
+        return
+    if not root_key.exists():
+        raise PkiError(
+            f"{root_key} is missing, and it must sign an intermediate: {why}; restore it from the "
+            f"escrow for one run, or bring intermediate.crt and intermediate.key of this root"
+        )
+    key = _make_key(key_file)
+    certificate.unlink(missing_ok=True)
+    issuer = _Issuer(root, _load_key(root_key))
+    name = _name(f"Apadana intermediate of {site}")
+    uses = _authority_uses(key, path_length=0)
+    _write(certificate, _pem(_issue(name, key, INTERMEDIATE_LIFE, issuer, uses)))
+
+
+def _no_intermediate(
+    certificate: Path, key_file: Path, root: x509.Certificate, *, renewable: bool
+) -> str:
+    """Why this one can't sign; "" if it can. Without the root's key it serves to its last month."""
+    if not (certificate.exists() and key_file.exists()):
+        return f"{certificate if key_file.exists() else key_file} is missing"
+    try:
+        cert = _load(certificate)
+        cert.verify_directly_issued_by(root)
+        key = _load_key(key_file)
+    except (ValueError, TypeError, InvalidSignature, PkiError) as error:
+        return f"{certificate} and its key are not a pair of this root ({error})"
+    if key.public_key() != cert.public_key():
+        return f"{key_file} is not the key of {certificate}"
+    end = cert.not_valid_after_utc
+    least = INTERMEDIATE_RENEW_AT if renewable else RENEW_AT
+    return "" if end - datetime.now(UTC) > least else f"{certificate} ends on {end:%Y-%m-%d}"
 
 
 def ensure_leaf(
@@ -95,53 +133,82 @@ def ensure_leaf(
     *,
     usage: str = Usage.SERVER,
 ) -> Leaf:
-    """A leaf `<name>.crt`/`<name>.key` for these names; kept while it fits, else made anew."""
+    """A leaf `<name>.crt`/`<name>.key` for these names; kept while it fits, else made anew.
+
+    The .crt holds the chain up to the intermediate, as servers and clients are to present it.
+    """
     ca_file, certificate, key_file = pki / "ca.crt", pki / f"{name}.crt", pki / f"{name}.key"
-    ca, ca_key = _load_ca(pki)
+    try:
+        issuer = _Issuer(_load(pki / "intermediate.crt"), _load_key(pki / "intermediate.key"))
+    except FileNotFoundError as error:
+        raise PkiError(f"no CA: {error.filename} is missing; ensure_ca makes it") from None
     names = _alternative_names(dns_names, ips)
     wanted = _purposes(Usage(usage))
-    if _fits(certificate, key_file, ca, names, wanted):
+    if _fits(certificate, key_file, issuer.certificate, names, wanted):
         return Leaf(certificate, key_file, ca_file, renewed=False)
-    key = ec.generate_private_key(ec.SECP256R1())
+    # Key first: a certificate without its key would be taken for a finished pair.
+    certificate.unlink(missing_ok=True)
+    key = _make_key(key_file)
+    uses: _Extensions = [
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (_key_usage(ca=False), True),
+        (x509.ExtendedKeyUsage(wanted), False),
+        (x509.SubjectAlternativeName(names), False),
+    ]
+    made = _issue(_name(name), key, LEAF_LIFE, issuer, uses)
+    _write(certificate, _pem(made) + _pem(issuer.certificate))
+    return Leaf(certificate, key_file, ca_file, renewed=True)
+
+
+def _issue(
+    subject: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    life: timedelta,
+    issuer: _Issuer | None,
+    extensions: _Extensions,
+) -> x509.Certificate:
+    """A certificate for this key; self-signed without an issuer, and it never outlives its own."""
     now = datetime.now(UTC)
-    cert = (
+    end = min(now + life, issuer.certificate.not_valid_after_utc) if issuer else now + life
+    made = (
         x509.CertificateBuilder()
-        .subject_name(_name(name))
-        .issuer_name(ca.subject)
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATE)
-        .not_valid_after(min(now + LEAF_LIFE, ca.not_valid_after_utc))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(ca=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(wanted), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(_authority(ca), critical=False)
-        .sign(ca_key, hashes.SHA256())
+        .not_valid_after(end)
     )
-    # Key first: a certificate without its key would be taken for a finished pair.
-    certificate.unlink(missing_ok=True)
-    _write(key_file, _key_pem(key))
-    _write(certificate, cert.public_bytes(serialization.Encoding.PEM))
-    return Leaf(certificate, key_file, ca_file, renewed=True)
+    if issuer:
+        made = made.add_extension(_authority(issuer.certificate), critical=False)
+    for extension, critical in extensions:
+        made = made.add_extension(extension, critical)
+    return made.sign(issuer.key if issuer else key, hashes.SHA256())
+
+
+def _authority_uses(key: ec.EllipticCurvePrivateKey, path_length: int) -> _Extensions:
+    return [
+        (x509.BasicConstraints(ca=True, path_length=path_length), True),
+        (_key_usage(ca=True), True),
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+    ]
 
 
 def _fits(
     certificate: Path,
     key_file: Path,
-    ca: x509.Certificate,
+    issuer: x509.Certificate,
     names: list[x509.GeneralName],
     purposes: list[x509.ObjectIdentifier],
 ) -> bool:
     if not (certificate.exists() and key_file.exists()):
         return False
     try:
-        cert = x509.load_pem_x509_certificate(certificate.read_bytes())
-        key = serialization.load_pem_private_key(key_file.read_bytes(), None)
-        cert.verify_directly_issued_by(ca)
+        cert, key = _load(certificate), _load_key(key_file)
+        cert.verify_directly_issued_by(issuer)
         have = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uses = cert.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+    except (ValueError, TypeError, InvalidSignature, PkiError, x509.ExtensionNotFound):
         # Unreadable, of another CA, without names: whatever it is, it does not fit.
         return False
     return (
@@ -152,15 +219,21 @@ def _fits(
     )
 
 
-def _load_ca(pki: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    try:
-        cert = x509.load_pem_x509_certificate((pki / "ca.crt").read_bytes())
-        key = serialization.load_pem_private_key((pki / "ca.key").read_bytes(), None)
-    except FileNotFoundError as error:
-        raise PkiError(f"no CA: {error.filename} is missing; ensure_ca makes it") from None
+def _load(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise PkiError(f"{pki / 'ca.key'} is not an EC key; the site's CA is ECDSA P-256")
-    return cert, key
+        raise PkiError(f"{path} is not an EC key; the site's keys are ECDSA P-256")
+    return key
+
+
+def _make_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = ec.generate_private_key(ec.SECP256R1())
+    _write(path, _key_pem(key))
+    return key
 
 
 def _alternative_names(dns: Iterable[str], ips: Iterable[str]) -> list[x509.GeneralName]:
@@ -206,6 +279,10 @@ def _key_usage(*, ca: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

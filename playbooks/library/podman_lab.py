@@ -48,6 +48,8 @@ SYSTEMD = (
 # cgroup v1 machines need the argument with systemd 257; on v2 systemd ignores it.
 INIT = ["/lib/systemd/systemd", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"]
 
+EXITS = Path("/run/libpod/exits")  # where each watcher leaves the exit status of its container
+
 
 class LabError(Exception):
     """The lab cannot be brought to what is wanted."""
@@ -71,6 +73,14 @@ def podman(*arguments: str, stdin: str | None = None, deadline: float = 120) -> 
     return done.stdout
 
 
+def lives(row: dict[str, Any]) -> bool:
+    """Whether its first process is there, and is not another one that got its number."""
+    try:
+        return row["Id"] in Path(f"/proc/{row['Pid']}/cgroup").read_text()
+    except OSError:
+        return False
+
+
 class Lab:
     """One lab; `did` collects what was changed, in words."""
 
@@ -91,6 +101,7 @@ class Lab:
                     f"the {what} {self.wanted[path]} is not there; build it with `make up` "
                     "or `python -m bundle build`"
                 )
+        self.report_the_dead()
         seen = self.containers()
         self.check_disk([host for host in self.hosts() if host not in seen])
         self.make_key()
@@ -146,6 +157,14 @@ class Lab:
         rows = json.loads(podman("ps", "--all", "--filter", label, "--format", "json") or "[]")
         start = len(self.prefix) + 1
         return {row["Names"][0][start:]: row for row in rows or []}
+
+    def report_the_dead(self) -> None:
+        """A host that died together with its watcher (conmon) runs for ever in Podman's books, and
+        can be neither stopped nor started. Says in the watcher's place that it was killed."""
+        for host, row in self.containers().items():
+            if row["State"] in ("running", "stopping") and not lives(row):
+                (EXITS / row["Id"]).write_text("137")
+                self.did.append(f"told Podman that the host {host} is dead")
 
     def image_name(self) -> str:
         tar = Path(self.wanted["node_tar"])

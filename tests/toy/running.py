@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from components.kit import pki
+from tests.certificates import ending
 from tests.toy.plan import CLIENT, STRANGER, MemberPlan, Plan, address
 
 HERE = Path(__file__).resolve().parent
@@ -81,27 +82,9 @@ def _certificate(m: MemberPlan, plan: Plan, state: Path) -> dict[str, str]:
         pki.ensure_ca(folder, f"not {plan.site}")
     leaf = pki.ensure_leaf(folder, f"{m.name}-tls", [m.name], [address(m.host)])
     if m.certificate in ENDS:
-        _end(leaf, folder, ENDS[m.certificate])
+        end = datetime.now(UTC) + timedelta(days=ENDS[m.certificate])
+        leaf.certificate.write_bytes(ending(leaf.certificate, end))
     return {"certificate": str(leaf.certificate), "key": str(leaf.key)}
-
-
-def _end(leaf: pki.Leaf, folder: Path, days: int) -> None:
-    """The same certificate, ending in so many days."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-
-    old = x509.load_pem_x509_certificate(leaf.certificate.read_bytes())
-    key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
-    now = datetime.now(UTC)
-    made = x509.CertificateBuilder().subject_name(old.subject).issuer_name(old.issuer)
-    made = made.public_key(old.public_key()).serial_number(x509.random_serial_number())
-    made = made.not_valid_before(now - timedelta(days=81)).not_valid_after(
-        now + timedelta(days=days)
-    )
-    for extension in old.extensions:
-        made = made.add_extension(extension.value, extension.critical)
-    signed = made.sign(key, hashes.SHA256())  # type: ignore[arg-type]
-    leaf.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
 
 def _secrets(plan: Plan, state: Path) -> None:

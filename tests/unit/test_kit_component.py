@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ class Wrong(PlatformComponent[ComponentSettings]):
 
 @pytest.fixture
 def recorder() -> Recorder:
+    # Pulumi wants the thread's own loop, and an asyncio.run of another test takes it away.
+    asyncio.set_event_loop(asyncio.new_event_loop())
     mocks = Recorder()
     pulumi.runtime.set_mocks(mocks, project="apadana", stack="lab-data")
     return mocks

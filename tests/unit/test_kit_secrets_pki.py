@@ -66,14 +66,23 @@ def test_a_leaf_is_kept_while_it_fits(tmp_path: Path) -> None:
     pki.ensure_ca(folder, "lab")
     first = pki.ensure_leaf(folder, "kafka-tls", ["b", "a"], ["127.0.0.1"], usage="both")
     assert first.renewed
-    read(first.certificate).verify_directly_issued_by(read(first.ca))
+    leaf, intermediate = x509.load_pem_x509_certificates(first.certificate.read_bytes())
+    leaf.verify_directly_issued_by(intermediate)
+    intermediate.verify_directly_issued_by(read(first.ca))
     again = pki.ensure_leaf(folder, "kafka-tls", ["a", "b"], ["127.0.0.1"], usage="both")
     assert not again.renewed
     assert pki.ensure_leaf(folder, "kafka-tls", ["a"], ["127.0.0.1"], usage="both").renewed
     assert pki.ensure_leaf(folder, "kafka-tls", ["a"], ["127.0.0.1"], usage="server").renewed
     assert {p.stat().st_mode & 0o777 for p in folder.iterdir()} == {0o600}
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        ["ca.crt", "ca.key", "kafka-tls.crt", "kafka-tls.key"]
+        [
+            "ca.crt",
+            "ca.key",
+            "intermediate.crt",
+            "intermediate.key",
+            "kafka-tls.crt",
+            "kafka-tls.key",
+        ]
     )
     assert set(again.secret_data()) == {"tls.crt", "tls.key", "ca.crt"}
 
@@ -95,11 +104,62 @@ def test_renewed_below_thirty_days_and_with_a_new_ca(
     assert pki.ensure_leaf(tmp_path, "x", ["x"]).renewed
 
 
-def test_half_a_ca_is_refused(tmp_path: Path) -> None:
+def test_the_roots_key_is_needed_only_to_make_an_intermediate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pki.ensure_ca(tmp_path, "lab")
     (tmp_path / "ca.key").unlink()
-    with pytest.raises(pki.PkiError, match=r"ca\.key is missing"):
+    pki.ensure_ca(tmp_path, "lab")
+    assert pki.ensure_leaf(tmp_path, "x", ["x"]).renewed
+    monkeypatch.setattr(pki, "RENEW_AT", timedelta(days=2000))
+    with pytest.raises(pki.PkiError, match=r"ca\.key is missing.*intermediate\.crt ends on"):
         pki.ensure_ca(tmp_path, "lab")
+    monkeypatch.undo()
+    (tmp_path / "intermediate.key").unlink()
+    with pytest.raises(pki.PkiError, match=r"ca\.key is missing.*intermediate\.key is missing"):
+        pki.ensure_ca(tmp_path, "lab")
+
+
+@pytest.mark.parametrize(
+    "broken", ["intermediate.crt", "intermediate.key", "of another root", "of another key"]
+)
+def test_an_intermediate_that_cannot_sign_is_made_anew(broken: str, tmp_path: Path) -> None:
+    folder, other = tmp_path / "pki", tmp_path / "other"
+    pki.ensure_ca(folder, "lab")
+    old = pki.ensure_leaf(folder, "x", ["x"])
+    if broken.startswith("of"):
+        pki.ensure_ca(other, "lab")
+        names = ["intermediate.key", "intermediate.crt"]
+        for name in names[: 1 if broken == "of another key" else 2]:
+            (folder / name).write_bytes((other / name).read_bytes())
+    else:
+        (folder / broken).unlink()
+    pki.ensure_ca(folder, "lab")
+    leaf = pki.ensure_leaf(folder, "x", ["x"])
+    assert leaf.renewed
+    assert not pki.ensure_leaf(folder, "x", ["x"]).renewed
+    chain = x509.load_pem_x509_certificates(leaf.certificate.read_bytes())
+    chain[1].verify_directly_issued_by(read(old.ca))
+
+
+def test_it_is_renewed_half_a_year_before_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pki.ensure_ca(tmp_path, "lab")
+    first = read(tmp_path / "intermediate.crt")
+    monkeypatch.setattr(pki, "INTERMEDIATE_RENEW_AT", pki.INTERMEDIATE_LIFE + timedelta(days=1))
+    pki.ensure_ca(tmp_path, "lab")
+    assert read(tmp_path / "intermediate.crt") != first
+
+
+def test_a_root_certificate_is_made_again_from_its_key(tmp_path: Path) -> None:
+    """What a run leaves that died between the two files; what was issued stays good."""
+    pki.ensure_ca(tmp_path, "lab")
+    pki.ensure_leaf(tmp_path, "x", ["x"])
+    (tmp_path / "ca.crt").unlink()
+    pki.ensure_ca(tmp_path, "lab")
+    assert not pki.ensure_leaf(tmp_path, "x", ["x"]).renewed
+    read(tmp_path / "intermediate.crt").verify_directly_issued_by(read(tmp_path / "ca.crt"))
 
 
 def test_a_key_without_its_certificate_is_made_anew(tmp_path: Path) -> None:

@@ -1,0 +1,117 @@
+"""Certificates of all stores renewed, and ended, under audited writes.
+
+What is to be seen: a renewal rolls the members and loses nothing; where nobody renewed, everybody
+is kept out (and not let in unchecked), nothing is lost, and one `make up` makes all whole again.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests import lab
+from tests.certificates import ending
+from validate import session
+from validate.analysis import Analysis, Limits
+from validate.cluster import wait_for
+from validate.runner import client_spec, new_run_id, pods
+
+pytestmark = pytest.mark.campaign
+PKI = lab.STATE / "pki"
+CLIENTS, RATE = 4, 20.0
+LIFETIME_S = 3000
+LEFT_S = 600.0  # of the planted leaves: long enough to roll every member of every store
+NO_LIMITS = Limits(max_gap_s=LIFETIME_S, min_acknowledged=100, resolution=1)
+
+
+@contextmanager
+def audited(folder: Path) -> Iterator[dict[str, Analysis]]:
+    """Writes to all stores while the block runs; what became of them is known after it."""
+    site, run_id = lab.found(), new_run_id()
+    stores = site.probed(site.components(None))
+    found: dict[str, Analysis] = {}
+    spec = client_spec(site, stores, run_id, role="audit", lifetime_s=LIFETIME_S)
+    with pods(site.cluster, [spec]) as (pod,):
+        pod.send_code(stores)
+        names = [store.name for store in stores]
+        audit = session.AuditSession(pod, names, run_id, CLIENTS, RATE, LIFETIME_S)
+        audit.launch()
+        audit.wait_flowing(60, "to begin")
+        yield found
+        audit.wait_flowing(120, "to go on after it")
+        audit.stop()
+        for collected in audit.collect(folder):
+            check, figures = session.judge_store(collected, NO_LIMITS)
+            assert figures is not None, check.detail
+            print(f"{collected.store}: {check.detail}")
+            found[collected.store] = figures
+
+
+def stores_tls() -> list[str]:
+    return sorted(path.stem for path in PKI.glob("*-tls.crt"))
+
+
+def ways_in() -> lab.Done:
+    return lab.validate("safety", "--steps", "safety/*/ways-in", timeout=900)
+
+
+def test_a_renewal_loses_nothing(tmp_path: Path) -> None:
+    before = {name: (PKI / f"{name}.crt").read_bytes() for name in stores_tls()}
+    with audited(tmp_path) as found:
+        for name in before:
+            (PKI / f"{name}.crt").unlink()
+        done = lab.make_up()
+        assert done.returncode == 0, lab.told(done)
+    assert before
+    assert all((PKI / f"{name}.crt").read_bytes() != old for name, old in before.items())
+    assert {store: figures.lost for store, figures in found.items()} == dict.fromkeys(found, ())
+
+
+def test_ended_certificates_keep_everybody_out_until_make_up(tmp_path: Path) -> None:
+    with audited(tmp_path) as found:
+        end = datetime.now(UTC) + timedelta(seconds=LEFT_S)
+        for name in stores_tls():
+            _replace(name, ending(PKI / f"{name}.crt", end))
+        _roll()
+        assert datetime.now(UTC) < end, "LEFT_S is too short for this machine"
+        wait_for("the certificates to end", lambda: time.time() > end.timestamp() or None,
+                 timeout=LEFT_S + 10, every=1)  # fmt: skip
+        closed = ways_in()
+        assert closed.returncode == 1, lab.told(closed)
+        assert "expired" in closed.stdout, lab.told(closed)
+        for name in stores_tls():  # as they would be on a site where nobody ran `make up`
+            (PKI / f"{name}.crt").write_bytes(ending(PKI / f"{name}.crt", end))
+        begin = time.monotonic()
+        done = lab.make_up()
+        assert done.returncode == 0, lab.told(done)
+        print(f"make up: whole again after {time.monotonic() - begin:.0f} s")
+    opened = ways_in()
+    assert opened.returncode == 0, lab.told(opened)
+    assert {store: figures.lost for store, figures in found.items()} == dict.fromkeys(found, ())
+
+
+def _replace(name: str, chain: bytes) -> None:
+    """In its Secret, as the manager that made it: another one's fields would stay in its way."""
+    cluster, namespace = lab.cluster(), lab.found().platform.namespace
+    secret = cluster.json("-n", namespace, "get", "secret", name, "--show-managed-fields")
+    manager = secret["metadata"].pop("managedFields")[0]["manager"]
+    for key in ("uid", "resourceVersion", "creationTimestamp"):
+        del secret["metadata"][key]
+    secret["data"]["tls.crt"] = base64.b64encode(chain).decode()
+    cluster.run("apply", "--server-side", f"--field-manager={manager}", "-f", "-",
+                stdin=json.dumps(secret).encode())  # fmt: skip
+
+
+def _roll() -> None:
+    cluster, namespace = lab.cluster(), lab.found().platform.namespace
+    sets = cluster.run("-n", namespace, "get", "statefulsets", "-o", "name").split()
+    cluster.run("-n", namespace, "rollout", "restart", *sets)
+    for name in sets:
+        cluster.run("-n", namespace, "rollout", "status", name, timeout=LEFT_S)
