@@ -12,13 +12,17 @@ from road.place import Place
 DEADLINE_SECONDS = 30
 
 
+def command(place: Place, *argv: str) -> tuple[str, ...]:
+    """Its argv. The bundle's one Kubernetes binary acts as what it is called."""
+    binary = str(place.bundle / "bin" / "kubernetes")
+    called = ("bash", "-c", 'exec -a kubectl "$0" "$@"', binary)
+    return (*called, "--kubeconfig", str(place.kubeconfig), *argv)
+
+
 def run(place: Place, *argv: str) -> str:
     """Its standard output; CalledProcessError, with what it said, when it fails."""
-    # The bundle's one Kubernetes binary acts as what it is called.
-    front = ("kubectl", "--kubeconfig", str(place.kubeconfig), "--request-timeout=10s")
     return subprocess.run(
-        (*front, *argv),
-        executable=place.bundle / "bin" / "kubernetes",
+        command(place, "--request-timeout=10s", *argv),
         cwd=place.repository,
         check=True,
         capture_output=True,

@@ -12,6 +12,7 @@ from typing import Any
 from road import certificates, kubectl, preview, strays
 from road.work import StepFailed, Work
 
+ROLL_MINUTES = 20  # for all members of the slowest store, one after the other
 TLS = "-tls"  # what the name of a component's leaf, and of its Secret, ends in
 
 
@@ -95,6 +96,10 @@ class Stack:
 
     # ---- acting
 
+    def contract(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.data("stack", "output", "contract", "--json"))
+        return found
+
     def plan(self) -> preview.Plan:
         return preview.read(self.data("preview", "--json", *self.on_settings()))
 
@@ -139,10 +144,14 @@ def up(work: Work, part: str) -> int:
             closer=f'eval "$(.venv/bin/python -m stacks.home {work.place.site})"; '
             f"pulumi preview --diff --stack {stack.name} --config-file {stack.settings}",
         )
-    if part != "cluster":
-        start_anew(stack)
+    if part == "cluster":
+        if plan.changes:
+            stack.up()
+        return plan.changes
+    start_anew(stack)
     if plan.changes:
         stack.up()
+    wait_for_members(stack)
     return plan.changes
 
 
@@ -161,16 +170,29 @@ def start_anew(stack: Stack) -> None:
     names = [name for name in mark.read_text().split() if name.endswith(TLS)]
     work.notes.append(f"certificates had ended, their members start anew: {', '.join(names)}")
     stack.up(*(f"**::kubernetes:core/v1:Secret::{name}" for name in names))
-    namespace = str(json.loads(work.place.contract.read_text())["namespace"])
-    found = certificates.holders(kubectl.read(work.place, "get", "pods", "-n", namespace), names)
+    where = ("-n", namespace(stack))
+    found = certificates.holders(kubectl.read(work.place, *where, "get", "pods"), names)
     if found:
-        kubectl.run(work.place, "delete", "pods", "-n", namespace, "--wait=false", *found)
+        kubectl.run(work.place, *where, "delete", "pods", "--wait=false", *found)
     mark.unlink()
 
 
+def wait_for_members(stack: Stack) -> None:
+    """Until each workload runs as it was last set: Pulumi takes a StatefulSet's old status, which
+    was whole, for the end of its update, and a run before this one may have been killed."""
+    place, where = stack.work.place, ("-n", namespace(stack))
+    status = ("rollout", "status", "statefulsets,deployments", f"--timeout={ROLL_MINUTES}m")
+    stack.work.call(*kubectl.command(place, *where, *status))
+
+
+def namespace(stack: Stack) -> str:
+    """Of the contract: its file, or the stack itself before the first one is written."""
+    file = stack.work.place.contract
+    return str((json.loads(file.read_text()) if file.is_file() else stack.contract())["namespace"])
+
+
 def write_contract(work: Work, part: str) -> int:
-    document = json.loads(Stack(work, part).data("stack", "output", "contract", "--json"))
-    fresh = json.dumps(document, indent=2, sort_keys=True) + "\n"
+    fresh = json.dumps(Stack(work, part).contract(), indent=2, sort_keys=True) + "\n"
     file = work.place.contract
     if file.is_file() and file.read_text() == fresh:
         return 0

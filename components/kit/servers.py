@@ -2,10 +2,13 @@
 
     def server(settings: Mapping[str, str] | None = None, *, loss: str = "") -> Server
 
+    WRONG_CLOCK = False  # where libfaketime can't move the server's clock; left out: it can
+
 `settings` replace those of the room's chart (a test switches fsync off); `loss` are the words of
 the contract's promise, where the room's settings decide about it. The server is there for what
-can't be done to a cluster in use: its power is cut. It takes no network port and no password:
-clients come in by a socket file in `run`. Needs nothing but kit and the room.
+can't be done to a cluster in use: its power is cut. Clients come in by a socket file in `run`, or
+by a port of the loopback and a password where the store knows no other way. Needs nothing but kit
+and the room.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ class Promise:
     covers: str  # "one host", "all hosts"
     window_s: float  # writes acknowledged in the last so many seconds may be lost; 0: none may
     words: str
+    names_every_s: float = 0.0  # counts on a file system that commits names so often, unasked
     since_set_back: bool = False  # all since the clock was set back may be lost, too; in the words
 
 
@@ -68,3 +72,15 @@ def program(names: Iterable[str], package: str) -> Path:
         if found := shutil.which(name, path=":".join(places)):
             return Path(found)
     raise NotHereError(f"none of {', '.join(names)} is on this machine: apt-get install {package}")
+
+
+def built(name: str) -> Path:
+    """The newest program of this name that a bundle was built from on this machine."""
+    cache = Path(os.environ.get("APADANA_CACHE", "/var/cache/apadana"))
+    found = [*cache.glob(f"bin/*/{name}"), *map(Path, filter(None, [shutil.which(name)]))]
+    if found:
+        return max(found, key=lambda path: path.stat().st_mtime)
+    raise NotHereError(
+        f"no bundle was built on this machine ({cache}/bin/*/{name} is not there) and no {name} is "
+        "on PATH; copy the one that a pod of the platform runs"
+    )

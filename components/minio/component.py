@@ -57,7 +57,8 @@ def contract(settings: room.Settings, site: SiteFacts) -> dict[str, Any]:
         "promises": {
             "survives": "one host, whichever it is; reads also survive what the parity allows",
             "recovery_seconds": 40,
-            "loss": "no object acknowledged with 200; its shards are on a write quorum of drives",
+            "loss": "no object acknowledged with 200; its shards are on a write quorum of drives; "
+            f"power lost on all hosts at once: {room.POWER_LOSS}",
         },
         "metrics": {"port": room.PORT, "path": "/minio/metrics/v3/cluster/erasure-set"},
     }

@@ -27,6 +27,12 @@ ROOT_USER = "apadana-root"
 CLIENT_TIMEOUTS: dict[str, float] = {"connect_seconds": 2, "read_seconds": 10}
 CLIENT_RETRIES: dict[str, int] = {"other_members_per_request": 3}
 
+#: MinIO syncs an object's bytes under a temporary name, renames it, and syncs no folder
+#: (cmd/xl-storage.go, RenameData): the name is on the disk when the file system next commits, which
+#: is 5 s for ext4. One host's loss is repaired from the others.
+COMMIT_S = 5
+POWER_LOSS = f"at most the last {COMMIT_S} s of objects"
+
 #: The pool of hosts with GPUs keeps others away by this taint.
 GPU_TOLERATION: dict[str, object] = {
     "key": "nvidia.com/gpu",

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.campaign
 PKI = lab.STATE / "pki"
 CLIENTS, RATE = 4, 20.0
 LIFETIME_S = 3000
-LEFT_S = 600.0  # of the planted leaves: long enough to roll every member of every store
+LEFT_S = 300.0  # of the planted leaves: long enough to roll every member of every store
 NO_LIMITS = Limits(max_gap_s=LIFETIME_S, min_acknowledged=100, resolution=1)
 
 

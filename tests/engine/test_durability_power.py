@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from components.kit.probing import Verdict
+from components.kit.servers import NotHereError, Server
+from components.minio import powercut as minio
 from components.postgres import powercut as postgres
 from components.redis import powercut as redis
 from validate import causes
@@ -29,7 +31,7 @@ QUICK = Wish(seconds=1.0)
 MIXED = Wish(seconds=1.0, loss=Loss(early=0.5, seed=3))
 
 
-def cut(server: postgres.PostgresServer | redis.RedisServer, folder: Path, wish: Wish):  # type: ignore[no-untyped-def]
+def cut(server: Server, folder: Path, wish: Wish):  # type: ignore[no-untyped-def]
     found = powercut.trial(server, "run", folder / "record.jsonl", wish)
     check, _ = powercut.judge(found, wish)
     return check
@@ -75,6 +77,23 @@ def test_redis_that_never_syncs_breaks_the_rooms_promise(tmp_path: Path) -> None
 
 
 STEPPED = Wish(seconds=6.0, steps=(86_400, -3_600))
+
+
+def test_minio_loses_what_the_file_system_had_not_named(tmp_path: Path) -> None:
+    """A finding: an object's bytes are synced, its name is not, so the last seconds go."""
+    try:
+        server = minio.server()
+    except NotHereError as error:
+        pytest.skip(str(error))
+    loss = Loss(early=0.5, seed=3, names_every_s=server.promise.names_every_s)
+    wish = Wish(seconds=7.0, loss=loss)
+    found = powercut.trial(server, "run", tmp_path / "record.jsonl", wish)
+    check, _ = powercut.judge(found, wish)
+    assert check.verdict is Verdict.PASS and check.evidence["corrupt_count"] == 0, check.detail
+    assert 0 < check.evidence["lost_window_s"] < check.evidence["allowed_window_s"]
+    server.promise = replace(server.promise, window_s=0.0)
+    check, _ = powercut.judge(found, wish)
+    assert check.verdict is Verdict.FAIL and check.evidence["cause"] == causes.LOST_ON_POWER_CUT
 
 
 def test_redis_that_counts_by_the_time_of_day_stops_to_sync(tmp_path: Path) -> None:

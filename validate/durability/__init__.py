@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 from components.kit import contract
@@ -33,7 +34,8 @@ ESTIMATE = 8.0  # seconds for each of them on a quiet machine
 #: A day ahead, then an hour behind: a store that takes the time of day for a measure of time stops
 #: to sync. Long enough after it that the promised window is over.
 WRONG_CLOCK = powercut.Wish(seconds=8.0, steps=(86_400, -3_600))
-CUTS = {"power-cut": (powercut.Wish(), LOSSES), "power-cut-wrong-clock": (WRONG_CLOCK, LOSSES[:1])}
+CUTS_OF_POWER = {"power-cut": (powercut.Wish(), LOSSES)}
+CUTS = {**CUTS_OF_POWER, "power-cut-wrong-clock": (WRONG_CLOCK, LOSSES[:1])}
 LIMITS = (
     "Power loss is proved on one local server of each store, on the machine that validates, with "
     "the room's own settings: not on the platform's disks. A drive that tells that it has written "
@@ -50,7 +52,8 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
         file = ground.site.rooms / component.name / FILE
         if not file.is_file():
             continue
-        for name, (wish, losses) in CUTS.items():
+        offered = CUTS if getattr(_module(file), "WRONG_CLOCK", True) else CUTS_OF_POWER
+        for name, (wish, losses) in offered.items():
             cut = partial(_cut, component=component, file=file, wish=wish, losses=losses)
             seconds = (ESTIMATE + wish.seconds - powercut.Wish().seconds) * len(losses)
             found.append(Step(
@@ -85,12 +88,16 @@ def _cut(
 
 def load(file: Path, loss: str) -> Server:
     """The server that a room's powercut.py tells of; NotHereError where its program lacks."""
+    return cast("Server", _module(file).server(loss=loss))
+
+
+def _module(file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"powercut_{file.parent.name}", file)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return cast("Server", module.server(loss=loss))
+    return module
 
 
 def table(store: str, check: Check) -> Table:

@@ -1,13 +1,15 @@
 """A file system that keeps what was written in memory until it is synced. Its death is a power cut.
 
     python -m validate.durability.layer DISK MOUNT [--early 0.3 --seed 7] [--strict-names]
+                                        [--names-every 5]
 
 What is modelled
 - Bytes reach the disk by fsync, fdatasync, msync, or a file opened with O_SYNC or O_DSYNC; not by
   close, not with time. A disk that is told to sync and has not done so does not exist here.
 - Names (create, rename, link, unlink, mkdir, rmdir) reach it by fsync of their folder, and, as on
   ext4 and XFS, by fsync of the file itself; with --strict-names by the folder's alone (POSIX). A
-  rename is never seen halfway.
+  rename is never seen halfway. With --names-every all names are committed unasked that often, as a
+  journalling file system does (ext4: commit=5), for stores that count on it.
 - With --early some pages reach the disk unasked, as the kernel's writeback may do it: those that
   replace others out of order, so that a mixture survives; those that a file grows by in order.
 What is not: modes, owners and times of files (they are kept at once), sync(2) and syncfs(2) (the
@@ -43,11 +45,13 @@ class Operations:
     use_ns = True
 
     def __init__(
-        self, disk: Path, caller: Caller, *, early: float, seed: int, strict: bool
-    ) -> None:
+        self, disk: Path, caller: Caller, *, early: float, seed: int, strict: bool,
+        names_every: float = 0.0,
+    ) -> None:  # fmt: skip
         self._disk, self._caller = disk, caller
         self._tree = Tree(disk)
         self._early, self._draw, self._strict = early, random.Random(seed), strict
+        self._names_every, self._committed = names_every, time.monotonic()
         self._open: dict[int, tuple[Node, bool]] = {}
         self._count = 0
 
@@ -72,6 +76,7 @@ class Operations:
         return 0
 
     def create(self, path: str, mode: int, flags: int) -> int:
+        self._commit_if_due()
         return self._handle(self._tree.create(path, mode, self._owner()), flags)
 
     def open(self, path: str, flags: int) -> int:
@@ -130,6 +135,7 @@ class Operations:
         return 0
 
     def rename(self, old: str, new: str) -> int:
+        self._commit_if_due()
         self._tree.rename(old, new)
         return 0
 
@@ -195,6 +201,13 @@ class Operations:
         self._open[self._count] = (node, bool(flags & (os.O_SYNC | os.O_DSYNC)))
         return self._count
 
+    def _commit_if_due(self) -> None:
+        """The journal's own commit, seen to before names change: before that nothing waits."""
+        now = time.monotonic()
+        if self._names_every and now - self._committed >= self._names_every:
+            self._tree.commit()
+            self._committed = now
+
     def _sync(self, node: Node) -> None:
         _content(node).sync()
         if not self._strict:
@@ -214,6 +227,7 @@ def main() -> None:
     parser.add_argument("--early", type=float, default=0.0, help="share of pages, 0 to 1")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--strict-names", action="store_true")
+    parser.add_argument("--names-every", type=float, default=0.0, help="seconds; 0: never")
     args = parser.parse_args()
     try:
         import mfusepy
@@ -223,8 +237,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one descriptor a file
     caller: Any = mfusepy.fuse_get_context
     operations = Operations(
-        args.disk, caller, early=args.early, seed=args.seed, strict=args.strict_names
-    )
+        args.disk, caller, early=args.early, seed=args.seed, strict=args.strict_names,
+        names_every=args.names_every,
+    )  # fmt: skip
     # hard_remove: an open file that is unlinked is not kept under a hidden name.
     mfusepy.FUSE(operations, str(args.mount), foreground=True, nothreads=True, allow_other=True,
                  default_permissions=True, hard_remove=True, fsname="unsynced")  # fmt: skip

@@ -29,10 +29,13 @@ class Loss:
     early: float = 0.0  # share of pages that reach the disk before they are asked to
     seed: int = 1
     strict_names: bool = False
+    names_every_s: float = 0.0  # 0: no name reaches the disk unasked
 
     def options(self) -> list[str]:
-        strict = ["--strict-names"] if self.strict_names else []
-        return ["--early", str(self.early), "--seed", str(self.seed), *strict]
+        words = ["--strict-names"] if self.strict_names else []
+        if self.names_every_s:
+            words += ["--names-every", str(self.names_every_s)]
+        return ["--early", str(self.early), "--seed", str(self.seed), *words]
 
 
 @dataclass

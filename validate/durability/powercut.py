@@ -275,7 +275,7 @@ def several(server: Server, run: str, folder: Path, wish: Wish, losses: Sequence
     order = {Verdict.FAIL: 0, Verdict.INVALID: 1, Verdict.PASS: 2}
     checks: list[Check] = []
     for number, loss in enumerate(losses):
-        chosen = replace(wish, loss=loss)
+        chosen = replace(wish, loss=replace(loss, names_every_s=server.promise.names_every_s))
         record = folder / f"{run}-{number}.jsonl"
         try:
             checks.append(judge(trial(server, run, record, chosen), chosen)[0])

@@ -149,14 +149,24 @@ class Tree:
             self._put_durable(folder, name)
             self.sync_way_to(folder)
 
+    def commit(self) -> None:
+        """All names as they are now."""
+        for folder in list(self._folders()):
+            self.sync_names(folder)
+
     def files(self) -> Iterator[Content]:
+        for folder in self._folders():
+            for entry in folder.names.values():
+                if isinstance(entry, Node) and entry.content is not None:
+                    yield entry.content
+
+    def _folders(self) -> Iterator[Folder]:
+        """Each before those in it."""
         waiting = [self.root]
         while waiting:
-            for entry in waiting.pop().names.values():
-                if isinstance(entry, Folder):
-                    waiting.append(entry)
-                elif entry.content is not None:
-                    yield entry.content
+            folder = waiting.pop()
+            yield folder
+            waiting += [entry for entry in folder.names.values() if isinstance(entry, Folder)]
 
     def _load(self, folder: Folder) -> None:
         for found in os.scandir(folder.path):
