@@ -9,49 +9,20 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from components.kit.probing import Check
 from tests import lab
 from tests.certificates import ending
-from validate import session
-from validate.analysis import Analysis, Limits
+from tests.rolling import audited, damage, roll
 from validate.cluster import wait_for
-from validate.runner import client_spec, new_run_id, pods
 
 pytestmark = pytest.mark.campaign
 PKI = lab.STATE / "pki"
-CLIENTS, RATE = 4, 20.0
-LIFETIME_S = 3000
 LEFT_S = 300.0  # of the planted leaves: long enough to roll every member of every store
-NO_LIMITS = Limits(max_gap_s=LIFETIME_S, min_acknowledged=100, resolution=1)
-
-
-@contextmanager
-def audited(folder: Path) -> Iterator[dict[str, Analysis]]:
-    """Writes to all stores while the block runs; what became of them is known after it."""
-    site, run_id = lab.found(), new_run_id()
-    stores = site.probed(site.components(None))
-    found: dict[str, Analysis] = {}
-    spec = client_spec(site, stores, run_id, role="audit", lifetime_s=LIFETIME_S)
-    with pods(site.cluster, [spec]) as (pod,):
-        pod.send_code(stores)
-        names = [store.name for store in stores]
-        audit = session.AuditSession(pod, names, run_id, CLIENTS, RATE, LIFETIME_S)
-        audit.launch()
-        audit.wait_flowing(60, "to begin")
-        yield found
-        audit.wait_flowing(120, "to go on after it")
-        audit.stop()
-        for collected in audit.collect(folder):
-            check, figures = session.judge_store(collected, NO_LIMITS)
-            assert figures is not None, check.detail
-            print(f"{collected.store}: {check.detail}")
-            found[collected.store] = figures
 
 
 def stores_tls() -> list[str]:
@@ -71,7 +42,7 @@ def test_a_renewal_loses_nothing(tmp_path: Path) -> None:
         assert done.returncode == 0, lab.told(done)
     assert before
     assert all((PKI / f"{name}.crt").read_bytes() != old for name, old in before.items())
-    assert {store: figures.lost for store, figures in found.items()} == dict.fromkeys(found, ())
+    report(found)
 
 
 def test_ended_certificates_keep_everybody_out_until_make_up(tmp_path: Path) -> None:
@@ -79,7 +50,7 @@ def test_ended_certificates_keep_everybody_out_until_make_up(tmp_path: Path) -> 
         end = datetime.now(UTC) + timedelta(seconds=LEFT_S)
         for name in stores_tls():
             _replace(name, ending(PKI / f"{name}.crt", end))
-        _roll()
+        roll()
         assert datetime.now(UTC) < end, "LEFT_S is too short for this machine"
         wait_for("the certificates to end", lambda: time.time() > end.timestamp() or None,
                  timeout=LEFT_S + 10, every=1)  # fmt: skip
@@ -94,7 +65,13 @@ def test_ended_certificates_keep_everybody_out_until_make_up(tmp_path: Path) -> 
         print(f"make up: whole again after {time.monotonic() - begin:.0f} s")
     opened = ways_in()
     assert opened.returncode == 0, lab.told(opened)
-    assert {store: figures.lost for store, figures in found.items()} == dict.fromkeys(found, ())
+    report(found)
+
+
+def report(found: dict[str, Check]) -> None:
+    for store, check in found.items():
+        print(f"{store}: {check.detail}")
+    assert damage(found) == {}
 
 
 def _replace(name: str, chain: bytes) -> None:
@@ -107,11 +84,3 @@ def _replace(name: str, chain: bytes) -> None:
     secret["data"]["tls.crt"] = base64.b64encode(chain).decode()
     cluster.run("apply", "--server-side", f"--field-manager={manager}", "-f", "-",
                 stdin=json.dumps(secret).encode())  # fmt: skip
-
-
-def _roll() -> None:
-    cluster, namespace = lab.cluster(), lab.found().platform.namespace
-    sets = cluster.run("-n", namespace, "get", "statefulsets", "-o", "name").split()
-    cluster.run("-n", namespace, "rollout", "restart", *sets)
-    for name in sets:
-        cluster.run("-n", namespace, "rollout", "status", name, timeout=LEFT_S)
