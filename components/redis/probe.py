@@ -21,6 +21,7 @@ from components.kit.probing import Check, Target, Writer, attempt
 WAIT_REPLICAS, WAIT_MS = 1, 500
 SOCKET_SECONDS, SENTINEL_SECONDS = 2.0, 1.0
 LAG_SECONDS = 2
+AGREE_SECONDS = 8
 Look = tuple[bool, str, Mapping[str, object]]
 
 
@@ -261,6 +262,18 @@ def _no_admin(target: Target) -> Look:
 
 
 def _agreement(target: Target) -> Look:
+    """They tell each other every 2 s: just after a failover one may not have heard of it yet."""
+    until = time.monotonic() + AGREE_SECONDS
+    named, silent = _named(target)
+    while len(set(named.values())) != 1 and time.monotonic() < until:
+        named, silent = _named(target)
+    agreed = not silent and len(set(named.values())) == 1
+    detail = f"named: {named}" + (f"; no answer: {silent}" if silent else "")
+    return agreed, detail, {"named": named, "silent": silent}
+
+
+def _named(target: Target) -> tuple[dict[str, str], dict[str, str]]:
+    """The primary that each Sentinel names, and what is wrong with those that don't answer."""
     named: dict[str, str] = {}
     silent: dict[str, str] = {}
     for host, port in target.endpoint("redis-sentinel").hosts():
@@ -272,9 +285,7 @@ def _agreement(target: Target) -> Look:
             silent[member] = str(error)[:200]
         else:
             named[member] = _text(reply[0]).split(".", 1)[0]
-    agreed = not silent and len(set(named.values())) == 1
-    detail = f"named: {named}" + (f"; no answer: {silent}" if silent else "")
-    return agreed, detail, {"named": named, "silent": silent}
+    return named, silent
 
 
 def _text(value: Any) -> str:

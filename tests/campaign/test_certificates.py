@@ -22,7 +22,7 @@ from validate.cluster import wait_for
 
 pytestmark = pytest.mark.campaign
 PKI = lab.STATE / "pki"
-LEFT_S = 300.0  # of the planted leaves: long enough to roll every member of every store
+LEFT_S = 200.0  # of the planted leaves: long enough to roll every member of every store
 
 
 def stores_tls() -> list[str]:

@@ -4,14 +4,21 @@
 #
 # SENTINEL FAILOVER promotes a replica and tells the old primary afterwards. Until then the old one goes on
 # to take writes, and the other replica to confirm them to WAIT: acknowledged, and gone once both follow the
-# new one. So it refuses writes first, and hands over only when every replica has all that it took.
+# new one; and it answers reads with what is old. So it refuses both first, and hands over only when every
+# replica has all that it took.
 set -u
 . /opt/apadana/lib.sh
 
 info() { call health "$SELF" 6379 INFO replication; }
 role() { info | field role; }
-refuse_below() { [ "$(call admin "$SELF" 6379 CONFIG SET min-replicas-to-write "$1")" = OK ]; }
-least_replicas() { call admin "$SELF" 6379 CONFIG GET min-replicas-to-write | sed -n 2p; }
+
+# Not by `off`, which clients take for a wrong password. WAIT goes on: it is about what was taken before.
+refuse_clients() {
+  for consumer in $CONSUMERS; do
+    [ "$(call admin "$SELF" 6379 ACL SETUSER "$consumer" -@read -@write)" = OK ] || return 1
+  done
+}
+take_clients() { call admin "$SELF" 6379 ACL LOAD >/dev/null; }
 
 # every_replica_has OFFSET: all that are connected, and one at least.
 every_replica_has() {
@@ -41,13 +48,10 @@ handed_over() {
 }
 
 [ "$(role)" = master ] || exit 0
-least=$(least_replicas)
-[ -n "$least" ] || exit 0
-refuse_below 99 || exit 0
-if within 4 every_replica_has "$(info | field master_repl_offset)" && handed_over; then
+if refuse_clients && within 4 every_replica_has "$(info | field master_repl_offset)" && handed_over; then
   say "handed over"
 else
   # It goes on as it was: SIGTERM waits for the replicas, and the Sentinels notice the rest.
   say "could not hand over"
 fi
-refuse_below "$least" # for the day when it is primary again
+take_clients # as a replica, too: for the day when it is primary again
