@@ -23,7 +23,7 @@ LIMITS = (
     "nothing of a power cut.",
     "Clocks: only a process that was started under libfaketime can be given a wrong time, and the "
     "images of these rooms aren't. A clock that is set wrong is tried on local servers (suite "
-    "`durability`); a certificate that expires while in use was not tried.",
+    "`durability`), and certificates that end are tried apart (docs/certificates.md).",
     "Loss is made by dropping packets at random, a slow link by a token bucket; delay and "
     "reordering of packets were not tried (the lab's kernel lacks netem).",
     "One fault at a time: a second one during recovery was not tried.",
