@@ -16,8 +16,8 @@ DOCUMENTATION = """
 module: kubeadm_member
 short_description: kubeadm init or join, to the end or anew
 options:
-  action: {type: str, choices: [init, join], required: true, description: Found or enter}
-  config: {type: str, required: true, description: kubeadm configuration}
+  action: {type: str, choices: [init, join, settle], required: true, description: Found, enter, or say (as member) whether it is one once no earlier run works on it}
+  config: {type: str, description: kubeadm configuration, not for settle}
   deadline_seconds: {type: int, default: 240, description: Longest time that kubeadm may take}
 """
 
@@ -72,12 +72,15 @@ def kubeadm(action: str, config: str, deadline: int) -> str:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "action": {"choices": ["init", "join"], "required": True},
-            "config": {"type": "str", "required": True, "no_log": True},
+            "action": {"choices": ["init", "join", "settle"], "required": True},
+            "config": {"type": "str", "no_log": True},
             "deadline_seconds": {"type": "int", "default": 240},
         },
+        required_if=[("action", "init", ["config"]), ("action", "join", ["config"])],
         supports_check_mode=True,
     )
+    if module.params["action"] == "settle":
+        settle(module)
     if MARK.exists():
         module.exit_json(changed=False)
     if module.check_mode:
@@ -85,6 +88,15 @@ def main() -> None:
     try:
         with alone():
             become(module)
+    except StateError as error:
+        module.fail_json(msg=str(error))
+
+
+def settle(module: AnsibleModule) -> None:
+    """kubeadm goes on when its playbook is killed, and what it does must not be taken for a rest."""
+    try:
+        with alone():
+            module.exit_json(changed=False, member=MARK.exists())
     except StateError as error:
         module.fail_json(msg=str(error))
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -170,6 +171,41 @@ def etcd_names(host: str) -> list[str]:
     """Names of the members; one that was added and has not started has none."""
     lines = lab.on_host(host, f"{ETCDCTL} member list\n").splitlines()
     return [line.split(",")[2].strip() for line in lines]
+
+
+def test_a_join_whose_playbook_was_killed_is_waited_for() -> None:
+    """kubeadm goes on alone; the next run must not take its member of etcd for a rest."""
+    joining, seed = "cp3", "cp1"
+    lab.on_host(joining, "kubeadm reset --force >/dev/null 2>&1; "
+                "rm -rf /etc/kubernetes/.apadana-member /var/lib/etcd\n", timeout=240)  # fmt: skip
+    command = start(lab.LOGS / "killed-join.log")
+    find = "pgrep -x kubeadm || true\n"
+    try:
+        wait_for("kubeadm to run on the joining host",
+                 lambda: bool(lab.on_host(joining, find).strip()) or None,
+                 timeout=900, every=0.1)  # fmt: skip
+        for pid in playbooks(command.pid):
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        first = command.wait(timeout=900)
+    assert first != 0
+    done = lab.make_up()
+    assert done.returncode == 0, lab.told(done)
+    assert sorted(etcd_names(seed)) == ["cp1", "cp2", "cp3"]
+    whole()
+
+
+def playbooks(top: int) -> list[int]:
+    """The ansible-playbook processes below this one."""
+    below, found = {top}, []
+    told = lab.run("ps", "-e", "-o", "pid=,ppid=,args=", timeout=20).stdout.splitlines()
+    for line in sorted(told, key=lambda line: int(line.split()[0])):
+        pid, parent, args = line.split(None, 2)
+        if int(parent) in below:
+            below.add(int(pid))
+            if "ansible-playbook" in args:
+                found.append(int(pid))
+    return found
 
 
 def test_a_half_joined_member_of_etcd_is_cleared() -> None:
