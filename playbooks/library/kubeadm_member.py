@@ -16,7 +16,11 @@ DOCUMENTATION = """
 module: kubeadm_member
 short_description: kubeadm init or join, to the end or anew
 options:
-  action: {type: str, choices: [init, join, settle], required: true, description: Found, enter, or say (as member) whether it is one once no earlier run works on it}
+  action:
+    type: str
+    choices: [init, join, settle]
+    required: true
+    description: Found, enter, or wait for earlier runs and return whether the host is a `member`
   config: {type: str, description: kubeadm configuration, not for settle}
   deadline_seconds: {type: int, default: 240, description: Longest time that kubeadm may take}
 """
@@ -93,7 +97,7 @@ def main() -> None:
 
 
 def settle(module: AnsibleModule) -> None:
-    """kubeadm goes on when its playbook is killed, and what it does must not be taken for a rest."""
+    """kubeadm goes on when its playbook is killed: what it does is no leftover."""
     try:
         with alone():
             module.exit_json(changed=False, member=MARK.exists())
