@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 
 import pytest
 
@@ -54,18 +53,3 @@ def test_a_mistake_is_refused_before_a_host_is_touched(
     for word in ("Nothing was changed", *words):
         assert word in done.stdout, lab.told(done)
     assert snapshot.differences(before, snapshot.hosts()) == []
-
-
-def test_a_host_that_died_with_its_watcher_is_started_again() -> None:
-    """As after the end of everything on this machine: Podman goes on to call the host running."""
-    worker = next(host for host in lab.hosts() if not host.startswith("cp"))
-    asked = ("podman", "inspect", lab.container(worker), "--format")
-    told = lab.run(*asked, "{{.State.ConmonPid}} {{.State.Pid}}", timeout=20).stdout.split()
-    for pid in told:
-        os.kill(int(pid), signal.SIGKILL)
-    done = lab.playbook("lab")
-    assert done.returncode == 0, lab.told(done)
-    now = lab.run(*asked, "{{.State.Pid}}", timeout=20).stdout.strip()
-    assert now != told[1]
-    wait_for_pods()
-    check_is_clean()
