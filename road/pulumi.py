@@ -157,7 +157,7 @@ def up(work: Work, part: str) -> int:
 
 def mark_ended(work: Work) -> None:
     """Kept in a file until their members were started anew: a plan renews the leaves already."""
-    names = certificates.ended(work.place.pki)
+    names = [name for name in certificates.ended(work.place.pki) if name.endswith(TLS)]
     if names:
         work.place.ended_leaves.write_text("\n".join(names) + "\n")
 
@@ -167,7 +167,7 @@ def start_anew(stack: Stack) -> None:
     work, mark = stack.work, stack.work.place.ended_leaves
     if not mark.is_file():
         return
-    names = [name for name in mark.read_text().split() if name.endswith(TLS)]
+    names = mark.read_text().split()
     work.notes.append(f"certificates had ended, their members start anew: {', '.join(names)}")
     stack.up(*(f"**::kubernetes:core/v1:Secret::{name}" for name in names))
     where = ("-n", namespace(stack))
