@@ -1,4 +1,4 @@
-"""A lab's host dies together with Podman's watcher of it (conmon)."""
+"""Hosts that died while nobody looked: the next `make up` starts them and waits for the cluster."""
 
 from __future__ import annotations
 
@@ -26,3 +26,14 @@ def test_a_host_that_died_with_its_watcher_is_started_again() -> None:
     done = lab.make_up()
     assert done.returncode == 0, lab.told(done)
     assert lab.run(*asked, "{{.State.Pid}}", timeout=20).stdout.strip() != told[1]
+
+
+def test_after_a_power_cut_of_all_hosts_make_up_waits_for_the_cluster() -> None:
+    """Nothing differs on the hosts then, and the API does not answer yet."""
+    for host in lab.hosts():
+        done = lab.run("podman", "kill", lab.container(host), timeout=60)
+        assert done.returncode == 0, lab.told(done)
+    up = lab.make_up()
+    assert up.returncode == 0, lab.told(up)
+    status = lab.run("make", "status", f"SITE={lab.SITE}", timeout=180)
+    assert status.returncode == 0, lab.told(status)
