@@ -28,7 +28,16 @@ options:
 MARK = Path("/etc/kubernetes/.apadana-member")
 # On a tmpfs: the configuration of a join holds the token and the key of the certificates.
 CONFIG = Path("/run/apadana/kubeadm.yaml")
-LEFTOVERS = ("/etc/kubernetes/manifests", "/etc/kubernetes/kubelet.conf", "/var/lib/etcd/member")
+# As a new node the host gets other addresses for its pods than the bridge and CNI's settings have.
+CNI = Path("/etc/cni/net.d/10-kuberouter.conflist")
+BRIDGE = "kube-bridge"
+LEFTOVERS = (
+    "/etc/kubernetes/manifests",
+    "/etc/kubernetes/kubelet.conf",
+    "/var/lib/etcd/member",
+    f"/sys/class/net/{BRIDGE}",
+    str(CNI),
+)
 HINT = "look with `journalctl -u kubelet -n 50` and `ctr -n k8s.io containers ls` on this host"
 
 
@@ -45,6 +54,11 @@ def clear() -> bool:
     )
     for path in ("/var/lib/etcd", "/etc/kubernetes/pki", "/etc/kubernetes/tmp"):
         shutil.rmtree(path, ignore_errors=True)
+    CNI.unlink(missing_ok=True)  # kube-router writes it anew
+    if (Path("/sys/class/net") / BRIDGE).exists():
+        subprocess.run(
+            ["ip", "link", "delete", BRIDGE], capture_output=True, timeout=30, check=True
+        )
     return True
 
 

@@ -9,8 +9,25 @@ from typing import Any, Protocol
 
 from validate.chaos.envelope import text
 from validate.chaos.located import Located
+from validate.cluster import wait_for
+from validate.errors import ClusterError
 from validate.ground import Client
 from validate.ground.machine import Machine
+from validate.runner import new_run_id
+
+#: A look of so many seconds runs on by itself, and its answer is fetched: the way of the command
+#: may lead over what is hit, and a look that was cut can't be made again.
+LONG = 5.0
+LATE = 8.0  # seconds after which an answer that should be there is asked for anew
+START = (
+    'cat > "$1.py"; '
+    '(python3 "$1.py" "$2" > "$1.seen" 2> "$1.said"; echo $? > "$1.code") '
+    "< /dev/null > /dev/null 2>&1 &"
+)
+FETCH = (
+    'until [ -s "$1.code" ]; do sleep 0.2; done; cat "$1.code"; '
+    'if [ "$(cat "$1.code")" = 0 ]; then cat "$1.seen"; else cat "$1.said"; fi'
+)
 
 
 class Eyes(Protocol):
@@ -34,9 +51,27 @@ class ClientEyes:
 
     def look(self, wishes: Sequence[Mapping[str, Any]], timeout: float) -> list[Any]:
         code = text("onlooker.py").encode()
-        said = self.client.run("python3", "-", json.dumps(wishes), stdin=code, timeout=timeout)
+        seconds = max((float(wish.get("seconds", 0.0)) for wish in wishes), default=0.0)
+        if seconds < LONG:
+            said = self.client.run("python3", "-", json.dumps(wishes), stdin=code, timeout=timeout)
+        else:
+            said = self._apart(code, json.dumps(wishes), seconds, timeout)
         found: list[Any] = json.loads(said)
         return found
+
+    def _apart(self, code: bytes, wishes: str, seconds: float, timeout: float) -> str:
+        name = f"look-{new_run_id()}"
+        self.client.run("sh", "-c", START, "look", name, wishes, stdin=code, timeout=timeout)
+
+        def fetch() -> str:
+            return self.client.run("sh", "-c", FETCH, "look", name, timeout=seconds + LATE)
+
+        status, _, said = wait_for(
+            f"what {self.name} saw", fetch, timeout=timeout, every=1.0
+        ).partition("\n")
+        if status != "0":
+            raise ClusterError(f"looking from {self.name}", said.strip()[-1500:] or status)
+        return said
 
 
 @dataclass(frozen=True)
