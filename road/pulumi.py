@@ -183,6 +183,14 @@ def wait_for_members(stack: Stack) -> None:
     place, where = stack.work.place, ("-n", namespace(stack))
     status = ("rollout", "status", "statefulsets,deployments", f"--timeout={ROLL_MINUTES}m")
     stack.work.call(*kubectl.command(place, *where, *status))
+    # Ready is not settled yet: that status does not wait for the last member's minReadySeconds.
+    for item in kubectl.read(place, *where, "get", "statefulsets")["items"]:
+        members = item["spec"]["replicas"]
+        if item["status"].get("availableReplicas", 0) < members:
+            named = f"statefulset/{item['metadata']['name']}"
+            settled = f"--for=jsonpath={{.status.availableReplicas}}={members}"
+            waiting = ("wait", named, settled, f"--timeout={ROLL_MINUTES}m")
+            stack.work.call(*kubectl.command(place, *where, *waiting))
 
 
 def namespace(stack: Stack) -> str:
