@@ -144,14 +144,13 @@ def up(work: Work, part: str) -> int:
             closer=f'eval "$(.venv/bin/python -m stacks.home {work.place.site})"; '
             f"pulumi preview --diff --stack {stack.name} --config-file {stack.settings}",
         )
-    if part == "cluster":
-        if plan.changes:
-            stack.up()
-        return plan.changes
-    start_anew(stack)
+    has_members = part != "cluster"
+    if has_members:
+        start_anew(stack)
     if plan.changes:
         stack.up()
-    wait_for_members(stack)
+    if has_members:
+        wait_for_members(stack)
     return plan.changes
 
 
