@@ -74,15 +74,17 @@ venv)
   ;;
 all)
   mapfile -t packages < <(missing podman=podman runc=runc buildah=buildah mmdebstrap=mmdebstrap \
-    skopeo=skopeo ssh=openssh-client ssh-keygen=openssh-client mvn=maven git=git gcc=gcc \
-    dpkg-scanpackages=dpkg-dev)
+    skopeo=skopeo ssh=openssh-client ssh-keygen=openssh-client mvn=maven git=git \
+    dpkg-scanpackages=dpkg-dev iptables=iptables)
+  # Podman only recommends its network; without it an older one would make the lab's.
+  [ -e /usr/lib/podman/netavark ] || packages+=(netavark)
   if [ "${#packages[@]}" -gt 0 ]; then install "${packages[@]}"; fi
   local_stores
   printf 'prerequisites: every program is here\n'
   ;;
 engine)
-  mapfile -t packages < <(missing chromium=chromium ab=apache2-utils nft=nftables \
-    ipmitool=ipmitool ipmi_sim=openipmi)
+  mapfile -t packages < <(missing chromium=chromium ab=apache2-utils nft=nftables ip=iproute2 tc=iproute2 \
+    ps=procps ipmitool=ipmitool ipmi_sim=openipmi)
   if [ "${#packages[@]}" -gt 0 ]; then without_starting install "${packages[@]}"; fi
   local_stores
   printf 'prerequisites: every program of the engine is here\n'
