@@ -76,8 +76,9 @@ all)
   mapfile -t packages < <(missing podman=podman runc=runc buildah=buildah mmdebstrap=mmdebstrap \
     skopeo=skopeo ssh=openssh-client ssh-keygen=openssh-client mvn=maven git=git \
     dpkg-scanpackages=dpkg-dev iptables=iptables)
-  # Podman only recommends its network; without it an older one would make the lab's.
+  # Podman only recommends its network and names; without them an older kind would make the lab's.
   [ -e /usr/lib/podman/netavark ] || packages+=(netavark)
+  [ -e /usr/lib/podman/aardvark-dns ] || packages+=(aardvark-dns)
   if [ "${#packages[@]}" -gt 0 ]; then install "${packages[@]}"; fi
   local_stores
   printf 'prerequisites: every program is here\n'
