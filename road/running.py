@@ -20,6 +20,8 @@ PR_SET_PDEATHSIG = 1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # pulumi ends in order on the first signal and hastily on the second; past this the child is killed.
 END_SECONDS = 90.0
+# A command that works through its children alone hangs when it has had none for so long.
+LONELY_SECONDS, LONELY_END_SECONDS = 60.0, 10.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -33,11 +35,16 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """What to run; `environment` is added to ours. Secrets go in by file names only."""
+    """What to run; `environment` is added to ours. Secrets go in by file names only.
+
+    `forks`: it does nothing but through child processes. ansible-playbook does not miss a worker
+    that was killed when another one took its place, and waits for its result for ever.
+    """
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     directory: Path
+    forks: bool = False
 
     def __str__(self) -> str:
         return " ".join(self.argv)
@@ -99,7 +106,7 @@ def run(command: Command, log: Path, token: str, keep_output: bool = False) -> O
             start_new_session=True,
             preexec_fn=end_with_parent,
         )
-        printed = _follow(child, log, received)
+        printed = _follow(child, log, received, command.forks)
     if received:
         raise Interrupted(received[0])
     if keep_output:
@@ -109,9 +116,10 @@ def run(command: Command, log: Path, token: str, keep_output: bool = False) -> O
         return Outcome(child.returncode, source.read().decode(errors="replace"))
 
 
-def _follow(child: subprocess.Popen[bytes], log: Path, received: list[int]) -> bytes:
+def _follow(child: subprocess.Popen[bytes], log: Path, received: list[int], forks: bool) -> bytes:
     """Waits for the end, shows signs of life, hands signals on, and kills past the deadline."""
     begun, passed_on, kill_at = time.monotonic(), 0, float("inf")
+    accompanied = begun
     with console.life(log) as show:
         while True:
             try:
@@ -125,8 +133,40 @@ def _follow(child: subprocess.Popen[bytes], log: Path, received: list[int]) -> b
                 kill_at = time.monotonic() + END_SECONDS
                 console.say(f"    {signal.Signals(received[-1]).name}: ending what runs ...")
                 _signal_group(child, number)
-            if time.monotonic() > kill_at:
+            now = time.monotonic()
+            if not forks or kill_at < float("inf") or _has_children(child.pid):
+                accompanied = now
+            elif now - accompanied > LONELY_SECONDS:
+                _note(
+                    log, "error: one of its workers was killed, and it waits for it: it was ended"
+                )
+                _signal_group(child, signal.SIGTERM)
+                kill_at = now + LONELY_END_SECONDS
+            if now > kill_at:
                 _signal_group(child, signal.SIGKILL)
+
+
+def _has_children(pid: int) -> bool:
+    """Living ones, of any of its threads."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    return any(_lives(child) for file in files for child in _read(file).split())
+
+
+def _lives(pid: str) -> bool:
+    return _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()[:1] not in ([], ["Z"])
+
+
+def _read(file: Path) -> str:
+    """Nothing of what has ended in the meantime."""
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
+
+
+def _note(log: Path, line: str) -> None:
+    with log.open("a") as sink:
+        sink.write(f"{line}\n")
 
 
 def _signal_group(child: subprocess.Popen[bytes], number: int) -> None:

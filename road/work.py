@@ -67,7 +67,12 @@ class Work:
             "APADANA_STATE": str(self.place.state_root),
             "PYTHONUNBUFFERED": "1",
         }
-        return running.Command(known, {**base, **(environment or {})}, self.place.repository)
+        return running.Command(
+            known,
+            {**base, **(environment or {})},
+            self.place.repository,
+            forks=argv[0] == "ansible-playbook",
+        )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,24 @@ def test_a_signal_ends_the_child_in_order(tmp_path: Path, number: signal.Signals
     assert interrupted.value.number == number
     assert "ended in order" in log.read_text()
     assert signal.getsignal(number) is before
+
+
+CHILD = "import subprocess, sys, time; subprocess.run([sys.executable, '-c', {inner!r}]); {then}"
+
+
+@pytest.mark.parametrize(
+    ("program", "forks", "code"),
+    [
+        (CHILD.format(inner="", then="time.sleep(60)"), True, -signal.SIGTERM),
+        (CHILD.format(inner="import time; time.sleep(3)", then="pass"), True, 0),
+        ("import time; time.sleep(3)", False, 0),
+    ],
+    ids=["waits for nobody", "its child works", "works by itself"],
+)
+def test_who_waits_for_a_killed_worker_is_ended(
+    program: str, forks: bool, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "LONELY_SECONDS", 2.0)
+    told = running.run(replace(command(program), forks=forks), tmp_path / "log", "t")
+    assert told.code == code
+    assert ("error: one of its workers was killed" in told.text) == (code != 0)
