@@ -300,13 +300,17 @@ class Role:
         keep = set(self.list("keep"))
         stop = [name for name in known if name not in keep]
         if stop:
-            run("systemctl", "disable", "--now", "--quiet", *stop, deadline=120)
+            # Not `disable --now`: of a reset that was cut short a unit may run whose file is gone.
+            run("systemctl", "stop", "--quiet", *stop, deadline=120)
+            if enabled := [name for name in stop if states[name][0]]:
+                run("systemctl", "disable", "--quiet", *enabled)
             did += [f"stopped {name}" for name in stop]
-        paths = [item["path"] for kind in ("files", "links") for item in self.list(kind)]
-        paths += [mount["image"] for mount in self.mounts] + self.list("owned")
+        # Programs last: what could not be removed may need them in the next run.
+        paths = self.list("owned") + [mount["image"] for mount in self.mounts]
+        paths += [item["path"] for kind in ("files", "links") for item in self.list(kind)]
         for path in (Path(path) for path in paths if path not in keep):
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+                remove_folder(path)
                 did.append(f"removed {path}")
             elif path.exists() or path.is_symlink():
                 path.unlink()
@@ -353,6 +357,15 @@ class QuietModule(AnsibleModule):
 
     def _log_invocation(self) -> None:
         return
+
+
+def remove_folder(path: Path) -> None:
+    """What is mounted there (a disk of its own, for the kubelet) is emptied and stays."""
+    if str(path) not in mounted():
+        shutil.rmtree(path)
+        return
+    for entry in path.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
 def main() -> None:
