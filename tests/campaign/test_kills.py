@@ -89,7 +89,11 @@ def broken(trial: Trial, source: random.Random, log: Path) -> tuple[Hit, int]:
         moment = source.choice([at for at in known if at <= latest])
         command = start(log)
         hit = kill_at(command, trial.kind, moment, source, RUN_SECONDS)
-        code = command.wait(timeout=END_SECONDS if hit else RUN_SECONDS)
+        try:
+            code = command.wait(timeout=END_SECONDS if hit else RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(command.pid, signal.SIGKILL)
+            raise AssertionError(f"make up goes on after {hit}, for {END_SECONDS} s") from None
         if hit:
             return hit, code
         # This run was through with that kind earlier than the one that was watched.

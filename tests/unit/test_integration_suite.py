@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from validate import causes
 from validate.integration import judge, links, steps, suite
 from validate.integration.expected import Expected, Wish
 from validate.plan import Plan, Tools
-from validate.runner import code_tar
+from validate.runner import code_tar, unpack
 from validate.site import REPOSITORY
 
 ALL = ("kafka", "postgres", "minio", "redis")
@@ -142,8 +140,7 @@ def test_an_exchange_is_for_good_and_lets_nobody_down(
 
 def test_the_code_that_is_sent_runs_where_nothing_else_is(tmp_path: Path) -> None:
     """Without scikit-learn, without pydantic: as in the pod that answers."""
-    with tarfile.open(fileobj=BytesIO(code_tar(REPOSITORY, b"[]"))) as tar:
-        tar.extractall(tmp_path, filter="data")
+    unpack(code_tar(REPOSITORY, b"[]"), tmp_path)
     code = (
         "import sys\n"
         "for name in ('sklearn', 'numpy', 'pydantic', 'yaml', 'validate.model'):\n"

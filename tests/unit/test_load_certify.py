@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import subprocess
 import sys
-import tarfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +28,7 @@ from validate.load.timing import new_loop
 from validate.load.truth import Truth
 from validate.load.verdict import judge
 from validate.load.worker import Conductor, Order, carry_out
-from validate.runner import code_tar
+from validate.runner import code_tar, unpack
 from validate.site import REPOSITORY
 
 MS = 1_000_000
@@ -256,9 +254,7 @@ def test_a_worker_needs_the_standard_library_only() -> None:
 
 
 def test_what_is_sent_to_a_client_needs_nothing_else(tmp_path: Path) -> None:
-    code = code_tar(REPOSITORY, b"[]")
-    with tarfile.open(fileobj=io.BytesIO(code)) as tar:
-        tar.extractall(tmp_path, filter="data")
+    unpack(code_tar(REPOSITORY, b"[]"), tmp_path)
     place = f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; "
     look = "from validate.inside import load; from validate.load import certify, pool, worker"
     done = subprocess.run(

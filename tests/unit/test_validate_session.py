@@ -5,11 +5,9 @@ What is streamed into the pod really runs, as processes of their own, against a 
 
 from __future__ import annotations
 
-import io
 import json
 import stat
 import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from components.kit.probing import Verdict
 from validate.analysis import Limits
 from validate.cluster import Cluster
 from validate.errors import ClusterError
-from validate.runner import Pod, code_tar
+from validate.runner import Pod, code_tar, unpack
 from validate.session import AuditSession, judge_store, row
 from validate.site import REPOSITORY
 
@@ -77,8 +75,7 @@ def pod(tmp_path: Path) -> Iterator[Pod]:
         "members": [{"name": "file-0"}], "mounted": str(secret),
     }  # fmt: skip
     broken = {**described, "name": "missing"}
-    with tarfile.open(fileobj=io.BytesIO(code_tar(REPOSITORY, b""))) as tar:
-        tar.extractall(work, filter="data")
+    unpack(code_tar(REPOSITORY, b""), work)
     (work / "targets.json").write_text(json.dumps([described, broken]))
     (work / "components" / "file").mkdir()
     (work / "components" / "file" / "probe.py").write_text(PROBE)

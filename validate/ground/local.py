@@ -16,13 +16,11 @@ Paths are relative to the state folder. A command prefix is a list of words put 
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +34,7 @@ from validate import targets
 from validate.errors import ClusterError, ValidateError
 from validate.ground import Member
 from validate.ground.machine import Machine, ShellMachine
-from validate.runner import code_tar
+from validate.runner import code_tar, unpack
 from validate.site import REPOSITORY, Site
 
 FILE = "local.json"
@@ -195,8 +193,7 @@ class LocalGround:
         with tempfile.TemporaryDirectory(prefix="validate-client-") as place:
             client = LocalClient(role, Path(place), reach)
             code = code_tar(REPOSITORY, described.encode(), self.site.rooms)
-            with tarfile.open(fileobj=io.BytesIO(code)) as tar:
-                tar.extractall(place, filter="data")
+            unpack(code, client.folder)
             try:
                 yield client
             finally:
