@@ -124,10 +124,13 @@ def test_ctrl_c_in_mid_fault_undoes_it(ground: LocalGround, tmp_path: Path) -> N
     """A validator of its own, interrupted while the fault lasts."""
     root = tmp_path / "faults"
     program = f"""
+import signal
 from pathlib import Path
 from tests.engine.test_chaos_toy import Tried, fault
 from validate import site
 from validate.ground.local import LocalGround
+# What is started in the background of a script ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 ground = LocalGround(site.load("toyc"))
 Tried(ground, Path({str(tmp_path)!r}), fault({{"kind": "freeze"}}, duration_s=120)).run()
 """
