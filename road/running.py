@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -148,20 +148,11 @@ def _follow(child: subprocess.Popen[bytes], log: Path, received: list[int], fork
 
 def _has_children(pid: int) -> bool:
     """Living ones, of any of its threads."""
-    files = Path(f"/proc/{pid}/task").glob("*/children")
-    return any(_lives(child) for file in files for child in _read(file).split())
-
-
-def _lives(pid: str) -> bool:
-    return _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()[:1] not in ([], ["Z"])
-
-
-def _read(file: Path) -> str:
-    """Nothing of what has ended in the meantime."""
-    try:
-        return file.read_text()
-    except OSError:
-        return ""
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # a thread that has ended in the meantime
+            if any(strays.is_alive(int(child)) for child in file.read_text().split()):
+                return True
+    return False
 
 
 def _note(log: Path, line: str) -> None:

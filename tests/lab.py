@@ -93,6 +93,12 @@ def make_up(timeout: float = 3600) -> Done:
     return run("make", "up", f"SITE={SITE}", timeout=timeout)
 
 
+def assert_whole() -> None:
+    """As `make status` judges it."""
+    done = run("make", "status", f"SITE={SITE}", timeout=180)
+    assert done.returncode == 0, told(done)
+
+
 def validate(*args: str, timeout: float) -> Done:
     return run(sys.executable, "-m", "validate", *args, "--stack", SITE, timeout=timeout)
 

@@ -189,7 +189,7 @@ class Role:
         """Mends this role's differences, in the order in which they stand on each other."""
         kinds = {(item.kind, item.name) for item in seen}
         for path in (Path(name) for kind, name in kinds if kind == "path"):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            remove_path(path)
         written = self.mend_files(kinds, active)
         if packages := {item.name: item.seen for item in seen if item.kind == "package"}:
             held = [name for name, words in packages.items() if words.startswith("hold ")]
@@ -309,11 +309,11 @@ class Role:
         paths = self.list("owned") + [mount["image"] for mount in self.mounts]
         paths += [item["path"] for kind in ("files", "links") for item in self.list(kind)]
         for path in (Path(path) for path in paths if path not in keep):
-            if path.is_dir() and not path.is_symlink():
-                remove_folder(path)
-                did.append(f"removed {path}")
-            elif path.exists() or path.is_symlink():
-                path.unlink()
+            if path.exists() or path.is_symlink():
+                # A mount point (a disk of its own, for the kubelet) is emptied and stays.
+                emptied = path.is_dir() and str(path) in mounted()
+                for entry in path.iterdir() if emptied else [path]:
+                    remove_path(entry)
                 did.append(f"removed {path}")
         return did
 
@@ -359,13 +359,9 @@ class QuietModule(AnsibleModule):
         return
 
 
-def remove_folder(path: Path) -> None:
-    """What is mounted there (a disk of its own, for the kubelet) is emptied and stays."""
-    if str(path) not in mounted():
-        shutil.rmtree(path)
-        return
-    for entry in path.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+def remove_path(path: Path) -> None:
+    """A folder with all in it, a file, or a link but not what it leads to."""
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def main() -> None:

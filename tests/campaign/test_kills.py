@@ -101,11 +101,6 @@ def broken(trial: Trial, source: random.Random, log: Path) -> tuple[Hit, int]:
     raise AssertionError(f"{TRIES} runs ended before a {trial.kind} could be killed")
 
 
-def whole() -> None:
-    done = lab.run("make", "status", f"SITE={lab.SITE}", timeout=180)
-    assert done.returncode == 0, lab.told(done)
-
-
 @pytest.mark.parametrize("trial", trials(), ids=lambda t: f"{t.number}-{t.kind}")
 def test_the_next_make_up_succeeds(trial: Trial, tmp_path: Path) -> None:
     source = random.Random(SEED * 1000 + trial.number)
@@ -125,7 +120,7 @@ def test_the_next_make_up_succeeds(trial: Trial, tmp_path: Path) -> None:
     print(f"\n{table(COLUMNS, [[row[column] for column in COLUMNS]])}")
     save("kills", [dict(row)], "number")
     assert done.returncode == 0, f"{row}\n{lab.told(done)}"
-    whole()
+    lab.assert_whole()
 
 
 # ---- what a kill may leave behind, planted
@@ -196,7 +191,7 @@ def test_a_join_whose_playbook_was_killed_is_waited_for() -> None:
     done = lab.make_up()
     assert done.returncode == 0, lab.told(done)
     assert sorted(etcd_names(seed)) == ["cp1", "cp2", "cp3"]
-    whole()
+    lab.assert_whole()
 
 
 def playbooks(top: int) -> list[int]:
@@ -238,4 +233,4 @@ def test_a_half_joined_member_of_etcd_is_cleared() -> None:
     done = lab.make_up()
     assert done.returncode == 0, lab.told(done)
     assert sorted(etcd_names(seed)) == ["cp1", "cp2", "cp3"]
-    whole()
+    lab.assert_whole()

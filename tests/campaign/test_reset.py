@@ -47,5 +47,4 @@ def test_reset_leaves_nothing_and_make_up_builds_again() -> None:
 
     up = lab.make_up()
     assert up.returncode == 0, lab.told(up)
-    status = lab.run("make", "status", f"SITE={lab.SITE}", timeout=180)
-    assert status.returncode == 0, lab.told(status)
+    lab.assert_whole()
