@@ -122,6 +122,22 @@ def test_loss_by_its_share(missed: int, proved: bool) -> None:
     assert proofs.lossy([seen], AT, 30).proved is proved
 
 
+@pytest.mark.parametrize(("outcome", "took"), [("timeout", 1.0), ("open", 1.02), ("hung", None)])
+def test_a_connection_that_its_first_packet_did_not_make_is_lost(
+    outcome: str, took: float | None
+) -> None:
+    """Also one of the last second, whose time-out comes after the fault's end."""
+    short = Moments(asked=100.0, applied=100.5, ended=103.5)
+    seen = series("open", "open")
+    for entry in [t for t in seen["tries"] if t["at"] > short.applied + 0.3][1::2]:
+        entry["outcome"], entry["took"] = outcome, took
+        if took is None:
+            del entry["took"]
+    proof = proofs.lossy([seen], short, 30)
+    assert proof.proved
+    assert proof.detail == "5 of 10 connections failed, 51% expected"
+
+
 def heard(count: int) -> dict[str, Any]:
     return {"bytes": count, "seconds": 2.0}
 
