@@ -1,5 +1,8 @@
 #!/usr/bin/python3
-"""Makes this host a member of the cluster, once; leftovers of a killed run are cleared first."""
+"""Makes this host a member of the cluster, once, and takes it out again.
+
+Leftovers of a killed run are cleared first.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ from ansible.module_utils.host import StateError, alone
 
 DOCUMENTATION = """
 module: kubeadm_member
-short_description: kubeadm init or join, to the end or anew
+short_description: kubeadm init, join or reset, to the end or anew
 options:
   action:
     type: str
-    choices: [init, join, settle]
+    choices: [init, join, leave, settle]
     required: true
-    description: Found, enter, or wait for earlier runs and return whether the host is a `member`
-  config: {type: str, description: kubeadm configuration, not for settle}
+    description: Found, enter or leave; `settle` waits for earlier runs and returns `member`
+  config: {type: str, description: kubeadm configuration of init and join}
   deadline_seconds: {type: int, default: 240, description: Longest time that kubeadm may take}
 """
 
@@ -31,8 +34,9 @@ CONFIG = Path("/run/apadana/kubeadm.yaml")
 # As a new node the host gets other addresses for its pods than the bridge and CNI's settings have.
 CNI = Path("/etc/cni/net.d/10-kuberouter.conflist")
 BRIDGE = "kube-bridge"
+MANIFESTS = "/etc/kubernetes/manifests"
 LEFTOVERS = (
-    "/etc/kubernetes/manifests",
+    MANIFESTS,
     "/etc/kubernetes/kubelet.conf",
     "/var/lib/etcd/member",
     f"/sys/class/net/{BRIDGE}",
@@ -41,25 +45,30 @@ LEFTOVERS = (
 HINT = "look with `journalctl -u kubelet -n 50` and `ctr -n k8s.io containers ls` on this host"
 
 
-def clear() -> bool:
-    """True when a half-made member was found and removed."""
+def leftovers() -> bool:
+    """Whether anything of a member is on the host; `kubeadm reset` leaves an empty folder."""
     found = [path for path in LEFTOVERS if Path(path).exists()]
-    if not found or (found == LEFTOVERS[:1] and not any(Path(LEFTOVERS[0]).iterdir())):
+    return bool(found) and (found != [MANIFESTS] or any(Path(MANIFESTS).iterdir()))
+
+
+def clear() -> bool:
+    """Takes the host out of the cluster; True when anything of a member was found."""
+    if not leftovers():
         return False
-    subprocess.run(
-        ["kubeadm", "reset", "--force", "--cleanup-tmp-dir"],
-        capture_output=True,
-        timeout=180,
-        check=False,
-    )
+    if shutil.which("kubeadm"):
+        quietly("kubeadm", "reset", "--force", "--cleanup-tmp-dir", seconds=180)
     for path in ("/var/lib/etcd", "/etc/kubernetes/pki", "/etc/kubernetes/tmp"):
         shutil.rmtree(path, ignore_errors=True)
-    CNI.unlink(missing_ok=True)  # kube-router writes it anew
+    for file in (CNI, MARK):  # kube-router writes the first one anew
+        file.unlink(missing_ok=True)
+    # kubeadm leaves the pods' links to whoever made them.
     if (Path("/sys/class/net") / BRIDGE).exists():
-        subprocess.run(
-            ["ip", "link", "delete", BRIDGE], capture_output=True, timeout=30, check=True
-        )
+        quietly("ip", "link", "delete", BRIDGE, seconds=30, check=True)
     return True
+
+
+def quietly(*command: str, seconds: float, check: bool = False) -> None:
+    subprocess.run(command, capture_output=True, timeout=seconds, check=check)
 
 
 def kubeadm(action: str, config: str, deadline: int) -> str:
@@ -90,31 +99,26 @@ def kubeadm(action: str, config: str, deadline: int) -> str:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "action": {"choices": ["init", "join", "settle"], "required": True},
+            "action": {"choices": ["init", "join", "leave", "settle"], "required": True},
             "config": {"type": "str", "no_log": True},
             "deadline_seconds": {"type": "int", "default": 240},
         },
         required_if=[("action", "init", ["config"]), ("action", "join", ["config"])],
         supports_check_mode=True,
     )
-    if module.params["action"] == "settle":
-        settle(module)
-    if MARK.exists():
+    action = module.params["action"]
+    if action in ("init", "join") and MARK.exists():
         module.exit_json(changed=False)
-    if module.check_mode:
-        module.exit_json(changed=True)
+    if module.check_mode and action != "settle":
+        module.exit_json(changed=action != "leave" or leftovers())
     try:
         with alone():
+            if action == "settle":
+                # kubeadm goes on when its playbook is killed: what it does is no leftover.
+                module.exit_json(changed=False, member=MARK.exists())
+            if action == "leave":
+                module.exit_json(changed=clear())
             become(module)
-    except StateError as error:
-        module.fail_json(msg=str(error))
-
-
-def settle(module: AnsibleModule) -> None:
-    """kubeadm goes on when its playbook is killed: what it does is no leftover."""
-    try:
-        with alone():
-            module.exit_json(changed=False, member=MARK.exists())
     except StateError as error:
         module.fail_json(msg=str(error))
 

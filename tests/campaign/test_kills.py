@@ -24,7 +24,7 @@ import pytest
 
 from tests import lab
 from tests.bench.figures import save, table
-from tests.killing import KINDS, Hit, kill_at, sightings
+from tests.killing import KINDS, Hit, family, kill_at, of_kind, processes, sightings
 from validate.cluster import wait_for
 from validate.site import REPOSITORY
 
@@ -183,8 +183,8 @@ def test_a_join_whose_playbook_was_killed_is_waited_for() -> None:
         wait_for("kubeadm to run on the joining host",
                  lambda: bool(lab.on_host(joining, find).strip()) or None,
                  timeout=900, every=0.1)  # fmt: skip
-        for pid in playbooks(command.pid):
-            os.kill(pid, signal.SIGKILL)
+        for process in of_kind("ansible", family(command.pid, processes())):
+            os.kill(process.pid, signal.SIGKILL)
     finally:
         first = command.wait(timeout=900)
     assert first != 0
@@ -192,19 +192,6 @@ def test_a_join_whose_playbook_was_killed_is_waited_for() -> None:
     assert done.returncode == 0, lab.told(done)
     assert sorted(etcd_names(seed)) == ["cp1", "cp2", "cp3"]
     lab.assert_whole()
-
-
-def playbooks(top: int) -> list[int]:
-    """The ansible-playbook processes below this one."""
-    below, found = {top}, []
-    told = lab.run("ps", "-e", "-o", "pid=,ppid=,args=", timeout=20).stdout.splitlines()
-    for line in sorted(told, key=lambda line: int(line.split()[0])):
-        pid, parent, args = line.split(None, 2)
-        if int(parent) in below:
-            below.add(int(pid))
-            if "ansible-playbook" in args:
-                found.append(int(pid))
-    return found
 
 
 def test_a_half_joined_member_of_etcd_is_cleared() -> None:
