@@ -157,6 +157,17 @@ def test_a_host_is_switched_off_from_here_or_not_at_all() -> None:
     assert shot.injection.undo.splitlines()[-1] == "on h1"
 
 
+def test_a_pod_is_taken_away_by_the_command_of_the_ground_where_there_is_one() -> None:
+    member = located("kv-0", "h1", 1)
+    ways = Outside({}, {}, {"kv-0": ["take", "kv 0"]}, {})
+    for kind in ("pod-kill", "pod-eviction"):
+        (shot,) = aim.shots(fault(do={"kind": kind}), Aim((member,)), ways)
+        assert (shot.host, shot.injection.kind) == ("", kind)
+        assert shot.injection.apply == "take 'kv 0'"
+    with pytest.raises(NotValidError, match="pod-eviction has no injection for kv-0"):
+        aim.shots(fault(do={"kind": "pod-eviction"}), Aim((member,)), NOWHERE)
+
+
 def test_what_is_not_known_is_not_guessed() -> None:
     bare = Located(Member("kv", "kv-0", "h1", (1,)), "", ("1:77",), "net:[1]", True, ())
     with pytest.raises(NotValidError, match="its port is not known"):

@@ -126,9 +126,10 @@ def test_a_second_fault_is_refused() -> None:
 
 def test_a_budget_that_allows_none_keeps_a_pod() -> None:
     known = replace(facts(kv=3), budgets={"kv": 0})
-    assert predicted("pod-kill", ["kv-0"], known).refused == (
-        "the budget of kv allows 0 disruptions now",
-    )
+    for kind in ("pod-kill", "pod-eviction"):
+        assert predicted(kind, ["kv-0"], known).refused == (
+            "the budget of kv allows 0 disruptions now",
+        )
     assert predicted("freeze", ["kv-0"], known).refused == ()
 
 

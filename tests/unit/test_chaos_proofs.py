@@ -87,6 +87,7 @@ def test_a_death_breaks_all_connections_at_once_a_time_out_one_by_one() -> None:
     assert not proofs.killed([held(one_by_one)], AT).proved
     assert not proofs.killed([held([99.0] * 6)], AT).proved  # before it was asked for
     assert not proofs.killed([held([108.0] * 6)], AT).proved  # too late to be the kill
+    assert proofs.killed([held([108.0] * 6)], AT, within=20.0).proved  # one that took its grace
 
 
 def test_a_killed_member_refuses_for_a_moment() -> None:

@@ -102,7 +102,7 @@ class Outside:
 
     power_off: Mapping[str, Sequence[str]]  # host -> command
     power_on: Mapping[str, Sequence[str]]
-    delete_pod: Mapping[str, Sequence[str]]  # member -> command
+    take_pod: Mapping[str, Sequence[str]]  # member -> command, where the fault takes pods away
     addresses: Mapping[str, str]  # host -> its own address
 
 
@@ -136,13 +136,10 @@ def _on(
 ) -> tuple[str, Injection, str]:
     do, host = fault.do, member.host
     one = member.processes[0]
+    if command := outside.take_pod.get(member.name):
+        return "", service.command(fault.kind, list(command), []), member.name
     match do:
-        case spec.MemberKill():
-            made = process.member_kill(member.processes)
-        case spec.PodKill():
-            command = outside.delete_pod.get(member.name)
-            if command:
-                return "", service.command("pod-kill", list(command), []), member.name
+        case spec.MemberKill() | spec.PodKill():
             made = process.member_kill(member.processes)
         case spec.Freeze():
             made = process.freeze(member.processes)
@@ -158,7 +155,7 @@ def _on(
         case spec.ClockWrong():
             made = process.clock_wrong(one, do.offset_s)
         case _:
-            raise NotValidError(f"{fault.kind} has no injection for a member")
+            raise NotValidError(f"{fault.kind} has no injection for {member.name}, as it runs here")
     return host, made, member.name
 
 

@@ -182,8 +182,9 @@ class Experiment:
             n["metadata"]["name"]: a["address"] for n in self.ground.objects("Node")
             for a in n["status"].get("addresses", ()) if a["type"] == "InternalIP"
         }  # fmt: skip
-        delete = getattr(self.ground, "delete_pod", None)
-        pods = {m.name: delete(m.name) for m in aim.members} if delete else {}
+        away = {"pod-kill": "delete_pod", "pod-eviction": "evict_pod"}.get(self.fault.kind, "")
+        take = getattr(self.ground, away, None)
+        pods = {m.name: take(m.name) for m in aim.members} if take else {}
         return Outside(off, on, pods, addresses)
 
     @contextmanager

@@ -22,6 +22,7 @@ LEAD = 2.0  # seconds that are looked at before the fault
 LONGEST = 20.0  # seconds of a fault that are looked at
 EVERY, PATIENCE = 0.15, 1.0
 FLOOD_SECONDS, FLOOD_PORT, PACKET = 2.0, 47017, 1200
+AWAY = ("refused", "timeout", "unreachable")  # what a look at nobody meets
 FARTHEST = "192.0.2.1"  # TEST-NET-1 (RFC 5737): nobody is there
 
 
@@ -126,7 +127,9 @@ class Observer:
         do = self.fault.do
         match do:
             case spec.PodKill():  # its address goes with it
-                found = proofs.killed(answers, at, ("refused", "timeout", "unreachable"))
+                found = proofs.killed(answers, at, AWAY)
+            case spec.PodEviction():  # it takes its grace first
+                found = proofs.killed(answers, at, AWAY, within=LONGEST)
             case spec.MemberKill():
                 found = proofs.killed(answers, at)
             case spec.NetworkCut() if self._one_way:
@@ -149,7 +152,7 @@ class Observer:
             return ("silent", "timeout")
         if self.fault.kind in ("network-cut", "dependency-cut"):
             return ("timeout", "unreachable")
-        return ("refused", "timeout", "unreachable")
+        return AWAY
 
     @property
     def _frozen(self) -> bool:
@@ -185,7 +188,7 @@ class Observer:
             return [{"kind": "dates", "host": h, "port": p, "seconds": seconds, "every": 0.5}
                     for h, p in self.points]  # fmt: skip
         wishes = [self._series(p, seconds) for p in self.points]
-        if isinstance(do, spec.MemberKill | spec.PodKill):
+        if isinstance(do, spec.MemberKill | spec.PodKill | spec.PodEviction):
             wishes += [{"kind": "hold", "host": h, "port": p, "seconds": seconds, "every": 0.6}
                        for h, p in self.points]  # fmt: skip
         return wishes

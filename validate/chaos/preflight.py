@@ -21,7 +21,8 @@ WORSE = {UNAFFECTED: 0, DEGRADED: 1, DOWN: 2}
 CONTROL = "kubernetes"  # the API and its etcd, predicted beside the components
 #: Kinds after which the member can't do its part; the others only make it slower or its input odd.
 LOSES = frozenset({
-    "pod-kill", "member-kill", "freeze", "network-cut", "disk-full", "host-poweroff",
+    "pod-kill", "pod-eviction", "member-kill", "freeze", "network-cut", "disk-full",
+    "host-poweroff",
 })  # fmt: skip
 IMPAIRS = frozenset({"loss", "slow-link", "clock-wrong"})
 API_PORTS = frozenset({6443, 8443})
@@ -149,7 +150,7 @@ def _refusals(
             if name not in (aimed.component, aimed.on):
                 yield f"{name} would go down too, and only {aimed.component} was asked for"
     allowed = facts.budgets.get(aimed.component)
-    deleted = fault.kind == "pod-kill" and fault.during == "continues"
+    deleted = fault.kind in ("pod-kill", "pod-eviction") and fault.during == "continues"
     if deleted and allowed is not None and allowed < len(lost):
         yield f"the budget of {aimed.component} allows {allowed} disruptions now"
 

@@ -78,13 +78,16 @@ def _told(outcomes: Sequence[str]) -> str:
     return ", ".join(f"{n} {o}" for o, n in Counter(outcomes).most_common()) or "no look"
 
 
-def killed(answers: Answers, at: Moments, gone_as: Sequence[str] = ("refused",)) -> Proof:
+def killed(
+    answers: Answers, at: Moments, gone_as: Sequence[str] = ("refused",),
+    within: float = KILL_SHOWS,
+) -> Proof:  # fmt: skip
     """All open connections broke at once, or the member was not there for a moment.
 
     `gone_as`: what a look at a member that isn't there meets. A time-out alone may be a busy host.
     """
     for answer in of(answers, "hold"):
-        moment = _all_at_once(answer.get("held", ()), at)
+        moment = _all_at_once(answer.get("held", ()), at, within)
         if moment is not None:
             broken, count = moment
             detail = f"all {count} open connections broke at once, {broken - at.asked:.1f} s after"
@@ -93,7 +96,7 @@ def killed(answers: Answers, at: Moments, gone_as: Sequence[str] = ("refused",))
         before, _ = split(series, at)
         after = [
             t["outcome"] for t in series["tries"]
-            if at.asked <= t["at"] <= at.applied + KILL_SHOWS
+            if at.asked <= t["at"] <= at.applied + within
         ]  # fmt: skip
         gone = [o for o in after if o.startswith(tuple(gone_as))]
         needed = 1 if "refused" in gone else ENOUGH
@@ -103,11 +106,13 @@ def killed(answers: Answers, at: Moments, gone_as: Sequence[str] = ("refused",))
                  {"seen": _short(answers, at)})  # fmt: skip
 
 
-def _all_at_once(held: Sequence[Mapping[str, Any]], at: Moments) -> tuple[float, int] | None:
+def _all_at_once(
+    held: Sequence[Mapping[str, Any]], at: Moments, within: float
+) -> tuple[float, int] | None:
     """(when, how many): a moment after the kill at which every line that stood, broke."""
     lines = [(h["opened"], h["broken"]) for h in held if h.get("opened")]
     for moment in sorted(b for _, b in lines if b):
-        if not at.asked <= moment <= at.applied + KILL_SHOWS:
+        if not at.asked <= moment <= at.applied + within:
             continue
         open_then = [(o, b) for o, b in lines if o < moment - 0.2 and (b is None or b >= moment)]
         if len(open_then) >= ENOUGH and all(b and b - moment < 0.5 for _, b in open_then):

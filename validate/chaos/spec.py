@@ -42,6 +42,12 @@ class PodKill(_Model):
     kind: Literal["pod-kill"]
 
 
+class PodEviction(_Model):
+    """The pod is asked to go, as when its host is drained: its grace and its budget hold."""
+
+    kind: Literal["pod-eviction"]
+
+
 class MemberKill(_Model):
     """SIGKILL to all processes of the member."""
 
@@ -124,8 +130,8 @@ class DependencyCut(_Model):
 
 
 How = Annotated[
-    PodKill | MemberKill | Freeze | NetworkCut | Loss | SlowLink | DiskFull | HostPoweroff
-    | PortClosed | ServiceStop | ClockWrong | BadInput | DependencyCut,
+    PodKill | PodEviction | MemberKill | Freeze | NetworkCut | Loss | SlowLink | DiskFull
+    | HostPoweroff | PortClosed | ServiceStop | ClockWrong | BadInput | DependencyCut,
     Field(discriminator="kind"),
 ]  # fmt: skip
 KINDS: tuple[str, ...] = tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -118,12 +119,24 @@ class ClusterGround:
 
     def delete_pod(self, name: str) -> list[str]:
         """The command that takes a pod away without grace, as an eviction gone wrong does."""
-        cluster = self.site.cluster
         args = ["-n", self.site.platform.namespace, "delete", "pod", name]
         args += ["--grace-period=0", "--force", "--wait=false"]
+        return self._kubectl("", *args)
+
+    def evict_pod(self, name: str) -> list[str]:
+        """The command that asks a pod to go, as draining its host does; refused by its budget."""
+        where = self.site.platform.namespace
+        asked = {"apiVersion": "policy/v1", "kind": "Eviction",
+                 "metadata": {"name": name, "namespace": where}}  # fmt: skip
+        path = f"/api/v1/namespaces/{where}/pods/{name}/eviction"
+        return self._kubectl(json.dumps(asked), "create", "--raw", path, "-f", "-")
+
+    def _kubectl(self, said: str, *args: str) -> list[str]:
+        """As a command of its own, for a script; `said` is its input."""
+        cluster = self.site.cluster
         # The file may be a multi-call binary that goes by its first word.
-        return ["bash", "-c", 'exec -a kubectl "$0" "$@"', str(cluster.binary),
-                *cluster.argv(*args)[1:]]  # fmt: skip
+        script = 'said=$1; shift; exec -a kubectl "$0" "$@" <<<"$said"'
+        return ["bash", "-c", script, str(cluster.binary), said, *cluster.argv(*args)[1:]]
 
     @contextmanager
     def client(
