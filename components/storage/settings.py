@@ -11,6 +11,7 @@ from pydantic import Field
 from components.kit.settings import ComponentSettings
 
 VOLUMES = "/var/lib/apadana/volumes"
+SYSTEM = "system"  # a host's own, for etcd: no claim may find it
 
 
 class Settings(ComponentSettings):
@@ -61,6 +62,8 @@ def volumes(inventory: Mapping[str, Any], classes: tuple[str, ...]) -> list[Volu
                 volume = Volume(host, str(item["name"]), item["class"], int(item["size_gib"]))
             except (KeyError, TypeError, ValueError) as error:
                 wrong.append(f"{host}: {item!r} lacks or misstates {error}")
+                continue
+            if volume.class_ == SYSTEM:
                 continue
             if volume.class_ not in classes:
                 wrong.append(

@@ -30,7 +30,8 @@ NEEDED = (
     "site_api_port",
     "site_registry_name",
 )
-CLASSES = ("ssd", "hdd")
+CLASSES = ("ssd", "hdd", "system")  # the last one is for what the cluster itself stands on
+ETCD, ETCD_GIB = "etcd", 2  # its write-ahead log and snapshots take one of them
 LAB = "lab"
 CONSTRAINED = (
     "site_constrained",
@@ -66,6 +67,7 @@ def faults(hosts: Hosts, groups: Mapping[str, Iterable[str]], site: Mapping[str,
         *network_faults(site),
         *admin_faults(site),
         *volume_faults(hosts),
+        *system_faults(hosts, groups),
         *constrained_faults(site),
     ]
 
@@ -195,6 +197,34 @@ def volume_faults(hosts: Hosts) -> list[str]:
             for key, count in keys.items()
             if count > 1
         ]
+    return found
+
+
+def system_faults(hosts: Hosts, groups: Mapping[str, Iterable[str]]) -> list[str]:
+    """The folder of etcd is one setting of the whole cluster: all of its members have the volume,
+    or none."""
+    planes = list(groups.get("control_plane", ()))
+    having, found = set(), []
+    for name, host in hosts.items():
+        for volume in host.get("storage_volumes") or []:
+            if volume.get("class") != "system":
+                continue
+            if volume.get("name") != ETCD or name not in planes:
+                found.append(
+                    f"{name}: volume {volume.get('name')} has class 'system', which only the "
+                    f"volume {ETCD} of a control plane has; give it class ssd or hdd, or remove it"
+                )
+                continue
+            having.add(name)
+            size = volume.get("size_gib")
+            if isinstance(size, int) and size < ETCD_GIB:
+                found.append(f"{name}: volume {ETCD} has size_gib {size}; give {ETCD_GIB} or more")
+    lacking = [name for name in planes if name not in having]
+    if having and lacking:
+        found.append(
+            f"{', '.join(lacking)} of control_plane have no volume {ETCD} of class system, and "
+            f"{', '.join(sorted(having))} have; give it to all of them or to none"
+        )
     return found
 
 

@@ -25,6 +25,7 @@ options:
     required: true
     description: Found, enter or leave; `settle` waits for earlier runs and returns `member`
   config: {type: str, description: kubeadm configuration of init and join}
+  etcd_data: {type: path, default: /var/lib/etcd, description: Folder of this site's etcd}
   deadline_seconds: {type: int, default: 240, description: Longest time that kubeadm may take}
 """
 
@@ -38,26 +39,25 @@ MANIFESTS = "/etc/kubernetes/manifests"
 LEFTOVERS = (
     MANIFESTS,
     "/etc/kubernetes/kubelet.conf",
-    "/var/lib/etcd/member",
     f"/sys/class/net/{BRIDGE}",
     str(CNI),
 )
 HINT = "look with `journalctl -u kubelet -n 50` and `ctr -n k8s.io containers ls` on this host"
 
 
-def leftovers() -> bool:
+def leftovers(etcd_data: str) -> bool:
     """Whether anything of a member is on the host; `kubeadm reset` leaves an empty folder."""
-    found = [path for path in LEFTOVERS if Path(path).exists()]
+    found = [path for path in (*LEFTOVERS, f"{etcd_data}/member") if Path(path).exists()]
     return bool(found) and (found != [MANIFESTS] or any(Path(MANIFESTS).iterdir()))
 
 
-def clear() -> bool:
+def clear(etcd_data: str) -> bool:
     """Takes the host out of the cluster; True when anything of a member was found."""
-    if not leftovers():
+    if not leftovers(etcd_data):
         return False
     if shutil.which("kubeadm"):
         quietly("kubeadm", "reset", "--force", "--cleanup-tmp-dir", seconds=180)
-    for path in ("/var/lib/etcd", "/etc/kubernetes/pki", "/etc/kubernetes/tmp"):
+    for path in (etcd_data, "/etc/kubernetes/pki", "/etc/kubernetes/tmp"):
         shutil.rmtree(path, ignore_errors=True)
     for file in (CNI, MARK):  # kube-router writes the first one anew
         file.unlink(missing_ok=True)
@@ -101,23 +101,24 @@ def main() -> None:
         argument_spec={
             "action": {"choices": ["init", "join", "leave", "settle"], "required": True},
             "config": {"type": "str", "no_log": True},
+            "etcd_data": {"type": "path", "default": "/var/lib/etcd"},
             "deadline_seconds": {"type": "int", "default": 240},
         },
         required_if=[("action", "init", ["config"]), ("action", "join", ["config"])],
         supports_check_mode=True,
     )
-    action = module.params["action"]
+    action, etcd_data = module.params["action"], module.params["etcd_data"]
     if action in ("init", "join") and MARK.exists():
         module.exit_json(changed=False)
     if module.check_mode and action != "settle":
-        module.exit_json(changed=action != "leave" or leftovers())
+        module.exit_json(changed=action != "leave" or leftovers(etcd_data))
     try:
         with alone():
             if action == "settle":
                 # kubeadm goes on when its playbook is killed: what it does is no leftover.
                 module.exit_json(changed=False, member=MARK.exists())
             if action == "leave":
-                module.exit_json(changed=clear())
+                module.exit_json(changed=clear(etcd_data))
             become(module)
     except StateError as error:
         module.fail_json(msg=str(error))
@@ -128,7 +129,7 @@ def become(module: AnsibleModule) -> None:
         # An earlier run, whose playbook was killed, has ended its work in the meantime.
         module.exit_json(changed=True, cleared=False, seconds=0.0)
     started = time.monotonic()
-    cleared = clear()
+    cleared = clear(module.params["etcd_data"])
     action = module.params["action"]
     if problem := kubeadm(action, module.params["config"], module.params["deadline_seconds"]):
         module.fail_json(msg=problem, cleared=cleared)

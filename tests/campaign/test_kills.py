@@ -166,6 +166,10 @@ ETCDCTL = (
 )
 
 
+# What a member has of etcd goes with it: kubeadm reads its folder from the manifest.
+LEAVES = "kubeadm reset --force >/dev/null 2>&1; rm -rf /etc/kubernetes/.apadana-member\n"
+
+
 def etcd_names(host: str) -> list[str]:
     """Names of the members; one that was added and has not started has none."""
     lines = lab.on_host(host, f"{ETCDCTL} member list\n").splitlines()
@@ -175,8 +179,7 @@ def etcd_names(host: str) -> list[str]:
 def test_a_join_whose_playbook_was_killed_is_waited_for() -> None:
     """kubeadm goes on alone; the next run must not take its member of etcd for a rest."""
     joining, seed = "cp3", "cp1"
-    lab.on_host(joining, "kubeadm reset --force >/dev/null 2>&1; "
-                "rm -rf /etc/kubernetes/.apadana-member /var/lib/etcd\n", timeout=240)  # fmt: skip
+    lab.on_host(joining, LEAVES, timeout=240)
     command = start(lab.LOGS / "killed-join.log")
     find = "pgrep -x kubeadm || true\n"
     try:
@@ -197,8 +200,7 @@ def test_a_join_whose_playbook_was_killed_is_waited_for() -> None:
 def test_a_half_joined_member_of_etcd_is_cleared() -> None:
     """kubeadm on the joining host is killed between `member add` and the start of its etcd."""
     joining, seed = "cp3", "cp1"
-    lab.on_host(joining, "kubeadm reset --force >/dev/null 2>&1; "
-                "rm -rf /etc/kubernetes/.apadana-member /var/lib/etcd\n", timeout=240)  # fmt: skip
+    lab.on_host(joining, LEAVES, timeout=240)
     command = start(lab.LOGS / "half-joined.log")
 
     def added() -> bool | None:

@@ -16,7 +16,8 @@ pgrep -l 'etcd|kube-|containerd|pause|minio|java|postgres|valkey' | sed 's/^/pro
 findmnt -rno TARGET | grep -E '/volumes/|/kubelet/|containerd|netns' | sed 's/^/mounted: /' || true
 ls /sys/class/net | grep -E '^kube|^veth' | sed 's/^/link: /' || true
 find /etc/kubernetes /etc/cni /var/lib/etcd /var/lib/kubelet /var/lib/containerd \
-  /var/lib/apadana/disks /var/log/kubernetes -type f 2>/dev/null | head -20 | sed 's/^/file: /'
+  /var/lib/apadana/disks /var/lib/apadana/volumes \
+  /var/log/kubernetes -type f 2>/dev/null | head -20 | sed 's/^/file: /'
 grep -rIl -e '-----BEGIN.*PRIVATE KEY' /etc /root /var/lib 2>/dev/null |
   grep -v '^/etc/ssh/ssh_host_' | sed 's/^/key: /' || true
 """

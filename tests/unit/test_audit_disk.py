@@ -39,7 +39,7 @@ def apply(content: Content, now: bytearray, step: tuple[object, ...]) -> None:
             content.store_early(page)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=2 * PAGE), st.lists(steps, max_size=12), st.data())
 def test_reads_see_all_and_the_disk_has_what_was_synced(
     begin: bytes, plan: list[tuple[object, ...]], data: st.DataObject

@@ -49,9 +49,10 @@ def test_what_a_machine_lacks(
 def test_volumes_of_hosts_and_groups() -> None:
     ssd = {"name": "a", "class": "ssd", "size_gib": 2}
     hdd = {"name": "b", "class": "hdd", "size_gib": 1}
+    etcd = {"name": "etcd", "class": "system", "size_gib": 2}  # no claim may find it
     inventory = {
         "all": {
-            "hosts": {"h1": {"storage_volumes": [ssd]}, "h2": None},
+            "hosts": {"h1": {"storage_volumes": [ssd, etcd]}, "h2": None},
             "children": {
                 "group": {"hosts": {"h1": None, "h2": None}, "vars": {"storage_volumes": [hdd]}}
             },

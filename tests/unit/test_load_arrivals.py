@@ -46,7 +46,7 @@ def test_a_ramp_follows_its_line(start: float, end: float) -> None:
 
 
 @given(parts=st.integers(1, 8), rate=st.integers(1, 3000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_parts_of_a_constant_schedule_are_exactly_the_whole(parts: int, rate: int) -> None:
     shares = [times(Schedule(rate, 2, part=p, parts=parts)) for p in range(parts)]
     assert sorted(t for share in shares for t in share) == times(Schedule(rate, 2))

@@ -188,7 +188,7 @@ def test_clopper_pearson_bounds() -> None:
 
 
 @given(st.integers(0, 300), st.integers(1, 300), st.floats(0.001, 0.5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_bounds_hold_what_was_seen(bad: int, n: int, confidence: float) -> None:
     bad = min(bad, n)
     low, high = binomial.interval(bad, n, 0.5 + confidence * 0.99)

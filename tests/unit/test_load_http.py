@@ -40,7 +40,7 @@ WHOLE = {
 
 @pytest.mark.parametrize("name", WHOLE)
 @given(cuts=st.lists(st.integers(0, 200), max_size=6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_an_answer_ends_where_it_ends_however_it_arrives(name: str, cuts: list[int]) -> None:
     wire, answer = WHOLE[name], Answer()
     places = sorted({0, len(wire), *(c for c in cuts if c < len(wire))})

@@ -119,7 +119,7 @@ def test_what_is_missing_comes_first_and_alone() -> None:
 @pytest.mark.parametrize(
     ("volume", "word"),
     [
-        ({"name": "x", "class": "nvme", "size_gib": 1}, "allowed are ssd, hdd"),
+        ({"name": "x", "class": "nvme", "size_gib": 1}, "allowed are ssd, hdd, system"),
         ({"name": "x", "class": "ssd", "size_gib": 0}, "whole GiB"),
         ({"name": "x", "class": "ssd"}, "size_gib"),
     ],
@@ -127,6 +127,37 @@ def test_what_is_missing_comes_first_and_alone() -> None:
 def test_volumes_are_read(volume: dict[str, Any], word: str) -> None:
     hosts = {**HOSTS, "d": {"ansible_host": "10.1.0.21", "storage_volumes": [volume]}}
     assert any(word in words for words in faults(hosts=hosts))
+
+
+def etcd(size: int = 2, name: str = "etcd") -> dict[str, Any]:
+    return {"name": name, "class": "system", "size_gib": size}
+
+
+@pytest.mark.parametrize(
+    ("volumes", "word"),
+    [
+        ({"a": etcd(), "b": etcd(), "c": etcd()}, ""),
+        (
+            {"a": etcd(), "c": etcd()},
+            "b of control_plane have no volume etcd of class system",
+        ),
+        ({name: etcd(1) for name in PLANES}, "a: volume etcd has size_gib 1; give 2 or more"),
+        (
+            {"d": etcd()},
+            "d: volume etcd has class 'system', which only the volume etcd",
+        ),
+        ({name: etcd(name="x") for name in PLANES}, "a: volume x has class 'system'"),
+    ],
+)
+def test_all_members_of_etcd_have_a_volume_or_none(
+    volumes: dict[str, dict[str, Any]], word: str
+) -> None:
+    hosts = {
+        name: {**host, "storage_volumes": [volumes[name]] if name in volumes else []}
+        for name, host in HOSTS.items()
+    }
+    told = faults(hosts=hosts)
+    assert any(words.startswith(word) for words in told) if word else told == []
 
 
 def test_a_volume_is_named_once() -> None:

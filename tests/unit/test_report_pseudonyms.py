@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.kit.probing import Verdict
@@ -147,7 +147,6 @@ NAMES = st.from_regex(r"[a-z][a-z0-9]{1,8}(-[0-9]{1,2})?", fullmatch=True)
 ADDRESSES = st.one_of(st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str))
 
 
-@settings(deadline=None)
 @given(name=NAMES, address=ADDRESSES, before=st.text(max_size=8), after=st.text(max_size=8))
 def test_whatever_stands_around_it_a_name_does_not_get_through(
     name: str, address: str, before: str, after: str
