@@ -217,12 +217,10 @@ def make_disk(mount: dict[str, Any]) -> None:
         image.parent.mkdir(parents=True, exist_ok=True)
         fresh = image.with_suffix(".new")
         with fresh.open("wb") as file:
-            if mount["taken_at_once"]:
+            file.truncate(mount["size_gib"] << 30)
+        # No reserved blocks, few inodes: a volume of n GiB must hold close to n GiB of data.
+        run("mkfs.ext4", "-q", "-F", "-m", "0", "-L", mount["label"][:16], str(fresh))
+        if mount["taken_at_once"]:
+            with fresh.open("rb+") as file:  # after mkfs, which gives back what it zeroes
                 os.posix_fallocate(file.fileno(), 0, mount["size_gib"] << 30)
-            else:
-                file.truncate(mount["size_gib"] << 30)
-        # No reserved blocks: a volume of n GiB must hold close to n GiB of data. And what was taken
-        # is not given back (mkfs would).
-        options = ["-q", "-F", "-m", "0", "-E", "nodiscard"]
-        run("mkfs.ext4", *options, "-L", mount["label"][:16], str(fresh))
         fresh.rename(image)
