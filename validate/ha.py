@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from components.kit import contract
@@ -12,7 +11,7 @@ from components.kit.probing import Check, Verdict
 from validate import coverage, hosts, placement, trial
 from validate.checks.context import Context, Node, nodes
 from validate.errors import ClusterError, NotValidError, ValidateError
-from validate.model import Result, Run, Table
+from validate.model import Recorder, Result, Run, Table
 from validate.runner import client_spec, new_run_id, pods
 from validate.session import COLUMNS
 from validate.site import Site
@@ -48,15 +47,7 @@ def run(site: Site, wish: Wish, told: Callable[[Result], None], say: Callable[[s
         "Proof of availability", site.name, f"{words} --stack {site.name}",
         site.platform.bundle_digest, limits=list(NOTES),
     )  # fmt: skip
-    lock = threading.Lock()
-
-    def add(component: str, checks: Iterable[Check]) -> None:
-        for check in checks:
-            result = Result.of(SUITE, component, check)
-            with lock:
-                found.results.append(result)
-                told(result)
-
+    add = Recorder(found, SUITE, told)
     faults = hosts.adapter(site.name)
     chosen = site.components(wish.only)
     add("coverage", coverage.checks(chosen, site.rooms, PROBE))

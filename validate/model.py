@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -76,6 +77,23 @@ class Run:
 
     def as_dict(self) -> dict[str, Any]:
         return {"schema": SCHEMA, "verdict": str(self.verdict), **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Checks of one suite become results of a run, each told as it comes; threads may share it."""
+
+    run: Run
+    suite: str
+    told: Callable[[Result], None]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, component: str, checks: Iterable[Check]) -> None:
+        for check in checks:
+            result = Result.of(self.suite, component, check)
+            with self._lock:
+                self.run.results.append(result)
+                self.told(result)
 
 
 def slug(name: str) -> str:

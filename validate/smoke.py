@@ -16,7 +16,7 @@ from validate.checks import control, doors, network
 from validate.checks.context import Context, guarded, node_pods, nodes
 from validate.errors import ClusterError
 from validate.ground import Ground
-from validate.model import Result, Run, check_from
+from validate.model import Recorder, Result, Run, check_from
 from validate.runner import RUN_LABEL, new_run_id, pods
 from validate.site import Site
 
@@ -39,15 +39,7 @@ def run(ground: Ground, only: str | None, told: Report) -> Run:
     found = Run("Smoke", site.name, f"smoke --stack {site.name}", site.platform.bundle_digest)
     clustered = (site.state / "kubeconfig").is_file()
     found.limits.extend(LIMITS if clustered else LIMITS[1:2])
-    lock = threading.Lock()
-
-    def add(component: str, checks: Iterable[Check]) -> None:
-        for check in checks:
-            result = Result.of(SUITE, component, check)
-            with lock:
-                found.results.append(result)
-                told(result)
-
+    add = Recorder(found, SUITE, told)
     chosen = site.components(only)
     add("coverage", coverage.checks(chosen, site.rooms, PROBE))
     jobs = [_stores(ground, chosen, add)]

@@ -16,7 +16,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from components.kit import contract
-from components.kit.probing import Check, Verdict
+from components.kit.probing import Verdict
 from validate import console, report, site
 from validate.errors import ValidateError
 from validate.load import beside, certify, pool, profiles, showing, verdict
@@ -24,7 +24,7 @@ from validate.load.httptarget import HttpRequest
 from validate.load.ledger import Ledger
 from validate.load.outcome import Outcome
 from validate.load.profiles import Profile
-from validate.model import EXIT_CODES, Result, Run
+from validate.model import EXIT_CODES, Recorder, Result, Run
 
 SUITE = "load"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -91,13 +91,9 @@ def carry_out(
     """Fills `run`; without a certificate nothing is loaded (None)."""
     count = processes or pool.processes_for(profile.top_rate)
 
-    def add(component: str, check: Check) -> None:
-        result = Result.of(SUITE, component, check)
-        run.results.append(result)
-        console.tell(result)
-
+    add = Recorder(run, SUITE, console.tell)
     console.say(f"certifying the generator, about {certify.longest_seconds():.0f} s")
-    certify.certify(profile.top_rate / count, told=lambda check: add("generator", check))
+    certify.certify(profile.top_rate / count, told=lambda check: add("generator", [check]))
     if run.verdict is not Verdict.PASS:
         console.say("the generator is not certified on this machine now: nothing was loaded")
         return None
@@ -107,8 +103,7 @@ def carry_out(
     run.tables += showing.tables("", profile, outcome)
     if outcome.stopped:
         run.limits.append(f"Stopped early: {outcome.stopped}.")
-    for check in verdict.judge(profile, outcome):
-        add(profile.name, check)
+    add(profile.name, verdict.judge(profile, outcome))
     return outcome
 
 
