@@ -8,9 +8,6 @@ from typing import Any
 from components.kafka import settings as room
 from components.kit import naming, secrets
 from components.kit.component import PlatformComponent
-from components.kit.settings import SiteFacts
-
-VERSION = "4.2"  # the line; the exact version is that of the image
 
 
 class Kafka(PlatformComponent[room.Settings]):
@@ -32,28 +29,4 @@ class Kafka(PlatformComponent[room.Settings]):
             "accounts_checksum": secrets.checksum(auth, tls),
         }
         self.install(wanted, after=made)
-        return contract(self.settings, self.site)
-
-
-def contract(settings: room.Settings, site: SiteFacts) -> dict[str, Any]:
-    """Kafka's part of the platform contract."""
-    return {
-        "name": room.ROOM,
-        "version": VERSION,
-        "mode": "managed",
-        "members": room.members(settings),
-        "endpoints_in": room.endpoints(settings, site),
-        "secret_ref": naming.client_secret(room.ROOM, "probe"),
-        "ca_ref": naming.SITE_CA,
-        "client": {
-            "timeouts": room.CLIENT_TIMEOUTS,
-            "retries": room.CLIENT_RETRIES,
-            "required": room.CLIENT_REQUIRED,
-        },
-        "promises": {
-            "survives": "one host, whichever it is",
-            "recovery_seconds": 10,
-            "loss": "no record acknowledged with acks=all; two of three hosts hold it in memory",
-        },
-        "metrics": {"port": room.METRICS_PORT},
-    }
+        return room.contract(self.settings, self.site)

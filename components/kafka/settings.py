@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components.kit import naming
+from components.kit.contract import managed
 from components.kit.settings import (
     ChartValues,
     ComponentSettings,
@@ -23,6 +24,7 @@ from components.kit.settings import (
 )
 
 ROOM = "kafka"
+VERSION = "4.2"  # the line; the exact version is that of the image
 CONTROLLER = "kafka-controller"
 MEMBERS = 3
 CONTROLLER_ID_BASE = 100
@@ -269,3 +271,22 @@ def dns_names(site: SiteFacts) -> list[str]:
     """Names of the one certificate of all nodes, whatever the topology."""
     brokers = naming.server_dns_names(ROOM, MEMBERS, site)
     return brokers + naming.server_dns_names(CONTROLLER, MEMBERS, site)
+
+
+def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
+    """This room's part of the platform contract."""
+    return managed(ROOM, VERSION, {
+        "members": members(settings),
+        "endpoints_in": endpoints(settings, site),
+        "client": {
+            "timeouts": CLIENT_TIMEOUTS,
+            "retries": CLIENT_RETRIES,
+            "required": CLIENT_REQUIRED,
+        },
+        "promises": {
+            "survives": "one host, whichever it is",
+            "recovery_seconds": 10,
+            "loss": "no record acknowledged with acks=all; two of three hosts hold it in memory",
+        },
+        "metrics": {"port": METRICS_PORT},
+    })  # fmt: skip

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from components.kit import naming
 
 Scalar = str | int | float | bool
 
 
 class ContractError(Exception):
     """platform.json is missing or does not fit its schema."""
+
+
+def managed(room: str, version: str, more: Mapping[str, object]) -> dict[str, object]:
+    """A room's part of the contract where we run it ourselves; `more`: members, endpoints_in,
+    client, promises, metrics."""
+    secret = naming.client_secret(room, "probe")
+    kept = {"secret_ref": secret, "ca_ref": naming.SITE_CA}
+    return {"name": room, "version": version, "mode": "managed", **kept, **more}
 
 
 class _Model(BaseModel):

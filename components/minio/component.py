@@ -7,10 +7,7 @@ from typing import Any
 
 from components.kit import naming, secrets
 from components.kit.component import PlatformComponent
-from components.kit.settings import SiteFacts
 from components.minio import settings as room
-
-VERSION = "2026-02-12"
 
 
 class Minio(PlatformComponent[room.Settings]):
@@ -36,29 +33,4 @@ class Minio(PlatformComponent[room.Settings]):
             "accounts_checksum": secrets.checksum(root, users, {"ca.crt": tls["ca.crt"]}),
         }
         self.install(wanted, after=made)
-        return contract(self.settings, self.site)
-
-
-def contract(settings: room.Settings, site: SiteFacts) -> dict[str, Any]:
-    """MinIO's part of the platform contract."""
-    return {
-        "name": room.ROOM,
-        "version": VERSION,
-        "mode": "managed",
-        "members": room.members(settings),
-        "endpoints_in": room.endpoints(settings, site),
-        "secret_ref": naming.client_secret(room.ROOM, "probe"),
-        "ca_ref": naming.SITE_CA,
-        "client": {
-            "timeouts": room.CLIENT_TIMEOUTS,
-            "retries": room.CLIENT_RETRIES,
-            "required": {"path_style": True, "region": "us-east-1"},
-        },
-        "promises": {
-            "survives": "one host, whichever it is; reads also survive what the parity allows",
-            "recovery_seconds": 40,
-            "loss": "no object acknowledged with 200; its shards are on a write quorum of drives; "
-            f"power lost on all hosts at once: {room.POWER_LOSS}",
-        },
-        "metrics": {"port": room.PORT, "path": "/minio/metrics/v3/cluster/erasure-set"},
-    }
+        return room.contract(self.settings, self.site)

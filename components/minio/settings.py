@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from components.kit import naming
+from components.kit.contract import managed
 from components.kit.settings import (
     ChartValues,
     ComponentSettings,
@@ -20,6 +21,7 @@ from components.kit.settings import (
 )
 
 ROOM = "minio"
+VERSION = "2026-02-12"
 PORT = 9000
 ROOT_USER = "apadana-root"
 
@@ -145,3 +147,23 @@ def endpoints(settings: Settings, site: SiteFacts) -> list[dict[str, object]]:
 def dns_names(settings: Settings, site: SiteFacts) -> list[str]:
     """Names of the members' certificate."""
     return naming.server_dns_names(ROOM, settings.members, site)
+
+
+def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
+    """This room's part of the platform contract."""
+    return managed(ROOM, VERSION, {
+        "members": members(settings),
+        "endpoints_in": endpoints(settings, site),
+        "client": {
+            "timeouts": CLIENT_TIMEOUTS,
+            "retries": CLIENT_RETRIES,
+            "required": {"path_style": True, "region": "us-east-1"},
+        },
+        "promises": {
+            "survives": "one host, whichever it is; reads also survive what the parity allows",
+            "recovery_seconds": 40,
+            "loss": "no object acknowledged with 200; its shards are on a write quorum of drives; "
+            f"power lost on all hosts at once: {POWER_LOSS}",
+        },
+        "metrics": {"port": PORT, "path": "/minio/metrics/v3/cluster/erasure-set"},
+    })  # fmt: skip

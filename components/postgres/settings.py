@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from components.kit import naming
+from components.kit.contract import managed
 from components.kit.settings import (
     ChartValues,
     ComponentSettings,
@@ -186,14 +187,9 @@ def server_names(settings: Settings, site: SiteFacts) -> list[str]:
 
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
-    return {
-        "name": ROOM,
-        "version": VERSION,
-        "mode": "managed",
+    return managed(ROOM, VERSION, {
         "members": members(settings),
         "endpoints_in": endpoints(settings, site),
-        "secret_ref": naming.client_secret(ROOM, "probe"),
-        "ca_ref": naming.SITE_CA,
         "client": {
             "timeouts": {"connect_seconds": 2, "tcp_user_milliseconds": 3000, "reply_seconds": 5},
             "retries": {"attempts": 30, "backoff_seconds": 1},
@@ -211,4 +207,4 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
             "loss": "no acknowledged commit",
         },
         "metrics": {"port": 8404, "path": "/metrics"},
-    }
+    })  # fmt: skip

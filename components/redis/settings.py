@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components.kit import naming
+from components.kit.contract import managed
 from components.kit.settings import (
     ChartValues,
     ComponentSettings,
@@ -103,14 +104,9 @@ def endpoints(settings: Settings, site: SiteFacts) -> list[dict[str, object]]:
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
     power_loss = "none" if settings.fsync == "always" else POWER_LOSS
-    return {
-        "name": ROOM,
-        "version": VERSION,
-        "mode": "managed",
+    return managed(ROOM, VERSION, {
         "members": members(settings),
         "endpoints_in": endpoints(settings, site),
-        "secret_ref": naming.client_secret(ROOM, "probe"),
-        "ca_ref": naming.SITE_CA,
         "client": {
             "timeouts": {"connect_seconds": 2, "socket_seconds": 2, "sentinel_socket_seconds": 1},
             "retries": {"attempts": 20, "backoff_seconds": 1},
@@ -126,4 +122,4 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
             "loss": "no write acknowledged by WAIT 1; a plain SET may be lost at a failover; "
             f"power lost on all hosts at once: {power_loss}",
         },
-    }
+    })  # fmt: skip

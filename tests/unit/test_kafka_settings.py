@@ -8,7 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from components.kafka import settings as kafka
-from components.kafka.component import contract
 from components.kit.contract import Component
 from components.kit.settings import SiteFacts
 
@@ -60,7 +59,7 @@ def test_node_ids_of_brokers_and_controllers_do_not_meet() -> None:
 
 @pytest.mark.parametrize("settings", [kafka.Settings(), combined()])
 def test_the_contract_fits_and_names_every_member(settings: kafka.Settings) -> None:
-    checked = Component.model_validate(contract(settings, SITE))
+    checked = Component.model_validate(kafka.contract(settings, SITE))
     bootstrap, metrics = checked.endpoints_in
     assert bootstrap.address.startswith("kafka-0.kafka-members.platform.svc.cluster.local:9092,")
     assert len(metrics.address.split(",")) == len(checked.members)

@@ -8,7 +8,6 @@ from pydantic import ValidationError
 from components.kit.contract import Component
 from components.kit.settings import SiteFacts
 from components.minio import settings as minio
-from components.minio.component import contract
 
 DIGEST = "sha256:" + "1" * 64
 SITE = SiteFacts("test", images={n: f"apadana.local/{n}@{DIGEST}" for n in ("minio", "validate")})
@@ -37,7 +36,7 @@ def test_the_gpu_pool_is_tolerated_only_when_asked() -> None:
 
 def test_the_contract_fits_and_every_address_is_in_the_certificate() -> None:
     settings = minio.Settings(members=5)
-    checked = Component.model_validate(contract(settings, SITE))
+    checked = Component.model_validate(minio.contract(settings, SITE))
     assert len(checked.members) == 5
     names = minio.dns_names(settings, SITE)
     for endpoint in checked.endpoints_in:
