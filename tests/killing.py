@@ -126,7 +126,8 @@ def shuffled(items: Sequence[Process], source: random.Random) -> list[Process]:
 
 def sightings(command: Popen[bytes], deadline: float) -> dict[str, list[float]]:
     """Runs an unbroken command to its end and notes when each kind was there."""
-    begun, seen = time.monotonic(), {kind: [] for kind in KINDS}  # type: dict[str, list[float]]
+    begun = time.monotonic()
+    seen: dict[str, list[float]] = {kind: [] for kind in KINDS}
     while command.poll() is None and time.monotonic() - begun < deadline:
         kinds = {process.kind for process in family(command.pid, processes())}
         for kind in kinds & set(KINDS):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 from urllib.parse import quote_from_bytes
 
 SHORTEST = 8  # below that a value is found by chance
@@ -89,7 +89,7 @@ class Scanner:
             raise ValueError("there is nothing to look for: a scan that finds nothing says nothing")
         self.overlap = max([LONGEST_SHAPE, *map(len, self.needles)]) - 1
 
-    def stream(self, place: str, source: BinaryIO) -> list[Finding]:
+    def stream(self, place: str, source: IO[bytes]) -> list[Finding]:
         """The first place of each needle, and of each shape, in a stream of any length."""
         found: dict[bytes | str, Finding] = {}
         offset, tail = 0, b""

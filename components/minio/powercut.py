@@ -31,7 +31,7 @@ class MinioServer:
     promise = PROMISE
 
     def __init__(self, settings: Mapping[str, str]) -> None:
-        self.settings = {"drives": "1", **settings}
+        self.settings: Mapping[str, str] = {"drives": "1", **settings}
         self._program = built("minio")
         self._password = secrets.token_urlsafe(24)
         self._address = ""

@@ -87,6 +87,15 @@ def upload_certificates(address: str) -> str:
     return key
 
 
+def new_token() -> tuple[str, str]:
+    """For an hour, with the hash by which a host that joins knows the CA."""
+    told = run("kubeadm", "token", "create", "--ttl=1h", "--print-join-command", *ADMIN)
+    found = re.search(r"--token (\S+) .*--discovery-token-ca-cert-hash (\S+)", told)
+    if not found:
+        raise TicketError("kubeadm printed no join command")
+    return found[1], found[2]
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -100,13 +109,10 @@ def main() -> None:
         key = (
             upload_certificates(module.params["address"]) if module.params["control_planes"] else ""
         )
-        told = run("kubeadm", "token", "create", "--ttl=1h", "--print-join-command", *ADMIN)
+        token, ca_hash = new_token()
     except (TicketError, OSError, subprocess.TimeoutExpired, ValueError) as error:
         module.fail_json(msg=f"this member cannot let others in: {error}")
-    found = re.search(r"--token (\S+) .*--discovery-token-ca-cert-hash (\S+)", told)
-    if not found:
-        module.fail_json(msg="kubeadm printed no join command")
-    module.exit_json(changed=True, did=did, token=found[1], ca_hash=found[2], certificate_key=key)
+    module.exit_json(changed=True, did=did, token=token, ca_hash=ca_hash, certificate_key=key)
 
 
 if __name__ == "__main__":

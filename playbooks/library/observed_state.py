@@ -53,13 +53,13 @@ class Role:
     def __init__(self, name: str, wanted: dict[str, Any]) -> None:
         self.name, self.wanted = name, dict(wanted)
         self.restart: set[str] = set()
-        self.mounts = [mount_unit(volume) for volume in self.list("volumes")]
+        self.mounts = [mount_unit(volume) for volume in self.wants("volumes")]
         units = [{"name": mount["unit"]} for mount in self.mounts]
         files = [{"path": UNIT_FOLDER + m["unit"], "content": m["text"]} for m in self.mounts]
-        self.wanted["files"] = self.list("files") + files
-        self.wanted["units"] = self.list("units") + units
+        self.wanted["files"] = self.wants("files") + files
+        self.wanted["units"] = self.wants("units") + units
 
-    def list(self, kind: str) -> list[Any]:
+    def wants(self, kind: str) -> list[Any]:
         return list(self.wanted.get(kind) or [])
 
     def observe(self, shared: dict[str, Any]) -> list[Difference]:
@@ -81,17 +81,17 @@ class Role:
 
     def observe_packages(self, states: dict[str, str]) -> list[Difference]:
         """Held back counts as a difference: the next bundle's version would not get in."""
-        seen = {name: states.get(name, "absent") for name in self.list("packages")}
+        seen = {name: states.get(name, "absent") for name in self.wants("packages")}
         wanted = "install ok installed"
         return [self.tell("package", n, wanted, is_) for n, is_ in seen.items() if is_ != wanted]
 
     def observe_files(self) -> list[Difference]:
         found = []
-        for file in self.list("files"):
+        for file in self.wants("files"):
             want, seen = file_wanted(file), file_seen(Path(file["path"]))
             if seen != want:
                 found.append(self.tell("file", file["path"], want, seen))
-        for file in self.list("contains"):
+        for file in self.wants("contains"):
             path = Path(file["path"])
             if path.exists() and file["text"] not in path.read_text():
                 found.append(self.tell("text", file["path"], file["text"], "another"))
@@ -99,7 +99,7 @@ class Role:
 
     def observe_links(self) -> list[Difference]:
         found = []
-        for link in self.list("links"):
+        for link in self.wants("links"):
             path = Path(link["path"])
             seen = str(path.readlink()) if path.is_symlink() else "no link"
             if seen != link["target"]:
@@ -109,7 +109,7 @@ class Role:
     def observe_copies(self) -> list[Difference]:
         """Big files by size and time: a copy keeps the time of its source."""
         found = []
-        for copy in self.list("copies"):
+        for copy in self.wants("copies"):
             want, path = Path(copy["from"]).stat(), Path(copy["path"])
             seen = path.stat() if path.exists() else None
             if not seen or (seen.st_size, seen.st_mtime_ns) != (want.st_size, want.st_mtime_ns):
@@ -139,22 +139,23 @@ class Role:
         return [] if seen == want else [self.tell("applied", applied["folder"], want, seen)]
 
     def manifests_digest(self) -> str:
-        return digest("".join(file["content"] for file in self.list("files")).encode())
+        text: str = digest("".join(file["content"] for file in self.wants("files")).encode())
+        return text
 
     def observe_expected(self) -> list[Difference]:
         """What another step of the playbook makes (membership): told here, mended there."""
-        lacking = [item for item in self.list("expects") if not Path(item["path"]).exists()]
+        lacking = [item for item in self.wants("expects") if not Path(item["path"]).exists()]
         return [self.tell("step", item["what"], "done", "not done") for item in lacking]
 
     def observe_absent(self) -> list[Difference]:
         root = Path("/")
-        patterns = [pattern.lstrip("/") for pattern in self.list("absent")]
+        patterns = [pattern.lstrip("/") for pattern in self.wants("absent")]
         hits = [str(hit) for pattern in patterns for hit in sorted(root.glob(pattern))]
         return [self.tell("path", hit, "absent", "present") for hit in hits]
 
     def observe_kernel(self) -> list[Difference]:
         found = []
-        for module in self.list("modules"):
+        for module in self.wants("modules"):
             if not any(Path(place).exists() for place in module["evidence"]):
                 found.append(self.tell("module", module["name"], "loaded", "absent"))
         for key, value in (self.wanted.get("sysctls") or {}).items():
@@ -172,7 +173,7 @@ class Role:
 
     def observe_units(self, states: dict[str, tuple[str, str]]) -> list[Difference]:
         found = []
-        for unit in self.list("units"):
+        for unit in self.wants("units"):
             enabled, active = states.get(unit["name"], ("", ""))
             if unit.get("enabled", True) and enabled not in ("enabled", "static", "generated"):
                 found.append(self.tell("unit", unit["name"], "enabled", enabled or "absent"))
@@ -210,7 +211,7 @@ class Role:
 
     def mend_files(self, kinds: set[tuple[str, str]], active: set[str]) -> list[str]:
         """The paths that were written."""
-        written = [file for file in self.list("files") if ("file", file["path"]) in kinds]
+        written = [file for file in self.wants("files") if ("file", file["path"]) in kinds]
         for file in written:
             path = Path(file["path"])
             mode = int(file.get("mode", "0644"), 8)
@@ -219,7 +220,7 @@ class Role:
         return [file["path"] for file in written]
 
     def mend_links(self, kinds: set[tuple[str, str]]) -> None:
-        for link in self.list("links"):
+        for link in self.wants("links"):
             if ("link", link["path"]) in kinds:
                 path = Path(link["path"])
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +228,7 @@ class Role:
                 path.symlink_to(link["target"])
 
     def mend_copies(self, kinds: set[tuple[str, str]], active: set[str]) -> None:
-        for copy in self.list("copies"):
+        for copy in self.wants("copies"):
             if ("copy", copy["path"]) in kinds:
                 path = Path(copy["path"])
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -245,7 +246,7 @@ class Role:
 
     def mend_texts(self, kinds: set[tuple[str, str]], active: set[str]) -> None:
         """Lines that a tool of others writes (kubelet.conf) and that must say one thing."""
-        for file in self.list("contains"):
+        for file in self.wants("contains"):
             if ("text", file["path"]) in kinds:
                 path = Path(file["path"])
                 text = re.sub(file["instead_of"], file["text"], path.read_text())
@@ -253,7 +254,7 @@ class Role:
                 self.restart |= set(file.get("restart") or []) & active
 
     def mend_kernel(self, kinds: set[tuple[str, str]]) -> None:
-        for module in self.list("modules"):
+        for module in self.wants("modules"):
             if ("module", module["name"]) in kinds:
                 run("modprobe", module["name"])
         if ("swap", "/proc/swaps") in kinds:
@@ -272,7 +273,7 @@ class Role:
         named = {item.name for item in seen if item.kind == "unit"}
         bare = {item.name for item in seen if item.kind == "mount"}
         named |= {mount["unit"] for mount in self.mounts if mount["path"] in bare}
-        units = [unit for unit in self.list("units") if unit["name"] in named]
+        units = [unit for unit in self.wants("units") if unit["name"] in named]
         enable = [unit["name"] for unit in units if unit.get("enabled", True)]
         start = [unit["name"] for unit in units if self.runs(unit)]
         masked = [item.name for item in seen if item.kind == "unit" and "masked" in item.seen]
@@ -286,18 +287,18 @@ class Role:
     def mend_applied(self, applied: dict[str, Any]) -> None:
         folder = Path(applied["folder"])
         command = ["kubectl", "--kubeconfig", applied["kubeconfig"], "apply", "--server-side"]
-        manifests = [f"--filename={file['path']}" for file in self.list("files")]
+        manifests = [f"--filename={file['path']}" for file in self.wants("files")]
         run(*command, "--force-conflicts", "--field-manager=apadana", *manifests, deadline=120)
         write_file(folder / ".applied", f"{self.manifests_digest()}\n".encode(), 0o644)
 
     def remove(self) -> list[str]:
         """Takes away what the role owns; packages stay, they hold nothing of the site."""
         did = []
-        states = unit_states([unit["name"] for unit in self.list("units")])
+        states = unit_states([unit["name"] for unit in self.wants("units")])
         known = [
             name for name, (enabled, active) in states.items() if enabled or active == "active"
         ]
-        keep = set(self.list("keep"))
+        keep = set(self.wants("keep"))
         stop = [name for name in known if name not in keep]
         if stop:
             # Not `disable --now`: of a reset that was cut short a unit may run whose file is gone.
@@ -306,8 +307,8 @@ class Role:
                 run("systemctl", "disable", "--quiet", *enabled)
             did += [f"stopped {name}" for name in stop]
         # Programs last: what could not be removed may need them in the next run.
-        paths = self.list("owned") + [mount["image"] for mount in self.mounts]
-        paths += [item["path"] for kind in ("files", "links") for item in self.list(kind)]
+        paths = self.wants("owned") + [mount["image"] for mount in self.mounts]
+        paths += [item["path"] for kind in ("files", "links") for item in self.wants(kind)]
         for path in (Path(path) for path in paths if path not in keep):
             if path.exists() or path.is_symlink():
                 # A mount point (a disk of its own, for the kubelet) is emptied and stays.
@@ -320,7 +321,7 @@ class Role:
 
 def shared_observation(roles: list[Role]) -> dict[str, Any]:
     """What is read once for all roles."""
-    units = [unit["name"] for role in roles for unit in role.list("units")]
+    units = [unit["name"] for role in roles for unit in role.wants("units")]
     return {
         "packages": package_states(),
         "mounts": mounted(),

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ class Client:
         self._line = socket.create_connection(("127.0.0.1", self._port), timeout=20)
         self._file = self._line.makefile("rw")
 
-    def ask(self, *words: str) -> object:
+    def ask(self, *words: str) -> Any:
         self._file.write(" ".join(words) + "\n")
         self._file.flush()
         return json.loads(self._file.readline())
@@ -49,11 +50,12 @@ class Client:
         return set(self.read_back(run))
 
     def read_back(self, run: str) -> Held:
-        lane, corrupt = self.ask("all")  # type: ignore[misc]
+        lane, corrupt = self.ask("all")
         return Held([lane], repeats=True, ordered=True, corrupt=corrupt)
 
     def read_last(self, run: str, client: int) -> int | None:
-        return self.ask("last", run, str(client))  # type: ignore[return-value]
+        found: int | None = self.ask("last", run, str(client))
+        return found
 
     def settings(self) -> dict[str, object]:
         return {"acks": "all"}
@@ -93,13 +95,13 @@ def audited(defects: Defects, folder: Path) -> tuple[Analysis, Judgement, dict[s
             Event().wait(0.05)
         audit.finish(patience=10)
         held = asker.read_back("r")
-        done: dict[str, list[str]] = asker.ask("done")  # type: ignore[assignment]
+        done: dict[str, list[str]] = asker.ask("done")
     found = analyse(history.load(folder / "record.jsonl"), held)
     return found, judge(found, Limits(60, 100, 0.01)), done
 
 
 def _all_done(asker: Client, defects: Defects, recorder: Recorder) -> bool:
-    done: dict[str, list[str]] = asker.ask("done")  # type: ignore[assignment]
+    done: dict[str, list[str]] = asker.ask("done")
     wanted = asdict(defects)
     return recorder.durable_ok > WITHIN + 100 and all(
         len(of) == wanted[kind] for kind, of in done.items()

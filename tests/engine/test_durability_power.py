@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from components.kit.probing import Verdict
+from components.kit.probing import Check, Verdict
 from components.kit.servers import NotHereError, Server
 from components.minio import powercut as minio
 from components.postgres import powercut as postgres
@@ -31,7 +31,7 @@ QUICK = Wish(seconds=1.0)
 MIXED = Wish(seconds=1.0, loss=Loss(early=0.5, seed=3))
 
 
-def cut(server: Server, folder: Path, wish: Wish):  # type: ignore[no-untyped-def]
+def cut(server: Server, folder: Path, wish: Wish) -> Check:
     found = powercut.trial(server, "run", folder / "record.jsonl", wish)
     check, _ = powercut.judge(found, wish)
     return check

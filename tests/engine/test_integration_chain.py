@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ class Interrupted(serving.Service):
     def answer(self, question: Any) -> dict[str, Any]:
         if self.silent:
             self.silent -= 1
-            raise serving.RefusedError(serving.HTTPStatus.SERVICE_UNAVAILABLE, "loading")
+            raise serving.RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "loading")
         return super().answer(question)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -12,7 +13,7 @@ from components.kit.probing import Check, Verdict
 from tests import lab
 from tests.chain import Retraining, Sabotaged
 from validate import causes
-from validate.ground import choose
+from validate.ground import Ground, choose
 from validate.integration.expected import Wish
 from validate.integration.suite import run
 
@@ -69,7 +70,7 @@ def test_wrong_wishes_are_refused_before_anything_is_begun(
 def test_a_retraining_that_is_none_is_found_out(tmp_path: Path) -> None:
     """On the real stores and in real pods: the trainer takes the old data and says otherwise."""
     lies = Retraining("trained on the old data, and lies about it")
-    ground = Sabotaged(choose.of(lab.found()), lies)
+    ground = cast("Ground", Sabotaged(choose.of(lab.found()), lies))
     found: list[Check] = []
     run(ground, Wish(), tmp_path, print, found.append)
     failed = {check.evidence.get("cause") for check in found if check.verdict is Verdict.FAIL}

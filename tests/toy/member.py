@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -161,7 +162,7 @@ class Store(Member):
         raise NotImplementedError
 
     async def start(self) -> None:
-        tls = wire.ssl.create_default_context(cafile=self.config.ca)
+        tls = ssl.create_default_context(cafile=self.config.ca)
         login = {"user": "peer", "password": self.config.users["peer"]}
         for name, (host, port) in self.config.peers.items():
             self.links[name] = wire.Link(host, port, tls, login)

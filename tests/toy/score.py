@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from components.kit.probing import Verdict
 from tests.toy import running
@@ -110,7 +111,7 @@ def apart(defect: Defect, folder: Path, *, wide: bool = False) -> Round:
     except (IndexError, ValueError):
         took = round(time.monotonic() - begin, 1)
         return replace(blank, seconds=took, broken=done.stderr.strip()[-600:] or "it said nothing")
-    lists = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
+    lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in told.items()}
     return Round(**lists)
 
 

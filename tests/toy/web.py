@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from contextlib import suppress
 
@@ -48,7 +49,7 @@ class Web(Member):
 
     async def _follow(self) -> None:
         up = self.config.upstream
-        tls = wire.ssl.create_default_context(cafile=self.config.ca)
+        tls = ssl.create_default_context(cafile=self.config.ca)
         links = [wire.Link(host, port, tls, up["login"]) for host, port in up["addresses"]]
         turn = 0
         while self.asks_again():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,7 +161,7 @@ def test_what_is_used_up_on_the_way_is_left_out_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 10_000, 40))
-    monkeypatch.setattr(campaign.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     run, _ = campaign.run(ground(tmp_path), STEPS[:3], Wish((), budget=200), Heard().voice)
     assert [r.test for r in run.results] != [s.id for s in STEPS[:3]]
     assert any("used up" in text for text in run.left_out)

@@ -25,12 +25,13 @@ def members(component: str, count: int, *, dead: int = 0) -> list[Member]:
 
 
 def facts(**counts: int) -> Facts:
-    told = platform(*(
+    parts: list[dict[str, object]] = [
         {"name": name, "members": [{"name": f"{name}-{n}", "role": "m"} for n in range(count)],
          "depends_on": ["kv"] if name == "web" else [],
          "promises": PROMISE if name == "web" else None}
         for name, count in counts.items()
-    ))  # fmt: skip
+    ]  # fmt: skip
+    told = platform(*parts)
     found = {name: members(name, count) for name, count in counts.items()}
     return Facts(told, found, frozenset(HOSTS), frozenset(HOSTS))
 

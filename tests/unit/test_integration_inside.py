@@ -25,7 +25,15 @@ from validate.integration.inside import (
     serving,
     verbs,
 )
-from validate.integration.inside.features import NAMES, BadRecordError, Row, row, sha256, vector
+from validate.integration.inside.features import (
+    NAMES,
+    BadRecordError,
+    Row,
+    row,
+    sha256,
+    text,
+    vector,
+)
 from validate.integration.inside.forest import BadModelError, Forest, Tree, load
 from validate.integration.inside.ports import Stores
 
@@ -128,7 +136,7 @@ def test_training_data_are_the_newest_of_each_segment_whatever_the_order_of_rows
     x, y = pipeline.read_dataset(raw)
     assert len(x) == len(y) == 7 * len(records.SEGMENTS)
     newest = [r for r in rows if r.segment == "fan"][-7:]
-    assert [pipeline.text(v) for v in x if v[2] == 1.0] == [r.features for r in newest]
+    assert [text(v) for v in x if v[2] == 1.0] == [r.features for r in newest]
 
 
 def test_an_online_store_keeps_the_newest_even_if_older_ones_come_later(tmp_path: Path) -> None:
@@ -146,7 +154,7 @@ def port(tmp_path: Path) -> Iterator[int]:
     digest = sha256(MODEL.dump())
     memory.objects.put(pipeline.place("r", "models", f"{digest}.json"), MODEL.dump())
     registry.promote(memory.objects, "r", digest)
-    memory.online.put({pipeline.online_key("r", "fan-01"): pipeline.text([1.0] * len(NAMES))})
+    memory.online.put({pipeline.online_key("r", "fan-01"): text([1.0] * len(NAMES))})
     server = serving.Server(serving.Service(memory.objects, memory.online, "r"))
     server.service.look()
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)

@@ -32,8 +32,10 @@ class Recorder(Mocks):
         self.made.append(args)
         return f"{args.name}-id", args.inputs
 
-    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[Any, Any]:
-        return {}
+    def call(
+        self, args: pulumi.runtime.MockCallArgs
+    ) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        return {}, None
 
 
 class Store(PlatformComponent[ComponentSettings]):
@@ -67,7 +69,7 @@ def vault(tmp_path: Path) -> Vault:
 def built(kind: type[PlatformComponent[Any]], settings: ComponentSettings, vault: Vault) -> Any:
     found: list[Any] = []
 
-    @pulumi.runtime.test
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
     def run() -> pulumi.Output[None]:
         return kind(settings, SITE, vault).contract.apply(found.append)
 

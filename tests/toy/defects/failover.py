@@ -89,6 +89,10 @@ class SlowFailover(Kv):
 class Sulks(Kv):
     """After a full disk a member takes nothing more until somebody restarts it."""
 
+    def __init__(self, config: Config) -> None:
+        self.sulking = False
+        super().__init__(config)
+
     async def op_append(self, request: dict[str, Any]) -> dict[str, Any]:
         if self.sulking:
             raise OSError("the disk was full once")
@@ -97,10 +101,6 @@ class Sulks(Kv):
         except OSError:
             self.sulking = True
             raise
-
-    def __init__(self, config: Config) -> None:
-        self.sulking = False
-        super().__init__(config)
 
 
 class NoQuorum(Raft):

@@ -13,6 +13,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from components.kit.probing import Check, Held, Target, Verdict, attempt
@@ -218,10 +219,10 @@ def bad_requests(target: Target) -> Iterator[tuple[str, Callable[[], object]]]:
         "an operation that is no word": {"op": {"put": 1}},
     }
     for what, request in cases.items():
-        yield what, lambda request=request: Client(target).to_leader(**request)
+        yield what, partial(Client(target).to_leader, **request)
     for what, line in {"no JSON": b"}{\n", "JSON that is no object": b"[1]\n",
                        "bytes that are no text": b"\xff\xfe\x00\n"}.items():  # fmt: skip
-        yield what, lambda line=line: _raw(target, line)
+        yield what, partial(_raw, target, line)
 
 
 def _raw(target: Target, line: bytes) -> None:

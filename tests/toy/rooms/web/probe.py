@@ -47,7 +47,7 @@ def smoke(target: Target) -> Iterator[Check]:
 
 
 def _answers(target: Target) -> Look:
-    said = {}
+    said: dict[str, int | str] = {}
     for host, port in target.endpoints[0].hosts():
         try:
             said[host] = ask(host, port, "/answer")[0]
