@@ -22,6 +22,8 @@ RUN_LABEL = "apadana.io/validate-run"
 ROLE_LABEL = "apadana.io/validate-role"
 CLIENT_LABEL = "apadana.io/client"
 NOBODY = 10001
+#: A host that has just lost its way to the API asks again after up to so long.
+ADMISSION_SECONDS = 45.0
 IMAGES = {"trainer": "trainer"}  # roles that need more than the stores' clients
 ROOM_FILES = ("probe.py", "backup.py", "load.py")  # of each room, those that run where clients do
 # The part of the load generator that needs the standard library only.
@@ -154,6 +156,11 @@ class Pod:
         described = json.dumps([targets.describe(c) for c in components]).encode()
         stream = code_tar(REPOSITORY, described)
         self.run("tar", "-xf", "-", "-C", "/work", "--no-same-owner", stdin=stream, timeout=30)
+
+    def wait_admitted(self, seconds: float = ADMISSION_SECONDS) -> dict[str, Any]:
+        """Until the rules of every host let it in; what stays shut is for the probes to tell."""
+        (told,) = self.inside("admission", "--deadline", f"{seconds:g}", timeout=seconds + 15)
+        return told
 
     def through(self, cluster: Cluster) -> Pod:
         return Pod(cluster, self.namespace, self.name)

@@ -156,6 +156,8 @@ class ClusterGround:
         try:
             with pods(near, [spec]) as (pod,):
                 pod.send_code(components)
+                if spec.client and components:
+                    pod.wait_admitted()
                 yield pod
         finally:
             with suppress(ClusterError):

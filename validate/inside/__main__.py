@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from validate.inside import audit, drill, smoke, targets
+from validate.inside import admission, audit, drill, smoke, targets
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -14,6 +14,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "verb",
         choices=[
+            "admission",
             "smoke",
             "whole",
             "primary",
@@ -57,6 +58,8 @@ def main() -> None:
         from validate.inside import load  # as the above
 
         load.load(args.order) if args.order else load.stop(args.run)
+    elif args.verb == "admission":
+        admission.wait(args.component or targets.names(), args.deadline)
     elif args.verb in ("safety", "knock", "churn"):
         _safety(args)
     else:

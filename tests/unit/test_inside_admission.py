@@ -1,0 +1,63 @@
+"""A pod waits until it is let in, on real sockets."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from types import SimpleNamespace
+
+import pytest
+
+from components.kit.probing import Endpoint
+from validate.inside import admission, targets
+
+
+@pytest.fixture
+def bound() -> Iterator[socket.socket]:
+    """A port that is taken and does not listen: connections to it are refused."""
+    with closing(socket.socket()) as found:
+        found.bind(("127.0.0.1", 0))
+        yield found
+
+
+def told(
+    doors: list[socket.socket], deadline: float, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> dict[str, object]:  # fmt: skip
+    address = ",".join(f"127.0.0.1:{d.getsockname()[1]}" for d in doors)
+    endpoints = (Endpoint("tcp", address),)
+    monkeypatch.setattr(targets, "target", lambda _: SimpleNamespace(endpoints=endpoints))
+    admission.wait(["web"], deadline)
+    found: dict[str, object] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_it_goes_on_as_soon_as_it_is_let_in(
+    bound: socket.socket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[float] = []
+
+    def later() -> None:
+        opened.append(time.monotonic())
+        bound.listen()
+
+    begin = time.monotonic()
+    timer = threading.Timer(0.5, later)
+    timer.start()
+    found = told([bound], 20, monkeypatch, capsys)
+    timer.join()
+    assert found["shut"] == []
+    assert opened[0] - begin <= float(str(found["seconds"])) < 20
+
+
+def test_what_stays_shut_is_named(
+    bound: socket.socket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        found = told([listening, bound], 0.5, monkeypatch, capsys)
+    port = bound.getsockname()[1]
+    assert str(found["shut"]).startswith(f"['127.0.0.1:{port}: ConnectionRefusedError")
