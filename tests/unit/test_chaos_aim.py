@@ -168,6 +168,17 @@ def test_a_pod_is_taken_away_by_the_command_of_the_ground_where_there_is_one() -
         aim.shots(fault(do={"kind": "pod-eviction"}), Aim((member,)), NOWHERE)
 
 
+@pytest.mark.parametrize(
+    ("paths", "data"),
+    [({"data": "/v/a", "x": "/v/x"}, "/v/a"), ({"d1": "/v/1", "d0": "/v/0"}, "/v/0"), (None, "")],
+)
+def test_data_is_the_volume_of_that_name_or_the_first_drive(
+    paths: dict[str, str] | None, data: str
+) -> None:
+    member = Member("kv", "kv-0", "h1", (1,), paths=paths)
+    assert Located(member, "", ("1:77",), "net:[1]", False, ()).data == data
+
+
 def test_what_is_not_known_is_not_guessed() -> None:
     bare = Located(Member("kv", "kv-0", "h1", (1,)), "", ("1:77",), "net:[1]", True, ())
     with pytest.raises(NotValidError, match="its port is not known"):

@@ -151,7 +151,9 @@ def _on(
         case spec.SlowLink():
             made = network.slow_link(one, do.kbit_per_s)
         case spec.DiskFull():
-            made = disk.disk_full(_data(member), do.leave_kib * 1024)
+            if not member.data:
+                raise NotValidError(f"where {member.name} keeps its data is not known")
+            made = disk.disk_full(member.data, do.leave_kib * 1024)
         case spec.ClockWrong():
             made = process.clock_wrong(one, do.offset_s)
         case _:
@@ -166,13 +168,6 @@ def _socket(member: Located, aim: Aim) -> network.Socket | None:
     if not member.ports or not member.address:
         raise NotValidError(f"{member.name} shares its network, and its port is not known")
     return network.Socket(member.address, member.ports, others)
-
-
-def _data(member: Located) -> str:
-    path = (member.member.paths or {}).get("data")
-    if not path:
-        raise NotValidError(f"where {member.name} keeps its data is not known")
-    return path
 
 
 def _poweroff(host: str, outside: Outside) -> Shot:

@@ -46,6 +46,12 @@ class Located:
         return self.member.host
 
     @property
+    def data(self) -> str:
+        """Where it keeps its data, as its host sees it; first of several drives; "": unknown."""
+        paths = self.member.paths or {}
+        return paths.get("data") or next((paths[name] for name in sorted(paths)), "")
+
+    @property
     def address(self) -> str:
         return split(self.member.address)[0]
 

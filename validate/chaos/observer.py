@@ -233,8 +233,7 @@ class Observer:
 
     def _free(self, member: Located) -> int:
         """Not by the fault's own script, but on its machine: a file system has no other door."""
-        path = (member.member.paths or {})["data"]
-        said = self.machine(member.host).run('df --output=avail -B1 "$1" | tail -n 1', path)
+        said = self.machine(member.host).run('df --output=avail -B1 "$1" | tail -n 1', member.data)
         return int(said)
 
     def _flood(self, member: Located) -> dict[str, Any]:
