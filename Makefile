@@ -14,7 +14,7 @@ VENV := .venv/.lock-$(shell sha256sum requirements.lock | cut -c1-16)
 PACKAGES = $(wildcard bundle components road stacks validate)
 ROAD = python -m road --site $(SITE)
 
-.PHONY: help up down status unlock test lint format unit engine rendered live campaign bench lock clean-cache venv
+.PHONY: help up down status unlock test lint format unit engine rendered live roles campaign bench lock clean-cache venv
 
 help: ## this list
 	@echo "Apadana: make up, then make status. SITE=$(SITE) (set SITE=name for another site)."
@@ -33,7 +33,7 @@ status: venv ## hosts, nodes, components, endpoints, the report; exit 0 only if 
 unlock: venv ## say who holds the site's lock and how to break it
 	@exec $(ROAD) unlock
 
-test: lint unit engine rendered live ## what CI runs: lint, unit tests, rendered manifests, the lab
+test: lint unit engine rendered live roles ## what CI runs: lint, unit tests, rendered manifests, the lab, the roles
 
 lint: venv ## style, types, order of imports, YAML, roles, shell, charts, house rules
 	ruff check .
@@ -41,7 +41,7 @@ lint: venv ## style, types, order of imports, YAML, roles, shell, charts, house 
 	mypy
 	lint-imports
 	yamllint --strict .
-	@if [ -d roles ]; then ansible-lint --offline -q roles playbooks inventories; fi
+	@if [ -d roles ]; then ansible-lint --offline -q roles playbooks inventories tests/molecule; fi
 	git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run | while read -r f; do \
 	  if [ -f "$$f" ]; then printf '%s\0' "$$f"; fi; done | xargs -0r shellcheck --severity=style
 	python -m tests.repo.charts lint
@@ -66,6 +66,10 @@ rendered: venv ## tests of rendered manifests (builds helm into the cache first)
 live: venv ## brings the lab up and tests on it
 	$(ROAD) up
 	pytest -q tests -m live
+
+roles: venv ## all roles on a machine of their own, beside the lab: built, built again, checked, taken apart
+	python -m bundle build
+	MOLECULE_GLOB='tests/molecule/*/molecule.yml' molecule test --all
 
 campaign: venv ## the long trials: kill -9 of the road, hosts killed in turn, drifts
 	pytest -q tests -m campaign

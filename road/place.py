@@ -65,6 +65,11 @@ class Place:
         return self.state / "kubeconfig"
 
     @property
+    def kubectl(self) -> Path:
+        """Made with Pulumi's place, before the first stack."""
+        return self.state / "pulumi-home" / "bin" / "kubectl"
+
+    @property
     def pki(self) -> Path:
         return self.state / "pki"
 

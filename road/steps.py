@@ -72,7 +72,7 @@ def up_steps(place: Place) -> list[Step]:
             f"Known: {', '.join(known) or 'none'}. It is set by --site (make: SITE=name)."
         )
     site, state = place.site, place.state
-    kubectl = f"kubectl --kubeconfig {place.kubeconfig}"
+    kubectl = f"{place.kubectl} --kubeconfig {place.kubeconfig}"
     steps = [
         Step(
             "prerequisites", "programs of this machine", prerequisites, "road/prerequisites.sh all"

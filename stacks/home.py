@@ -1,6 +1,6 @@
 """Makes the place Pulumi runs in, from the bundle: programs, plug-in, backend, settings.
 
-eval "$(python -m stacks.home lab)"                    # the environment for plain `pulumi`
+eval "$(python -m stacks.home lab)"                    # the environment for `pulumi` and `kubectl`
 config=$(python -m stacks.home lab --stack lab-data)   # makes the stack if it is new
 pulumi up --stack lab-data --config-file "$config"
 """
@@ -30,6 +30,7 @@ PROGRAMS = (
     "pulumi-resource-pulumi-python",
 )
 PROVIDER = "pulumi-resource-kubernetes"
+KUBERNETES = "kubernetes"  # one program for all of Kubernetes' commands: its name chooses
 
 
 class HomeError(Exception):
@@ -41,13 +42,15 @@ def prepare_pulumi_home(binaries: Path, places: Places) -> dict[str, str]:
 
     The plug-in goes into the plug-in folder, because one on PATH makes every run warn.
     """
-    missing = [name for name in (*PROGRAMS, PROVIDER) if not (binaries / name).is_file()]
+    needed = (*PROGRAMS, PROVIDER, KUBERNETES)
+    missing = [name for name in needed if not (binaries / name).is_file()]
     if missing:
         raise HomeError(f"{binaries} lacks {', '.join(missing)}; build the bundle again")
     plugin = places.home / "plugins" / f"resource-kubernetes-v{version('pulumi-kubernetes')}"
     for name in PROGRAMS:
         _place(binaries / name, places.home / "bin" / name)
     _place(binaries / PROVIDER, plugin / PROVIDER)
+    _place(binaries / KUBERNETES, places.kubectl)
     places.backend.mkdir(parents=True, exist_ok=True, mode=0o700)
     _ensure_secret(places.passphrase, places)
     _ensure_secret(places.root_secret, places)
@@ -169,6 +172,8 @@ def main(argv: list[str] | None = None) -> int:
     except HomeError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    # Only for people: a program that meant another cluster must not find this one by itself.
+    variables["KUBECONFIG"] = str(places.kubeconfig)
     for name, value in variables.items():
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
     return 0

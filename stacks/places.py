@@ -81,6 +81,11 @@ class Places:
         return self.site / "pulumi-home"
 
     @property
+    def kubectl(self) -> Path:
+        """The bundle's, under the name that it acts by."""
+        return self.home / "bin" / "kubectl"
+
+    @property
     def platform(self) -> Path:
         """The platform contract."""
         return self.site / "platform.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,7 +58,9 @@ def build(stack: StackName) -> None:
     ]
     if bundle is not None:
         parts = pulumi.Output.all(*[component.contract for component in built])
-        pulumi.export("contract", parts.apply(lambda all_: _platform(site, bundle.digest, all_)))
+        platform = parts.apply(lambda all_: _platform(site, bundle.digest, all_))
+        pulumi.export("contract", platform)
+        _publish(platform, site, options)
 
 
 def component_class(room: Room) -> type[PlatformComponent[Any]]:
@@ -113,13 +116,24 @@ def _provider(stack: StackName, places: Places, site: SiteFacts) -> Provider:
     )
 
 
+def _publish(
+    platform: pulumi.Output[dict[str, Any]], site: SiteFacts, options: pulumi.ResourceOptions
+) -> None:
+    """The contract beside what it is about. A plan shows objects only and no outputs: without this
+    one a contract that alone has changed would never be exported anew."""
+    text = platform.apply(lambda found: json.dumps(found, indent=2, sort_keys=True) + "\n")
+    metadata = _metadata(naming.CONTRACT, site)
+    ConfigMap(naming.CONTRACT, metadata=metadata, data={"platform.json": text}, opts=options)
+
+
+def _metadata(name: str, site: SiteFacts) -> dict[str, Any]:
+    labels = {"app.kubernetes.io/part-of": "apadana"}
+    return {"name": name, "namespace": site.namespace, "labels": labels}
+
+
 def _site_ca(ca: str, site: SiteFacts, options: pulumi.ResourceOptions) -> None:
     """The CA for clients: a ConfigMap, and a Secret for what can only mount Secrets."""
-    metadata = {
-        "name": naming.SITE_CA,
-        "namespace": site.namespace,
-        "labels": {"app.kubernetes.io/part-of": "apadana"},
-    }
+    metadata = _metadata(naming.SITE_CA, site)
     ConfigMap(naming.SITE_CA, metadata=metadata, data={"ca.crt": ca}, opts=options)
     Secret(naming.SITE_CA, metadata=metadata, string_data={"ca.crt": ca}, opts=options)
 

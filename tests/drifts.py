@@ -28,6 +28,7 @@ HOW: dict[str, dict[str, str]] = {
         "disabled": "systemctl disable --quiet {name}",
         "masked": "systemctl mask --quiet {name}",
     },
+    "idle": {"started": "systemctl enable --quiet --now {name}"},  # a unit that is to be off
     "package": {
         "removed": "dpkg --remove {name} >/dev/null 2>&1",
         "held": "apt-mark hold {name} >/dev/null",
@@ -89,7 +90,8 @@ class Drift:
 
     @property
     def reported(self) -> str:
-        return f"{self.item.role}: {self.item.kind} {self.item.name}"
+        kind = "unit" if self.item.kind == "idle" else self.item.kind
+        return f"{self.item.role}: {kind} {self.item.name}"
 
     @property
     def script(self) -> str:
@@ -137,7 +139,10 @@ def of_role(
         entries = state.get(key)
         for entry in entries if isinstance(entries, list) else []:
             where = planes if "control_plane" in str(entry.get("when", "")) else hosts
-            if "{{" not in entry[field]:
+            if entry.get("idle"):
+                where = tuple(host for host in hosts if host not in planes)
+                yield Item(role, "idle", entry[field], where)
+            elif "{{" not in entry[field]:
                 yield Item(role, kind, entry[field], where)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from components.kit.settings import SiteFacts
 
 SITE_CA = "site-ca"
+CONTRACT = "platform-contract"
 
 
 def members(room: str, count: int) -> list[str]:

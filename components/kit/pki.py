@@ -110,16 +110,10 @@ def _no_intermediate(
     certificate: Path, key_file: Path, root: x509.Certificate, *, renewable: bool
 ) -> str:
     """Why this one can't sign; "" if it can. Without the root's key it serves to its last month."""
-    if not (certificate.exists() and key_file.exists()):
-        return f"{certificate if key_file.exists() else key_file} is missing"
     try:
-        cert = _load(certificate)
-        cert.verify_directly_issued_by(root)
-        key = _load_key(key_file)
-    except (ValueError, TypeError, InvalidSignature, PkiError) as error:
-        return f"{certificate} and its key are not a pair of this root ({error})"
-    if key.public_key() != cert.public_key():
-        return f"{key_file} is not the key of {certificate}"
+        cert = _pair(certificate, key_file, root)
+    except PkiError as error:
+        return str(error)
     end = cert.not_valid_after_utc
     least = INTERMEDIATE_RENEW_AT if renewable else RENEW_AT
     return "" if end - datetime.now(UTC) > least else f"{certificate} ends on {end:%Y-%m-%d}"
@@ -201,22 +195,36 @@ def _fits(
     names: list[x509.GeneralName],
     purposes: list[x509.ObjectIdentifier],
 ) -> bool:
-    if not (certificate.exists() and key_file.exists()):
-        return False
     try:
-        cert, key = _load(certificate), _load_key(key_file)
-        cert.verify_directly_issued_by(issuer)
+        cert = _pair(certificate, key_file, issuer)
         have = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uses = cert.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (ValueError, TypeError, InvalidSignature, PkiError, x509.ExtensionNotFound):
+    except (PkiError, ValueError, x509.ExtensionNotFound):
         # Unreadable, of another CA, without names: whatever it is, it does not fit.
         return False
     return (
-        key.public_key() == cert.public_key()
-        and cert.not_valid_after_utc - datetime.now(UTC) > RENEW_AT
+        cert.not_valid_after_utc - datetime.now(UTC) > RENEW_AT
         and {str(n.value) for n in have} == {str(n.value) for n in names}
         and set(uses) == set(purposes)
     )
+
+
+def _pair(certificate: Path, key_file: Path, issuer: x509.Certificate) -> x509.Certificate:
+    """The certificate, signed by this issuer and with this key; PkiError says what it is not."""
+    for file in (key_file, certificate):
+        if not file.exists():
+            raise PkiError(f"{file} is missing")
+    try:
+        cert, key = _load(certificate), _load_key(key_file)
+        cert.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, PkiError) as error:
+        signer = issuer.subject.rfc4514_string()
+        raise PkiError(
+            f"{certificate} and its key are not a pair that {signer} signed ({error})"
+        ) from None
+    if key.public_key() != cert.public_key():
+        raise PkiError(f"{key_file} is not the key of {certificate}")
+    return cert
 
 
 def _load(path: Path) -> x509.Certificate:

@@ -1,7 +1,7 @@
 """What a client of the Redis room can see: writes, the copies, who is primary.
 
-Acknowledged means: the write was followed, on the same connection, by `WAIT 1 500` that
-answered 1 or more.
+Acknowledged means: a write that changed something was followed, on the same connection, by
+`WAIT 1 500` that answered 1 or more.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any, cast
 
 import redis
@@ -21,7 +22,9 @@ from components.kit.probing import Check, Target, Writer, attempt
 WAIT_REPLICAS, WAIT_MS = 1, 500
 SOCKET_SECONDS, SENTINEL_SECONDS = 2.0, 1.0
 LAG_SECONDS = 2
+FENCE_SECONDS = 60
 AGREE_SECONDS = 8
+TICK_MS = 200  # a Sentinel looks about ten times a second, and needs one more to be heard
 Look = tuple[bool, str, Mapping[str, object]]
 
 
@@ -92,16 +95,23 @@ def _newest(target: Target, run: str) -> str:
     return f"{target.username}:newest:{run}"
 
 
-def _add(connection: Any, key: str, uid: str, newest: str = "") -> int:
+def _fence(target: Target) -> str:
+    return f"{target.username}:fence"
+
+
+def _add(connection: Any, fence: str, key: str, uid: str, newest: str = "") -> int:
     """Write and WAIT in one round trip on one connection; returns the replicas that have it.
 
-    `newest` only grows (GT): a try that a frozen server runs late must not turn it back.
+    `newest` only grows (GT): a try that a frozen server runs late must not turn it back. The fence
+    always changes: WAIT waits for what its own connection has changed, so that a retry on a new
+    one, which finds the member there, would be answered at once though no replica has it.
     """
     with connection.pipeline(transaction=False) as pipe:
         pipe.sadd(key, uid)
         if newest:
             _, client, seq = uid.rsplit("-", 2)
             pipe.zadd(newest, {client: int(seq)}, gt=True)
+        pipe.set(fence, uid, ex=FENCE_SECONDS)
         pipe.execute_command("WAIT", WAIT_REPLICAS, WAIT_MS)
         replies = pipe.execute()
     return int(replies[-1])
@@ -126,7 +136,7 @@ class AuditWriter:
         run = uid.rsplit("-", 2)[0]
         try:
             keys = _key(self._target, run), uid, _newest(self._target, run)
-            replicas = _add(self._connected(), *keys)
+            replicas = _add(self._connected(), _fence(self._target), *keys)
         except (redis.RedisError, OSError):
             self.close()
             raise
@@ -202,6 +212,7 @@ def smoke(target: Target) -> Iterator[Check]:
     yield attempt("the client cannot touch keys of others", lambda: _foreign_key(target))
     yield attempt("the client cannot administer", lambda: _no_admin(target))
     yield attempt("every Sentinel names the same primary", lambda: _agreement(target))
+    yield attempt("no two Sentinels lose patience at once", lambda: _patience(target))
     yield whole(target)
 
 
@@ -209,7 +220,7 @@ def _round_trip(target: Target) -> Look:
     client = _primary(target)
     key = f"{target.username}:smoke"
     client.delete(key)
-    replicas = _add(client, key, "one")
+    replicas = _add(client, _fence(target), key, "one")
     found = client.smembers(key)
     passed = replicas >= WAIT_REPLICAS and found == {b"one"}
     return passed, f"{replicas} replicas acknowledged, read {found!r}", {"replicas": replicas}
@@ -286,6 +297,19 @@ def _named(target: Target) -> tuple[dict[str, str], dict[str, str]]:
         else:
             named[member] = _text(reply[0]).split(".", 1)[0]
     return named, silent
+
+
+def _patience(target: Target) -> Look:
+    """Those that give the primary up in the same moment vote each for itself, and nobody wins."""
+    asked = target.endpoint("redis-sentinel").hosts()
+    told = {
+        host.split(".", 1)[0]: _asked(target, host, port).sentinel_master(_service(target))
+        for host, port in asked
+    }
+    patience = {member: int(seen["down-after-milliseconds"]) for member, seen in told.items()}
+    ordered = sorted(patience.values())
+    apart = min(later - sooner for sooner, later in pairwise(ordered))
+    return apart >= TICK_MS, f"down after, in ms: {patience}", {"patience_ms": patience}
 
 
 def _text(value: Any) -> str:

@@ -44,7 +44,8 @@ class Settings(ComponentSettings):
     fsync: Fsync = "everysec"
     consumers: tuple[Consumer, ...] = ("probe",)
     down_after_ms: Annotated[int, Field(ge=1000, le=60_000)] = 3000
-    failover_timeout_ms: Annotated[int, Field(ge=3000, le=180_000)] = 10_000
+    # An election without a winner (each Sentinel for itself) is repeated after twice this time.
+    failover_timeout_ms: Annotated[int, Field(ge=3000, le=180_000)] = 3000
     # How long a restarted primary waits for a replica to be promoted before it goes on as primary.
     handover_seconds: Annotated[int, Field(ge=5, le=120)] = 20
 
@@ -113,7 +114,9 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
             "required": {
                 "service_name": PRIMARY_SET,
                 "tls": True,
-                "acknowledged": "the write, then WAIT 1 500 on the same connection answers >= 1",
+                "acknowledged": "a write that changed something, then WAIT 1 500 on the same "
+                "connection answers >= 1; a retry may find its write done and must change another "
+                "key, because WAIT on a new connection waits for nothing that others have written",
             },
         },
         "promises": {

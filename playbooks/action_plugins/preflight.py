@@ -32,7 +32,7 @@ NEEDED = (
 )
 CLASSES = ("ssd", "hdd", "system")  # the last one is for what the cluster itself stands on
 ETCD, ETCD_GIB = "etcd", 2  # its write-ahead log and snapshots take one of them
-LAB = "lab"
+LAB = "lab_name"  # what the inventory of machines that lab.yml makes says
 CONSTRAINED = (
     "site_constrained",
     "kubernetes_kubelet_extra",
@@ -229,11 +229,11 @@ def system_faults(hosts: Hosts, groups: Mapping[str, Iterable[str]]) -> list[str
 
 
 def constrained_faults(site: Mapping[str, Any]) -> list[str]:
-    if site["site_name"] == LAB:
+    if site.get(LAB):
         return []
     return [
         f"{name} is set on site {site['site_name']}: it is for the constrained lab only "
-        "(inventories/lab/group_vars/all/constrained.yml); remove it from this inventory"
+        f"(constrained.yml, beside {LAB} in the inventory of a lab); remove it from this inventory"
         for name in CONSTRAINED
         if site.get(name)
     ]
@@ -311,7 +311,7 @@ class ActionModule(ActionBase):
             for name in groups["all"]
         }
         first = per_host[groups["all"][0]] if groups["all"] else {}
-        names = {*NEEDED, *CONSTRAINED, "site_vip", "site_admin_networks"}
+        names = {*NEEDED, *CONSTRAINED, LAB, "site_vip", "site_admin_networks"}
         found = self.setting_faults({name: per_host[name] for name in groups["all"]})
         found += faults(hosts, groups, {name: first.get(name) for name in names})
         if found:

@@ -30,6 +30,8 @@ from ansible.module_utils.host import (
     mount_unit,
     mounted,
     package_states,
+    remove_path,
+    rises,
     run,
     unit_states,
     write_file,
@@ -175,6 +177,10 @@ class Role:
         found = []
         for unit in self.wants("units"):
             enabled, active = states.get(unit["name"], ("", ""))
+            if unit.get("idle"):
+                if rises(enabled, active):
+                    found.append(self.tell("unit", unit["name"], "off", f"{enabled}, {active}"))
+                continue
             if unit.get("enabled", True) and enabled not in ("enabled", "static", "generated"):
                 found.append(self.tell("unit", unit["name"], "enabled", enabled or "absent"))
             if self.runs(unit) and active != "active":
@@ -273,7 +279,8 @@ class Role:
         named = {item.name for item in seen if item.kind == "unit"}
         bare = {item.name for item in seen if item.kind == "mount"}
         named |= {mount["unit"] for mount in self.mounts if mount["path"] in bare}
-        units = [unit for unit in self.wants("units") if unit["name"] in named]
+        on = [unit for unit in self.wants("units") if not unit.get("idle")]
+        units = [unit for unit in on if unit["name"] in named]
         enable = [unit["name"] for unit in units if unit.get("enabled", True)]
         start = [unit["name"] for unit in units if self.runs(unit)]
         masked = [item.name for item in seen if item.kind == "unit" and "masked" in item.seen]
@@ -283,6 +290,10 @@ class Role:
             run("systemctl", "enable", "--quiet", *enable)
         if start:
             run("systemctl", "start", *start, deadline=90)
+        # A package may have brought them only just now, so none of them was seen before.
+        off = unit_states([unit["name"] for unit in self.wants("units") if unit.get("idle")])
+        if unwanted := [name for name, state in off.items() if rises(*state)]:
+            run("systemctl", "disable", "--now", "--quiet", *unwanted, deadline=90)
 
     def mend_applied(self, applied: dict[str, Any]) -> None:
         folder = Path(applied["folder"])
@@ -358,11 +369,6 @@ class QuietModule(AnsibleModule):
 
     def _log_invocation(self) -> None:
         return
-
-
-def remove_path(path: Path) -> None:
-    """A folder with all in it, a file, or a link but not what it leads to."""
-    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import grp
 import hashlib
 import os
 import pwd
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -127,6 +128,11 @@ def unit_states(names: list[str]) -> dict[str, tuple[str, str]]:
     return states
 
 
+def rises(enabled: str, active: str) -> bool:
+    """Whether a unit runs, or will after the next boot."""
+    return enabled == "enabled" or active in ("active", "activating", "reloading")
+
+
 def mounted() -> set[str]:
     return {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
 
@@ -163,6 +169,11 @@ def file_seen(path: Path) -> str:
         return f"{digest(path.read_bytes())} {words}"
     except FileNotFoundError:
         return "absent"
+
+
+def remove_path(path: Path) -> None:
+    """A folder with all in it, a file, or a link but not what it leads to."""
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def write_file(path: Path, data: bytes, mode: int, group: str | None = None) -> None:

@@ -5,22 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests import lab
+from validate.site import REPOSITORY
 
 pytestmark = pytest.mark.campaign
-#: Packages stay, they hold nothing of the site; so do the keys by which SSH knows the host.
-LEFT = r"""
-for unit in kubelet containerd haproxy keepalived docker-registry apadana-firewall; do
-  if systemctl is-active --quiet "$unit"; then echo "runs: $unit"; fi
-done
-pgrep -l 'etcd|kube-|containerd|pause|minio|java|postgres|valkey' | sed 's/^/process: /' || true
-findmnt -rno TARGET | grep -E '/volumes/|/kubelet/|containerd|netns' | sed 's/^/mounted: /' || true
-ls /sys/class/net | grep -E '^kube|^veth' | sed 's/^/link: /' || true
-find /etc/kubernetes /etc/cni /var/lib/etcd /var/lib/kubelet /var/lib/containerd \
-  /var/lib/apadana/disks /var/lib/apadana/volumes \
-  /var/log/kubernetes -type f 2>/dev/null | head -20 | sed 's/^/file: /'
-grep -rIl -e '-----BEGIN.*PRIVATE KEY' /etc /root /var/lib 2>/dev/null |
-  grep -v '^/etc/ssh/ssh_host_' | sed 's/^/key: /' || true
-"""
+LEFT = (REPOSITORY / "tests" / "left.sh").read_text(encoding="utf-8")
 
 
 def left() -> list[str]:

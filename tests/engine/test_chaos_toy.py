@@ -96,6 +96,26 @@ def test_an_injector_that_does_nothing_is_invalid(ground: LocalGround, tmp_path:
     assert not any(r.verdict == "FAIL" for r in tried.outcome.results)
 
 
+def test_a_member_that_starts_again_before_its_fault_is_hit_all_the_same(
+    ground: LocalGround, tmp_path: Path
+) -> None:
+    tried = Tried(ground, tmp_path, fault({"kind": "freeze"}, target="one member"))
+    seen: list[tuple[str, ...]] = []
+
+    def restarting(one: spec.Fault, at: aim.Aim, outside: aim.Outside) -> list[aim.Shot]:
+        (member,) = at.members
+        if not seen:
+            ground.machine(member.host).run(f"kill -9 {member.pid}")
+        seen.append(member.processes)
+        return aim.shots(one, at, outside)
+
+    tried.experiment.shots_of = restarting
+    tried.run()
+    assert tried.of("fault proved").verdict == "PASS", tried.of("fault proved").detail
+    first, second = seen
+    assert first != second
+
+
 def test_what_breaks_more_than_asked_is_refused_untouched(
     ground: LocalGround, tmp_path: Path
 ) -> None:

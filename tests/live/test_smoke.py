@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
 
+from components.kit import naming
 from tests import lab
 
 pytestmark = pytest.mark.live
@@ -50,6 +52,16 @@ def test_no_pod_and_no_policy_is_left(smoke: lab.Done) -> None:
         return True if not left else None
 
     assert wait_for("everything of the run to be gone", gone, timeout=60)
+
+
+def test_the_contract_names_the_bundle_that_is_there_and_stands_in_the_cluster_too() -> None:
+    found = lab.found()
+    written = json.loads((lab.STATE / "platform.json").read_text())
+    where = ("-n", found.platform.namespace, "get", "configmap", naming.CONTRACT)
+    held = found.cluster.json(*where)["data"]["platform.json"]
+    assert json.loads(held) == written  # Pulumi writes 15.0 as 15
+    manifest = (found.bundle / "manifest.json").read_bytes()
+    assert found.platform.bundle_digest == f"sha256:{hashlib.sha256(manifest).hexdigest()}"
 
 
 def test_an_unknown_component_is_a_wrong_use() -> None:

@@ -54,6 +54,14 @@ def test_who_is_hit(target: str, expected: list[str]) -> None:
     assert hit(target) == expected
 
 
+def test_a_member_that_was_started_again_is_hit_as_it_is_now() -> None:
+    found = aim.at(fault(target="leader", do={"kind": "freeze"}), ROOM, THREE, "kv-1", [])
+    now = [located("kv-0", "h1", 1), located("kv-1", "h2", 22)]  # kv-2 has no process just now
+    hit_now = aim.again(found, now)
+    assert [m.processes for m in hit_now.members] == [("22:77",)]
+    assert [m.processes for m in hit_now.peers] == [("1:77",), ("3:77",)]
+
+
 def test_of_four_two_take_the_quorum_away() -> None:
     four = [*THREE, located("kv-3", "h4", 4)]
     assert hit("quorum", None, four) == ["kv-0", "kv-1"]

@@ -10,7 +10,7 @@ from tests import drifts
 from tests.repo.charts import ROOT
 
 ITEMS = drifts.table(ROOT / "inventories" / "lab" / "hosts.yml")
-COUNTS = {"file": 10, "unit": 8, "package": 6, "sysctl": 4, "mount": 2}
+COUNTS = {"file": 9, "unit": 8, "idle": 1, "package": 6, "sysctl": 4, "mount": 2}
 
 
 def test_each_kind_and_each_role_with_files_is_in_the_table() -> None:
@@ -21,8 +21,9 @@ def test_each_kind_and_each_role_with_files_is_in_the_table() -> None:
 
 
 def test_what_only_control_planes_have_drifts_there_only() -> None:
-    (keepalived,) = [item for item in ITEMS if item.name == "keepalived.service"]
-    assert keepalived.hosts == ("cp1", "cp2", "cp3")
+    on, off = [item for item in ITEMS if item.name == "keepalived.service"]
+    assert (on.kind, on.hosts) == ("unit", ("cp1", "cp2", "cp3"))
+    assert (off.kind, off.hosts) == ("idle", ("gpu1",))
     (registry,) = [item for item in ITEMS if item.name == "/etc/docker/registry/config.yml"]
     assert registry.hosts == ("cp1", "cp2", "cp3")
 

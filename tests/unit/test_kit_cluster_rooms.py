@@ -122,10 +122,13 @@ def test_home(tmp_path: Path) -> None:
         "pulumi-language-python-exec",
         "pulumi-resource-pulumi-python",
         "pulumi-resource-kubernetes",
+        "kubernetes",
     ):
         (binaries / name).write_text(name)
     environment = prepare_pulumi_home(binaries, places)
     assert environment["PULUMI_HOME"] == str(places.home)
+    assert places.kubectl.read_text() == "kubernetes"  # acts as what it is called
+    assert str(places.kubectl.parent) in environment["PATH"].split(":")
     first = places.root_secret.read_text()
     assert places.root_secret.stat().st_mode & 0o777 == 0o600
     assert first != places.passphrase.read_text()

@@ -91,6 +91,8 @@ def test_within_a_millisecond_is_certified_and_beyond_is_not(case: Truth) -> Non
         ([9.0, 9.0, 9.0], 20.0, 3, Verdict.INVALID),
         ([9.0, 0.2], 0.5, 1, Verdict.INVALID),  # nobody noticed a hiccup: the generator is wrong
         ([-3.0, 0.2], 20.0, 1, Verdict.INVALID),  # no hiccup makes a latency shorter
+        (["late", 0.2], 20.0, 2, Verdict.PASS),  # it says itself that it sent too late
+        (["late", "late", "late", 0.2], 20.0, 3, Verdict.INVALID),  # starved, and not for a moment
         (["count", 0.2], 20.0, 1, Verdict.INVALID),
     ],
 )
@@ -102,7 +104,10 @@ def test_only_an_admitted_hiccup_is_measured_again(
 
     def one(*_: object) -> certify.Certificate:
         how = next(made)
-        seen = measured(case, drop=1) if how == "count" else measured(case, how)
+        if how == "late":
+            seen = replace(measured(case), wrong=("1 % were sent 16 ms late",))
+        else:
+            seen = measured(case, drop=1) if how == "count" else measured(case, how)
         return replace(seen, hiccup_ms=hiccup)
 
     monkeypatch.setattr(certify, "one", one)

@@ -125,6 +125,30 @@ def test_a_masked_unit_is_unmasked_before_it_is_enabled(monkeypatch: pytest.Monk
     assert [command[1] for command in calls] == ["unmask", "enable", "start"]
 
 
+@pytest.mark.parametrize(
+    ("state", "wrong"),
+    [
+        (("enabled", "inactive"), True),  # as its package left it: up after the next boot
+        (("enabled", "active"), True),
+        (("disabled", "active"), True),
+        (("disabled", "inactive"), False),
+        (("masked", "inactive"), False),
+        (("", ""), False),  # not installed
+    ],
+)
+def test_a_unit_that_no_role_wants_is_off(
+    state: tuple[str, str], wrong: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(observed_state, "run", lambda *command, **_: calls.append(command))
+    monkeypatch.setattr(observed_state, "unit_states", lambda names: dict.fromkeys(names, state))
+    role = observed_state.Role("demo", {"units": [{"name": "a.service", "idle": True}]})
+    assert [item.wanted for item in role.observe_units({"a.service": state})] == ["off"] * wrong
+    role.mend_units([], [])  # its package may have come in the same run, after the look
+    disable = ("systemctl", "disable", "--now", "--quiet", "a.service")
+    assert calls == [disable] * wrong
+
+
 def test_one_change_of_a_host_waits_for_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,7 +169,7 @@ def test_a_volume_is_named_once() -> None:
 def test_settings_of_the_constrained_lab_stay_there() -> None:
     told = faults(kubernetes_kubelet_extra={"failCgroupV1": False})
     assert len(told) == 1 and "constrained lab only" in told[0]
-    assert faults(site_name="lab", site_constrained=True) == []
+    assert faults(site_name="second", lab_name="second", site_constrained=True) == []
 
 
 def test_constrained_settings_stand_in_the_lab_only() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from components.kit import contract
 from validate.chaos import spec
@@ -63,6 +63,13 @@ def at(
     chosen = _chosen(fault.target, component, able, led)
     rest = tuple(m for m in able if m not in chosen)
     return Aim(chosen, _other_end(component, chosen[0], rest) if fault.target == "pair" else rest)
+
+
+def again(aim: Aim, located: Sequence[Located]) -> Aim:
+    """The same members as they are now: one may have been started again since it was chosen."""
+    now = {m.name: m for m in located}
+    members, peers = (tuple(now.get(m.name, m) for m in ms) for ms in (aim.members, aim.peers))
+    return replace(aim, members=members, peers=peers)
 
 
 def _chosen(

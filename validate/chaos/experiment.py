@@ -90,6 +90,13 @@ class Experiment:
     def _lifetime(self) -> float:
         return self.fault.duration_s + self.fault.bounds.recovered_s + 300
 
+    def shots_now(self, aim: Aim, outside: Outside) -> list[Shot]:
+        """At the processes of this moment, not at those that were found before the clients came."""
+        if self.component is None or not aim.members:
+            return self.shots_of(self.fault, aim, outside)
+        found = [*located.locate(self.ground, self.component), *self._depended_on()]
+        return self.shots_of(self.fault, aiming.again(aim, found), outside)
+
     # --- before
 
     def _aim(self) -> Aim:
@@ -100,11 +107,16 @@ class Experiment:
         if self.fault.target in ASK_LEADER:
             leader = self._leader(self.component)
         aim = aiming.at(self.fault, self.component, found, leader, self.ground.hosts())
-        if isinstance(self.fault.do, spec.DependencyCut):
-            on = self.ground.site.platform.component(self.fault.do.on)
-            peers = tuple(located.locate(self.ground, on))
-            aim = replace(aim, peers=peers, frozen=any(m.shared for m in aim.members))
+        if peers := self._depended_on():
+            aim = replace(aim, peers=tuple(peers), frozen=any(m.shared for m in aim.members))
         return aim
+
+    def _depended_on(self) -> list[located.Located]:
+        """The members that a cut dependency is cut from; none for any other fault."""
+        if not isinstance(self.fault.do, spec.DependencyCut):
+            return []
+        on = self.ground.site.platform.component(self.fault.do.on)
+        return located.locate(self.ground, on)
 
     def _everyone(self) -> list[located.Located]:
         """Members of all components; the first found decides which host a cluster's fault hits."""

@@ -97,11 +97,12 @@ class Trial:
     def _break(self, observer: Observer) -> None:
         e, fault = self.e, self.e.fault
         planted = Planted(e.ground, fault.duration_s, e.tools.say, e.root)
+        shots = e.shots_now(self.aim, self.outside)
         asked = time.time()
         applied = ended = asked
         try:
             with planted:
-                planted.plant(self.shots)
+                planted.plant(shots)
                 applied = time.time()
                 self._hold(observer, applied)
                 ended = time.time()

@@ -27,6 +27,10 @@ for consumer in $CONSUMERS; do
   echo "user $consumer on #$(hash "$consumer") resetkeys &* -@all +@connection +ping +info +role +subscribe +psubscribe +unsubscribe +punsubscribe +sentinel|get-master-addr-by-name +sentinel|master +sentinel|masters +sentinel|replicas +sentinel|slaves +sentinel|sentinels +sentinel|ckquorum +sentinel|myid" >> "$acl"
 done
 
+# Two Sentinels that see the primary go in the same moment vote for themselves, and nobody is elected. So each
+# member waits a little longer than the one before: less than the second between two questions of a Sentinel.
+patience=$((DOWN_AFTER_MS + 350 * ${POD_NAME##*-}))
+
 next=$conf.next
 {
   cat /opt/apadana/sentinel.conf
@@ -40,7 +44,7 @@ next=$conf.next
   echo "$monitor"
   echo "sentinel auth-user $PRIMARY_SET sentinel"
   echo "sentinel auth-pass $PRIMARY_SET $(secret sentinel)"
-  echo "sentinel down-after-milliseconds $PRIMARY_SET $DOWN_AFTER_MS"
+  echo "sentinel down-after-milliseconds $PRIMARY_SET $patience"
   echo "sentinel failover-timeout $PRIMARY_SET $FAILOVER_TIMEOUT_MS"
   echo "sentinel parallel-syncs $PRIMARY_SET 1"
   learnt "^sentinel (config-epoch|leader-epoch|known-replica|known-sentinel) $PRIMARY_SET "
