@@ -68,6 +68,7 @@ live: venv ## brings the lab up and tests on it
 	pytest -q tests -m live
 
 roles: venv ## all roles on a machine of their own, beside the lab: built, built again, checked, taken apart
+	@road/prerequisites.sh all
 	python -m bundle build
 	MOLECULE_GLOB='tests/molecule/*/molecule.yml' molecule test --all
 

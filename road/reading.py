@@ -22,6 +22,7 @@ CAUSES = (
 NOISE = re.compile(
     r"^(PLAY RECAP|to retry, use|NO MORE HOSTS LEFT|make(\[\d+\])?: |\s*$|\S+\s*: ok=\d+)"
 )
+MESSAGE = re.compile(r"^\s+msg:")  # of a failed task; Ansible prints its other results before it
 MOST_LINES = 8
 MOST_WIDTH = 400
 
@@ -43,7 +44,7 @@ def cause(text: str) -> list[str]:
     for sign in CAUSES:
         found = [number for number, line in enumerate(lines) if sign.search(line)]
         if found:
-            return _short(lines[first_of_run(found) :])
+            return _short(_to_the_point(lines[first_of_run(found) :]))
     return _short(lines[-MOST_LINES:])
 
 
@@ -55,6 +56,12 @@ def first_of_run(numbers: Sequence[int]) -> int:
             break
         start = number
     return start
+
+
+def _to_the_point(lines: Sequence[str]) -> Sequence[str]:
+    """A task that failed once, without the results that would push its message out of sight."""
+    message = next((number for number, line in enumerate(lines) if MESSAGE.match(line)), 0)
+    return lines if message < MOST_LINES - 1 else [lines[0], *lines[message:]]
 
 
 def _short(lines: Sequence[str]) -> list[str]:

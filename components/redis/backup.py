@@ -55,8 +55,8 @@ def restore(target: Target, folder: Path, scope: str) -> None:
     for name, *members in saving.get_lines(folder / SETS):
         for start in range(0, len(members), BATCH):
             client.sadd(_prefix(target, scope) + name, *members[start : start + BATCH])
-    copies = client.execute_command("WAIT", probe.WAIT_REPLICAS, 5000)
-    if int(copies) < probe.WAIT_REPLICAS:
+    copies = probe.acknowledged(client.pipeline(transaction=False), probe._fence(target), 1500)
+    if copies < probe.WAIT_REPLICAS:
         raise probe.NotAcknowledgedError(f"restored, but WAIT answered {copies}")
 
 

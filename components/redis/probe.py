@@ -99,22 +99,28 @@ def _fence(target: Target) -> str:
     return f"{target.username}:fence"
 
 
-def _add(connection: Any, fence: str, key: str, uid: str, newest: str = "") -> int:
-    """Write and WAIT in one round trip on one connection; returns the replicas that have it.
+def acknowledged(pipe: Any, fence: str, patience_ms: int = WAIT_MS) -> int:
+    """Run the pipeline and WAIT in one round trip; returns the replicas that have it all.
 
-    `newest` only grows (GT): a try that a frozen server runs late must not turn it back. The fence
-    always changes: WAIT waits for what its own connection has changed, so that a retry on a new
-    one, which finds the member there, would be answered at once though no replica has it.
+    The fence always changes: WAIT waits for what its own connection has changed, so that a retry on
+    a new one, which finds its work done, would be answered at once though no replica has it.
+    """
+    pipe.set(fence, "", ex=FENCE_SECONDS)
+    pipe.execute_command("WAIT", WAIT_REPLICAS, patience_ms)
+    return int(pipe.execute()[-1])
+
+
+def _add(connection: Any, fence: str, key: str, uid: str, newest: str = "") -> int:
+    """Write; returns the replicas that have it.
+
+    `newest` only grows (GT): a try that a frozen server runs late must not turn it back.
     """
     with connection.pipeline(transaction=False) as pipe:
         pipe.sadd(key, uid)
         if newest:
             _, client, seq = uid.rsplit("-", 2)
             pipe.zadd(newest, {client: int(seq)}, gt=True)
-        pipe.set(fence, uid, ex=FENCE_SECONDS)
-        pipe.execute_command("WAIT", WAIT_REPLICAS, WAIT_MS)
-        replies = pipe.execute()
-    return int(replies[-1])
+        return acknowledged(pipe, fence)
 
 
 class AuditWriter:

@@ -103,7 +103,9 @@ class Lab:
                 )
         self.report_the_dead()
         seen = self.containers()
-        self.check_disk([host for host in self.hosts() if host not in seen])
+        new = [host for host in self.hosts() if host not in seen]
+        self.check_disk(new)
+        self.drop_half_made(new)
         self.make_key()
         self.make_network()
         image = self.make_image()
@@ -188,7 +190,6 @@ class Lab:
     def make_host(self, host: str, seen: dict[str, Any] | None, image: str) -> None:
         name = self.container(host)
         if seen is None:
-            self.drop_half_made(name)
             limits = [part for limit in self.wanted["ulimits"] for part in ("--ulimit", limit)]
             podman(
                 *("--runtime", "runc", "run", "--detach", "--privileged", *SYSTEMD),
@@ -204,13 +205,20 @@ class Lab:
             podman("--runtime", "runc", "start", name)
             self.did.append(f"started the host {host}, which was {seen['State']}")
 
-    def drop_half_made(self, name: str) -> None:
-        """A `podman run` that was killed may leave storage that bears the name and no container."""
-        shown = ("--filter", f"name=^{name}$", "--format", "{{.Status}} {{.ID}}")
-        listed = podman("ps", "--all", "--external", *shown).split()
-        if listed[:1] == ["Storage"]:
-            podman("rm", "--force", listed[1])
-            self.did.append(f"removed what a killed run left of {name}")
+    def drop_half_made(self, hosts: list[str]) -> None:
+        """A `podman run` that was killed may leave storage that bears the name and no container.
+
+        Before any host is made, and by the whole name: what is just being made looks the same,
+        and Podman's filters don't hold for such storage.
+        """
+        if not hosts:
+            return
+        listed = podman("ps", "--all", "--external", "--format", "{{.Status}} {{.ID}} {{.Names}}")
+        left = [line.split() for line in listed.splitlines() if line.startswith("Storage ")]
+        for _, identity, name in (words for words in left if len(words) == 3):
+            if name in {self.container(host) for host in hosts}:
+                podman("rm", "--force", identity)
+                self.did.append(f"removed what a killed run left of {name}")
 
     def admit(self, host: str) -> str:
         """Let our key in, give the host keys of its own; returns its public host key."""

@@ -264,6 +264,23 @@ def test_a_lab_that_stands_needs_no_more_disk(lab: Any) -> None:
     assert lab.calls == []
 
 
+def test_only_what_a_killed_run_left_of_this_labs_hosts_is_removed(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Podman lists what is just being made by others just so, and no filter holds for it."""
+    left = ("Storage 11 apadana-test-a", "Storage 22 apadana-other-a", "Storage 33 ")
+    listed = "\n".join([*left, "Up 3s 44 apadana-test-b"])
+    removed: list[str] = []
+
+    def podman(*arguments: str, **_: Any) -> str:
+        removed.extend(arguments[2:] if arguments[0] == "rm" else ())
+        return listed
+
+    monkeypatch.setattr(podman_lab, "podman", podman)
+    lab.drop_half_made(["a", "b"])
+    assert removed == ["11"]
+
+
 # ---- a bundle that is refused stops the road before any machine is touched
 
 

@@ -30,6 +30,13 @@ def test_cause_of_a_play_is_its_fatal_line_not_its_recap() -> None:
     assert reading.cause(text) == ['fatal: [cp2]: FAILED! => {"msg": "no space left on device"}']
 
 
+def test_cause_shows_the_message_of_a_task_that_did_much_before_it_failed() -> None:
+    did = [f"    - made the host cp{number}" for number in range(9)]
+    lines = ["fatal: [localhost]: FAILED! =>", "    changed: false", "    did:", *did]
+    lines.append("    msg: 'lab lab: `podman run` failed: no such container'")
+    assert reading.cause("\n".join(lines)) == [lines[0], lines[-1]]
+
+
 def test_cause_keeps_a_run_of_hosts_together_and_drops_earlier_mended_errors() -> None:
     lines = ["fatal: [a]: old, rescued", *(f"ok: [host{n}]" for n in range(5))]
     lines += ["fatal: [cp1]: UNREACHABLE!", "fatal: [cp2]: UNREACHABLE!"]

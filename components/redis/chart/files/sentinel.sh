@@ -50,5 +50,14 @@ next=$conf.next
   learnt "^sentinel (config-epoch|leader-epoch|known-replica|known-sentinel) $PRIMARY_SET "
 } > "$next"
 mv "$next" "$conf"
+
+# A Sentinel that cannot ask for names when it starts stalls over each of them, takes the lost time for a
+# broken clock and does nothing for 30 s (TILT). So it waits for its own name, though not for ever.
+named_until=$(($(date +%s) + 60))
+until getent hosts "$SELF" >/dev/null || [ "$(date +%s)" -ge "$named_until" ]; do
+  say "waiting until $SELF has an address"
+  sleep 1
+done
+
 say "starting with: $monitor"
 exec valkey-sentinel "$conf"
