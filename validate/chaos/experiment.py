@@ -90,12 +90,11 @@ class Experiment:
     def _lifetime(self) -> float:
         return self.fault.duration_s + self.fault.bounds.recovered_s + 300
 
-    def shots_now(self, aim: Aim, outside: Outside) -> list[Shot]:
+    def aim_now(self, aim: Aim) -> Aim:
         """At the processes of this moment, not at those that were found before the clients came."""
-        if self.component is None or not aim.members:
-            return self.shots_of(self.fault, aim, outside)
-        found = [*located.locate(self.ground, self.component), *self._depended_on()]
-        return self.shots_of(self.fault, aiming.again(aim, found), outside)
+        if not aim.members:
+            return aim
+        return aiming.again(aim, located.now(self.ground, [*aim.members, *aim.peers]))
 
     # --- before
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from components.kit import contract
 from validate.errors import ClusterError, NotValidError
@@ -68,17 +68,15 @@ def split(address: str) -> tuple[str, int]:
 
 def locate(ground: Ground, component: contract.Component) -> list[Located]:
     """The members that have processes, as they are now; NotValidError when there is none."""
-    members = ground.members(component.name)
     roles = {m.name: m.role for m in component.members}
     everyone = {c.name: ground.members(c.name) for c in ground.site.platform.components}
     facts = _facts(ground, [m for ms in everyone.values() for m in ms])
     found = []
-    for member in members:
+    for member in everyone[component.name]:
         mine = facts.get(member.host, {})
-        processes = tuple(f"{p}:{mine[p][0]}" for p in member.pids if p in mine)
+        processes, namespace = _life(member, mine)
         if not processes:
             continue
-        namespace = mine[member.pids[0]][1] if member.pids[0] in mine else ""
         others = [
             m for name, ms in everyone.items() if name != component.name for m in ms
             if m.host == member.host
@@ -93,6 +91,30 @@ def locate(ground: Ground, component: contract.Component) -> list[Located]:
     if not found:
         raise NotValidError(f"{component.name} has no member with a process: nothing can be broken")
     return found
+
+
+def now(ground: Ground, known: Sequence[Located]) -> list[Located]:
+    """The same members with the processes of this moment; one that has none stays as it was known.
+
+    A fraction of what `locate` costs: it comes between two moments that should lie close together.
+    """
+    names = {one.name for one in known}
+    rooms = dict.fromkeys(one.member.component for one in known)
+    members = {m.name: m for room in rooms for m in ground.members(room) if m.name in names}
+    facts = _facts(ground, members.values())
+    found = []
+    for one in known:
+        member = members.get(one.name, one.member)
+        processes, namespace = _life(member, facts.get(member.host, {}))
+        alive = replace(one, member=member, processes=processes, namespace=namespace)
+        found.append(alive if processes else one)
+    return found
+
+
+def _life(member: Member, facts: Mapping[int, tuple[str, str]]) -> tuple[tuple[str, ...], str]:
+    """Its processes with their starts, and the network namespace of the first."""
+    processes = tuple(f"{p}:{facts[p][0]}" for p in member.pids if p in facts)
+    return processes, facts[member.pids[0]][1] if processes and member.pids[0] in facts else ""
 
 
 def _facts(ground: Ground, members: Iterable[Member]) -> dict[str, dict[int, tuple[str, str]]]:

@@ -54,6 +54,9 @@ class Trial:
         self.offset = clock_offset(lambda: _time_at(self.writer))
         before = self._digest()
         lived = self._first_processes()
+        # Before anybody looks: what takes its time here would be missing in what is seen.
+        self.aim = e.aim_now(self.aim)
+        self.shots = e.shots_of(fault, self.aim, self.outside)
         observer = Observer(fault, self.aim, self._eyes(), e.ground.machine, self._points())
         try:
             observer.prepare()
@@ -97,12 +100,11 @@ class Trial:
     def _break(self, observer: Observer) -> None:
         e, fault = self.e, self.e.fault
         planted = Planted(e.ground, fault.duration_s, e.tools.say, e.root)
-        shots = e.shots_now(self.aim, self.outside)
         asked = time.time()
         applied = ended = asked
         try:
             with planted:
-                planted.plant(shots)
+                planted.plant(self.shots)
                 applied = time.time()
                 self._hold(observer, applied)
                 ended = time.time()
