@@ -80,7 +80,9 @@ class Plan:
 def make(steps: Iterable[Step], budget: float | None = None) -> Plan:
     """The lowest ranks first; within a rank the cheapest, so that most is covered.
 
-    A step that doesn't fit is left out and smaller ones after it may still fit.
+    A step that doesn't fit is left out and smaller ones after it may still fit. Of those that are
+    kept, what breaks nothing comes first in its rank: a rate is measured on a platform that has not
+    just been wounded.
     """
     kept: list[Step] = []
     left: list[Step] = []
@@ -91,6 +93,7 @@ def make(steps: Iterable[Step], budget: float | None = None) -> Plan:
             spent += step.estimate
         else:
             left.append(step)
+    kept.sort(key=lambda s: (s.rank, bool(s.harm), s.estimate, s.id))
     return Plan(tuple(kept), tuple(left), budget)
 
 

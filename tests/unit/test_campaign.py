@@ -85,6 +85,19 @@ def test_a_budget_keeps_the_lowest_ranks_and_then_what_fits(
     assert {s.id for s in made.steps} | {s.id for s in made.left_out} == {s.id for s in steps}
 
 
+def test_what_breaks_nothing_comes_first_in_its_rank() -> None:
+    long = step("load/minio/puts", 300, plan.CORE)
+    made = plan.make([*STEPS, long])
+    assert [s.id for s in made.steps] == [
+        "smoke/all/everything", long.id, "chaos/kafka/killed", "chaos/kafka/frozen",
+        "load/kafka/ten-minutes",
+    ]  # fmt: skip
+    # A budget still keeps the cheapest of a rank, whatever comes first then.
+    assert [s.id for s in plan.make([*STEPS, long], 200).steps] == [
+        "smoke/all/everything", "chaos/kafka/killed", "chaos/kafka/frozen",
+    ]  # fmt: skip
+
+
 def test_the_digest_changes_with_what_is_done_and_not_with_estimates() -> None:
     digest = plan.make(STEPS).digest()
     assert plan.make([step(s.id, 5, s.rank, harm=s.harm) for s in STEPS]).digest() == plan.make(
