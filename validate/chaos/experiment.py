@@ -106,16 +106,11 @@ class Experiment:
         if self.fault.target in ASK_LEADER:
             leader = self._leader(self.component)
         aim = aiming.at(self.fault, self.component, found, leader, self.ground.hosts())
-        if peers := self._depended_on():
-            aim = replace(aim, peers=tuple(peers), frozen=any(m.shared for m in aim.members))
+        if isinstance(self.fault.do, spec.DependencyCut):
+            on = self.ground.site.platform.component(self.fault.do.on)
+            peers = tuple(located.locate(self.ground, on))
+            aim = replace(aim, peers=peers, frozen=any(m.shared for m in aim.members))
         return aim
-
-    def _depended_on(self) -> list[located.Located]:
-        """The members that a cut dependency is cut from; none for any other fault."""
-        if not isinstance(self.fault.do, spec.DependencyCut):
-            return []
-        on = self.ground.site.platform.component(self.fault.do.on)
-        return located.locate(self.ground, on)
 
     def _everyone(self) -> list[located.Located]:
         """Members of all components; the first found decides which host a cluster's fault hits."""

@@ -94,7 +94,7 @@ def locate(ground: Ground, component: contract.Component) -> list[Located]:
 
 
 def now(ground: Ground, known: Sequence[Located]) -> list[Located]:
-    """The same members with the processes of this moment; one that has none stays as it was known.
+    """Those of the same members that have processes, as they are at this moment.
 
     A fraction of what `locate` costs: it comes between two moments that should lie close together.
     """
@@ -104,10 +104,11 @@ def now(ground: Ground, known: Sequence[Located]) -> list[Located]:
     facts = _facts(ground, members.values())
     found = []
     for one in known:
-        member = members.get(one.name, one.member)
+        if (member := members.get(one.name)) is None:
+            continue
         processes, namespace = _life(member, facts.get(member.host, {}))
-        alive = replace(one, member=member, processes=processes, namespace=namespace)
-        found.append(alive if processes else one)
+        if processes:
+            found.append(replace(one, member=member, processes=processes, namespace=namespace))
     return found
 
 
