@@ -193,6 +193,13 @@ def test_nothing_broke() -> None:
     assert found.share_during == pytest.approx(1.0, abs=0.02)
 
 
+def test_a_silence_of_the_return_is_not_the_fault_s() -> None:
+    found = curve.of(writes((90, 112, 20), (114, 130, 20)), 100.0, 110.0, 130.0)
+    assert found.first_success_s == 0.0
+    assert found.goodput_99_s == 14.0
+    assert found.silent_s == pytest.approx(2.0, abs=0.1)
+
+
 def test_it_never_came_back() -> None:
     found = curve.of(writes((90, 100, 20)), 100.0, 110.0, 130.0)
     assert (found.first_success_s, found.goodput_99_s, found.alive_at_end) == (None, None, False)

@@ -50,16 +50,19 @@ def of(acknowledged: Iterable[float], fault: float, undo: float, end: float) -> 
     lasted = max(undo - fault, 1e-9)
     return Curve(
         begin, start, min(size - 1, max(0, int(undo - begin))), tuple(counts), round(steady, 2),
-        _first(times, fault), _again(counts, steady, begin, fault), _silence(after, fault, end),
-        round(len(during) / lasted / steady, 3) if steady else 0.0,
+        _first(times, fault, undo), _again(counts, steady, begin, fault),
+        _silence(after, fault, end), round(len(during) / lasted / steady, 3) if steady else 0.0,
         any(t > undo - min(3.0, lasted / 2) for t in during),
     )  # fmt: skip
 
 
-def _first(times: Sequence[float], fault: float) -> float | None:
-    """To the first success after the longest silence that the fault brought, 0 without one."""
+def _first(times: Sequence[float], fault: float, undo: float) -> float | None:
+    """To the first success after the longest silence that the fault brought, 0 without one.
+
+    What begins after the undo is the return of what was gone, and not counted here.
+    """
     after = [fault, *(t for t in times if t >= fault)]
-    gaps = [(b - a, b) for a, b in pairwise(after)]
+    gaps = [(b - a, b) for a, b in pairwise(after) if a <= undo]
     if not gaps:
         return None
     longest, ended = max(gaps)

@@ -23,7 +23,7 @@ from validate.model import check_from
 from validate.plan import Outcome, Tools
 from validate.session import AuditSession
 
-BEFORE = 5.0  # seconds of steady writes that are measured before the fault
+BEFORE = 10.0  # seconds of steady writes before the fault: 99 % of a shorter look is noise
 ASK_LEADER = frozenset({"leader", "one member", "quorum", "pair", "host"})
 CLUSTER = "cluster"
 Tell = Callable[[str, Check], None]
@@ -94,13 +94,15 @@ class Experiment:
         """At the processes of this moment, not at those that were found before the clients came."""
         if not aim.members:
             return aim
-        return aiming.again(aim, located.now(self.ground, [*aim.members, *aim.peers]))
+        rooms = {m.member.component for m in (*aim.members, *aim.peers)}
+        named = [c for c in self.ground.site.platform.components if c.name in rooms]
+        return aiming.again(aim, located.locate(self.ground, *named))
 
     # --- before
 
     def _aim(self) -> Aim:
         if self.component is None:
-            return aiming.at(self.fault, None, self._everyone(), None, self.ground.hosts())
+            return aiming.at(self.fault, None, self.everyone(), None, self.ground.hosts())
         found = located.locate(self.ground, self.component)
         leader = None
         if self.fault.target in ASK_LEADER:
@@ -112,15 +114,12 @@ class Experiment:
             aim = replace(aim, peers=peers, frozen=any(m.shared for m in aim.members))
         return aim
 
-    def _everyone(self) -> list[located.Located]:
+    def everyone(self) -> list[located.Located]:
         """Members of all components; the first found decides which host a cluster's fault hits."""
-        found: list[located.Located] = []
-        for component in self.ground.site.platform.components:
-            try:
-                found += located.locate(self.ground, component)
-            except NotValidError:
-                continue
-        return found
+        try:
+            return located.locate(self.ground, *self.ground.site.platform.components)
+        except NotValidError:
+            return []
 
     def _leader(self, component: contract.Component) -> str | None:
         if not self.ground.site.probed([component]):
@@ -147,9 +146,9 @@ class Experiment:
 
     def _facts(self, aim: Aim) -> preflight.Facts:
         platform = self.ground.site.platform
-        members: dict[str, Sequence[Member]] = {
-            c.name: self.ground.members(c.name) for c in platform.components
-        }
+        members: dict[str, list[Member]] = {}
+        for member in self.ground.members():
+            members.setdefault(member.component, []).append(member)
         budgets = self._budgets()
         planes = frozenset(
             n["metadata"]["name"] for n in self.ground.objects("Node")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from components.kit import contract
 from validate.errors import ClusterError, NotValidError
@@ -66,56 +66,30 @@ def split(address: str) -> tuple[str, int]:
     return (host, int(port)) if colon and port.isdigit() else (address, 0)
 
 
-def locate(ground: Ground, component: contract.Component) -> list[Located]:
-    """The members that have processes, as they are now; NotValidError when there is none."""
-    roles = {m.name: m.role for m in component.members}
-    everyone = {c.name: ground.members(c.name) for c in ground.site.platform.components}
-    facts = _facts(ground, [m for ms in everyone.values() for m in ms])
+def locate(ground: Ground, *components: contract.Component) -> list[Located]:
+    """Their members that have processes, as they are now; NotValidError when there is none."""
+    wanted = {c.name: c for c in components}
+    everyone = ground.members()
+    facts = _facts(ground, everyone)
     found = []
-    for member in everyone[component.name]:
-        mine = facts.get(member.host, {})
-        processes, namespace = _life(member, mine)
-        if not processes:
+    for member in everyone:
+        component, mine = wanted.get(member.component), facts.get(member.host, {})
+        processes = tuple(f"{p}:{mine[p][0]}" for p in member.pids if p in mine)
+        if component is None or not processes:
             continue
-        others = [
-            m for name, ms in everyone.items() if name != component.name for m in ms
-            if m.host == member.host
-        ]  # fmt: skip
+        role = next((m.role for m in component.members if m.name == member.name), "")
+        namespace = mine.get(member.pids[0], ("", ""))[1]
+        others = [m for m in everyone if m.host == member.host and m.component != member.component]
         theirs = {mine[p][1] for m in others for p in m.pids if p in mine}
         machines = {mine[0][1], mine[-1][1]}
         found.append(Located(
-            member, roles.get(member.name, ""), processes, namespace,
-            namespace in theirs | machines, ports_of(component, member),
-            tuple(m.name for m in others),
+            member, role, processes, namespace, namespace in theirs | machines,
+            ports_of(component, member), tuple(m.name for m in others),
         ))  # fmt: skip
     if not found:
-        raise NotValidError(f"{component.name} has no member with a process: nothing can be broken")
+        names = ", ".join(wanted) or "the platform"
+        raise NotValidError(f"{names} has no member with a process: nothing can be broken")
     return found
-
-
-def now(ground: Ground, known: Sequence[Located]) -> list[Located]:
-    """Those of the same members that have processes, as they are at this moment.
-
-    A fraction of what `locate` costs: it comes between two moments that should lie close together.
-    """
-    names = {one.name for one in known}
-    rooms = dict.fromkeys(one.member.component for one in known)
-    members = {m.name: m for room in rooms for m in ground.members(room) if m.name in names}
-    facts = _facts(ground, members.values())
-    found = []
-    for one in known:
-        if (member := members.get(one.name)) is None:
-            continue
-        processes, namespace = _life(member, facts.get(member.host, {}))
-        if processes:
-            found.append(replace(one, member=member, processes=processes, namespace=namespace))
-    return found
-
-
-def _life(member: Member, facts: Mapping[int, tuple[str, str]]) -> tuple[tuple[str, ...], str]:
-    """Its processes with their starts, and the network namespace of the first."""
-    processes = tuple(f"{p}:{facts[p][0]}" for p in member.pids if p in facts)
-    return processes, facts[member.pids[0]][1] if processes and member.pids[0] in facts else ""
 
 
 def _facts(ground: Ground, members: Iterable[Member]) -> dict[str, dict[int, tuple[str, str]]]:
@@ -150,7 +124,3 @@ def ports_of(component: contract.Component, member: Member, protocol: str = "") 
             named = host == address or host.split(".", 1)[0] == member.name
             (mine if named else others).append(port)
     return tuple(dict.fromkeys(mine or others))
-
-
-def by_name(found: Sequence[Located]) -> Mapping[str, Located]:
-    return {one.name: one for one in found}

@@ -24,9 +24,8 @@ def recover(ground: Ground, say: Callable[[str], None], root: str = ROOT) -> Rec
     """Asks every host, and this machine, for faults and undoes them; safe at any time."""
     found = Recovered()
     paths: dict[str, list[str]] = {}
-    for component in ground.site.platform.components:
-        for member in ground.members(component.name):
-            paths.setdefault(member.host, []).extend((member.paths or {}).values())
+    for member in ground.members():
+        paths.setdefault(member.host, []).extend((member.paths or {}).values())
     for host in (*ground.hosts(), HERE):
         name = host or "this machine"
         try:

@@ -19,7 +19,7 @@ from validate.chaos.planted import Planted, machine_of, pause
 from validate.chaos.proofs import Moments, Proof
 from validate.cluster import wait_for
 from validate.errors import ClusterError, NotValidError
-from validate.ground import Client, Member
+from validate.ground import Client
 from validate.ground.machine import local
 from validate.session import AuditSession
 
@@ -234,7 +234,7 @@ class Trial:
             hosts = [self.outside.addresses.get(h) for h in aim.hosts]
             return [(h, do.port) for h in hosts if h]
         if aim.hosts:
-            there = [m for m in self.e._everyone() if m.host in aim.hosts]
+            there = [m for m in self.e.everyone() if m.host in aim.hosts]
             return [(m.address, m.ports[0]) for m in there if m.ports]
         if isinstance(do, spec.BadInput) and self.e.component is not None:
             protocols = [e.protocol for e in self.e.component.endpoints_in]
@@ -269,13 +269,9 @@ class Trial:
         took = time.monotonic() - begin
         e.tell(e.name, Check(name, Verdict.PASS, f"{took:.1f} s after the undo", {}, took))
 
-    def _everyone(self) -> list[Member]:
-        ground = self.e.ground
-        return [m for c in ground.site.platform.components for m in ground.members(c.name)]
-
     def _digest(self) -> digest.State:
         found = dict(digest.of_nodes(self.e.ground))
-        members = self._everyone()
+        members = self.e.ground.members()
         for host in dict.fromkeys([*self.aim.touched, *(s.host for s in self.shots)]):
             mine = [m for m in members if m.host == host]
             state = digest.of_machine(machine_of(self.e.ground, host), mine, self.e.root)
@@ -288,7 +284,7 @@ class Trial:
         last: list[str] = []
 
         def clean() -> bool | None:
-            gone = {m.name for m in self._everyone() if not m.pids}
+            gone = {m.name for m in self.e.ground.members() if not m.pids}
             last[:] = digest.difference(before, self._digest(), gone)
             return None if last else True
 

@@ -57,7 +57,9 @@ class Ground(Protocol):
         """Root's shell on that host."""
         ...
 
-    def members(self, component: str) -> Sequence[Member]: ...
+    def members(self, *components: str) -> Sequence[Member]:
+        """Of the named components, else of all: one look, however many are asked for."""
+        ...
 
     def objects(self, kind: str) -> Sequence[Mapping[str, Any]]:
         """Kubernetes objects of the platform's namespace; () where there are none."""

@@ -64,10 +64,12 @@ class ClusterGround:
         except (ValidateError, ClusterError):
             return frozenset()  # no podman here: a site's hosts are elsewhere
 
-    def members(self, component: str) -> Sequence[Member]:
+    def members(self, *components: str) -> Sequence[Member]:
         """Those of the contract that have a pod, with the processes of its running containers."""
-        names = {m.name for m in self.site.platform.component(component).members}
-        found = [p for p in self.objects("Pod") if p["metadata"]["name"] in names]
+        platform = self.site.platform
+        asked = [platform.component(name) for name in components] or platform.components
+        owner = {m.name: c.name for c in asked for m in c.members}
+        found = [p for p in self.objects("Pod") if p["metadata"]["name"] in owner]
         claims = self._paths(found)
         by_host: dict[str, list[Mapping[str, Any]]] = {}
         for pod in found:
@@ -79,7 +81,7 @@ class ClusterGround:
                 mine = sorted({p for i in _containers(pod) for p in pids.get(i, ())})
                 name = pod["metadata"]["name"]
                 address = pod["status"].get("podIP", "")
-                members.append(Member(component, name, host, tuple(mine), address, claims[name]))
+                members.append(Member(owner[name], name, host, tuple(mine), address, claims[name]))
         return sorted(members, key=lambda m: m.name)
 
     def _processes(self, host: str, ids: Sequence[str]) -> dict[str, list[int]]:

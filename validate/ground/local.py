@@ -151,8 +151,9 @@ class LocalGround:
         if done.returncode != 0:
             raise ClusterError(f"the power of host {host}", done.stderr.strip()[-500:])
 
-    def members(self, component: str) -> Sequence[Member]:
-        mine = [m for m in self._told()["members"] if m["component"] == component]
+    def members(self, *components: str) -> Sequence[Member]:
+        told = self._told()["members"]
+        mine = [m for m in told if not components or m["component"] in components]
         pids: dict[str, tuple[int, ...]] = {}
         for host in sorted({m["host"] for m in mine}):
             files = [str(self.site.state / m["pid_file"]) for m in mine if m["host"] == host]
@@ -161,7 +162,7 @@ class LocalGround:
                 pids[file] = tuple(map(int, found))
         return [
             Member(
-                component, m["name"], m["host"],
+                m["component"], m["name"], m["host"],
                 pids.get(str(self.site.state / m["pid_file"]), ()), m["address"], m["paths"],
             )
             for m in mine
