@@ -206,6 +206,12 @@ def test_it_never_came_back() -> None:
     assert found.silent_s == 30
 
 
+def test_a_rate_that_jitters_as_it_did_before_is_whole() -> None:
+    uneven = [(90.0 + second, 91.0 + second, 18 + 6 * (second % 2)) for second in range(40)]
+    found = curve.of(writes(*uneven), 100.0, 110.0, 130.0)
+    assert (found.first_success_s, found.goodput_99_s) == (0.0, 0.0)
+
+
 def test_it_came_back_at_half_the_rate() -> None:
     found = curve.of(writes((90, 100, 20), (103, 130, 10)), 100.0, 110.0, 130.0)
     assert found.goodput_99_s is None

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from statistics import pstdev
 
 GOOD = 0.99  # of the steady rate
 WINDOW = 5  # seconds over which "again at 99 %" must hold: one second of few writes is noise
+NOISE = 2  # standard deviations of the counts before the fault that a busy machine may miss
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def of(acknowledged: Iterable[float], fault: float, undo: float, end: float) -> 
     lasted = max(undo - fault, 1e-9)
     return Curve(
         begin, start, min(size - 1, max(0, int(undo - begin))), tuple(counts), round(steady, 2),
-        _first(times, fault, undo), _again(counts, steady, begin, fault),
+        _first(times, fault, undo), _again(counts, before, begin, fault),
         _silence(after, fault, end), round(len(during) / lasted / steady, 3) if steady else 0.0,
         any(t > undo - min(3.0, lasted / 2) for t in during),
     )  # fmt: skip
@@ -69,20 +71,22 @@ def _first(times: Sequence[float], fault: float, undo: float) -> float | None:
     return round(ended - fault, 2) if longest > 1.0 else 0.0
 
 
-def _again(counts: Sequence[int], steady: float, begin: float, fault: float) -> float | None:
+def _again(
+    counts: Sequence[int], before: Sequence[int], begin: float, fault: float
+) -> float | None:
     """To the second from which on 99 % came through, over WINDOW seconds each time.
 
-    A window that is as good as the worst one before the fault is good: a busy machine jitters then
-    too. One write less is allowed for, because a count jitters by one at its edges.
+    Less the noise that the seconds before the fault show, at least one write: a count jitters by
+    one at its edges.
     """
     first = max(0, int(fault - begin))
-    calm = [sum(counts[i : i + WINDOW]) for i in range(1, first - WINDOW + 1)]
-    need = min([GOOD * steady * WINDOW - 1, *calm])
     sums = [
         (i, sum(counts[i : i + WINDOW])) for i in range(first, len(counts) - WINDOW)
     ]  # fmt: skip
-    if not sums or steady <= 0:
+    if not sums or not any(before):
         return None
+    noise = max(1.0, NOISE * pstdev(before) * WINDOW**0.5)
+    need = GOOD * sum(before) / len(before) * WINDOW - noise
     bad = [i for i, total in sums if total < need]
     if not bad:
         return 0.0

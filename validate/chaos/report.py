@@ -21,7 +21,8 @@ MATRIX_COLUMNS = (
 MATRIX_NOTE = (
     "gap: the longest time between two acknowledgements of any one client. first success, 99 %: "
     "seconds after the fault began until the longest silence ended, and until 99 % of the rate "
-    "before it came through again for good. whole again: seconds after the undo until the engine "
+    "before it, less that rate's own noise, came through again for good; not seen: not before the "
+    "clients were stopped. whole again: seconds after the undo until the engine "
     "itself reports full redundancy. promise: what this fault can speak for."
 )
 PREDICTIONS = "Predicted and seen"
@@ -124,7 +125,7 @@ def _row(
 
 
 def _seconds(value: float | None) -> str:
-    return "never" if value is None else f"{value:.1f}"
+    return "not seen" if value is None else f"{value:.1f}"
 
 
 def predictions(outcome: Outcome, fault: spec.Fault, rows: Sequence[Sequence[str]]) -> None:
