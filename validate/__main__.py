@@ -57,7 +57,9 @@ def ha_command(
     """Kills a host under audited writes, starts it again, and waits until all is whole."""
     found = site.load(stack)
     wish = ha.Wish(host, aligned, only, rate, clients)
-    _finish(found, ha.run(found, wish, console.tell, console.say))
+    with commands.alone(found, "ha", "a host that was off has been started again"):
+        run = ha.run(found, wish, console.tell, console.say)
+    _finish(found, run)
 
 
 app.command("load-url")(load.load_command)

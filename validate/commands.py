@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated
 
@@ -82,21 +83,27 @@ def carry_out(ground: Ground, steps: Sequence[Step], wish: Wish, options: Option
     found = ground.site
     prepare(found.reports, found.name, options)
     voice = Voice(console.say, console.tell)
-    # As Ctrl-C: what is broken at this moment is mended on the way out.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with lock.held(found, f"validate {wish.command}"):
-        try:
-            leftovers.sweep(ground, console.say)
-            run, folder = campaign.run(ground, steps, wish, voice)
-        except KeyboardInterrupt:
-            console.say("interrupted; the same command goes on from here (--fresh begins anew)")
-            raise typer.Exit(INTERRUPTED) from None
+    with alone(found, wish.command, "the same command goes on from here (--fresh begins anew)"):
+        leftovers.sweep(ground, console.say)
+        run, folder = campaign.run(ground, steps, wish, voice)
         # Hosts without a member of a component are named nowhere else.
         names = (*options.names, *(ground.hosts() if options.pseudonyms else ()))
         asked = replace(options, records=folder / campaign.RECORDS, run_id=folder.name, names=names)
         written = report.write(found.reports, run, asked)
     console.close(run, written)
     raise typer.Exit(EXIT_CODES[run.verdict])
+
+
+@contextmanager
+def alone(found: site.Site, command: str, interrupted: str) -> Iterator[None]:
+    """Holds the site while it is broken. SIGTERM is as Ctrl-C: what is broken is mended first."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with lock.held(found, f"validate {command}"):
+        try:
+            yield
+        except KeyboardInterrupt:
+            console.say(f"interrupted; {interrupted}")
+            raise typer.Exit(INTERRUPTED) from None
 
 
 def recover(stack: Stack) -> None:

@@ -331,9 +331,10 @@ def _redundancy(target: Target) -> Look:
     quorum = _quorum(target)
     # Its own "OK" is content with a majority: nobody else could be missed then.
     able = quorum.startswith(f"OK {members} usable")
-    passed = info["role"] == "master" and len(good) == members - 1 and able
+    expected = members - 1
+    passed = info["role"] == "master" and len(good) == expected and able
     behind = [int(info["master_repl_offset"]) - int(r["offset"]) for r in replicas]
-    detail = f"{len(good)} of {members - 1} replicas online, {behind} bytes behind; quorum: {quorum}"
+    detail = f"{len(good)} of {expected} replicas online, {behind} bytes behind; quorum: {quorum}"
     return passed, detail, {"replicas": replicas, "quorum": quorum}
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from components.kit import contract
 from components.kit.probing import Verdict
-from validate import coverage
+from validate import coverage, lock
 from validate import site as sites
 from validate.checks import network
 from validate.checks.context import Node, node_from, role_of
@@ -293,9 +293,26 @@ def test_a_stack_name_finds_its_site(tmp_path: Path, monkeypatch: pytest.MonkeyP
 )
 def test_wrong_use_ends_with_2(tmp_path: Path, args: list[str], code: int, word: str) -> None:
     make_site(tmp_path, "lab")
-    done = subprocess.run(
-        [sys.executable, "-m", "validate", *args], capture_output=True, text=True, check=False,
-        cwd=REPOSITORY, env={**os.environ, "APADANA_STATE": str(tmp_path), "NO_COLOR": "1"},
-    )  # fmt: skip
+    done = validate(tmp_path, *args)
     assert done.returncode == code
     assert word in done.stdout + done.stderr
+
+
+def test_no_host_is_killed_while_another_hand_holds_the_site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APADANA_STATE", str(tmp_path))
+    make_site(tmp_path, "lab")
+    with lock.held(sites.load("lab"), "make up"):
+        done = validate(tmp_path, "ha", "--stack", "lab")
+    assert done.returncode == 2
+    assert "for `make up`. Nothing was changed." in " ".join(done.stderr.split())
+
+
+def validate(state: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """The command line, as another hand than this process gives it."""
+    mine = {name: value for name, value in os.environ.items() if name != lock.TOKEN}
+    return subprocess.run(
+        [sys.executable, "-m", "validate", *args], capture_output=True, text=True, check=False,
+        cwd=REPOSITORY, env={**mine, "APADANA_STATE": str(state), "NO_COLOR": "1"},
+    )  # fmt: skip
