@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.kit import layers
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SITE_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
 
@@ -85,6 +87,14 @@ class Place:
     @property
     def inventory(self) -> Path:
         return self.repository / "inventories" / self.site
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Those that this site builds, lowest first."""
+        return layers.standing(self.repository / "stacks", self.site)
+
+    def layer_contract(self, layer: str) -> Path:
+        return self.state / "contracts" / f"{layer}.json"
 
     @property
     def is_lab(self) -> bool:

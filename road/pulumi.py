@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.kit import layers
 from road import certificates, kubectl, preview, strays
 from road.work import StepFailed, Work
 
@@ -123,7 +124,7 @@ def diagnostics(text: str) -> list[str]:
 
 
 def up(work: Work, part: str) -> int:
-    if part != "cluster":
+    if part != layers.CLUSTER:
         # The platform's stacks act as the namespace's installer, whose token lives one day.
         work.call("python", "-m", "stacks.installer", work.place.site)
     stack = Stack(work, part)
@@ -144,7 +145,7 @@ def up(work: Work, part: str) -> int:
             closer=f'eval "$(.venv/bin/python -m stacks.home {work.place.site})"; '
             f"pulumi preview --diff --stack {stack.name} --config-file {stack.settings}",
         )
-    has_members = part != "cluster"
+    has_members = part != layers.CLUSTER
     if has_members:
         start_anew(stack)
     if plan.changes:
@@ -198,12 +199,11 @@ def namespace(stack: Stack) -> str:
     return str((json.loads(file.read_text()) if file.is_file() else stack.contract())["namespace"])
 
 
-def write_contract(work: Work, part: str) -> int:
-    fresh = json.dumps(Stack(work, part).contract(), indent=2, sort_keys=True) + "\n"
-    file = work.place.contract
-    if file.is_file() and file.read_text() == fresh:
-        return 0
+def export_contract(work: Work, layer: str) -> None:
+    """The layer's part of the contract, as its stack has exported it."""
+    fresh = json.dumps(Stack(work, layer).contract(), indent=2, sort_keys=True) + "\n"
+    file = work.place.layer_contract(layer)
+    file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_suffix(".new")
     new.write_text(fresh)
     new.replace(file)
-    return 1

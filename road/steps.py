@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
+from components.kit import layers
 from road import pulumi, reading
 from road.place import Place, RoadError
 from road.work import Step, StepFailed, Work
@@ -31,20 +33,22 @@ def hosts(work: Work) -> int:
     return reading.changes(playbook(work, "site"))
 
 
-def cluster(work: Work) -> int:
-    return pulumi.up(work, "cluster")
+def stack(layer: str) -> Callable[[Work], int]:
+    def do(work: Work) -> int:
+        return pulumi.up(work, layer)
 
-
-def data(work: Work) -> int:
-    return pulumi.up(work, "data")
+    return do
 
 
 def contract(work: Work) -> int:
-    return pulumi.write_contract(work, "data")
+    for layer in work.place.layers:
+        pulumi.export_contract(work, layer)
+    joined = work.call("python", "-m", "stacks.contract", work.place.site)
+    return int(joined.split()[-1] == "written")
 
 
 def smoke(work: Work) -> int:
-    work.call("python", "-m", "validate", "smoke", "--stack", f"{work.place.site}-data")
+    work.call("python", "-m", "validate", "smoke", "--stack", work.place.site)
     return 0
 
 
@@ -85,22 +89,26 @@ def up_steps(place: Place) -> list[Step]:
             hosts,
             f"ansible-playbook -v -i inventories/{site}/hosts.yml playbooks/site.yml",
         ),
-        Step(
-            "cluster",
-            "node pools, storage, priorities",
-            cluster,
-            f"{kubectl} get nodes,pv,storageclass",
+        *(
+            Step(layer, layers.ABOUT[layer], stack(layer), f"{kubectl} {look(layer)}")
+            for layer in place.layers
         ),
-        Step("data", "the data services", data, f"{kubectl} get pods,events -n platform"),
         Step("contract", "write the platform contract", contract, f"less {state}/platform.json"),
         Step(
             "smoke",
             "prove each component as a client",
             smoke,
-            f"python -m validate smoke --stack {site}-data",
+            f"python -m validate smoke --stack {site}",
         ),
     ]
     return [step for step in steps if step.name != "lab" or place.is_lab]
+
+
+def look(layer: str) -> str:
+    """What shows more when a layer failed."""
+    if layer == layers.CLUSTER:
+        return "get nodes,pv,storageclass"
+    return "get pods,events -n platform"
 
 
 def down_lab(work: Work) -> int:

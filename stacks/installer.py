@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from components.cluster.settings import Settings
-from components.kit.loading import load
-from stacks.places import REPOSITORY, Places
+from stacks.composition import compose
+from stacks.places import Places
 
 DURATION = "24h"
 TIMEOUT_SECONDS = 20
@@ -85,10 +85,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
 def refresh(site: str) -> Path:
     """Make the installer's kubeconfig; returns its path."""
     places = Places.of(site)
-    config_file = REPOSITORY / "stacks" / f"Pulumi.{site}-cluster.yaml"
-    config = yaml.safe_load(config_file.read_text(encoding="utf-8"))["config"]
-    mine = {k: v for k, v in config.items() if k in ("apadana:cluster", *_SITE_KEYS)}
-    loaded = load(f"{site}-cluster", mine, {"cluster": Settings})
+    loaded = compose(site)
     settings = loaded.rooms["cluster"]
     if not isinstance(settings, Settings):
         raise TypeError("the settings of the room cluster are not its own")
@@ -97,9 +94,6 @@ def refresh(site: str) -> Path:
     given = kubeconfig(admin, loaded.site.namespace, account, token(places, home, account))
     write(places.installer_kubeconfig, given)
     return places.installer_kubeconfig
-
-
-_SITE_KEYS = tuple(f"apadana:{key}" for key in ("site", "namespace", "cluster_domain", "deployer"))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.kit.layers import LAYERS
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 STATE, CACHE = "/var/lib/apadana", "/var/cache/apadana"
 
@@ -21,8 +23,11 @@ class StackName:
     def parse(cls, name: str) -> StackName:
         """Split at the last hyphen: a site may have one in its name."""
         site, _, layer = name.rpartition("-")
-        if not site or not layer:
-            raise ValueError(f"stack {name!r} is not named <site>-<layer>, say lab-data")
+        if not site or layer not in LAYERS:
+            raise ValueError(
+                f"stack {name!r} is not named <site>-<layer>, say lab-data; "
+                f"layers: {', '.join(LAYERS)}"
+            )
         return cls(site, layer)
 
     def __str__(self) -> str:
@@ -89,6 +94,10 @@ class Places:
     def platform(self) -> Path:
         """The platform contract."""
         return self.site / "platform.json"
+
+    def contract(self, layer: str) -> Path:
+        """One layer's part of it."""
+        return self.site / "contracts" / f"{layer}.json"
 
     def stack_config(self, stack: StackName) -> Path:
         """The stack's settings as Pulumi reads them (see home.prepare_stack)."""

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.kit import contract, manifest
+from components.kit import contract, layers, manifest
 from validate.cluster import Cluster, find_kubectl
 from validate.errors import ValidateError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-STACK_SUFFIXES = ("-cluster", "-data")
+STACK_SUFFIXES = tuple(f"-{layer}" for layer in layers.LAYERS)
 
 
 @dataclass(frozen=True)

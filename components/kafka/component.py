@@ -13,14 +13,13 @@ from components.kit.component import PlatformComponent
 class Kafka(PlatformComponent[room.Settings]):
     """The cluster, its users with their permissions, and its first topics."""
 
-    protocol = "kafka"
-
     def managed(self) -> Mapping[str, Any]:
         """Secrets, then the chart; the accounts pod makes users, permissions and topics."""
-        auth = {f"{user.name}-password": self.password(user.name) for user in self.settings.users}
+        users = room.users(self.settings, self.site)
+        auth = {f"{user.name}-password": self.password(user.name) for user in users}
         made = [self.secret(naming.auth_secret(room.ROOM), auth)]
         tls = self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.site))
-        for user in self.settings.users:
+        for user in users:
             password = auth[f"{user.name}-password"]
             self.client_secret(user.name, {"username": user.name, "password": password})
         # Brokers do not read passwords: a new epoch rolls the accounts pod and no broker.

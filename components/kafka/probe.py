@@ -153,7 +153,7 @@ def messages(target: Target, topic: str) -> list[Message]:
     options = config(
         target,
         **{
-            "group.id": "probe-reader",
+            "group.id": "probe.reader",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "enable.partition.eof": False,

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.kit import naming
+from components.kit.charting import common, limits, volume
 from components.kit.contract import managed
+from components.kit.mistakes import Mistake
+from components.kit.needs import Need, Rights, Topic
+from components.kit.providing import ProviderSettings
 from components.kit.settings import (
-    ChartValues,
-    ComponentSettings,
     Frozen,
+    Name,
     Resources,
     ResourceValues,
-    SecretNames,
     SiteFacts,
+    StatefulValues,
     Storage,
     StorageValues,
 )
@@ -57,44 +61,55 @@ class Topology(StrEnum):
 
 
 class Acl(Frozen):
-    """What a user may do with the resources whose name begins with `prefix`."""
+    """What a user may do with one resource, or with those whose name begins with `name`."""
 
     resource: Literal["topic", "group", "cluster", "transactional_id"]
-    prefix: str
+    name: str
+    prefix: bool = False
     operations: tuple[str, ...]
 
 
 class User(Frozen):
     """A user of the clients' listener; the password is derived, never written."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
+    name: Name
     acls: tuple[Acl, ...]
 
 
-class Topic(Frozen):
+class TopicValues(Frozen):
     """A topic that is there from the start; its replication is that of the site."""
 
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,200}$")]
-    partitions: Annotated[int, Field(ge=1, le=1000)] = 6
-    retention_hours: Annotated[int, Field(ge=1)] = 24
-    retention_mib_per_partition: Annotated[int, Field(ge=1)] = 64
+    name: Name
+    partitions: int
+    retention_hours: int
+    retention_mib_per_partition: int
 
 
-PROBE = User(
-    name="probe",
-    acls=(
-        Acl(
-            resource="topic",
-            prefix="probe",
-            operations=("describe", "describe_configs", "read", "write"),
-        ),
-        Acl(resource="group", prefix="probe", operations=("describe", "read")),
-    ),
+#: `probe-restored` takes what a restore drill brings back (backup.py).
+#: `probe-records` takes the raw records of `validate integration`.
+#: `probe-load` takes records of load (load.py), whose retention is their clean-up.
+PROBE = (
+    Topic(owner="probe", name="probe-audit"),
+    Topic(owner="probe", name="probe-restored"),
+    Topic(owner="probe", name="probe-records"),
+    Topic(owner="probe", name="probe-load", retention_hours=1, retention_mib_per_partition=32),
 )
+OPERATIONS: dict[Rights, tuple[str, ...]] = {
+    Rights.OWN: ("describe", "describe_configs", "read", "write"),
+    Rights.WRITE: ("describe", "describe_configs", "write"),
+    Rights.READ: ("describe", "describe_configs", "read"),
+}
+FILL = 0.8  # of a broker's volume: segments that are being closed stand beside what is kept
 
 
-class Settings(ComponentSettings):
+class Settings(ProviderSettings):
     """Keys of `apadana:kafka:`."""
+
+    priority: ClassVar[str] = "apadana-data"
+    provides: ClassVar[tuple[type[Need], ...]] = (Topic,)
+    built_ins: ClassVar[tuple[Need, ...]] = PROBE
+    reserved: ClassVar[frozenset[str]] = frozenset({SUPER_USER})
+    own_key: ClassVar[str] = "topics"
 
     topology: Topology = Topology.SEPARATE
     storage: Storage = Storage(class_="hdd", size_gib=100)
@@ -115,16 +130,30 @@ class Settings(ComponentSettings):
     accounts_resources: Resources = Resources(
         cpu_millicores=10, memory_mib=96, cpu_limit_millicores=500
     )
-    users: tuple[User, ...] = (PROBE,)
-    #: `probe-restored` takes what a restore drill brings back (backup.py).
-    #: `probe-records` takes the raw records of `validate integration`.
-    #: `probe-load` takes records of load (load.py), whose retention is their clean-up.
-    topics: tuple[Topic, ...] = (
-        Topic(name="probe-audit"),
-        Topic(name="probe-restored"),
-        Topic(name="probe-records"),
-        Topic(name="probe-load", retention_hours=1, retention_mib_per_partition=32),
-    )
+    topics: tuple[Topic, ...] = ()  # beside those that rooms need
+
+    @model_validator(mode="after")
+    def _heaps_fit(self) -> Self:
+        pairs = (
+            ("heap_mib", self.heap_mib, self.resources),
+            ("controller_heap_mib", self.controller_heap_mib, self.controller_resources),
+        )
+        for key, heap, resources in pairs:
+            limit = resources.memory_limit_mib or resources.memory_mib
+            if heap > limit * 0.75:
+                raise ValueError(
+                    f"{key} {heap} is more than 75 % of the container's memory ({limit} MiB): a "
+                    "JVM needs room beside its heap, and the kernel would kill it"
+                )
+        return self
+
+    def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
+        """What all topics may keep against a broker's volume: each broker holds every record."""
+        yield from super().misfits(site)
+        owned = [need for need in self.granted(site) if need.rights is Rights.OWN]
+        kept = sum(need.partitions * need.retention_mib_per_partition for need in owned)
+        there = round(self.storage.size_gib * 1024 * FILL)
+        yield from self.too_much("MiB of records a broker", kept, there, "storage.size_gib")
 
 
 class Pool(Frozen):
@@ -141,7 +170,7 @@ class Pool(Frozen):
     resources: ResourceValues
 
 
-class Values(ChartValues):
+class Values(StatefulValues):
     """Values of the chart."""
 
     cluster_id: str
@@ -157,7 +186,7 @@ class Values(ChartValues):
     accounts_resources: ResourceValues
     accounts_checksum: str = ""
     users: tuple[User, ...]
-    topics: tuple[Topic, ...]
+    topics: tuple[TopicValues, ...]
 
 
 def stable_id(site: SiteFacts, what: str) -> str:
@@ -203,8 +232,8 @@ def pools(settings: Settings, site: SiteFacts) -> list[Pool]:
         id_base=0,
         initial_controllers=voters if combined else "",
         java_options=java_options(settings, settings.heap_mib),
-        storage=StorageValues.model_validate(settings.storage.helm()),
-        resources=ResourceValues.model_validate(settings.resources.helm()),
+        storage=volume(settings.storage),
+        resources=limits(settings.resources),
     )
     if combined:
         return [brokers]
@@ -216,21 +245,44 @@ def pools(settings: Settings, site: SiteFacts) -> list[Pool]:
         id_base=CONTROLLER_ID_BASE,
         initial_controllers=voters,
         java_options=java_options(settings, settings.controller_heap_mib),
-        storage=StorageValues.model_validate(settings.controller_storage.helm()),
-        resources=ResourceValues.model_validate(settings.controller_resources.helm()),
+        storage=volume(settings.controller_storage),
+        resources=limits(settings.controller_resources),
     )
     return [controllers, brokers]
+
+
+def users(settings: Settings, site: SiteFacts) -> tuple[User, ...]:
+    """Every user; its consumer groups and transactions begin with its name and a dot."""
+    found: dict[str, list[Acl]] = {}
+    for need in settings.granted(site):
+        acl = Acl(resource="topic", name=need.name, operations=OPERATIONS[need.rights])
+        found.setdefault(need.owner, []).append(acl)
+    own = (("group", ("describe", "read")), ("transactional_id", ("describe", "write")))
+    for owner, acls in found.items():
+        acls.extend(
+            Acl.model_validate(
+                {"resource": kind, "name": f"{owner}.", "prefix": True, "operations": operations}
+            )
+            for kind, operations in own
+        )
+    return tuple(User(name=owner, acls=tuple(acls)) for owner, acls in sorted(found.items()))
+
+
+def topics(settings: Settings, site: SiteFacts) -> tuple[TopicValues, ...]:
+    """Every topic, as its owner wants it."""
+    return tuple(
+        TopicValues.model_validate(need.model_dump(exclude={"owner", "rights"}))
+        for need in settings.granted(site)
+        if need.rights is Rights.OWN
+    )
 
 
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """Full Helm values, but for the checksums of the secrets."""
     controller_name, _ = controller_pool(settings)
     wanted = Values(
-        image=site.image(ROOM),
-        placement=settings.placement,
-        storage=StorageValues.model_validate(settings.storage.helm()),
-        resources=ResourceValues.model_validate(settings.resources.helm()),
-        secrets=SecretNames(auth=naming.auth_secret(ROOM), tls=naming.tls_secret(ROOM)),
+        **common(ROOM, settings, site, resources=settings.resources),
+        storage=volume(settings.storage),
         cluster_id=stable_id(site, "cluster"),
         cluster_domain=site.cluster_domain,
         super_user=SUPER_USER,
@@ -241,9 +293,9 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         retention_hours=settings.retention_hours,
         pools=tuple(pools(settings, site)),
         accounts_image=site.image("validate"),
-        accounts_resources=ResourceValues.model_validate(settings.accounts_resources.helm()),
-        users=settings.users,
-        topics=settings.topics,
+        accounts_resources=limits(settings.accounts_resources),
+        users=users(settings, site),
+        topics=topics(settings, site),
     )
     return wanted.model_dump(mode="json", by_alias=True)
 

@@ -12,8 +12,9 @@ A room's component.py has one subclass of PlatformComponent, found by the stacks
             self.install(wanted)
             return {"name": "kafka", "version": self.version, "mode": "managed", ...}
 
-The mode `external` needs no code: its contract comes from the settings (a room that knows more,
-say its client settings, overrides `external`). A room of mode `off` is not built at all.
+The mode `external` needs no code: its contract comes from the settings. A room of mode `off` is
+not built at all. What a room asks of others stands in its settings (`needs`), and
+`self.uses("postgres")` says how it gets there.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pulumi_kubernetes.core.v1 import Secret
 from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
 from components.kit import chart, contract, naming, pki, secrets
+from components.kit.connection import Connection, connection, external_part, providers
 from components.kit.settings import ComponentSettings, Mode, SiteFacts
 
 S = TypeVar("S", bound=ComponentSettings)
@@ -46,7 +48,6 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
     """A component: its objects as children, its contract as an output."""
 
     contract: pulumi.Output[dict[str, Any] | None]  # None: a room no client connects to
-    protocol: str = ""  # of the external endpoint; set by the room
 
     def __init__(
         self,
@@ -61,7 +62,8 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         self.site = site
         self.vault = vault
         built = self.external() if settings.mode is Mode.EXTERNAL else self.managed()
-        self.contract = pulumi.Output.from_input(built).apply(_checked)
+        on = providers(site, settings) if settings.mode is Mode.MANAGED else []
+        self.contract = pulumi.Output.from_input(built).apply(lambda found: _checked(found, on))
         self.register_outputs({"contract": self.contract})
 
     def managed(self) -> Mapping[str, Any]:
@@ -70,23 +72,11 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
 
     def external(self) -> Mapping[str, Any]:
         """The client runs it: only the contract is made, nothing in the cluster."""
-        given = self.settings.external
-        if given is None:
-            raise ValueError(f"{self.room}: mode external without `external`")
-        return {
-            "name": self.room,
-            "version": "external",
-            "mode": "external",
-            "endpoints_in": [
-                {
-                    "protocol": self.protocol or self.room,
-                    "address": given.address,
-                    "tls_server_name": given.tls_server_name,
-                }
-            ],
-            "secret_ref": given.secret_ref,
-            "ca_ref": given.ca_ref,
-        }
+        return external_part(self.room, self.settings)
+
+    def uses(self, room: str) -> Connection:
+        """How this component reaches another room that its needs name."""
+        return connection(self.site, room, self.room)
 
     def children(self) -> pulumi.ResourceOptions:
         """Options of everything this component makes."""
@@ -171,8 +161,9 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         )
 
 
-def _checked(built: Mapping[str, Any]) -> dict[str, Any] | None:
+def _checked(built: Mapping[str, Any], depends_on: Sequence[str]) -> dict[str, Any] | None:
     """A contract that does not fit its schema stops the run here, not at a client."""
     if not built:
         return None
-    return contract.Component.model_validate(dict(built)).model_dump(mode="json")
+    whole = {"depends_on": list(depends_on), **built}
+    return contract.Component.model_validate(whole).model_dump(mode="json")

@@ -97,18 +97,26 @@ class Component(_Model):
     dashboard: str | None = None
 
 
+class Off(_Model):
+    """A room that this site does not have, and why."""
+
+    name: str
+    because: str
+
+
 class Platform(_Model):
-    """The whole file."""
+    """The whole file, or the part of one layer."""
 
     site: str
     deployer: Literal["pulumi", "helm"]
     namespace: str
     bundle_digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
     components: list[Component] = []
+    off: list[Off] = []
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        names = [component.name for component in self.components]
+        names = [c.name for c in self.components] + [room.name for room in self.off]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"components named twice: {', '.join(twice)}")
@@ -138,6 +146,43 @@ def load(path: Path) -> Platform:
         raise ContractError(f"no platform contract at {path}; install the platform first") from None
     except ValidationError as error:
         raise ContractError(f"{path} is not a platform contract:\n{error}") from error
+
+
+def merge(parts: Mapping[str, Platform]) -> Platform:
+    """The parts of all layers as one contract, checked as a whole; `parts` maps layer to part."""
+    if not parts:
+        raise ContractError("no layer has a contract yet; install the platform first")
+    for key in ("site", "deployer", "namespace", "bundle_digest"):
+        said = {layer: getattr(part, key) for layer, part in parts.items()}
+        if len(set(said.values())) > 1:
+            told = ", ".join(f"{layer}: {value}" for layer, value in said.items())
+            raise ContractError(
+                f"the layers were not installed together, their {key} differs ({told}); `make up` "
+                "brings all of them to the same"
+            )
+    first = next(iter(parts.values()))
+    components = [component for part in parts.values() for component in part.components]
+    off = [room for part in parts.values() for room in part.off]
+    try:
+        whole = Platform.model_validate(
+            first.model_dump()
+            | {
+                "components": [component.model_dump() for component in components],
+                "off": [room.model_dump() for room in off],
+            }
+        )
+    except ValidationError as error:
+        raise ContractError(f"the layers' contracts do not fit together:\n{error}") from error
+    names = {component.name for component in components}
+    lost = sorted(
+        f"{component.name} depends on {on}"
+        for component in components
+        for on in component.depends_on
+        if on not in names
+    )
+    if lost:
+        raise ContractError(f"the contract names what is not in it: {'; '.join(lost)}")
+    return whole
 
 
 def dump(platform: Platform) -> str:

@@ -46,6 +46,11 @@ def rooms(folder: Path = COMPONENTS) -> list[Room]:
     ]
 
 
+def room(name: str) -> Room:
+    """One room by name."""
+    return Room(name, COMPONENTS / name)
+
+
 def layer(name: str) -> list[Room]:
     """The rooms of one layer (`cluster`, `data`, ...)."""
     return [room for room in rooms() if room.settings_class().layer == name]

@@ -1,4 +1,4 @@
-"""Reads all settings of a stack and reports every mistake at once.
+"""Reads all settings of a stack, or of a whole site, and reports every mistake at once.
 
 Pure: the Pulumi program passes its configuration as a mapping `apadana:<key>` -> text or object.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -15,11 +15,14 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from components.kit.settings import ComponentSettings, Frozen
+from components.kit.frozen import Frozen
+from components.kit.mistakes import Mistake, SettingsError, stack_file
+from components.kit.settings import ComponentSettings, Mode, SiteFacts
 
 NAMESPACE = "apadana"
 M = TypeVar("M", bound=BaseModel)
 _DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+_DNS_NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$"
 
 
 class SiteSettings(Frozen):
@@ -29,39 +32,27 @@ class SiteSettings(Frozen):
     namespace: Annotated[str, Field(pattern=_DNS_LABEL)] = "platform"
     cluster_domain: Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")] = "cluster.local"
     deployer: Literal["pulumi"] = "pulumi"  # a site owned by helm is not built by a stack
+    # Pages are at https://<page>.<web_domain>/; null: <site>.internal
+    web_domain: Annotated[str, Field(pattern=_DNS_NAME)] | None = None
+    priority_classes: bool = True  # false where a client's cluster has none of ours
 
-
-@dataclass(frozen=True)
-class Mistake:
-    """One wrong setting."""
-
-    key: str
-    seen: str
-    allowed: str
-    action: str
-
-    def text(self, file: str) -> str:
-        """As a person reads it."""
-        return (
-            f"{self.key}\n    seen:    {self.seen}\n    allowed: {self.allowed}\n"
-            f"    set in:  {file}\n    to do:   {self.action}"
+    def facts(self, images: Mapping[str, str], rooms: Mapping[str, ComponentSettings]) -> SiteFacts:
+        """What rooms are told of the site."""
+        return SiteFacts(
+            site=self.site,
+            namespace=self.namespace,
+            cluster_domain=self.cluster_domain,
+            images=images,
+            deployer=self.deployer,
+            web_domain=self.web_domain or f"{self.site}.internal",
+            priority_classes=self.priority_classes,
+            rooms=rooms,
         )
-
-
-class SettingsError(Exception):
-    """All mistakes of one stack's settings."""
-
-    def __init__(self, stack: str, mistakes: Iterable[Mistake]) -> None:
-        self.mistakes = tuple(mistakes)
-        self.file = f"stacks/Pulumi.{stack}.yaml"
-        count = len(self.mistakes)
-        head = f"{count} mistake{'s' if count > 1 else ''} in the settings of stack {stack}:"
-        super().__init__("\n".join([head, *(m.text(self.file) for m in self.mistakes)]))
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Checked settings of one stack."""
+    """Checked settings of one stack, or of all stacks of a site."""
 
     site: SiteSettings
     rooms: Mapping[str, ComponentSettings]
@@ -88,8 +79,74 @@ def load(
     for key in sorted(set(mine) - set(known)):
         mistakes.append(_unknown_room(stack, key, mine[key], known, elsewhere or {}))
     if mistakes or site is None:
-        raise SettingsError(stack, mistakes)
+        raise SettingsError(f"stack {stack}", [m.within(stack_file(stack)) for m in mistakes])
     return Loaded(site, built)
+
+
+def load_site(
+    site: str,
+    configs: Mapping[str, Mapping[str, object]],
+    rooms: Mapping[str, type[ComponentSettings]],
+) -> Loaded:
+    """Check all stacks of a site together; `configs` maps each layer that it builds to its
+    configuration. Raises SettingsError with the mistakes of all of them."""
+    mistakes: list[Mistake] = []
+    sites: dict[str, SiteSettings] = {}
+    built: dict[str, ComponentSettings] = {}
+    for layer, config in configs.items():
+        mine = {name: model for name, model in rooms.items() if model.layer == layer}
+        elsewhere = {name: model.layer for name, model in rooms.items() if name not in mine}
+        try:
+            loaded = load(f"{site}-{layer}", config, mine, elsewhere)
+        except SettingsError as error:
+            mistakes.extend(error.mistakes)
+            continue
+        sites[layer] = loaded.site
+        built |= loaded.rooms
+    mistakes.extend(_disagreements(site, sites))
+    if not mistakes:
+        mistakes.extend(_misfits(site, next(iter(sites.values())).facts({}, built)))
+    if mistakes:
+        raise SettingsError(f"site {site}", mistakes)
+    return Loaded(next(iter(sites.values())), built)
+
+
+def _disagreements(site: str, sites: Mapping[str, SiteSettings]) -> Iterator[Mistake]:
+    """Every stack of a site repeats the site's keys; they must say the same."""
+    first: tuple[str, SiteSettings] | None = None
+    for layer, said in sites.items():
+        file = stack_file(f"{site}-{layer}")
+        if said.site != site:
+            action = f"set apadana:site: {site}"
+            yield Mistake("site", said.site, f"{site!r}, as the stack is called", action, file)
+        if first is None:
+            first = layer, said
+            continue
+        for key in SiteSettings.model_fields:
+            mine, other = getattr(said, key), getattr(first[1], key)
+            if mine != other and key != "site":
+                theirs = stack_file(f"{site}-{first[0]}")
+                allowed = f"{_show(other)}, as {theirs} says"
+                yield Mistake(key, _show(mine), allowed, "give both the same value", file)
+
+
+def _misfits(site: str, facts: SiteFacts) -> Iterator[Mistake]:
+    """What is right alone and wrong together."""
+    for _, settings in sorted(facts.rooms.items()):
+        if settings.mode is Mode.MANAGED:
+            file = stack_file(f"{site}-{settings.layer}")
+            yield from (mistake.within(file) for mistake in settings.misfits(facts))
+    providers = {
+        kind: name
+        for name, settings in facts.rooms.items()
+        if settings.mode is not Mode.OFF
+        for kind in settings.provides
+    }
+    for need in facts.needs:
+        if type(need) not in providers:
+            allowed = "a room that provides it, managed or external"
+            action = f"switch the room on that gives a {need.kind}, or {need.owner} off"
+            yield Mistake(need.owner, f"needs the {need.kind} {need.name!r}", allowed, action)
 
 
 def _validate(
@@ -114,7 +171,7 @@ def _mapping(name: str, value: object, mistakes: list[Mistake]) -> dict[str, obj
         return parsed
     mistakes.append(
         Mistake(
-            f"{NAMESPACE}:{name}",
+            name,
             _show(value),
             "a mapping of settings",
             f"write `{NAMESPACE}:{name}:` and its keys indented below it",
@@ -128,18 +185,18 @@ def _unknown_room(
 ) -> Mistake:
     if key in elsewhere:
         site = stack.rpartition("-")[0]
-        other = f"stacks/Pulumi.{site}-{elsewhere[key]}.yaml"
+        other = stack_file(f"{site}-{elsewhere[key]}")
         action = f"this room is of the layer {elsewhere[key]!r}: move it to {other}"
     else:
         action = _did_you_mean(key, known) or (
             f"remove it, or add the folder components/{key}/ with a settings.py"
         )
-    return Mistake(f"{NAMESPACE}:{key}", _show(value), "one of " + ", ".join(sorted(known)), action)
+    return Mistake(key, _show(value), "one of " + ", ".join(sorted(known)), action)
 
 
 def _mistake(model: type[BaseModel], prefix: str, detail: ErrorDetails) -> Mistake:
     loc = [str(part) for part in detail["loc"]]
-    key = f"{NAMESPACE}:" + ".".join([prefix, *loc] if prefix else loc)
+    key = ".".join([prefix, *loc] if prefix else loc)
     kind = detail["type"]
     if kind == "extra_forbidden":
         allowed = sorted(_keys_at(model, loc[:-1]))

@@ -7,7 +7,11 @@ from collections.abc import Iterable
 from components.kit.settings import SiteFacts
 
 SITE_CA = "site-ca"
-CONTRACT = "platform-contract"
+
+
+def contract(layer: str) -> str:
+    """ConfigMap with a layer's part of the platform contract."""
+    return f"contract-{layer}"
 
 
 def members(room: str, count: int) -> list[str]:

@@ -13,28 +13,31 @@ How a room uses this (its ``settings.py``)::
     def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         return Values(image=site.image("kafka"), ...).model_dump(by_alias=True)
 
-A room of another layer than `data` says so: ``layer: ClassVar[str] = "cluster"``.
+A room says its layer: ``layer: ClassVar[str] = "cluster"``; left out, it is `data`. What it asks of
+other rooms stands in ``needs()``, what it gives them in ``provides``, its page in ``web``.
 `python -m components.kit.schema` writes every chart/values.schema.json; a test checks they are
 current. Loading and its error messages stand in `kit/loading.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from components.kit.frozen import NAME_PATTERN, Frozen, Name
+from components.kit.mistakes import Mistake
+from components.kit.needs import Need
+from components.kit.web import Web
 
 Millicores = Annotated[int, Field(ge=10, le=1_000_000)]
 Mebibytes = Annotated[int, Field(ge=16, le=16_000_000)]
+N = TypeVar("N", bound=Need)
 
-
-class Frozen(BaseModel):
-    """Base of every settings model: immutable, no unknown key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+__all__ = ["NAME_PATTERN", "Frozen", "Name"]  # rooms have one place to import from
 
 
 class Mode(StrEnum):
@@ -113,11 +116,41 @@ class ComponentSettings(Frozen):
     """What every room can be told."""
 
     layer: ClassVar[str] = "data"
+    protocol: ClassVar[str] = ""  # of an external endpoint; left out, it is the room's name
+    priority: ClassVar[str] = "apadana-platform"  # class of its pods
+    provides: ClassVar[tuple[type[Need], ...]] = ()
+    web: ClassVar[Web | None] = None
 
     mode: Annotated[Mode, BeforeValidator(_yaml_off)] = Mode.MANAGED
+    off_because: Annotated[str, Field(min_length=3, max_length=200)] | None = None
     placement: Placement = Placement.REQUIRED
     external: External | None = None
     epoch: Annotated[int, Field(ge=1)] = 1  # generation of derived passwords
+
+    @classmethod
+    def room_name(cls) -> str:
+        """The folder that these settings are of."""
+        return cls.__module__.split(".")[-2]
+
+    def needs(self) -> tuple[Need, ...]:
+        """What the room asks of others, where it runs here (mode managed)."""
+        return ()
+
+    def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
+        """What of these settings does not fit the site or the needs of others; keys begin with
+        the room's name."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _off_says_why(self) -> Self:
+        if self.mode is Mode.OFF and self.off_because is None:
+            raise ValueError(
+                "mode is 'off' but `off_because` is not set; the contract and the report say why a "
+                "part is not there: write it in a few words"
+            )
+        if self.mode is not Mode.OFF and self.off_because is not None:
+            raise ValueError(f"`off_because` is set but mode is {self.mode.value!r}; remove it")
+        return self
 
     @model_validator(mode="after")
     def _external_needs_its_address(self) -> Self:
@@ -169,6 +202,14 @@ class Rbac(Frozen):
     rules: tuple[Rule, ...]
 
 
+class UseValues(Frozen):
+    """One room that the pods of a chart speak to."""
+
+    room: str
+    external: bool = False
+    ports: tuple[int, ...]
+
+
 class ChartValues(Frozen):
     """Helm values that every chart has; a room adds its own by subclassing as `Values`."""
 
@@ -176,10 +217,17 @@ class ChartValues(Frozen):
     imagePullPolicy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"  # noqa: N815
     placement: Placement = Placement.REQUIRED
     tolerations: tuple[dict[str, object], ...] = ()
-    storage: StorageValues
+    priority: str = ""  # name of a priority class; "": none
     resources: ResourceValues
     secrets: SecretNames
     checksum: str = ""
+    uses: tuple[UseValues, ...] = ()
+
+
+class StatefulValues(ChartValues):
+    """Values of a chart whose members keep something on a volume."""
+
+    storage: StorageValues
 
 
 @dataclass(frozen=True)
@@ -191,6 +239,20 @@ class SiteFacts:
     cluster_domain: str = "cluster.local"
     images: Mapping[str, str] = field(default_factory=dict)
     deployer: str = "pulumi"
+    web_domain: str = "internal"
+    priority_classes: bool = True
+    rooms: Mapping[str, ComponentSettings] = field(default_factory=dict)
+    """Settings of every room that the site builds or is given, whatever its layer."""
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What all rooms that run here ask of others."""
+        here = (room for _, room in sorted(self.rooms.items()) if room.mode is Mode.MANAGED)
+        return tuple(need for room in here for need in room.needs())
+
+    def wanted(self, kind: type[N]) -> tuple[N, ...]:
+        """The needs of one kind."""
+        return tuple(need for need in self.needs if isinstance(need, kind))
 
     def image(self, name: str) -> str:
         """Full reference of an image of the bundle."""

@@ -13,19 +13,19 @@ from components.minio import settings as room
 class Minio(PlatformComponent[room.Settings]):
     """The servers, and the users with their policies and buckets."""
 
-    protocol = "s3"
-
     def managed(self) -> Mapping[str, Any]:
         """Secrets, then the chart; the accounts pod makes users, policies and buckets."""
         root = {"root-user": room.ROOT_USER, "root-password": self.password("root")}
-        users = {f"{user.name}-password": self.password(user.name) for user in self.settings.users}
+        known = room.users(self.settings, self.site)
+        users = {f"{user.name}-password": self.password(user.name) for user in known}
         made = [self.secret(naming.auth_secret(room.ROOM), root | users)]
         tls = self.tls_secret(
             naming.tls_secret(room.ROOM), room.dns_names(self.settings, self.site)
         )
-        for user in self.settings.users:
+        for user in known:
             password = users[f"{user.name}-password"]
-            data = {"username": user.name, "password": password, "bucket": user.buckets[0]}
+            bucket = next(iter((*user.writes, *user.reads)), "")
+            data = {"username": user.name, "password": password, "bucket": bucket}
             self.client_secret(user.name, data)
         # MinIO reloads its certificate by itself; only the root's password needs a restart.
         wanted = room.values(self.settings, self.site) | {

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from components.kit import naming
+from components.kit.charting import common, limits, volume
 from components.kit.contract import managed
+from components.kit.mistakes import Mistake
+from components.kit.needs import Bucket, Need, Rights
+from components.kit.providing import ProviderSettings
 from components.kit.settings import (
-    ChartValues,
-    ComponentSettings,
     Frozen,
+    Name,
     Resources,
     ResourceValues,
-    SecretNames,
     SiteFacts,
+    StatefulValues,
     Storage,
-    StorageValues,
 )
 
 ROOM = "minio"
@@ -42,26 +45,35 @@ GPU_TOLERATION: dict[str, object] = {
     "effect": "NoSchedule",
 }
 
-BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
-
-
-class Bucket(Frozen):
-    """A bucket that is there from the start."""
-
-    name: BucketName
-    versioning: bool = True
+FILL = 0.9  # of the drives: a full one stops writes
 
 
 class User(Frozen):
-    """A user who may read and write the buckets named here, and nothing else."""
+    """A user of the server, and the buckets that it may write or only read."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{2,19}$")]
-    buckets: Annotated[tuple[BucketName, ...], Field(min_length=1)]
+    name: Name
+    writes: tuple[Name, ...] = ()
+    reads: tuple[Name, ...] = ()
     observe: bool = False  # may also ask for the state of servers and drives
 
 
-class Settings(ComponentSettings):
+class BucketValues(Frozen):
+    """A bucket that is there from the start."""
+
+    name: Name
+    versioning: bool
+    expire_days: int  # 0: objects stay
+
+
+class Settings(ProviderSettings):
     """Keys of `apadana:minio:`."""
+
+    protocol: ClassVar[str] = "s3"
+    priority: ClassVar[str] = "apadana-data"
+    provides: ClassVar[tuple[type[Need], ...]] = (Bucket,)
+    built_ins: ClassVar[tuple[Need, ...]] = (Bucket(owner="probe", name="probe", size_gib=1),)
+    reserved: ClassVar[frozenset[str]] = frozenset({ROOT_USER, "root"})
+    own_key: ClassVar[str] = "buckets"
 
     members: Annotated[int, Field(ge=4, le=32)] = 4
     drives_per_member: Annotated[int, Field(ge=1, le=16)] = 4
@@ -74,25 +86,33 @@ class Settings(ComponentSettings):
     accounts_resources: Resources = Resources(
         cpu_millicores=10, memory_mib=96, cpu_limit_millicores=500
     )
-    users: tuple[User, ...] = (User(name="probe", buckets=("probe",), observe=True),)
-    buckets: tuple[Bucket, ...] = (Bucket(name="probe"),)
+    buckets: tuple[Bucket, ...] = ()  # beside those that rooms need
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
-        known = {bucket.name for bucket in self.buckets}
-        for user in self.users:
-            if unknown := sorted(set(user.buckets) - known):
-                raise ValueError(
-                    f"user {user.name!r} is given buckets that are not listed: "
-                    f"{', '.join(unknown)}; buckets has: {', '.join(sorted(known))}"
-                )
+    def _parity_is_possible(self) -> Self:
         drives = self.members * self.drives_per_member
         if self.parity is not None and self.parity > drives // 2:
             raise ValueError(f"parity {self.parity} of {drives} drives; at most half is possible")
         return self
 
+    def usable_gib(self) -> float:
+        """What objects may take: the drives without their parity."""
+        drives = self.members * self.drives_per_member
+        # What MinIO chooses itself, for the 16 drives that an erasure set has at most.
+        chosen = next(parity for least, parity in ((8, 4), (6, 3), (4, 2)) if drives >= least)
+        in_set = min(drives, 16)
+        parity = chosen if self.parity is None else self.parity
+        return drives * self.storage.size_gib * (in_set - parity) / in_set
 
-class Values(ChartValues):
+    def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
+        """The sizes of all buckets against the drives."""
+        yield from super().misfits(site)
+        size = sum(need.size_gib for need in self.granted(site))
+        there = round(self.usable_gib() * FILL, 1)
+        yield from self.too_much("GiB of buckets", size, there, "storage.size_gib")
+
+
+class Values(StatefulValues):
     """Values of the chart."""
 
     members: int
@@ -105,18 +125,38 @@ class Values(ChartValues):
     accounts_resources: ResourceValues
     accounts_checksum: str = ""
     users: tuple[User, ...]
-    buckets: tuple[Bucket, ...]
+    buckets: tuple[BucketValues, ...]
+
+
+def users(settings: Settings, site: SiteFacts) -> tuple[User, ...]:
+    """Every user with its buckets; the probe also watches the drives."""
+    granted = settings.granted(site)
+    return tuple(
+        User(
+            name=owner,
+            writes=tuple(n.name for n in granted if n.owner == owner and n.rights != Rights.READ),
+            reads=tuple(n.name for n in granted if n.owner == owner and n.rights == Rights.READ),
+            observe=owner == "probe",
+        )
+        for owner in settings.owners(site)
+    )
+
+
+def buckets(settings: Settings, site: SiteFacts) -> tuple[BucketValues, ...]:
+    """Every bucket, as its owner wants it."""
+    return tuple(
+        BucketValues(name=need.name, versioning=need.versioning, expire_days=need.expire_days or 0)
+        for need in settings.granted(site)
+        if need.rights is Rights.OWN
+    )
 
 
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """Full Helm values, but for the checksums of the secrets."""
     wanted = Values(
-        image=site.image(ROOM),
-        placement=settings.placement,
+        **common(ROOM, settings, site, resources=settings.resources),
         tolerations=(GPU_TOLERATION,) if settings.tolerate_gpu_pool else (),
-        storage=StorageValues.model_validate(settings.storage.helm()),
-        resources=ResourceValues.model_validate(settings.resources.helm()),
-        secrets=SecretNames(auth=naming.auth_secret(ROOM), tls=naming.tls_secret(ROOM)),
+        storage=volume(settings.storage),
         members=settings.members,
         drives_per_member=settings.drives_per_member,
         parity=settings.parity or 0,
@@ -124,9 +164,9 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         memory_limit_mib=settings.resources.memory_limit_mib or settings.resources.memory_mib,
         addresses=naming.addresses(ROOM, settings.members, PORT, site),
         accounts_image=site.image("validate"),
-        accounts_resources=ResourceValues.model_validate(settings.accounts_resources.helm()),
-        users=settings.users,
-        buckets=settings.buckets,
+        accounts_resources=limits(settings.accounts_resources),
+        users=users(settings, site),
+        buckets=buckets(settings, site),
     )
     return wanted.model_dump(mode="json", by_alias=True)
 

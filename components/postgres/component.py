@@ -7,39 +7,38 @@ from typing import Any
 
 from components.kit import naming, secrets
 from components.kit.component import PlatformComponent
+from components.kit.providing import owned
 from components.postgres.settings import (
     ROOM,
     RULES,
     SERVER_PORT,
+    SERVER_USERS,
     Settings,
     contract,
     server_names,
     values,
 )
 
-SERVER_USERS = ("replicator", "rewind", "pooler", "patroni")
-
 
 class Postgres(PlatformComponent[Settings]):
     """PostgreSQL with Patroni, and its poolers."""
 
-    protocol = "postgres"
-
     def managed(self) -> Mapping[str, Any]:
         """Everything in the namespace; returns the contract's part."""
-        users = (*SERVER_USERS, *self.settings.consumers)
+        granted, owners = self.settings.granted(self.site), self.settings.owners(self.site)
+        users = (*SERVER_USERS, *owners)
         auth = {f"{user}-password": self.password(user) for user in users}
         self.secret(naming.auth_secret(ROOM), auth)
         names = server_names(self.settings, self.site)
         # 127.0.0.1: a pooler verifies the server through the HAProxy beside it.
         tls = self.tls_secret(naming.tls_secret(ROOM), names, ("127.0.0.1",))
-        for consumer in self.settings.consumers:
+        for owner in owners:
             self.client_secret(
-                consumer,
+                owner,
                 {
-                    "username": consumer,
-                    "password": self.password(consumer),
-                    "database": consumer,
+                    "username": owner,
+                    "password": self.password(owner),
+                    "database": next(iter(owned(granted, owner)), ""),
                     "host": self.site.service_dns(ROOM),
                     "port": str(SERVER_PORT),
                 },

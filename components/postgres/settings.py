@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from components.kit import naming
+from components.kit.charting import common, limits, volume
 from components.kit.contract import managed
+from components.kit.mistakes import Mistake
+from components.kit.needs import Database, Need, Rights
+from components.kit.providing import ProviderSettings
 from components.kit.settings import (
-    ChartValues,
-    ComponentSettings,
     Frozen,
+    Name,
     Rbac,
     Resources,
     ResourceValues,
     Rule,
-    SecretNames,
     SiteFacts,
+    StatefulValues,
     Storage,
-    StorageValues,
 )
 
 ROOM = "postgres"
 VERSION = "17"
 SERVER_PORT, PATRONI_PORT, POOLER_PORT = 5432, 8008, 6432
 
-# Names of roles and databases: what PostgreSQL takes unquoted, and never one of our own.
-Consumer = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,30}$")]
-RESERVED = frozenset({"postgres", "replicator", "rewind", "pooler", "patroni", "public"})
+SERVER_USERS = ("replicator", "rewind", "pooler", "patroni")
+SUPERUSER_CONNECTIONS = 20  # superuser, replication, Patroni, the poolers' look-ups
+DATA_SHARE = 0.7  # of a volume; the rest is for WAL and for what is being rewritten
 PoolMode = Literal["session", "transaction"]
 Synchronous = Literal["quorum", "on"]
 
@@ -43,7 +46,6 @@ class Pooler(Frozen):
     )
     # session: a lost SET or advisory lock is a silent bug, a full pool is a loud one.
     mode: PoolMode = "session"
-    connections_per_user: Annotated[int, Field(ge=1, le=1000)] = 20
 
 
 class ApiServer(Frozen):
@@ -53,8 +55,16 @@ class ApiServer(Frozen):
     ports: Annotated[tuple[int, ...], Field(min_length=1)] = (443, 6443)
 
 
-class Settings(ComponentSettings):
+class Settings(ProviderSettings):
     """Keys of `apadana:postgres:`."""
+
+    priority: ClassVar[str] = "apadana-data"
+    provides: ClassVar[tuple[type[Need], ...]] = (Database,)
+    built_ins: ClassVar[tuple[Need, ...]] = (
+        Database(owner="probe", name="probe", size_gib=0.5, connections=20),
+    )
+    reserved: ClassVar[frozenset[str]] = frozenset({"postgres", "public", *SERVER_USERS})
+    own_key: ClassVar[str] = "databases"
 
     members: Literal[3, 5] = 3
     storage: Storage = Storage(class_="ssd", size_gib=3)
@@ -65,26 +75,38 @@ class Settings(ComponentSettings):
     synchronous: Synchronous = "quorum"
     max_connections: Annotated[int, Field(ge=20, le=5000)] = 100
     shared_buffers_mib: Annotated[int, Field(ge=16)] = 64
-    consumers: tuple[Consumer, ...] = ("probe",)
-    monitors: tuple[Consumer, ...] = ("probe",)  # may read statistics of the whole server
+    databases: tuple[Database, ...] = ()  # beside those that rooms need
     api_server: ApiServer = ApiServer()
 
     @model_validator(mode="after")
-    def _names_and_sizes_fit(self) -> Self:
-        taken = sorted(RESERVED & set(self.consumers))
-        if taken:
-            raise ValueError(f"consumers {taken} are names of the server's own; choose others")
-        strangers = sorted(set(self.monitors) - set(self.consumers))
-        if strangers:
-            raise ValueError(f"monitors {strangers} are not among consumers; add them there")
-        wanted = self.pooler.replicas * self.pooler.connections_per_user
-        free = self.max_connections - 20  # superuser, replication, Patroni, the pooler's look-ups
-        if wanted > free:
+    def _buffers_fit(self) -> Self:
+        limit = self.resources.memory_limit_mib or self.resources.memory_mib
+        if self.shared_buffers_mib > limit * 0.4:
             raise ValueError(
-                f"{self.pooler.replicas} poolers of {self.pooler.connections_per_user} connections "
-                f"a user ask for {wanted}, but max_connections leaves {free}"
+                f"shared_buffers_mib {self.shared_buffers_mib} is more than 40 % of the "
+                f"container's memory ({limit} MiB): queries would be killed"
             )
         return self
+
+    def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
+        """Connections and sizes of all databases against the server's."""
+        yield from super().misfits(site)
+        granted: tuple[Database, ...] = self.granted(site)
+        connections = self.pooler.replicas * sum(need.connections for need in granted)
+        free = self.max_connections - SUPERUSER_CONNECTIONS
+        yield from self.too_much("connections", connections, free, "max_connections")
+        size = sum(need.size_gib for need in granted)
+        there = self.storage.size_gib * DATA_SHARE
+        yield from self.too_much("GiB of databases", size, there, "storage.size_gib")
+
+
+class Grant(Frozen):
+    """A user and one database."""
+
+    user: Name
+    database: Name
+    rights: Rights
+    connections: int
 
 
 class Users(Frozen):
@@ -113,46 +135,54 @@ RULES = (
 )
 
 
-class Values(ChartValues):
+class Values(StatefulValues):
     """Helm values of the chart."""
 
     members: int
     cluster_domain: str
     users: Users = Users()
-    consumers: tuple[Consumer, ...]
-    monitors: tuple[Consumer, ...]
+    grants: tuple[Grant, ...]
+    monitors: tuple[Name, ...] = ("probe",)  # may read statistics of the whole server
     synchronous: Synchronous
     max_connections: int
     shared_buffers_mib: int
     pool_mode: PoolMode
-    pool_size: int
     pooler: PoolerValues
     api_server: ApiServer
     rbac: Rbac = Rbac(rules=RULES)
+
+
+def grants(settings: Settings, site: SiteFacts) -> tuple[Grant, ...]:
+    """Who may do what in which database."""
+    granted: tuple[Database, ...] = settings.granted(site)
+    return tuple(
+        Grant(
+            user=need.owner,
+            database=need.name,
+            rights=need.rights,
+            connections=need.connections,
+        )
+        for need in granted
+    )
 
 
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """The chart's values."""
     pooler = settings.pooler
     return Values(
-        image=site.image(ROOM),
-        placement=settings.placement,
-        storage=StorageValues.model_validate(settings.storage.helm()),
-        resources=ResourceValues.model_validate(settings.resources.helm()),
-        secrets=SecretNames(auth=naming.auth_secret(ROOM), tls=naming.tls_secret(ROOM)),
+        **common(ROOM, settings, site, resources=settings.resources),
+        storage=volume(settings.storage),
         members=settings.members,
         cluster_domain=site.cluster_domain,
-        consumers=settings.consumers,
-        monitors=settings.monitors,
+        grants=grants(settings, site),
         synchronous=settings.synchronous,
         max_connections=settings.max_connections,
         shared_buffers_mib=settings.shared_buffers_mib,
         pool_mode=pooler.mode,
-        pool_size=pooler.connections_per_user,
         pooler=PoolerValues(
             replicas=pooler.replicas,
-            resources=ResourceValues.model_validate(pooler.resources.helm()),
-            haproxy_resources=ResourceValues.model_validate(pooler.haproxy_resources.helm()),
+            resources=limits(pooler.resources),
+            haproxy_resources=limits(pooler.haproxy_resources),
         ),
         api_server=settings.api_server,
     ).model_dump(mode="json", by_alias=True)

@@ -7,29 +7,33 @@ from typing import Any
 
 from components.kit import naming, secrets
 from components.kit.component import PlatformComponent
-from components.redis.settings import PRIMARY_SET, ROOM, Settings, contract, values
-
-SERVER_USERS = ("admin", "health", "replication", "sentinel")
+from components.redis.settings import (
+    PRIMARY_SET,
+    ROOM,
+    SERVER_USERS,
+    Settings,
+    contract,
+    values,
+)
 
 
 class Redis(PlatformComponent[Settings]):
     """Valkey with Sentinel."""
 
-    protocol = "redis-sentinel"
-
     def managed(self) -> Mapping[str, Any]:
         """Everything in the namespace; returns the contract's part."""
-        users = (*SERVER_USERS, *self.settings.consumers)
+        owners = self.settings.owners(self.site)
+        users = (*SERVER_USERS, *owners)
         auth = {f"{user}-password": self.password(user) for user in users}
         self.secret(naming.auth_secret(ROOM), auth)
         names = naming.server_dns_names(ROOM, self.settings.members, self.site)
         tls = self.tls_secret(naming.tls_secret(ROOM), names)
-        for consumer in self.settings.consumers:
+        for owner in owners:
             self.client_secret(
-                consumer,
+                owner,
                 {
-                    "username": consumer,
-                    "password": self.password(consumer),
+                    "username": owner,
+                    "password": self.password(owner),
                     "service_name": PRIMARY_SET,
                 },
             )

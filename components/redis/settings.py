@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.kit import naming
+from components.kit.charting import common, limits, volume
 from components.kit.contract import managed
-from components.kit.settings import (
-    ChartValues,
-    ComponentSettings,
-    Resources,
-    ResourceValues,
-    SecretNames,
-    SiteFacts,
-    Storage,
-    StorageValues,
-)
+from components.kit.mistakes import Mistake
+from components.kit.needs import KeySpace, Need, Rights
+from components.kit.providing import ProviderSettings
+from components.kit.settings import Resources, ResourceValues, SiteFacts, StatefulValues, Storage
 
 ROOM = "redis"
 VERSION = "8.1"
 PRIMARY_SET = "redis"  # what clients call "master name" or "service name"
 VALKEY_PORT, SENTINEL_PORT = 6379, 26379
 
-Consumer = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,30}$")]
+SERVER_USERS = ("admin", "health", "replication", "sentinel")
 Fsync = Literal["everysec", "always"]
 POWER_LOSS = "up to 2 s of writes, or those since a host's clock was set back"  # everysec
 
 
-class Settings(ComponentSettings):
+class Settings(ProviderSettings):
     """Keys of `apadana:redis:`."""
+
+    protocol: ClassVar[str] = "redis-sentinel"
+    priority: ClassVar[str] = "apadana-data"
+    provides: ClassVar[tuple[type[Need], ...]] = (KeySpace,)
+    built_ins: ClassVar[tuple[Need, ...]] = (KeySpace(owner="probe", name="probe", memory_mib=24),)
+    reserved: ClassVar[frozenset[str]] = frozenset({"default", *SERVER_USERS})
+    own_key: ClassVar[str] = "keyspaces"
 
     members: Literal[3, 5] = 3
     storage: Storage = Storage(class_="ssd", size_gib=1)
@@ -42,21 +45,37 @@ class Settings(ComponentSettings):
     # everysec: an acknowledged write (WAIT 1) is in the memory of two hosts; only power lost on all
     # of them at once can cost the last second. `always` closes that with an fsync for each write.
     fsync: Fsync = "everysec"
-    consumers: tuple[Consumer, ...] = ("probe",)
+    keyspaces: tuple[KeySpace, ...] = ()  # beside those that rooms need
     down_after_ms: Annotated[int, Field(ge=1000, le=60_000)] = 3000
     # An election without a winner (each Sentinel for itself) is repeated after twice this time.
     failover_timeout_ms: Annotated[int, Field(ge=3000, le=180_000)] = 3000
     # How long a restarted primary waits for a replica to be promoted before it goes on as primary.
     handover_seconds: Annotated[int, Field(ge=5, le=120)] = 20
 
+    @model_validator(mode="after")
+    def _memory_fits(self) -> Self:
+        limit = self.resources.memory_limit_mib or self.resources.memory_mib
+        if self.maxmemory_mib > limit * 0.6:
+            raise ValueError(
+                f"maxmemory_mib {self.maxmemory_mib} is more than 60 % of the container's memory "
+                f"({limit} MiB): a rewrite of the log copies what changes meanwhile"
+            )
+        return self
 
-class Values(ChartValues):
+    def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
+        """The memory of all key spaces against maxmemory."""
+        yield from super().misfits(site)
+        memory = sum(need.memory_mib for need in self.granted(site))
+        yield from self.too_much("MiB of key spaces", memory, self.maxmemory_mib, "maxmemory_mib")
+
+
+class Values(StatefulValues):
     """Helm values of the chart."""
 
     members: int
     cluster_domain: str
     primary_set: str
-    consumers: tuple[Consumer, ...]
+    consumers: dict[str, str]  # user to what it may do with which keys, as rules of an ACL
     sentinel_resources: ResourceValues
     maxmemory_mib: int
     fsync: Fsync
@@ -65,19 +84,25 @@ class Values(ChartValues):
     handover_seconds: int
 
 
+def consumers(settings: Settings, site: SiteFacts) -> dict[str, str]:
+    """Each user's keys: `~` reads and writes, `%R~` only reads."""
+    found: dict[str, list[str]] = {}
+    for need in settings.granted(site):
+        mark = "%R~" if need.rights is Rights.READ else "~"
+        found.setdefault(need.owner, []).append(f"{mark}{need.name}:*")
+    return {owner: ",".join(keys) for owner, keys in sorted(found.items())}
+
+
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """The chart's values."""
     return Values(
-        image=site.image("valkey"),
-        placement=settings.placement,
-        storage=StorageValues.model_validate(settings.storage.helm()),
-        resources=ResourceValues.model_validate(settings.resources.helm()),
-        sentinel_resources=ResourceValues.model_validate(settings.sentinel_resources.helm()),
-        secrets=SecretNames(auth=naming.auth_secret(ROOM), tls=naming.tls_secret(ROOM)),
+        **common(ROOM, settings, site, resources=settings.resources, image="valkey"),
+        storage=volume(settings.storage),
+        sentinel_resources=limits(settings.sentinel_resources),
         members=settings.members,
         cluster_domain=site.cluster_domain,
         primary_set=PRIMARY_SET,
-        consumers=settings.consumers,
+        consumers=consumers(settings, site),
         maxmemory_mib=settings.maxmemory_mib,
         fsync=settings.fsync,
         down_after_ms=settings.down_after_ms,

@@ -8,7 +8,9 @@ import json
 import pytest
 
 from components.kit import naming
+from components.kit.layers import platform, standing
 from tests import lab
+from validate.site import REPOSITORY
 
 pytestmark = pytest.mark.live
 
@@ -57,9 +59,12 @@ def test_no_pod_and_no_policy_is_left(smoke: lab.Done) -> None:
 def test_the_contract_names_the_bundle_that_is_there_and_stands_in_the_cluster_too() -> None:
     found = lab.found()
     written = json.loads((lab.STATE / "platform.json").read_text())
-    where = ("-n", found.platform.namespace, "get", "configmap", naming.CONTRACT)
-    held = found.cluster.json(*where)["data"]["platform.json"]
-    assert json.loads(held) == written  # Pulumi writes 15.0 as 15
+    held = []
+    for layer in platform(standing(REPOSITORY / "stacks", lab.SITE)):
+        where = ("-n", found.platform.namespace, "get", "configmap", naming.contract(layer))
+        part = json.loads(found.cluster.json(*where)["data"][f"{layer}.json"])
+        held += part["components"]
+    assert held == written["components"]  # Pulumi writes 15.0 as 15
     manifest = (found.bundle / "manifest.json").read_bytes()
     assert found.platform.bundle_digest == f"sha256:{hashlib.sha256(manifest).hexdigest()}"
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.kit.loading import SettingsError, load
+from components.kit.loading import load
+from components.kit.mistakes import SettingsError
 from components.kit.settings import (
     ComponentSettings,
     Frozen,
@@ -109,15 +110,20 @@ def test_all_mistakes_come_at_once() -> None:
     )
     keys = {mistake.key for mistake in error.mistakes}
     assert keys == {
-        "apadana:site",
-        "apadana:kafka.members",
-        "apadana:kafka.placement",
-        "apadana:minio",
+        "site",
+        "kafka.members",
+        "kafka.placement",
+        "minio",
     }
 
 
 def test_bare_off_is_the_mode() -> None:
-    assert ComponentSettings.model_validate({"mode": False}).mode is Mode.OFF
+    off = {"mode": False, "off_because": "the client brings none"}
+    assert ComponentSettings.model_validate(off).mode is Mode.OFF
+    with pytest.raises(ValueError, match="off_because"):
+        ComponentSettings.model_validate({"mode": "off"})
+    with pytest.raises(ValueError, match="remove it"):
+        ComponentSettings.model_validate(off | {"mode": "managed"})
 
 
 def test_limits() -> None:

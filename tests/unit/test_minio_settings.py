@@ -18,9 +18,17 @@ def test_fewer_than_four_members_are_refused() -> None:
         minio.Settings(members=3)
 
 
-def test_a_user_of_an_unknown_bucket_is_refused() -> None:
-    with pytest.raises(ValidationError, match="buckets that are not listed: other"):
-        minio.Settings(users=(minio.User(name="someone", buckets=("other",)),))
+@pytest.mark.parametrize(
+    ("settings", "gib"),
+    [
+        ({"drives_per_member": 1, "storage": {"size_gib": 2}}, 4),  # 4 drives, EC:2
+        ({"drives_per_member": 2, "storage": {"size_gib": 2}}, 8),  # 8 drives, EC:4
+        ({"drives_per_member": 4, "storage": {"size_gib": 2}}, 24),  # 16 drives, EC:4
+        ({"drives_per_member": 1, "parity": 1, "storage": {"size_gib": 2}}, 6),
+    ],
+)
+def test_what_is_left_of_the_drives_without_parity(settings: dict[str, object], gib: float) -> None:
+    assert minio.Settings.model_validate(settings).usable_gib() == gib
 
 
 def test_parity_is_at_most_half() -> None:

@@ -48,11 +48,9 @@ def test_values_are_of_the_room() -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"consumers": ("postgres",)}, "names of the server's own"),
-        ({"consumers": ("Drop Table",)}, "pattern"),
-        ({"monitors": ("stranger",)}, "not among consumers"),
+        ({"databases": [{"owner": "Drop Table", "name": "app"}]}, "pattern"),
         ({"members": 2}, "3 or 5"),
-        ({"pooler": {"connections_per_user": 90}}, "max_connections leaves"),
+        ({"shared_buffers_mib": 300}, "40 %"),
         ({"colour": "blue"}, "Extra inputs"),
     ],
 )

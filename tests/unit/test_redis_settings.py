@@ -39,7 +39,13 @@ def test_values_are_of_the_room() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"members": 4}, {"fsync": "no"}, {"down_after_ms": 10}, {"consumers": ("a b",)}, {"x": 1}],
+    [
+        {"members": 4},
+        {"fsync": "no"},
+        {"down_after_ms": 10},
+        {"keyspaces": [{"owner": "a b", "name": "app"}]},
+        {"x": 1},
+    ],
 )
 def test_what_cannot_work_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

@@ -19,7 +19,7 @@ from validate.chaos.planted import Planted, machine_of, pause
 from validate.chaos.proofs import Moments, Proof
 from validate.cluster import wait_for
 from validate.errors import ClusterError, NotValidError
-from validate.ground import Client
+from validate.ground import Client, Member
 from validate.ground.machine import local
 from validate.session import AuditSession
 
@@ -52,7 +52,7 @@ class Trial:
             self._wait_first_writes()
         pause(e.before_s)
         self.offset = clock_offset(lambda: _time_at(self.writer))
-        before = self._digest()
+        before = self._digest(e.ground.members())
         lived = self._first_processes()
         # Before anybody looks: what takes its time here would be missing in what is seen.
         self.aim = e.aim_now(self.aim)
@@ -269,9 +269,8 @@ class Trial:
         took = time.monotonic() - begin
         e.tell(e.name, Check(name, Verdict.PASS, f"{took:.1f} s after the undo", {}, took))
 
-    def _digest(self) -> digest.State:
+    def _digest(self, members: Sequence[Member]) -> digest.State:
         found = dict(digest.of_nodes(self.e.ground))
-        members = self.e.ground.members()
         for host in dict.fromkeys([*self.aim.touched, *(s.host for s in self.shots)]):
             mine = [m for m in members if m.host == host]
             state = digest.of_machine(machine_of(self.e.ground, host), mine, self.e.root)
@@ -284,8 +283,9 @@ class Trial:
         last: list[str] = []
 
         def clean() -> bool | None:
-            gone = {m.name for m in self.e.ground.members() if not m.pids}
-            last[:] = digest.difference(before, self._digest(), gone)
+            members = self.e.ground.members()
+            gone = {m.name for m in members if not m.pids}
+            last[:] = digest.difference(before, self._digest(members), gone)
             return None if last else True
 
         try:

@@ -115,7 +115,7 @@ class KafkaLog:
         from confluent_kafka import Consumer
 
         # No group is joined: the position is kept in the table, in one transaction with the rows.
-        options = {"group.id": "probe-integration", "enable.auto.commit": False}
+        options = {"group.id": "probe.integration", "enable.auto.commit": False}
         return Consumer(self._probe.config(self._target, **options))
 
 

@@ -100,8 +100,8 @@ def bindings(user: dict[str, Any]) -> set[AclBinding]:
             found.add(
                 AclBinding(
                     RESOURCES[acl["resource"]],
-                    "kafka-cluster" if whole_cluster else acl["prefix"],
-                    ResourcePatternType.LITERAL if whole_cluster else ResourcePatternType.PREFIXED,
+                    "kafka-cluster" if whole_cluster else acl["name"],
+                    ResourcePatternType.PREFIXED if acl["prefix"] else ResourcePatternType.LITERAL,
                     f"User:{user['name']}",
                     "*",
                     AclOperation[operation.upper()],

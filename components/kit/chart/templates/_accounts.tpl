@@ -41,6 +41,7 @@ spec:
     spec:
       automountServiceAccountToken: false
       enableServiceLinks: false
+      {{- include "kit.priority" . | nindent 6 }}
       terminationGracePeriodSeconds: 5
       securityContext:
         {{- include "kit.podSecurity" (dict "uid" 10001) | nindent 8 }}

@@ -16,10 +16,12 @@ whole documents (start each with ---):
     {{ include "kit.denyAll" (dict "ctx" .) }}
     {{ include "kit.membersService" (dict "ctx" . "role" "server" "ports" (dict "client" 9092)) }}
     {{ include "kit.networkPolicy" (dict "ctx" . "role" "server" "ports" (list 9092) "peers" (list ...) "egress" (list ...)) }}
-      ports   TCP ports open to the same app and to pods labelled apadana.io/client: "true"
+      ports   TCP ports open to the same app, to pods labelled apadana.io/client: "true" (the validator's)
+              and to those labelled apadana.io/uses-<release>: "true"
       peers   more `from` items for those ports (raw)
       egress  more egress rules (raw)
-      members of one app reach each other on every port, and all reach the DNS.
+      members of one app reach each other on every port, all reach the DNS and the rooms in .Values.uses.
+Whole workloads stand in _shapes.tpl.
 */}}
 
 {{- define "kit.selector" -}}
@@ -112,6 +114,10 @@ metadata:
     {{- include "kit.labels" . | nindent 4 }}
 spec:
   maxUnavailable: 1
+  {{- with .unhealthy }}
+  # A pod that is broken anyway must not keep its host from being drained.
+  unhealthyPodEvictionPolicy: {{ . }}
+  {{- end }}
   selector:
     matchLabels:
       {{- include "kit.selector" . | nindent 6 }}
@@ -178,6 +184,9 @@ spec:
         - podSelector:
             matchLabels:
               apadana.io/client: "true"
+        - podSelector:
+            matchLabels:
+              apadana.io/uses-{{ .ctx.Release.Name }}: "true"
         {{- with .peers }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -200,6 +209,20 @@ spec:
             matchLabels:
               k8s-app: kube-dns
       {{- /* no ports: a policy sees them after translation, and where CoreDNS listens is the cluster's matter */}}
+    {{- range .ctx.Values.uses }}
+    {{- if .external }}
+    # The client's own service: where it is, only its name server knows.
+    - ports: {{- range .ports }}
+        - {protocol: TCP, port: {{ . }}}
+      {{- end }}
+    {{- else }}
+    # No ports: a policy sees them after translation; what is open is the provider's to say.
+    - to:
+        - podSelector:
+            matchLabels:
+              app.kubernetes.io/name: {{ .room }}
+    {{- end }}
+    {{- end }}
     {{- with .egress }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

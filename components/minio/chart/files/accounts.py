@@ -9,14 +9,21 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import urllib3
 from minio import Minio
-from minio.commonconfig import ENABLED
+from minio.commonconfig import ENABLED, Filter
 from minio.credentials import StaticProvider
 from minio.error import MinioAdminException
+from minio.lifecycleconfig import (
+    Expiration,
+    LifecycleConfig,
+    NoncurrentVersionExpiration,
+    Rule,
+)
 from minio.minioadmin import MinioAdmin
 from minio.versioningconfig import VersioningConfig
 
@@ -45,40 +52,57 @@ def http() -> urllib3.PoolManager:
     )
 
 
-def policy(buckets: list[str], *, observe: bool) -> dict[str, Any]:
-    """Everything in these buckets; the buckets themselves stay. Observers see the drives' state."""
-    arns = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
-    watch = [{"Effect": "Allow", "Action": ["admin:ServerInfo"]}] if observe else []
+LISTING = (
+    "s3:ListBucket",
+    "s3:ListBucketVersions",
+    "s3:ListBucketMultipartUploads",
+    "s3:GetBucketLocation",
+    "s3:GetBucketVersioning",
+)
+READING = ("s3:GetObject", "s3:GetObjectVersion")
+WRITING = (
+    *READING,
+    "s3:PutObject",
+    "s3:DeleteObject",
+    "s3:DeleteObjectVersion",
+    "s3:AbortMultipartUpload",
+    "s3:ListMultipartUploadParts",
+)
+
+
+def allow(actions: Iterable[str], resources: Iterable[str]) -> list[dict[str, Any]]:
+    """One statement, or none where there is nothing to name."""
+    named = [f"arn:aws:s3:::{resource}" for resource in resources]
+    found = {"Effect": "Allow", "Action": list(actions), "Resource": named}
+    return [found] if named else []
+
+
+def policy(user: dict[str, Any]) -> dict[str, Any]:
+    """What the user may do with its objects; the buckets themselves stay as they are. Observers
+    also see the drives' state."""
+    writes, reads = user["writes"], user["reads"]
+    watch = [{"Effect": "Allow", "Action": ["admin:ServerInfo"]}] if user["observe"] else []
     return {
         "Version": "2012-10-17",
         "Statement": [
             *watch,
-            {
-                "Effect": "Allow",
-                "Action": [
-                    "s3:ListBucket",
-                    "s3:ListBucketVersions",
-                    "s3:ListBucketMultipartUploads",
-                    "s3:GetBucketLocation",
-                    "s3:GetBucketVersioning",
-                ],
-                "Resource": arns,
-            },
-            {
-                "Effect": "Allow",
-                "Action": [
-                    "s3:GetObject",
-                    "s3:GetObjectVersion",
-                    "s3:PutObject",
-                    "s3:DeleteObject",
-                    "s3:DeleteObjectVersion",
-                    "s3:AbortMultipartUpload",
-                    "s3:ListMultipartUploadParts",
-                ],
-                "Resource": [f"{arn}/*" for arn in arns],
-            },
+            *allow(LISTING, [*writes, *reads]),
+            *allow(WRITING, [f"{bucket}/*" for bucket in writes]),
+            *allow(READING, [f"{bucket}/*" for bucket in reads]),
         ],
     }
+
+
+def lifecycle(days: int) -> LifecycleConfig:
+    """Objects, and versions that were replaced, go after so many days."""
+    rule = Rule(
+        ENABLED,
+        rule_filter=Filter(prefix=""),
+        rule_id="expire",
+        expiration=Expiration(days=days),
+        noncurrent_version_expiration=NoncurrentVersionExpiration(noncurrent_days=days),
+    )
+    return LifecycleConfig([rule])
 
 
 def buckets(client: Minio, wanted: list[dict[str, Any]]) -> None:
@@ -91,6 +115,8 @@ def buckets(client: Minio, wanted: list[dict[str, Any]]) -> None:
         if bucket["versioning"] and client.get_bucket_versioning(name).status != ENABLED:
             client.set_bucket_versioning(name, VersioningConfig(ENABLED))
             log("INFO", f"bucket {name}: versioning switched on")
+        if days := bucket["expire_days"]:
+            client.set_bucket_lifecycle(name, lifecycle(days))
 
 
 def users(admin: MinioAdmin, wanted: list[dict[str, Any]], *, rewrite: bool) -> None:
@@ -101,8 +127,7 @@ def users(admin: MinioAdmin, wanted: list[dict[str, Any]], *, rewrite: bool) -> 
         attached = (have.get(name) or {}).get("policyName", "")
         if rewrite or name not in have:
             admin.user_add(name, secret(f"{name}-password"))
-            rights = policy(user["buckets"], observe=user["observe"])
-            admin.policy_add(name, policy=rights)
+            admin.policy_add(name, policy=policy(user))
             log("INFO", f"user {name}: password and policy written")
         if name not in attached.split(","):
             try:

@@ -24,6 +24,8 @@ CA = "/etc/apadana/tls/ca.crt"
 DEADLINE_SECONDS = 120.0
 ITERATIONS = 4096
 Row = tuple[Any, ...]
+# What a user may do in the databases that it may connect to and does not own.
+GUESTS = {"read": "pg_read_all_data", "write": "pg_read_all_data, pg_write_all_data"}
 
 LOOKUP = """
 CREATE SCHEMA IF NOT EXISTS pooler;
@@ -108,12 +110,19 @@ class Server:
         )
         say(f"{'changed' if found else 'made'} user {name}")
 
-    def database(self, name: str) -> None:
-        """A database owned by the user of the same name; nobody else may connect."""
+    def database(self, name: str, owner: str) -> None:
+        """A database of this owner, in UTF-8; nobody else may connect unless it is granted."""
         if not self.run("SELECT 1 FROM pg_database WHERE datname = %s", (name,)):
-            self.run(self.named("CREATE DATABASE {} OWNER {}", name, name))
+            # template0 alone takes another encoding than the cluster's.
+            made = "CREATE DATABASE {} OWNER {} ENCODING 'UTF8' TEMPLATE template0"
+            self.run(self.named(made, name, owner))
             say(f"made database {name}")
         self.run(self.named("REVOKE ALL ON DATABASE {} FROM PUBLIC", name))
+
+    def guest(self, name: str, user: str, role: str) -> None:
+        """A user of somebody else's database: connects, and reads or writes its tables."""
+        self.run(self.named("GRANT CONNECT ON DATABASE {} TO {}", name, user))
+        self.run(self.named(f"GRANT {role} TO {{}}", user))
 
 
 def reconcile() -> None:
@@ -137,9 +146,15 @@ def reconcile() -> None:
         )
     server.user("pooler", secret("pooler"), "CONNECTION LIMIT 20")
     server.run(LOOKUP)
-    for consumer in os.environ["CONSUMERS"].split():
-        server.user(consumer, secret(consumer), "NOSUPERUSER NOCREATEDB NOCREATEROLE")
-        server.database(consumer)
+    grants: list[dict[str, Any]] = json.loads(os.environ["GRANTS"])
+    for user in sorted({grant["user"] for grant in grants}):
+        server.user(user, secret(user), "NOSUPERUSER NOCREATEDB NOCREATEROLE")
+    for grant in grants:
+        if grant["rights"] == "own":
+            server.database(grant["database"], grant["user"])
+    for grant in grants:
+        if role := GUESTS.get(grant["rights"]):
+            server.guest(grant["database"], grant["user"], role)
     for monitor in os.environ["MONITORS"].split():
         server.run(server.named("GRANT pg_monitor TO {}", monitor))
 

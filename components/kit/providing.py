@@ -1,0 +1,59 @@
+"""What rooms share that give something to others: who asks, and whether it can be given. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from components.kit.mistakes import Mistake
+from components.kit.needs import Need, Rights, contradictions
+from components.kit.settings import ComponentSettings, SiteFacts
+
+
+class ProviderSettings(ComponentSettings):
+    """Settings of a room that gives one kind of object.
+
+    What it gives is built-ins, then the needs of all rooms, then what the site's own settings add:
+    never one of these instead of another.
+    """
+
+    built_ins: ClassVar[tuple[Need, ...]] = ()
+    reserved: ClassVar[frozenset[str]] = frozenset()  # users that the server itself has
+    own_key: ClassVar[str]  # the setting with what the site adds
+
+    def granted(self, site: SiteFacts) -> tuple[Any, ...]:
+        """Everything that is asked for, of this room's one kind."""
+        (kind,) = self.provides
+        return (*self.built_ins, *site.wanted(kind), *getattr(self, self.own_key))
+
+    def owners(self, site: SiteFacts) -> list[str]:
+        """The users of all that is granted, sorted."""
+        return sorted({need.owner for need in self.granted(site)})
+
+    def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
+        """Needs that contradict each other, and users that the server needs for itself."""
+        granted = self.granted(site)
+        for need, wrong in contradictions(granted):
+            allowed = "one owner for each object, asked for once"
+            action = f"correct {self.own_key} here, or needs() of {need.owner}"
+            yield Mistake(f"{self.room_name()}.{self.own_key}", wrong, allowed, action)
+        for owner in sorted(self.reserved & {need.owner for need in granted}):
+            allowed = f"any name but {', '.join(sorted(self.reserved))}: these are the server's own"
+            yield Mistake(
+                f"{self.room_name()}.{self.own_key}", owner, allowed, "choose another name"
+            )
+
+    def too_much(self, what: str, asked: float, there: float, key: str) -> Iterator[Mistake]:
+        """A mistake where the sum of what is asked does not go into what is there."""
+        if asked > there:
+            yield Mistake(
+                f"{self.room_name()}.{key}",
+                f"{what} asked for by all needs: {asked:g}",
+                f"at most {there:g} with these settings",
+                "raise it, or ask for less (`python -m stacks.needs SITE` lists what is asked for)",
+            )
+
+
+def owned(needs: Sequence[Need], owner: str) -> list[str]:
+    """Names of the objects that `owner` owns."""
+    return [need.name for need in needs if need.owner == owner and need.rights is Rights.OWN]

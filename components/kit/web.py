@@ -1,0 +1,28 @@
+"""A room's page or interface for people, behind the gateway and its log-in."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from components.kit.frozen import Frozen, Name
+
+
+class Role(StrEnum):
+    """What a person may be; the room `identity` knows who is what."""
+
+    VIEWER = "viewer"
+    SCIENTIST = "scientist"
+    RELEASER = "releaser"
+    ADMIN = "admin"
+
+
+EVERYONE = tuple(Role)
+
+
+class Web(Frozen):
+    """`https://<name>.<web_domain>/` leads to `port` of the room's Service."""
+
+    name: Name
+    port: int
+    roles: tuple[Role, ...] = EVERYONE  # may do everything that the page offers
+    reads: tuple[Role, ...] = ()  # may look: GET and HEAD

@@ -1,0 +1,57 @@
+"""The settings of a whole site, from its stack files. Needs no cluster and no Pulumi."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.kit import layers
+from components.kit.contract import Off
+from components.kit.discovery import rooms
+from components.kit.loading import Loaded, load_site
+from components.kit.settings import Mode
+from stacks.places import REPOSITORY
+
+STACKS = REPOSITORY / "stacks"
+
+
+def read(site: str, layer: str, folder: Path = STACKS) -> dict[str, Any]:
+    """The configuration in one stack file, as it is committed."""
+    file = layers.stack_file(folder, site, layer)
+    found = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    config: dict[str, Any] = found.get("config") or {}
+    return config
+
+
+def compose(
+    site: str, given: Mapping[str, Mapping[str, object]] | None = None, folder: Path = STACKS
+) -> Loaded:
+    """Settings of all layers that the site builds; `given` replaces what a file says of a layer.
+
+    Raises SettingsError with every mistake of every stack.
+    """
+    standing = layers.standing(folder, site)
+    if not standing:
+        raise ValueError(
+            f"site {site!r} has no stack: no stacks/Pulumi.{site}-<layer>.yaml is there "
+            f"(layers: {', '.join(layers.LAYERS)})"
+        )
+    configs = {layer: (given or {}).get(layer) or read(site, layer, folder) for layer in standing}
+    return load_site(site, configs, {room.name: room.settings_class() for room in rooms()})
+
+
+def off(loaded: Loaded, layer: str, standing: tuple[str, ...]) -> Iterator[Off]:
+    """The rooms that the site does not have, with the reason.
+
+    Each layer tells of its own; the highest one also of the layers without a stack.
+    """
+    for room in rooms():
+        theirs = room.settings_class().layer
+        settings = loaded.rooms.get(room.name)
+        if theirs == layer and settings is not None and settings.mode is Mode.OFF:
+            yield Off(name=room.name, because=settings.off_because or "switched off")
+        elif settings is None and layer == standing[-1] and theirs not in standing:
+            yield Off(name=room.name, because=f"this site has no stack of the layer {theirs}")

@@ -1,0 +1,166 @@
+"""Needs: what rooms ask of each other, from the settings to the provider and the connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from components.kafka import settings as kafka
+from components.kit.connection import connection, providers
+from components.kit.frozen import NAME_PATTERN
+from components.kit.loading import load_site
+from components.kit.mistakes import SettingsError
+from components.kit.needs import Bucket, Database, KeySpace, Need, Rights, Topic, contradictions
+from components.kit.settings import ComponentSettings, SiteFacts
+from components.minio import settings as minio
+from components.postgres import settings as postgres
+from components.redis import settings as redis
+
+STORES: dict[str, type[ComponentSettings]] = {
+    "kafka": kafka.Settings,
+    "minio": minio.Settings,
+    "postgres": postgres.Settings,
+    "redis": redis.Settings,
+}
+ASKED = (
+    Database(owner="asker", name="asker"),
+    Bucket(owner="asker", name="models"),
+    Topic(owner="asker", name="events"),
+    KeySpace(owner="asker", name="asker"),
+)
+
+
+class Asker(ComponentSettings):
+    """A room that needs one of each."""
+
+    def needs(self) -> tuple[Need, ...]:
+        return ASKED
+
+
+class Reader(ComponentSettings):
+    """A room that reads what another one owns."""
+
+    def needs(self) -> tuple[Need, ...]:
+        return (
+            Bucket(owner="reader", name="models", rights=Rights.READ),
+            Topic(owner="reader", name="events", rights=Rights.READ),
+            KeySpace(owner="reader", name="asker", rights=Rights.READ),
+            Database(owner="reader", name="asker", rights=Rights.READ),
+        )
+
+
+def site(**stores: Mapping[str, object]) -> SiteFacts:
+    """A site with all stores, an asker and a reader; `stores` change the stores' settings."""
+    rooms: dict[str, ComponentSettings] = {
+        name: model.model_validate(stores.get(name, {})) for name, model in STORES.items()
+    }
+    return SiteFacts("test", rooms=rooms | {"asker": Asker(), "reader": Reader()})
+
+
+def test_built_ins_needs_and_the_sites_own_are_all_granted() -> None:
+    own = {"databases": [{"owner": "client", "name": "client"}]}
+    found = site(postgres=own)
+    granted = found.rooms["postgres"].granted(found)  # type: ignore[attr-defined]
+    names = [(need.owner, need.name) for need in granted]
+    assert names == [
+        ("probe", "probe"), ("asker", "asker"), ("reader", "asker"), ("client", "client"),
+    ]  # fmt: skip
+
+
+def test_each_store_gives_owners_and_readers_no_more_than_they_asked_for() -> None:
+    found = site()
+    users = {u.name: u for u in minio.users(minio.Settings(), found)}
+    assert (users["asker"].writes, users["asker"].reads) == (("models",), ())
+    assert (users["reader"].writes, users["reader"].reads) == ((), ("models",))
+    acls = {u.name: u.acls[0] for u in kafka.users(kafka.Settings(), found)}
+    assert "write" in acls["asker"].operations
+    assert set(acls["reader"].operations) == {"describe", "describe_configs", "read"}
+    keys = redis.consumers(redis.Settings(), found)
+    assert (keys["asker"], keys["reader"], keys["probe"]) == ("~asker:*", "%R~asker:*", "~probe:*")
+    rights = {g.user: g.rights for g in postgres.grants(postgres.Settings(), found)}
+    assert (rights["asker"], rights["reader"]) == (Rights.OWN, Rights.READ)
+    assert [b.name for b in minio.buckets(minio.Settings(), found)] == ["probe", "models"]
+
+
+@pytest.mark.parametrize("room", sorted(STORES))
+def test_a_connection_is_the_same_for_ours_and_for_the_clients(room: str) -> None:
+    given = {"mode": "external", "external": {"addresses": ["db.client:1"], "secret_ref": "given"}}
+    ours, theirs = (connection(site(**{room: s}), room, "asker") for s in ({}, given))
+    assert ours.secret_ref == theirs.secret_ref == f"{room}-client-asker"
+    assert not ours.external
+    assert theirs.external
+    assert theirs.address == "db.client:1"
+    assert theirs.use().ports == (1,)
+    assert ours.endpoints[0].protocol == theirs.endpoints[0].protocol
+
+
+def test_what_a_room_depends_on_follows_from_its_needs() -> None:
+    found = site(redis={"mode": "off", "off_because": "no need of it"})
+    assert providers(found, Asker()) == ["kafka", "minio", "postgres"]
+    with pytest.raises(LookupError, match="asker uses redis, which this site lacks"):
+        connection(found, "redis", "asker")
+
+
+def refused(**stores: Mapping[str, object]) -> str:
+    rooms = STORES | {"asker": Asker, "reader": Reader}
+    config: dict[str, Any] = {"apadana:site": "test"}
+    config |= {f"apadana:{name}": value for name, value in stores.items()}
+    with pytest.raises(SettingsError) as caught:
+        load_site("test", {"data": config}, rooms)
+    return str(caught.value)
+
+
+DB = {"owner": "asker", "name": "asker"}
+
+
+@pytest.mark.parametrize(
+    ("room", "settings", "told"),
+    [
+        ("redis", {"mode": "off", "off_because": "unused"}, "needs the keyspace 'asker'"),
+        ("postgres", {"databases": [DB]}, "asks twice for the database 'asker'"),
+        ("postgres", {"databases": [DB | {"owner": "other"}]}, "several owners: asker, other"),
+        ("postgres", {"databases": [{"owner": "postgres", "name": "xyz"}]}, "the server's own"),
+        ("postgres", {"databases": [DB | {"name": "big", "size_gib": 9}]}, "GiB of databases"),
+        ("postgres", {"databases": [DB | {"name": "many", "connections": 60}]}, "connections"),
+        ("redis", {"keyspaces": [DB | {"name": "big", "memory_mib": 99}]}, "MiB of key spaces"),
+        ("redis", {"keyspaces": [{"owner": "sentinel", "name": "big"}]}, "the server's own"),
+        ("kafka", {"storage": {"class": "hdd", "size_gib": 1}}, "MiB of records a broker"),
+        ("kafka", {"topics": [DB | {"name": "lent", "rights": "read"}]}, "nobody owns the topic"),
+        ("minio", {"storage": {"size_gib": 1}, "drives_per_member": 1}, "GiB of buckets"),
+    ],
+)
+def test_what_does_not_fit_is_refused(room: str, settings: dict[str, Any], told: str) -> None:
+    text = refused(**{room: settings})
+    assert told in text
+    assert "stacks/Pulumi.test-data.yaml" in text
+
+
+def test_mistakes_of_all_rooms_come_at_once() -> None:
+    wrong = {"storage": {"class": "hdd", "size_gib": 1}}
+    text = refused(kafka=wrong, redis={"keyspaces": [DB | {"memory_mib": 99}]})
+    assert "MiB of records" in text
+    assert "asks twice" in text
+    assert "MiB of key spaces" in text
+
+
+@given(st.from_regex(NAME_PATTERN, fullmatch=True))
+def test_one_grammar_of_names_suits_every_provider(name: str) -> None:
+    try:
+        Database(owner=name, name=name)
+    except ValidationError:
+        assert not 3 <= len(name) <= 20
+    else:
+        assert name.replace("-", "").isalnum()
+        assert name.isascii()
+        assert name == name.lower()
+
+
+def test_contradictions_name_the_need() -> None:
+    assert not list(contradictions(ASKED))
+    ((need, text),) = contradictions((Topic(owner="one", name="same"),) * 2)
+    assert (need.owner, text) == ("one", "one asks twice for the topic 'same'")
