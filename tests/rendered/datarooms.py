@@ -105,7 +105,7 @@ def assert_complete(documents: list[Document]) -> None:
 
 
 def assert_guarded(documents: list[Document]) -> None:
-    """Each workload has its disruption budget and is inside the room's default-deny."""
+    """Each workload is inside the room's default-deny; each of several pods has its budget."""
     denied = [
         d["spec"]["podSelector"]["matchLabels"]
         for d in documents
@@ -116,10 +116,16 @@ def assert_guarded(documents: list[Document]) -> None:
         for d in documents
         if d["kind"] == "PodDisruptionBudget"
     ]
+    alone = {
+        d["metadata"]["name"]
+        for d in documents
+        if d["kind"] in ("StatefulSet", "Deployment") and d["spec"]["replicas"] == 1
+    }
     for name, template in templates(documents):
         labels = template["metadata"]["labels"].items()
         assert any(set(each.items()) <= set(labels) for each in denied), f"{name}: no default-deny"
-        assert any(set(each.items()) <= set(labels) for each in budgets), f"{name}: no budget"
+        if name not in alone:
+            assert any(set(each.items()) <= set(labels) for each in budgets), f"{name}: no budget"
 
 
 def assert_sound(documents: list[Document]) -> None:

@@ -1,25 +1,35 @@
-"""What holds for every room of the data layer, also one that is added tomorrow: rendered with the
-lab's own settings, as the stack renders them."""
+"""What holds for every room of the platform's layers, also one that is added tomorrow: rendered
+with the lab's own settings, as the stacks render them."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import yaml
 
-from components.kit.discovery import COMPONENTS, layer
-from components.kit.loading import load
-from components.kit.settings import SiteFacts
+from components.kit import connection, layers
+from components.kit.discovery import layer, rooms
+from components.kit.settings import Mode
+from stacks.composition import STACKS, compose
 from tests.rendered.datarooms import Document, assert_namespaced, assert_restricted, helm_template
 
 pytestmark = pytest.mark.rendered
 
-ROOMS = [room.name for room in layer("data")]
+STANDING = layers.platform(layers.standing(STACKS, "lab"))
+LAB = compose("lab")
+ROOMS = [
+    room.name
+    for room in rooms()
+    if room.settings_class().layer in STANDING
+    and room.has("chart/Chart.yaml")
+    and LAB.rooms[room.name].mode is Mode.MANAGED
+]
 BUDGET_MIB = 9 * 1024  # of the 24 GiB machine; the cluster itself takes about 2.5 GiB
 BUDGET_CPU = 1600  # millicores of requests on hosts that share two cores
-OBJECTS = 150  # of the whole data stack: what keeps an unchanged `pulumi up` within 4 s
+OBJECTS = 250  # of a stack: what keeps an unchanged `pulumi up` within 4 s
 
 
 class AnyImage(dict[str, str]):
@@ -29,20 +39,19 @@ class AnyImage(dict[str, str]):
         return f"apadana.local/{name}@sha256:{'1' * 64}"
 
 
-SITE = SiteFacts("lab", images=AnyImage())
+SITE = LAB.site.facts(AnyImage(), LAB.rooms)
 
 
 @pytest.fixture(scope="module")
 def rendered() -> dict[str, list[Document]]:
-    file = COMPONENTS.parent / "stacks" / "Pulumi.lab-data.yaml"
-    classes = {room.name: room.settings_class() for room in layer("data")}
-    loaded = load("lab-data", yaml.safe_load(file.read_text())["config"], classes)
     found = {}
-    for room in layer("data"):
-        values = room.module("settings").values(loaded.rooms[room.name], SITE)
-        done = helm_template(room.name, values)
+    for name in ROOMS:
+        values = importlib.import_module(f"components.{name}.settings").values(
+            LAB.rooms[name], SITE
+        )
+        done = helm_template(name, values)
         assert done.returncode == 0, done.stderr
-        found[room.name] = [d for d in yaml.safe_load_all(done.stdout) if d]
+        found[name] = [d for d in yaml.safe_load_all(done.stdout) if d]
     return found
 
 
@@ -73,14 +82,19 @@ def test_every_pod_is_fenced_and_guarded(rendered: dict[str, list[Document]], ro
         mine = [p for p in policies if matches(p["podSelector"], labels)]
         assert any(not p.get("ingress") and not p.get("egress") for p in mine), f"{name}: no deny"
         assert all(set(p["policyTypes"]) <= {"Ingress", "Egress"} for p in mine)
-        if workload["kind"] == "StatefulSet" and workload["spec"]["replicas"] > 1:
-            assert any(matches(b["selector"], labels) for b in budgets), f"{name}: no PDB"
+        guarded = [b for b in budgets if matches(b["selector"], labels)]
+        if workload["spec"]["replicas"] == 1:
+            assert not guarded, f"{name}: a budget of one pod keeps its host from being drained"
+            continue
+        assert guarded, f"{name}: no PDB"
+        if workload["kind"] == "Deployment":
+            assert guarded[0]["unhealthyPodEvictionPolicy"] == "AlwaysAllow", name
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_members_stand_on_different_hosts(rendered: dict[str, list[Document]], room: str) -> None:
     for workload in workloads(rendered[room]):
-        if workload["kind"] == "StatefulSet":
+        if workload["spec"]["replicas"] > 1:
             affinity = workload["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"]
             assert affinity["requiredDuringSchedulingIgnoredDuringExecution"]
 
@@ -95,6 +109,44 @@ def test_every_container_is_bounded_and_pinned(
             assert "@sha256:" in container["image"], container["name"]
             for kind in ("requests", "limits"):
                 assert set(container["resources"][kind]) >= {"cpu", "memory"}, container["name"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_pod_has_its_priority(rendered: dict[str, list[Document]], room: str) -> None:
+    for workload in workloads(rendered[room]):
+        found = workload["spec"]["template"]["spec"].get("priorityClassName")
+        assert found == LAB.rooms[room].priority, workload["metadata"]["name"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_full_deployment_is_rolled_without_a_host_to_spare(
+    rendered: dict[str, list[Document]], room: str
+) -> None:
+    for workload in workloads(rendered[room]):
+        if workload["kind"] == "Deployment" and workload["spec"]["replicas"] > 1:
+            rolling = workload["spec"]["strategy"]["rollingUpdate"]
+            assert rolling == {"maxUnavailable": 1, "maxSurge": 0}, workload["metadata"]["name"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_who_needs_a_room_may_reach_it(rendered: dict[str, list[Document]], room: str) -> None:
+    """Each need opens the way out of the asking pods and is let in by the provider's policy."""
+    asked = connection.providers(SITE, LAB.rooms[room])
+    for workload in workloads(rendered[room]):
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        if labels["app.kubernetes.io/component"] != "server":
+            continue
+        for provider in asked:
+            assert labels.get(f"apadana.io/uses-{provider}") == "true"
+    for provider in asked:
+        admitted = [
+            peer["podSelector"]["matchLabels"]
+            for d in rendered[provider]
+            if d["kind"] == "NetworkPolicy"
+            for rule in d["spec"].get("ingress") or []
+            for peer in rule.get("from", [])
+        ]
+        assert {f"apadana.io/uses-{provider}": "true"} in admitted
 
 
 def requested(spec: Mapping[str, Any], what: str) -> int:
@@ -122,8 +174,10 @@ def test_the_lab_fits_its_machine(
     assert sum(sums.values()) <= budget, sums
 
 
-def test_the_stack_stays_small(rendered: dict[str, list[Document]]) -> None:
-    assert sum(len(documents) + 6 for documents in rendered.values()) <= OBJECTS
+@pytest.mark.parametrize("of", STANDING)
+def test_the_stack_stays_small(rendered: dict[str, list[Document]], of: str) -> None:
+    mine = [rendered[room.name] for room in layer(of) if room.name in rendered]
+    assert sum(len(documents) + 6 for documents in mine) <= OBJECTS
 
 
 def test_a_service_of_the_client_leaves_nothing_to_install() -> None:
