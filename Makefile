@@ -22,7 +22,7 @@ help: ## this list
 	  while IFS='|' read -r target what; do printf '  %-12s %s\n' "$$target" "$$what"; done
 
 up: venv ## build the bundle, make the lab, roll out, pulumi up, smoke report
-	@exec $(ROAD) up
+	@FORGET='$(FORGET)' exec $(ROAD) up
 
 down: venv ## remove the lab and its state (the cache stays)
 	@exec $(ROAD) down

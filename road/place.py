@@ -26,6 +26,7 @@ class Place:
     cache: Path
     state_root: Path
     repository: Path = REPOSITORY
+    forget: frozenset[str] = frozenset()  # stacks whose data may be deleted, named by a person
 
     @property
     def state(self) -> Path:
@@ -112,4 +113,5 @@ def place(site: str, environment: Mapping[str, str] = os.environ) -> Place:
         site=site,
         cache=Path(environment.get("APADANA_CACHE") or "/var/cache/apadana"),
         state_root=Path(environment.get("APADANA_STATE") or "/var/lib/apadana"),
+        forget=frozenset(environment.get("FORGET", "").replace(",", " ").split()),
     )

@@ -26,7 +26,8 @@ def exports(text: str) -> dict[str, str]:
 class Stack:
     """One stack of the site and the plain `pulumi` commands on it."""
 
-    def __init__(self, work: Work, part: str) -> None:
+    def __init__(self, work: Work, part: str, *, retired: bool = False) -> None:
+        """`retired`: its stack file is gone, the settings are those of its last run."""
         self.work = work
         self.name = f"{work.place.site}-{part}"
         home = ("python", "-m", "stacks.home", work.place.site)
@@ -34,7 +35,12 @@ class Stack:
         self.program = str(Path(self.environment["PULUMI_HOME"]) / "bin" / "pulumi")
         self._free()
         # The settings with this site's own salt: a copy, the committed file stays as it is.
-        self.settings = work.call(*home, "--stack", self.name).strip().splitlines()[-1]
+        kept = work.place.state / "pulumi-config" / f"Pulumi.{self.name}.yaml"
+        self.settings = (
+            str(kept)
+            if retired
+            else work.call(*home, "--stack", self.name).splitlines()[-1].strip()
+        )
 
     def call(self, *argv: str) -> str:
         return self.work.call(self.program, *argv, *self._common(), environment=self.environment)

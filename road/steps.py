@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.kit import layers
-from road import pulumi, reading
+from road import pulumi, reading, retire
 from road.place import Place, RoadError
 from road.work import Step, StepFailed, Work
 
@@ -89,6 +89,7 @@ def up_steps(place: Place) -> list[Step]:
             hosts,
             f"ansible-playbook -v -i inventories/{site}/hosts.yml playbooks/site.yml",
         ),
+        Step("retired", "take off layers whose stack file is gone", retire.retire, "ls stacks"),
         *(
             Step(layer, layers.ABOUT[layer], stack(layer), f"{kubectl} {look(layer)}")
             for layer in place.layers
