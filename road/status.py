@@ -45,6 +45,8 @@ def show(place: Place) -> int:
     for line in lines:
         state = "ok" if line.whole else "NOT WHOLE"
         say(f"  {line.about:<10} {line.name:<{width}}  {state:<9}  {line.detail}")
+    for told in off(place):
+        say(told)
     broken = [line for line in lines if not line.whole]
     say(
         f"{len(lines) - len(broken)} of {len(lines)} whole."
@@ -149,6 +151,15 @@ def read_components(contract: Mapping[str, Any], pods: Mapping[str, Any]) -> Ite
         yield Line(
             "component", component["name"], not missing, f"{detail}; {endpoints}".rstrip("; ")
         )
+
+
+def off(place: Place) -> list[str]:
+    """The rooms that this site does not have, as lines; none where no contract can be read."""
+    try:
+        known = json.loads(place.contract.read_text()).get("off", [])
+        return [f"  off        {room['name']}: {room['because']}" for room in known]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def pod_is_ready(pod: Mapping[str, Any]) -> bool:

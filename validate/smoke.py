@@ -39,6 +39,10 @@ def run(ground: Ground, only: str | None, told: Report) -> Run:
     found = Run("Smoke", site.name, f"smoke --stack {site.name}", site.platform.bundle_digest)
     clustered = (site.state / "kubeconfig").is_file()
     found.limits.extend(LIMITS if clustered else LIMITS[1:2])
+    found.limits.extend(
+        f"{room.name} is not here and nothing of it was proved: {room.because}."
+        for room in site.platform.off
+    )
     add = Recorder(found, SUITE, told)
     chosen = site.components(only)
     add("coverage", coverage.checks(chosen, site.rooms, PROBE))
