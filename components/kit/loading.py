@@ -223,18 +223,18 @@ def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
         annotation = next(
             (f.annotation for n, f in current.model_fields.items() if part in (n, f.alias)), None
         )
-        nested = _model_in(annotation)
+        nested = model_in(annotation)
         current = nested if nested is not None else current  # a key of a dict: same model below
     return [f.alias or n for n, f in current.model_fields.items()] if current else []
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def model_in(annotation: Any) -> type[BaseModel] | None:
     """The settings model inside `X | None`, `dict[str, X]`, `tuple[X, ...]`, Annotated."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if get_origin(annotation) in (Union, UnionType, dict, tuple, list, Annotated):
         for argument in get_args(annotation):
-            found = _model_in(argument)
+            found = model_in(argument)
             if found is not None:
                 return found
     return None

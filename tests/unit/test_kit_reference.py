@@ -1,0 +1,20 @@
+"""The page of settings: made from the models, so it must be current."""
+
+from __future__ import annotations
+
+from components.kit import reference
+from components.kit.discovery import rooms
+
+
+def test_the_page_is_current() -> None:
+    assert reference.TARGET.read_text(encoding="utf-8") == reference.text(), (
+        "run: python -m components.kit.reference"
+    )
+
+
+def test_every_room_and_what_its_comments_say_is_there() -> None:
+    page = reference.text()
+    for room in rooms():
+        assert f"## {room.name} (layer {room.settings_class().layer})" in page
+    assert "| `epoch` | integer, from 1 | `1` | generation of derived passwords |" in page
+    assert "| `pools.<name>.nodes` | list of: text | needed |" in page
