@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bundle import debian, languages, manifest, push, verify
+from bundle import debian, manifest, maven, push, verify
 from bundle import versions as pins
 from bundle.build import Build
 from bundle.errors import BundleError, Refused
@@ -85,10 +85,10 @@ def push_command(
 
 @app.command()
 def lock() -> None:
-    """Resolve the Debian packages and jars anew, write the locks, print the difference."""
+    """Resolve Debian packages and Maven sets anew, write the locks, print the difference."""
     versions = pins.load(HERE.versions)
     changes = debian.lock(versions.debian, HERE.debian_lock)
-    languages.lock_jars(HERE, versions)
+    maven.lock(HERE, versions)
     print("\n".join(changes) or "no package changed")
 
 

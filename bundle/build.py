@@ -9,14 +9,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundle import debian, files, languages, roots, signing, space
+from bundle import debian, files, maven, roots, signing, space, wheels
 from bundle import manifest as lists
 from bundle.apt import Package
 from bundle.collect import Collector, Item
 from bundle.images import BuiltImage, ImageBuilder
 from bundle.places import Places
 from bundle.progress import Progress
-from bundle.versions import Versions
+from bundle.versions import Distribution, Versions
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,17 @@ class Build:
         self.versions = versions
         self.lock = debian.read_lock(places.debian_lock)
         self.packages = [item for item in self.lock if item.groups != ("lab",)]
-        self.jars = {
-            name: languages.jars_folder(places, versions, name)
-            for name in versions.maven
-            if self._pom(name).exists()
+        self.maven = {
+            name: maven.folder(places, versions, name)
+            for name, entry in versions.maven.items()
+            if isinstance(entry, Distribution) or (places.repository / entry.pom).exists()
         }
         self.wheels = {
-            name: languages.wheels_folder(places, versions.python, name)
+            name: wheels.wheels_folder(places, versions.python, name)
             for name in versions.python.sets
         }
         self.progress = Progress(0)
         self.times = Times(places.store / "times.json")
-
-    def _pom(self, name: str) -> Path:
-        return self.places.repository / self.versions.maven[name].pom
 
     def run(self, out: Path, private: Path, public: Path) -> Outcome:
         """Make everything that is missing, then the folder. May be killed and run again."""
@@ -79,12 +76,12 @@ class Build:
         return self._assemble(out, built, builder, private, public, absent)
 
     def _images_builder(self) -> ImageBuilder:
-        inputs = {f"jars/{name}": folder for name, folder in self.jars.items()}
+        inputs = {f"maven/{name}": folder for name, folder in self.maven.items()}
         inputs |= {f"wheels/{name}": folder for name, folder in self.wheels.items()}
         return ImageBuilder(self.places, self.versions, self.lock, inputs)
 
     def _missing_inputs(self) -> list[tuple[str, str]]:
-        found = [("jars", name) for name, folder in self.jars.items() if not folder.exists()]
+        found = [("maven", name) for name, folder in self.maven.items() if not folder.exists()]
         found += [("wheels", name) for name, folder in self.wheels.items() if not folder.exists()]
         if debian.missing(self.packages, self.places.debs):
             found.insert(0, ("packages", self.versions.debian.suite))
@@ -95,10 +92,10 @@ class Build:
             with self._timed(kind, name):
                 if kind == "packages":
                     debian.download(self.packages, self.places.debs)
-                elif kind == "jars":
-                    languages.jars(self.places, self.versions, name)
+                elif kind == "maven":
+                    maven.collect(self.places, self.versions, name)
                 else:
-                    languages.wheels(self.places, self.versions.python, name)
+                    wheels.wheels(self.places, self.versions.python, name)
 
     def _timed(self, kind: str, name: str) -> AbstractContextManager[None]:
         return self.times.measured(self.progress, kind, name)
@@ -119,7 +116,7 @@ class Build:
         space.check(needs, self.places.cache)
 
     def _image_bytes(self, builder: ImageBuilder, name: str) -> int:
-        inputs = [*self.jars.values(), *self.wheels.values()]
+        inputs = [*self.maven.values(), *self.wheels.values()]
         if all(folder.exists() for folder in inputs) and builder.ready(name) is not None:
             return 0
         own = sum(item.size for item in builder.group(name))

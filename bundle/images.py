@@ -47,7 +47,7 @@ class ImageBuilder:
         self.versions = versions
         self.lock = lock
         self.inputs = inputs
-        """Folders of jars and wheels: "jars/<set>" and "wheels/<set>"."""
+        """Folders by what they hold: "maven/<set>" and "wheels/<set>"."""
         self.go = Builder(places, versions.go)
 
     def present(self) -> list[str]:
@@ -122,7 +122,9 @@ class ImageBuilder:
     def _mounted(self, image: Image) -> dict[str, Path]:
         mounted: dict[str, Path] = {}
         if image.jars is not None:
-            mounted["/jars"] = self.inputs[f"jars/{image.jars}"]
+            mounted["/jars"] = self.inputs[f"maven/{image.jars}"]
+        for name in image.dist:
+            mounted[f"/dist/{name}"] = self.inputs[f"maven/{name}"]
         if image.wheels is not None:
             mounted["/wheels"] = self.inputs[f"wheels/{image.wheels}"]
         return mounted

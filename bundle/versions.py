@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bundle.errors import BundleError
 
@@ -62,6 +63,15 @@ class Jars(Model):
     licence: str
 
 
+class Distribution(Model):
+    """A zip of Maven's that holds a whole program; unpacked for the build of an image."""
+
+    zip: str = Field(pattern=r"^[\w.-]+:[\w.-]+$")
+    """group:artefact"""
+    version: str
+    licence: str
+
+
 class Wheels(Model):
     roots: tuple[str, ...]
     licence: str
@@ -81,6 +91,8 @@ class Image(Model):
     folder: str | None = None
     binaries: tuple[str, ...] = ()
     jars: str | None = None
+    dist: tuple[str, ...] = ()
+    """Distributions of maven, each mounted at /dist/<name>."""
     wheels: str | None = None
     ship: bool = True
 
@@ -102,7 +114,7 @@ class Versions(Model):
     schema_: Literal[1]
     go: Go
     debian: Debian
-    maven: dict[str, Jars]
+    maven: dict[str, Jars | Distribution]
     python: Python
     images: dict[str, Image]
     pulumi: Pulumi
@@ -116,23 +128,9 @@ class Versions(Model):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Versions:
-        problems: list[str] = []
-        for name, image in self.images.items():
-            problems += [
-                f"images.{name}.binaries names {binary!r}; go.binaries has "
-                f"{', '.join(sorted(self.go.binaries))}"
-                for binary in image.binaries
-                if binary not in self.go.binaries
-            ]
-            if image.jars is not None and image.jars not in self.maven:
-                problems.append(
-                    f"images.{name}.jars is {image.jars!r}; maven has {list(self.maven)}"
-                )
-            if image.wheels is not None and image.wheels not in self.python.sets:
-                problems.append(
-                    f"images.{name}.wheels is {image.wheels!r}; python.sets has "
-                    f"{list(self.python.sets)}"
-                )
+        problems = [
+            text for name, image in self.images.items() for text in self._lost_names(name, image)
+        ]
         problems += [
             f"debian.images.{name} is no image; images has {', '.join(sorted(self.images))}"
             for name in self.debian.images
@@ -145,8 +143,27 @@ class Versions(Model):
             raise ValueError("; ".join(problems))
         return self
 
+    def _lost_names(self, name: str, image: Image) -> Iterator[str]:
+        """What an image names and nothing defines."""
+        jars = [key for key, entry in self.maven.items() if isinstance(entry, Jars)]
+        zips = [key for key, entry in self.maven.items() if isinstance(entry, Distribution)]
+        named: list[tuple[str, tuple[str, ...], str, list[str]]] = [
+            ("binaries", image.binaries, "go.binaries has", sorted(self.go.binaries)),
+            ("jars", _given(image.jars), "the poms of maven are", jars),
+            ("dist", image.dist, "the zips of maven are", zips),
+            ("wheels", _given(image.wheels), "python.sets has", list(self.python.sets)),
+        ]
+        for field, values, what, known in named:
+            for value in values:
+                if value not in known:
+                    yield f"images.{name}.{field} names {value!r}; {what} {', '.join(known)}"
+
     def base_image(self) -> tuple[str, Image]:
         return next((name, image) for name, image in self.images.items() if image.base)
+
+
+def _given(value: str | None) -> tuple[str, ...]:
+    return () if value is None else (value,)
 
 
 def load(path: Path) -> Versions:

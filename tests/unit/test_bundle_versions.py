@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bundle import apt, languages, versions
+from bundle import apt, versions, wheels
 from bundle.errors import BundleError
 from bundle.gobuild import linker_flags
 from bundle.places import places
@@ -107,6 +107,6 @@ def test_the_lock_holds_what_versions_yaml_asks_for() -> None:
 
 
 def test_requirements_are_read_by_plain_name() -> None:
-    found = languages.pins("Foo_Bar==1.0 \\\n    --hash=sha256:aa\nbaz[x]==2\n    # via foo\n")
+    found = wheels.pins("Foo_Bar==1.0 \\\n    --hash=sha256:aa\nbaz[x]==2\n    # via foo\n")
     assert set(found) == {"foo-bar", "baz"}
     assert "sha256:aa" in found["foo-bar"]
