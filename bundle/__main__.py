@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bundle import debian, manifest, maven, push, verify
+from bundle import debian, manifest, maven, push, verify, wheels
 from bundle import versions as pins
 from bundle.build import Build
 from bundle.errors import BundleError, Refused
@@ -90,6 +90,25 @@ def lock() -> None:
     changes = debian.lock(versions.debian, HERE.debian_lock)
     maven.lock(HERE, versions)
     print("\n".join(changes) or "no package changed")
+
+
+@app.command(name="lock-wheels")
+def lock_wheels(
+    names: Annotated[list[str] | None, typer.Argument(help="sets; all without it")] = None,
+) -> None:
+    """Lock the wheels of images anew from their requirements.in, print the difference."""
+    python = pins.load(HERE.versions).python
+    unknown = sorted(set(names or ()) - python.sets.keys())
+    if unknown:
+        known = ", ".join(python.sets)
+        raise BundleError(f"there is no set of wheels {', '.join(unknown)}; there are: {known}")
+    changes = [
+        line
+        for name in python.sets
+        if not names or name in names
+        for line in wheels.lock(HERE, python, name)
+    ]
+    print("\n".join(changes) or "no wheel changed")
 
 
 def main() -> None:

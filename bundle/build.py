@@ -39,8 +39,7 @@ class Build:
             if isinstance(entry, Distribution) or (places.repository / entry.pom).exists()
         }
         self.wheels = {
-            name: wheels.wheels_folder(places, versions.python, name)
-            for name in versions.python.sets
+            name: wheels.folder(places, versions.python, name) for name in versions.python.sets
         }
         self.progress = Progress(0)
         self.times = Times(places.store / "times.json")
@@ -95,7 +94,7 @@ class Build:
                 elif kind == "maven":
                     maven.collect(self.places, self.versions, name)
                 else:
-                    wheels.wheels(self.places, self.versions.python, name)
+                    wheels.collect(self.places, self.versions.python, name)
 
     def _timed(self, kind: str, name: str) -> AbstractContextManager[None]:
         return self.times.measured(self.progress, kind, name)

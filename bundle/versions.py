@@ -73,15 +73,32 @@ class Distribution(Model):
 
 
 class Wheels(Model):
-    roots: tuple[str, ...]
+    requirements: str
+    """The folder of requirements.in and requirements.lock: that of the image that is built."""
     licence: str
+    over: str | None = None
+    """The set of the image below; what both hold is locked in the same version."""
 
 
 class Python(Model):
     version: str
-    platforms: tuple[str, ...]
-    lock: str
+    platforms: tuple[str, ...] = Field(min_length=1)
+    """Tags of wheels that the images can use, the newest first."""
     sets: dict[str, Wheels]
+
+    @property
+    def uv_platform(self) -> str:
+        """The newest tag as uv names it: manylinux_2_31_x86_64 is x86_64-manylinux_2_31."""
+        tag, _, machine = self.platforms[0].partition("_x86_64")
+        return f"x86_64-{tag}{machine}"
+
+    @model_validator(mode="after")
+    def _over_is_a_set(self) -> Python:
+        order = list(self.sets)
+        for name, entry in self.sets.items():
+            if entry.over is not None and entry.over not in order[: order.index(name)]:
+                raise ValueError(f"sets.{name}.over is {entry.over!r}; it must be a set before it")
+        return self
 
 
 class Image(Model):

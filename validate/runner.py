@@ -39,7 +39,7 @@ def new_run_id() -> str:
 
 @dataclass(frozen=True)
 class PodSpec:
-    """A pod of the validate image; pure data, `manifest` makes the object."""
+    """A pod of the image `clients`; pure data, `manifest` makes the object."""
 
     name: str
     namespace: str
@@ -265,7 +265,7 @@ def client_spec(
     limit = "4000m" if role == "load" else PodSpec.cpu_limit
     return PodSpec(
         name=f"validate-{role}-{run}", namespace=site.platform.namespace,
-        image=site.image(IMAGES.get(role, "validate")), run=run, role=role, node=node, client=True,
+        image=site.image(IMAGES.get(role, "clients")), run=run, role=role, node=node, client=True,
         volumes=volumes, mounts=mounts, lifetime_s=lifetime_s, cpu_request=request,
         cpu_limit=limit,
     )  # fmt: skip

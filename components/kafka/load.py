@@ -1,4 +1,4 @@
-"""Kafka's operations for the load generator. Runs in the validate image with confluent-kafka."""
+"""Kafka's operations for the load generator. Runs in the image `clients` with confluent-kafka."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kafka as a client sees it: runs in the validate image with kit.probing and confluent-kafka."""
+"""Kafka as a client sees it: runs in the image `clients` with kit.probing and confluent-kafka."""
 
 from __future__ import annotations
 

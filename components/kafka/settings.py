@@ -292,7 +292,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         internal_partitions=settings.internal_partitions,
         retention_hours=settings.retention_hours,
         pools=tuple(pools(settings, site)),
-        accounts_image=site.image("validate"),
+        accounts_image=site.image("clients"),
         accounts_resources=limits(settings.accounts_resources),
         users=users(settings, site),
         topics=topics(settings, site),

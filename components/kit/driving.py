@@ -3,7 +3,7 @@
     OPERATIONS: Mapping[str, str]  (name of an operation -> what it is, in words)
     def driver(target: Target, job: Job) -> Caller | Asker
 
-It runs in the validate image: standard library, kit and the room's client library only. What it
+It runs in the image `clients`: standard library, kit and the room's client library only. What it
 writes is its own, named after the run, and removed by `close`; what a killed run left behind is
 removed by the next `open`.
 """

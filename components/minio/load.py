@@ -1,4 +1,4 @@
-"""MinIO's operations for the load generator. Runs in the validate image with minio.
+"""MinIO's operations for the load generator. Runs in the image `clients` with minio.
 
 S3 is HTTP: the generator's own client sends the requests, signed here by the minio library. Its
 blocking client costs ten times as much processor time for each object.

@@ -1,4 +1,4 @@
-"""MinIO as a client sees it. Runs in the validate image: standard library, kit.probing, minio."""
+"""MinIO as a client sees it. Runs in the image `clients`: standard library, kit.probing, minio."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         cluster_domain=site.cluster_domain,
         memory_limit_mib=settings.resources.memory_limit_mib or settings.resources.memory_mib,
         addresses=naming.addresses(ROOM, settings.members, PORT, site),
-        accounts_image=site.image("validate"),
+        accounts_image=site.image("clients"),
         accounts_resources=limits(settings.accounts_resources),
         users=users(settings, site),
         buckets=buckets(settings, site),

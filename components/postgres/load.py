@@ -1,4 +1,4 @@
-"""PostgreSQL's operations for the load generator. Runs in the validate image with psycopg."""
+"""PostgreSQL's operations for the load generator. Runs in the image `clients` with psycopg."""
 
 from __future__ import annotations
 

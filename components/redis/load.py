@@ -1,4 +1,4 @@
-"""The Redis room's operations for the load generator. Runs in the validate image with redis-py."""
+"""The Redis room's operations for the load generator. Runs in the image `clients` with redis-py."""
 
 from __future__ import annotations
 

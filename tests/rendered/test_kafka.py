@@ -12,7 +12,7 @@ from components.kit.settings import SiteFacts
 from tests.rendered import datarooms
 
 pytestmark = pytest.mark.rendered
-IMAGES = {n: f"apadana.local/{n}@{datarooms.DIGEST}" for n in ("kafka", "validate")}
+IMAGES = {n: f"apadana.local/{n}@{datarooms.DIGEST}" for n in ("kafka", "clients")}
 SITE = SiteFacts("test", "platform", images=IMAGES)
 
 

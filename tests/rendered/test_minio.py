@@ -12,7 +12,7 @@ from components.minio import settings as minio
 from tests.rendered import datarooms
 
 pytestmark = pytest.mark.rendered
-IMAGES = {n: f"apadana.local/{n}@{datarooms.DIGEST}" for n in ("minio", "validate")}
+IMAGES = {n: f"apadana.local/{n}@{datarooms.DIGEST}" for n in ("minio", "clients")}
 SITE = SiteFacts("test", "platform", images=IMAGES)
 
 

@@ -12,7 +12,7 @@ from components.kit.contract import Component
 from components.kit.settings import SiteFacts
 
 DIGEST = "sha256:" + "1" * 64
-SITE = SiteFacts("test", images={n: f"apadana.local/{n}@{DIGEST}" for n in ("kafka", "validate")})
+SITE = SiteFacts("test", images={n: f"apadana.local/{n}@{DIGEST}" for n in ("kafka", "clients")})
 
 
 def combined() -> kafka.Settings:

@@ -10,7 +10,7 @@ from components.kit.settings import SiteFacts
 from components.minio import settings as minio
 
 DIGEST = "sha256:" + "1" * 64
-SITE = SiteFacts("test", images={n: f"apadana.local/{n}@{DIGEST}" for n in ("minio", "validate")})
+SITE = SiteFacts("test", images={n: f"apadana.local/{n}@{DIGEST}" for n in ("minio", "clients")})
 
 
 def test_fewer_than_four_members_are_refused() -> None:

@@ -75,7 +75,7 @@ def test_no_secret_is_in_what_describes_a_target() -> None:
 
 
 def test_the_pod_is_restricted_pinned_and_ends_by_itself() -> None:
-    spec = PodSpec("p", "ns", "apadana.local/validate@sha256:0", "run1", "client", "cp1", True)
+    spec = PodSpec("p", "ns", "apadana.local/clients@sha256:0", "run1", "client", "cp1", True)
     made = spec.manifest()
     pod, container = made["spec"], made["spec"]["containers"][0]
     assert made["metadata"]["labels"]["apadana.io/client"] == "true"

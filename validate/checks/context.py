@@ -66,7 +66,7 @@ def node_pods(context: Context) -> list[PodSpec]:
         PodSpec(
             name=f"validate-node-{node.name}-{context.run}",
             namespace=context.namespace,
-            image=context.site.image("validate"),
+            image=context.site.image("clients"),
             run=context.run,
             role=role_of(index),
             node=node.name,
