@@ -132,25 +132,51 @@ def read_nodes(document: Mapping[str, Any]) -> Iterable[Line]:
 
 def components(place: Place) -> Iterable[Line]:
     contract = json.loads(place.contract.read_text())
-    pods = kubectl.read(place, "get", "pods", "-n", contract["namespace"])
-    yield from read_components(contract, pods)
+    spaces = {
+        workload.get("namespace") or contract["namespace"]
+        for component in contract["components"]
+        for workload in component.get("workloads", [])
+    }
+    pods = [
+        pod
+        for space in sorted({contract["namespace"], *spaces})
+        for pod in kubectl.read(place, "get", "pods", "-n", space)["items"]
+    ]
+    yield from read_components(contract, {"items": pods})
 
 
 def read_components(contract: Mapping[str, Any], pods: Mapping[str, Any]) -> Iterable[Line]:
-    ready = {item["metadata"]["name"]: pod_is_ready(item) for item in pods["items"]}
     for component in contract["components"]:
         endpoints = ", ".join(
-            f"{entry['protocol']} {entry['address']}" for entry in component.get("endpoints_in", [])
+            f"{entry['protocol']} {entry['address']}"
+            for side in ("endpoints_in", "endpoints_out")
+            for entry in component.get(side, [])
         )
-        members = [member["name"] for member in component.get("members", [])]
-        missing = [name for name in members if not ready.get(name)]
-        counted = f"{len(members) - len(missing)} of {len(members)} members ready"
-        detail = counted if members else f"{component['mode']}, no members here"
+        wanted, missing = servers(component, pods["items"])
+        detail = f"{wanted - len(missing)} of {wanted} members ready"
+        if not wanted:
+            detail = f"{component['mode']}, no members here"
         if missing:
             detail += f" (not: {', '.join(missing)})"
         yield Line(
             "component", component["name"], not missing, f"{detail}; {endpoints}".rstrip("; ")
         )
+
+
+def servers(
+    component: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]
+) -> tuple[int, list[str]]:
+    """How many servers there should be, and a word for each that is not ready."""
+    ready = [pod for pod in pods if pod_is_ready(pod)]
+    names = {pod["metadata"]["name"] for pod in ready}
+    members = [member["name"] for member in component.get("members", [])]
+    wanted, missing = len(members), [name for name in members if name not in names]
+    for workload in component.get("workloads", []):
+        labels, count = workload["labels"].items(), workload["replicas"]
+        there = sum(labels <= (pod["metadata"].get("labels") or {}).items() for pod in ready)
+        wanted += count
+        missing += [workload["role"]] * max(0, count - there)
+    return wanted, missing
 
 
 def off(place: Place) -> list[str]:

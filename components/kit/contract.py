@@ -38,6 +38,15 @@ class Member(_Model):
     role: str
 
 
+class Workload(_Model):
+    """Servers whose names change (pods of a Deployment): found by their labels."""
+
+    role: str
+    replicas: Annotated[int, Field(ge=1)]
+    labels: Annotated[dict[str, str], Field(min_length=1)]
+    namespace: str | None = None  # null: the platform's
+
+
 class Endpoint(_Model):
     """Where a client connects: `address` is host:port[,host:port]."""
 
@@ -85,6 +94,7 @@ class Component(_Model):
     version: str
     mode: Literal["managed", "external"]
     members: list[Member] = []
+    workloads: list[Workload] = []
     endpoints_in: list[Endpoint] = []
     endpoints_out: list[Endpoint] = []
     secret_ref: str | None = None
@@ -95,6 +105,32 @@ class Component(_Model):
     backup: Backup | None = None
     metrics: Metrics | None = None
     dashboard: str | None = None
+
+    @property
+    def servers(self) -> int:
+        """How many there should be."""
+        return len(self.members) + sum(workload.replicas for workload in self.workloads)
+
+    def role_of(self, pod: str, labels: Mapping[str, str], namespace: str | None) -> str | None:
+        """The role of a pod that is one of the servers; None if it is none of them."""
+        if namespace is None:
+            for member in self.members:
+                if member.name == pod:
+                    return member.role
+        for workload in self.workloads:
+            if workload.namespace == namespace and workload.labels.items() <= labels.items():
+                return workload.role
+        return None
+
+    @property
+    def roles(self) -> dict[str, int]:
+        """How many servers of each role there should be."""
+        found: dict[str, int] = {}
+        for member in self.members:
+            found[member.role] = found.get(member.role, 0) + 1
+        for workload in self.workloads:
+            found[workload.role] = found.get(workload.role, 0) + workload.replicas
+        return found
 
 
 class Off(_Model):

@@ -125,7 +125,7 @@ def kv() -> contract.Component:
 )
 def test_members_run_apart(hosts: tuple[str, ...], pids: tuple[int, ...], cause: str) -> None:
     members = [
-        Member("kv", f"kv-{n}", host, (pid,) if pid else ())
+        Member("kv", f"kv-{n}", host, (pid,) if pid else (), role=kv().members[n].role)
         for n, (host, pid) in enumerate(zip(hosts, pids, strict=True))
     ]
     check = members_apart(kv(), members)

@@ -130,3 +130,25 @@ def test_what_validate_imports_is_free_of_pulumi() -> None:
     )
     root = discovery.COMPONENTS.parent
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_servers_are_known_by_name_or_by_label() -> None:
+    made = contract.Component.model_validate(
+        {
+            "name": "web",
+            "version": "1",
+            "mode": "managed",
+            "members": [{"name": "web-0", "role": "keeper"}],
+            "workloads": [
+                {"role": "server", "replicas": 2, "labels": {"app": "web"}},
+                {"role": "proxy", "replicas": 3, "labels": {"app": "proxy"}, "namespace": "edge"},
+            ],
+        }
+    )
+    assert made.servers == 6
+    assert made.roles == {"keeper": 1, "server": 2, "proxy": 3}
+    assert made.role_of("web-0", {}, None) == "keeper"
+    assert made.role_of("web-x", {"app": "web", "more": "1"}, None) == "server"
+    assert made.role_of("proxy-x", {"app": "proxy"}, "edge") == "proxy"
+    assert made.role_of("proxy-x", {"app": "proxy"}, None) is None
+    assert made.role_of("web-0", {}, "edge") is None

@@ -44,6 +44,19 @@ def test_all_members_ready_is_whole() -> None:
     assert line.detail == "2 of 2 members ready; kafka kafka:9093"
 
 
+def test_pods_without_a_lasting_name_are_counted_by_their_labels() -> None:
+    workload = {"role": "server", "replicas": 2, "labels": {"app": "web"}}
+    contract = {"components": [{"name": "web", "mode": "managed", "workloads": [workload]}]}
+    pods = [pod("web-x", "True"), pod("web-y", "True")]
+    pods[0]["metadata"]["labels"] = {"app": "web"}
+    (line,) = status.read_components(contract, {"items": pods})
+    assert not line.whole
+    assert "1 of 2 members ready (not: server)" in line.detail
+    pods[1]["metadata"]["labels"] = {"app": "web"}
+    (line,) = status.read_components(contract, {"items": pods})
+    assert line.whole
+
+
 def node(name: str, ready: str, **spec: bool) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "labels": {"apadana.io/pool": "gpu"}},

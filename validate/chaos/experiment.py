@@ -160,7 +160,7 @@ class Experiment:
 
     def _budgets(self) -> dict[str, int]:
         """Disruptions allowed now to the members of each component that has a budget."""
-        owner = {m.name: c.name for c in self.ground.site.platform.components for m in c.members}
+        platform = self.ground.site.platform
         pods = {
             p["metadata"]["name"]: set((p["metadata"].get("labels") or {}).items())
             for p in self.ground.objects("Pod")
@@ -170,8 +170,10 @@ class Experiment:
             wanted = set((item["spec"].get("selector") or {}).get("matchLabels", {}).items())
             allowed = int((item.get("status") or {}).get("disruptionsAllowed", 0))
             for name, labels in pods.items():
-                if name in owner and wanted <= labels:
-                    found[owner[name]] = min(allowed, found.get(owner[name], allowed))
+                for component in platform.components if wanted <= labels else ():
+                    if component.role_of(name, dict(labels), None) is not None:
+                        allowed_there = found.get(component.name, allowed)
+                        found[component.name] = min(allowed, allowed_there)
         return found
 
     def _outside(self, aim: Aim) -> Outside:
@@ -189,7 +191,7 @@ class Experiment:
         }  # fmt: skip
         away = {"pod-kill": "delete_pod", "pod-eviction": "evict_pod"}.get(self.fault.kind, "")
         take = getattr(self.ground, away, None)
-        pods = {m.name: take(m.name) for m in aim.members} if take else {}
+        pods = {m.name: take(m.name, m.member.namespace) for m in aim.members} if take else {}
         return Outside(off, on, pods, addresses)
 
     @contextmanager

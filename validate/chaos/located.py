@@ -77,13 +77,12 @@ def locate(ground: Ground, *components: contract.Component) -> list[Located]:
         processes = tuple(f"{p}:{mine[p][0]}" for p in member.pids if p in mine)
         if component is None or not processes:
             continue
-        role = next((m.role for m in component.members if m.name == member.name), "")
         namespace = mine.get(member.pids[0], ("", ""))[1]
         others = [m for m in everyone if m.host == member.host and m.component != member.component]
         theirs = {mine[p][1] for m in others for p in m.pids if p in mine}
         machines = {mine[0][1], mine[-1][1]}
         found.append(Located(
-            member, role, processes, namespace, namespace in theirs | machines,
+            member, member.role, processes, namespace, namespace in theirs | machines,
             ports_of(component, member), tuple(m.name for m in others),
         ))  # fmt: skip
     if not found:

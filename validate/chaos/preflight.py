@@ -99,10 +99,9 @@ def tolerance(component: contract.Component, count: int) -> int:
 
 def _state(component: contract.Component, facts: Facts, lost: set[str], impaired: set[str]) -> str:
     members = facts.members.get(component.name, ())
-    roles = {m.name: m.role for m in component.members}
     groups: dict[str, list[str]] = {}
     for member in members:
-        groups.setdefault(roles.get(member.name, ""), []).append(member.name)
+        groups.setdefault(member.role, []).append(member.name)
     missing = {m.name for m in members if not m.pids}
     for names in groups.values():
         gone = [n for n in names if n in lost or n in missing]

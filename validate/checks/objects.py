@@ -74,7 +74,7 @@ def replicas(seen: Seen, workloads: Sequence[Object]) -> Check:
                 wrong.append(f"{_name(each)} has {wanted} replica")
         elif ready < wanted:
             wrong.append(f"{_name(each)}: {ready} of {wanted} replicas are ready")
-    listed, running = len(seen.component.members), sum(_replicas(w) for w in workloads)
+    listed, running = seen.component.servers, sum(_replicas(w) for w in workloads)
     if running < listed:
         wrong.append(f"the contract lists {listed} members, the objects ask for {running}")
     told = ", ".join(f"{_name(w)} {_replicas(w)}" for w in workloads)

@@ -82,16 +82,20 @@ def _settled(look: Callable[[], Check]) -> Check:
 
 def members_apart(component: contract.Component, members: Sequence[Member]) -> Check:
     """The servers as they run: as many as the contract lists, on hosts apart, by role."""
-    name, listed = "members running", len(component.members)
+    name, listed = "members running", component.servers
     running = {m.name: m for m in members if m.pids}
     if not listed:
         return Check(name, Verdict.INVALID, "the contract lists no member to look for")
     absent = [m.name for m in component.members if m.name not in running]
+    for role, count in component.roles.items():
+        there = sum(m.role == role for m in running.values())
+        if not absent and there < count:
+            absent = [f"{count - there} of {count} ({role})"]
     if absent:
-        detail = f"{len(absent)} of {listed} members do not run: {', '.join(absent)}"
+        detail = f"of {listed} members some do not run: {', '.join(absent)}"
         return Check(name, Verdict.FAIL, detail, {"cause": causes.TOO_FEW_REPLICAS})
-    for role in sorted({m.role for m in component.members}):
-        hosts = [running[m.name].host for m in component.members if m.role == role]
+    for role in sorted(component.roles):
+        hosts = [m.host for m in running.values() if m.role == role]
         most = max(hosts.count(host) for host in hosts)
         if len(hosts) > 1 and most > objects.tolerated(len(hosts)):
             detail = f"{most} of {len(hosts)} members ({role}) run on one host: {sorted(hosts)}"

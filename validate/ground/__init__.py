@@ -43,6 +43,8 @@ class Member:
     pids: tuple[int, ...] = ()
     address: str = ""
     paths: Mapping[str, str] | None = None  # e.g. {"data": "/var/lib/…"} as the host sees them
+    role: str = ""
+    namespace: str = ""  # "": the platform's
 
 
 class Ground(Protocol):

@@ -68,8 +68,8 @@ class ClusterGround:
         """Those of the contract that have a pod, with the processes of its running containers."""
         platform = self.site.platform
         asked = [platform.component(name) for name in components] or platform.components
-        owner = {m.name: c.name for c in asked for m in c.members}
-        found = [p for p in self.objects("Pod") if p["metadata"]["name"] in owner]
+        owner = dict(self._servers(asked))
+        found = [pod for pod, _, _ in owner.values()]
         claims = self._paths(found)
         by_host: dict[str, list[Mapping[str, Any]]] = {}
         for pod in found:
@@ -81,8 +81,34 @@ class ClusterGround:
                 mine = sorted({p for i in _containers(pod) for p in pids.get(i, ())})
                 name = pod["metadata"]["name"]
                 address = pod["status"].get("podIP", "")
-                members.append(Member(owner[name], name, host, tuple(mine), address, claims[name]))
+                _, component, role = owner[name]
+                namespace = pod["metadata"]["namespace"]
+                away = "" if namespace == platform.namespace else namespace
+                members.append(Member(
+                    component, name, host, tuple(mine), address, claims[name], role, away,
+                ))  # fmt: skip
         return sorted(members, key=lambda m: m.name)
+
+    def _servers(
+        self, asked: Sequence[contract.Component]
+    ) -> Iterator[tuple[str, tuple[Mapping[str, Any], str, str]]]:
+        """Name of each pod that is a server, with the pod, its component and its role."""
+        spaces = {w.namespace for c in asked for w in c.workloads} | {None}
+        for space in spaces:
+            for pod in self._pods(space):
+                name, labels = pod["metadata"]["name"], pod["metadata"].get("labels") or {}
+                for component in asked:
+                    role = component.role_of(name, labels, space)
+                    if role is not None:
+                        yield name, (pod, component.name, role)
+
+    def _pods(self, namespace: str | None) -> Sequence[Mapping[str, Any]]:
+        """Pods of a namespace that are not on their way out; null: the platform's."""
+        if namespace is None:
+            found = self.objects("Pod")
+        else:
+            found = self.site.cluster.json("-n", namespace, "get", "Pod")["items"]
+        return [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
 
     def _processes(self, host: str, ids: Sequence[str]) -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}
@@ -119,15 +145,15 @@ class ClusterGround:
         found: list[Mapping[str, Any]] = self.site.cluster.json(*where, "get", kind)["items"]
         return found
 
-    def delete_pod(self, name: str) -> list[str]:
+    def delete_pod(self, name: str, namespace: str = "") -> list[str]:
         """The command that takes a pod away without grace, as an eviction gone wrong does."""
-        args = ["-n", self.site.platform.namespace, "delete", "pod", name]
+        args = ["-n", namespace or self.site.platform.namespace, "delete", "pod", name]
         args += ["--grace-period=0", "--force", "--wait=false"]
         return self._kubectl("", *args)
 
-    def evict_pod(self, name: str) -> list[str]:
+    def evict_pod(self, name: str, namespace: str = "") -> list[str]:
         """The command that asks a pod to go, as draining its host does; refused by its budget."""
-        where = self.site.platform.namespace
+        where = namespace or self.site.platform.namespace
         asked = {"apiVersion": "policy/v1", "kind": "Eviction",
                  "metadata": {"name": name, "namespace": where}}  # fmt: skip
         path = f"/api/v1/namespaces/{where}/pods/{name}/eviction"

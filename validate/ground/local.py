@@ -164,6 +164,7 @@ class LocalGround:
             Member(
                 m["component"], m["name"], m["host"],
                 pids.get(str(self.site.state / m["pid_file"]), ()), m["address"], m["paths"],
+                self.site.platform.component(m["component"]).role_of(m["name"], {}, None) or "",
             )
             for m in mine
         ]  # fmt: skip
