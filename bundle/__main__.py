@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bundle import debian, manifest, maven, push, verify, wheels
+from bundle import debian, holding, manifest, maven, push, verify, wheels
 from bundle import versions as pins
 from bundle.build import Build
 from bundle.errors import BundleError, Refused
@@ -32,12 +32,16 @@ def build(
         Path, typer.Option(help="private key that signs; made if missing")
     ] = HERE.private_key,
     node: Annotated[bool, typer.Option(help="also make the lab's bare machine, node.tar")] = True,
+    allow_missing: Annotated[
+        bool, typer.Option(help="go on without upstream images that cannot be had")
+    ] = False,
 ) -> None:
     """Make what is missing and put the bundle together. Exit 0: whole; 1: failed."""
     work = Build(HERE, pins.load(HERE.versions))
-    outcome = work.run(out, key, key.with_suffix(".pub"))
-    if node:
-        work.node()
+    with holding.held(HERE.cache, work.progress.say):
+        outcome = work.run(out, key, key.with_suffix(".pub"), allow_missing=allow_missing)
+        if node:
+            work.node()
     for name in outcome.absent:
         print(f"left out: image {name} (no Containerfile)")
     what = "built" if outcome.changed else "nothing to do"
@@ -45,6 +49,8 @@ def build(
         f"{what}: {out} {outcome.digest[:19]} with {outcome.artefacts} artefacts"
         f" in {work.progress.seconds:.1f} s"
     )
+    for item in outcome.missing:
+        print(f"missing: {item}")
 
 
 @app.command(name="verify")
@@ -63,8 +69,11 @@ def verify_command(
 @app.command()
 def show(folder: Folder = HERE.output) -> None:
     """List the artefacts: kind, name, version, digest, licence."""
-    for item in manifest.read(folder).artefacts:
+    listed = manifest.read(folder)
+    for item in listed.artefacts:
         print(f"{item.kind:7} {item.name:32} {item.version:32} {item.digest[7:19]} {item.licence}")
+    for lacking in listed.missing:
+        print(f"missing {lacking}")
 
 
 @app.command(name="push")

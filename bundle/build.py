@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundle import debian, files, maven, roots, signing, space, wheels
+from bundle import debian, files, maven, modules, roots, signing, space, upstream, wheels
 from bundle import manifest as lists
 from bundle.apt import Package
 from bundle.collect import Collector, Item
@@ -25,6 +25,7 @@ class Outcome:
     digest: str
     artefacts: int
     absent: tuple[str, ...]
+    missing: tuple[lists.Missing, ...]
 
 
 class Build:
@@ -41,18 +42,25 @@ class Build:
         self.wheels = {
             name: wheels.folder(places, versions.python, name) for name in versions.python.sets
         }
+        self.modules = {
+            name: modules.folder(places, versions.go, name) for name in modules.wanted(versions.go)
+        }
+        self.missing: dict[str, lists.Missing] = {}
         self.progress = Progress(0)
         self.times = Times(places.store / "times.json")
 
-    def run(self, out: Path, private: Path, public: Path) -> Outcome:
+    def run(
+        self, out: Path, private: Path, public: Path, *, allow_missing: bool = False
+    ) -> Outcome:
         """Make everything that is missing, then the folder. May be killed and run again."""
         self._check_space(out)
         missing = self._missing_inputs()
         self.progress.total = (
             len(missing) + len(self.versions.go.binaries) + len(self.versions.images) + 1
         )
-        self._inputs(missing)
         builder = self._images_builder()
+        self._upstream(builder, allow_missing)
+        self._inputs(missing)
         for name in self.versions.go.binaries:
             if builder.go.ready(name) is None:
                 with self._timed("binary", name):
@@ -62,26 +70,58 @@ class Build:
         absent = tuple(builder.absent())
         for name in absent:
             self.progress.skip("image", f"{name} has no Containerfile yet: left out")
+        return self._assemble(out, self._images(builder), builder, private, public, absent)
+
+    def _upstream(self, builder: ImageBuilder, allow_missing: bool) -> None:
+        """First of all: what cannot be had ends a build before its long steps."""
+        errors: list[upstream.UpstreamError] = []
+        for name, image in self.versions.images.items():
+            if image.upstream is None:
+                continue
+            if builder.ready(name) is not None:
+                self.progress.skip("image", name)
+                continue
+            try:
+                with self._timed("image", name):
+                    builder.build(name)
+            except upstream.UpstreamError as error:
+                errors.append(error)
+                self.missing[name] = upstream.missing(name, image, error)
+                self.progress.skip("image", f"{name} is missing")
+        if errors and not allow_missing:
+            raise upstream.refusal(errors)
+
+    def _images(self, builder: ImageBuilder) -> list[BuiltImage]:
+        """Every image that ships, in the order in which they stand on each other."""
         built: list[BuiltImage] = []
         for name in builder.present():
+            spec = self.versions.images[name]
+            lacking = [parent for parent in builder.parents(name) if parent in self.missing]
+            if lacking:
+                self.missing[name] = upstream.above(name, spec, lacking)
+                self.progress.skip("image", f"{name} is missing")
+            if name in self.missing:
+                continue
             image = builder.ready(name)
             if image is None:
                 with self._timed("image", name):
                     image = builder.build(name)
-            else:
+            elif spec.upstream is None:
                 self.progress.skip("image", name)
-            if self.versions.images[name].ship:
+            if spec.ship:
                 built.append(image)
-        return self._assemble(out, built, builder, private, public, absent)
+        return built
 
     def _images_builder(self) -> ImageBuilder:
         inputs = {f"maven/{name}": folder for name, folder in self.maven.items()}
         inputs |= {f"wheels/{name}": folder for name, folder in self.wheels.items()}
+        inputs |= {f"module/{name}": folder / "files" for name, folder in self.modules.items()}
         return ImageBuilder(self.places, self.versions, self.lock, inputs)
 
     def _missing_inputs(self) -> list[tuple[str, str]]:
         found = [("maven", name) for name, folder in self.maven.items() if not folder.exists()]
         found += [("wheels", name) for name, folder in self.wheels.items() if not folder.exists()]
+        found += [("module", name) for name, folder in self.modules.items() if not folder.exists()]
         if debian.missing(self.packages, self.places.debs):
             found.insert(0, ("packages", self.versions.debian.suite))
         return found
@@ -93,8 +133,10 @@ class Build:
                     debian.download(self.packages, self.places.debs)
                 elif kind == "maven":
                     maven.collect(self.places, self.versions, name)
-                else:
+                elif kind == "wheels":
                     wheels.collect(self.places, self.versions.python, name)
+                else:
+                    modules.collect(self.places, self.versions.go, name)
 
     def _timed(self, kind: str, name: str) -> AbstractContextManager[None]:
         return self.times.measured(self.progress, kind, name)
@@ -115,7 +157,7 @@ class Build:
         space.check(needs, self.places.cache)
 
     def _image_bytes(self, builder: ImageBuilder, name: str) -> int:
-        inputs = [*self.maven.values(), *self.wheels.values()]
+        inputs = [*self.maven.values(), *self.wheels.values(), *self.modules.values()]
         if all(folder.exists() for folder in inputs) and builder.ready(name) is not None:
             return 0
         own = sum(item.size for item in builder.group(name))
@@ -138,6 +180,7 @@ class Build:
             *collector.images(built),
             *collector.charts(),
             *collector.wheels(self.wheels),
+            *collector.crds(self.modules),
             *collector.repository(),
         ]
         items.append(collector.sbom(items, builder.go, built))
@@ -152,6 +195,7 @@ class Build:
                         items, key=lambda item: (item.artefact.path, item.artefact.name)
                     )
                 ],
+                "missing": sorted(self.missing.values(), key=lambda item: item.name),
             }
         )
         key = signing.ensure_key(private, public)
@@ -159,7 +203,7 @@ class Build:
         wanted = self._wanted(items, built)
         changed = fill(out, wanted, raw, signing.sign(raw, key).encode())
         digest = "sha256:" + files.sha256(out / lists.NAME)
-        return Outcome(changed, digest, len(made.artefacts), absent)
+        return Outcome(changed, digest, len(made.artefacts), absent, made.missing)
 
     def _wanted(self, items: Sequence[Item], built: Sequence[BuiltImage]) -> dict[str, Path]:
         wanted = {item.artefact.path: item.source for item in items}

@@ -12,7 +12,7 @@ from bundle.gobuild import Builder
 from bundle.images import BuiltImage
 from bundle.manifest import Artefact
 from bundle.places import Places
-from bundle.versions import Versions
+from bundle.versions import Image, Versions
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Collector:
                     path=f"images/{blob.path}",
                     digest=blob.digest,
                     size=blob.size,
-                    origin=spec.folder or "bundle/roots.py",
+                    origin=_origin(spec),
                     licence=spec.licence,
                 ),
                 self.places.layout / blob.path,
@@ -120,6 +120,20 @@ class Collector:
                 origin="made",
                 licence="none",
             )
+
+    def crds(self, folders: dict[str, Path]) -> Iterator[Item]:
+        for name, folder in sorted(folders.items()):
+            binary = self.versions.go.binaries[name]
+            for path in sorted((folder / "crds").iterdir()):
+                yield self.item(
+                    path,
+                    kind="crd",
+                    name=path.name,
+                    version=binary.version,
+                    path=f"crds/{name}/{path.name}",
+                    origin=binary.module,
+                    licence=binary.licence,
+                )
 
     def charts(self) -> Iterator[Item]:
         for room, chart in charts.rooms(self.places.repository):
@@ -198,6 +212,12 @@ class Collector:
             origin="made",
             licence="none",
         )
+
+
+def _origin(image: Image) -> str:
+    if image.upstream is not None:
+        return f"{image.upstream.ref}@{image.upstream.digest}"
+    return image.folder or "bundle/roots.py"
 
 
 def _keep(path: Path, text: str) -> None:

@@ -70,6 +70,21 @@ def toolchain(go: Go) -> str:
     return found
 
 
+def module_folder(module: str, source: Path, env: dict[str, str]) -> Path:
+    """Where Go's cache has a module of a set, downloaded if need be."""
+    # Only this one: some modules of the graph are named but served by no proxy.
+    run(["go", "mod", "download", module], what=f"downloading {module}", env=env, cwd=source)
+    place = run(
+        ["go", "list", "-m", "-f", "{{.Dir}}", module],
+        what=f"looking for the module {module}",
+        env=env,
+        cwd=source,
+    ).strip()
+    if not place:
+        raise BundleError(f"the module {module} is not among those of {source.name}")
+    return Path(place)
+
+
 class Builder:
     """Builds binaries of one versions.yaml; `key` and `ready` touch no compiler."""
 
@@ -141,24 +156,11 @@ class Builder:
             files.write(part / "modules.txt", modules)
         return target
 
-    def _module(self, module: str, source: Path, env: dict[str, str]) -> Path:
-        # Only this one: some modules of the graph are named but served by no proxy.
-        run(["go", "mod", "download", module], what=f"downloading {module}", env=env, cwd=source)
-        place = run(
-            ["go", "list", "-m", "-f", "{{.Dir}}", module],
-            what=f"looking for the module {module}",
-            env=env,
-            cwd=source,
-        ).strip()
-        if not place:
-            raise BundleError(f"the module {module} is not among those of {source.name}")
-        return Path(place)
-
     def _embed(self, binary: Binary, source: Path, env: dict[str, str]) -> None:
         """Put generated files of the module beside main.go, with the version they lack."""
         if not binary.embed:
             return
-        folder = self._module(binary.module, source, env)
+        folder = module_folder(binary.module, source, env)
         for name, path in binary.embed.items():
             text = (folder / path).read_text()
             if name == "schema.json":
@@ -168,7 +170,7 @@ class Builder:
 
     def _scripts(self, binary: Binary, part: Path, source: Path, env: dict[str, str]) -> None:
         for module, names in binary.scripts.items():
-            folder = self._module(module, source, env)
+            folder = module_folder(module, source, env)
             for name in names:
                 target = part / Path(name).name
                 shutil.copyfile(folder / name, target)

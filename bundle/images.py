@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bundle import debian, files, oci, roots
+from bundle import debian, files, oci, roots, upstream
 from bundle.apt import Package
 from bundle.commands import run
 from bundle.errors import BundleError
@@ -47,7 +47,7 @@ class ImageBuilder:
         self.versions = versions
         self.lock = lock
         self.inputs = inputs
-        """Folders by what they hold: "maven/<set>" and "wheels/<set>"."""
+        """Folders by what they hold: "maven/<set>", "wheels/<set>", "module/<binary>"."""
         self.go = Builder(places, versions.go)
 
     def present(self) -> list[str]:
@@ -55,7 +55,7 @@ class ImageBuilder:
         there = {
             name: image
             for name, image in self.versions.images.items()
-            if image.base or self._containerfile(image).exists()
+            if image.folder is None or self._containerfile(image).exists()
         }
         ordered: list[str] = []
         visiting: list[str] = []
@@ -84,7 +84,7 @@ class ImageBuilder:
     def parents(self, name: str) -> list[str]:
         """The images of ours that a Containerfile starts from."""
         image = self.versions.images[name]
-        if image.base:
+        if image.folder is None:
             return []
         path = self._containerfile(image)
         found: list[str] = []
@@ -109,6 +109,10 @@ class ImageBuilder:
         image = self.versions.images[name]
         if image.base:
             return files.key_of(METHOD, roots.base_key(self.versions, self.lock))
+        if image.upstream is not None:
+            return files.key_of(
+                "upstream", image.upstream.digest, oci.reference(name, image.version)
+            )
         return files.key_of(
             METHOD,
             files.tree_digest(self._containerfile(image).parent),
@@ -125,6 +129,9 @@ class ImageBuilder:
             mounted["/jars"] = self.inputs[f"maven/{image.jars}"]
         for name in image.dist:
             mounted[f"/dist/{name}"] = self.inputs[f"maven/{name}"]
+        for name in image.binaries:
+            if self.versions.go.binaries[name].files:
+                mounted[f"/module-in/{name}"] = self.inputs[f"module/{name}"]
         if image.wheels is not None:
             mounted["/wheels"] = self.inputs[f"wheels/{image.wheels}"]
         return mounted
@@ -154,6 +161,15 @@ class ImageBuilder:
         if found is not None:
             return found
         image = self.versions.images[name]
+        if image.upstream is None:
+            manifest = self._made(name, image)
+        else:
+            architecture = self.versions.debian.architecture
+            manifest = upstream.collect(self.places, name, image, architecture)
+        files.write(self._mark(name), json.dumps({"digest": manifest.blob.digest}))
+        return BuiltImage(name, image.version, manifest)
+
+    def _made(self, name: str, image: Image) -> oci.Manifest:
         ref = oci.reference(name, image.version)
         if image.base:
             self._commit_base(ref)
@@ -174,9 +190,7 @@ class ImageBuilder:
             ],
             what=f"writing the image {name} into the layout",
         )
-        manifest = oci.find(self.places.layout, ref)
-        files.write(self._mark(name), json.dumps({"digest": manifest.blob.digest}))
-        return BuiltImage(name, image.version, manifest)
+        return oci.find(self.places.layout, ref)
 
     def _in_storage(self, name: str) -> None:
         """Make sure that buildah has the parent that the layout has: a cache may be cut in two."""

@@ -16,7 +16,7 @@ SIGNATURE = "manifest.json.sig"
 INDEX = "images/index.json"
 LAYOUT = "images/oci-layout"
 
-Kind = Literal["binary", "deb", "image", "chart", "wheel", "tree", "index"]
+Kind = Literal["binary", "deb", "image", "chart", "wheel", "tree", "index", "crd"]
 
 
 class Artefact(BaseModel):
@@ -41,6 +41,21 @@ class Artefact(BaseModel):
         return value
 
 
+class Missing(BaseModel):
+    """An image of versions.yaml that the builder could not have; `ref` where it is upstream's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str
+    ref: str | None = None
+    digest: str | None = None
+    why: str
+
+    def __str__(self) -> str:
+        return f"image {self.name} {self.ref or self.version}: {self.why}"
+
+
 class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,6 +63,7 @@ class Manifest(BaseModel):
     versions: str
     """sha256 of the versions.yaml that it was built from."""
     artefacts: tuple[Artefact, ...]
+    missing: tuple[Missing, ...] = ()
 
     def images(self) -> dict[str, tuple[str, int]]:
         """Full reference to digest and size: what images/index.json must say."""

@@ -34,6 +34,17 @@ class Binary(Model):
     """Files of a module that lie beside the binary."""
     embed: dict[str, str] = {}
     """Files of the binary's own module that main.go embeds."""
+    crds: tuple[str, ...] = ()
+    """Patterns of the module's files that lie in the bundle at crds/<binary>/."""
+    files: dict[str, str] = {}
+    """Files or folders of the module, mounted under these names at /module-in/<binary>."""
+
+    @model_validator(mode="after")
+    def _inside_the_module(self) -> Binary:
+        for place in (*self.crds, *self.files, *self.files.values()):
+            if place.startswith("/") or ".." in Path(place).parts:
+                raise ValueError(f"{place!r} must be a path below the module's folder")
+        return self
 
 
 class Go(Model):
@@ -101,11 +112,23 @@ class Python(Model):
         return self
 
 
+class Upstream(Model):
+    """An image that a container registry serves; the tag is for people, the digest decides."""
+
+    ref: str = Field(pattern=r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+:[A-Za-z0-9_][\w.-]*$")
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+
+    @property
+    def source(self) -> str:
+        return f"docker://{self.ref.rpartition(':')[0]}@{self.digest}"
+
+
 class Image(Model):
     version: str
     licence: str
     base: bool = False
     folder: str | None = None
+    upstream: Upstream | None = None
     binaries: tuple[str, ...] = ()
     jars: str | None = None
     dist: tuple[str, ...] = ()
@@ -115,10 +138,13 @@ class Image(Model):
 
     @model_validator(mode="after")
     def _has_a_source(self) -> Image:
-        if self.base == (self.folder is not None):
+        if [self.base, self.folder is not None, self.upstream is not None].count(True) != 1:
             raise ValueError(
-                "an image is either `base: true` or has a `folder` with a Containerfile"
+                "an image is either `base: true`, or has a `folder` with a Containerfile, or an"
+                " `upstream` with ref and digest"
             )
+        if self.folder is None and (self.binaries or self.jars or self.dist or self.wheels):
+            raise ValueError("only an image with a `folder` takes binaries, jars, dist or wheels")
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 REGISTRY = "apadana.local"  # a name that only the site's mirrors resolve
@@ -21,12 +21,20 @@ class Bundle:
     digest: str
     images: dict[str, str]
     versions: dict[str, str]
+    missing: dict[str, str] = field(default_factory=dict)
+    """Images that its builder could not have, each with the reason."""
 
     def image(self, name: str) -> str:
         """Full reference, by digest."""
         try:
             return self.images[name]
         except KeyError:
+            if name in self.missing:
+                raise ManifestError(
+                    f"the bundle was built without the image {name!r}: {self.missing[name]}; carry"
+                    " in one that was built where that registry can be reached, or set the room"
+                    " that needs it to `off` or `external`"
+                ) from None
             known = ", ".join(sorted(self.images)) or "none"
             raise ManifestError(
                 f"the bundle has no image {name!r} (it has: {known}); "
@@ -39,12 +47,17 @@ def read(folder: Path) -> Bundle:
     path = folder / "manifest.json"
     try:
         raw = path.read_bytes()
-        artefacts = json.loads(raw)["artefacts"]
+        data = json.loads(raw)
+        artefacts = data["artefacts"]
         images = [item for item in artefacts if item["kind"] == "image"]
         return Bundle(
             digest=f"sha256:{hashlib.sha256(raw).hexdigest()}",
             images={i["name"]: f"{REGISTRY}/{i['name']}@{i['digest']}" for i in images},
             versions={item["name"]: str(item["version"]) for item in images},
+            missing={
+                item["name"]: f"{item['ref'] or item['version']}, {item['why']}"
+                for item in data.get("missing", ())
+            },
         )
     except FileNotFoundError:
         raise ManifestError(

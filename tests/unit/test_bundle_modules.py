@@ -1,0 +1,102 @@
+"""Files out of Go modules: CRDs for the bundle, data for an image's build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bundle import files, modules, sbom, versions
+from bundle.collect import Collector
+from bundle.errors import BundleError
+from bundle.images import ImageBuilder
+from bundle.places import Places, places
+
+BINARY = {
+    "set": "demo",
+    "package": ".",
+    "module": "example.org/demo",
+    "version": "v1.0.0",
+    "licence": "MIT",
+}
+
+
+def module(folder: Path) -> Path:
+    for name in ("crds/a.yaml", "crds/b.yaml", "more/a.yaml", "web/index.html", "web/js/x.js"):
+        files.write(folder / name, name, mode=0o444)
+    return folder
+
+
+def binary(**more: object) -> versions.Binary:
+    return versions.Binary.model_validate(BINARY | more)
+
+
+def test_patterns_and_folders_are_copied_writable(tmp_path: Path) -> None:
+    wanted = binary(crds=["crds/*.yaml"], files={"page": "web", "one.yaml": "more/a.yaml"})
+    (tmp_path / "part").mkdir()
+    modules.copy(wanted, "demo", module(tmp_path / "module"), tmp_path / "part")
+    there = {
+        path.relative_to(tmp_path / "part").as_posix(): path.stat().st_mode & 0o777
+        for path in (tmp_path / "part").rglob("*")
+        if path.is_file()
+    }
+    names = {"crds/a.yaml", "crds/b.yaml", "files/page/index.html", "files/page/js/x.js"}
+    assert there == dict.fromkeys(names | {"files/one.yaml"}, 0o644)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"crds": ["crds/*.json"]}, "finds no file"),
+        ({"crds": ["crds/a.yaml", "more/*.yaml"]}, "two files of the name a.yaml"),
+        ({"files": {"x": "nothing"}}, "does not have"),
+    ],
+)
+def test_what_the_module_does_not_give_is_told(
+    tmp_path: Path, more: dict[str, object], told: str
+) -> None:
+    (tmp_path / "part").mkdir()
+    with pytest.raises(BundleError, match=told):
+        modules.copy(binary(**more), "demo", module(tmp_path / "module"), tmp_path / "part")
+
+
+@pytest.mark.parametrize("more", [{"crds": ["../x"]}, {"files": {"a": "/etc"}}])
+def test_a_path_that_leaves_the_module_is_refused(more: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="below the module"):
+        binary(**more)
+
+
+def pins(**more: object) -> versions.Versions:
+    own = versions.load(places().versions)
+    image = versions.Image(version="1", licence="MIT", folder="demo", binaries=("demo",))
+    go = own.go.model_copy(update={"binaries": {"demo": binary(**more)}})
+    return own.model_copy(update={"go": go, "images": {"demo": image}})
+
+
+def test_crds_lie_in_the_bundle_by_binary(tmp_path: Path) -> None:
+    told = pins(crds=["crds/*.yaml"])
+    here = Places(tmp_path / "repository", tmp_path / "cache", tmp_path / "state")
+    folder = tmp_path / "part"
+    folder.mkdir()
+    modules.copy(told.go.binaries["demo"], "demo", module(tmp_path / "module"), folder)
+    collector = Collector(here, told, files.Memo(tmp_path / "memo"))
+    items = [item.artefact for item in collector.crds({"demo": folder})]
+    assert [item.path for item in items] == ["crds/demo/a.yaml", "crds/demo/b.yaml"]
+    assert {item.origin for item in items} == {"example.org/demo"}
+    assert "crds/demo/a.yaml" in sbom.text(items, "amd64", {})
+
+
+def test_files_are_mounted_where_the_binary_is(tmp_path: Path) -> None:
+    here = Places(tmp_path / "repository", tmp_path / "cache", tmp_path / "state")
+    inputs = {"module/demo": tmp_path / "files"}
+    with_files = ImageBuilder(here, pins(files={"page": "web"}), [], inputs)
+    image = with_files.versions.images["demo"]
+    assert with_files._mounted(image) == {"/module-in/demo": tmp_path / "files"}
+    assert ImageBuilder(here, pins(), [], inputs)._mounted(image) == {}
+
+
+def test_its_key_follows_the_pins_and_not_the_code(tmp_path: Path) -> None:
+    here = Places(tmp_path / "repository", tmp_path / "cache", tmp_path / "state")
+    first = modules.folder(here, pins(crds=["a"]).go, "demo")
+    assert modules.folder(here, pins(crds=["a"], tags=["x"]).go, "demo") == first
+    assert modules.folder(here, pins(crds=["b"]).go, "demo") != first
