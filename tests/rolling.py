@@ -22,7 +22,7 @@ NO_LIMITS = Limits(max_gap_s=LIFETIME_S, min_acknowledged=100, resolution=1)
 def audited(folder: Path) -> Iterator[dict[str, Check]]:
     """Writes to all stores while the block runs; what became of them is known after it."""
     site, run_id = lab.found(), new_run_id()
-    stores = site.probed(site.components(None))
+    stores = site.writing(site.components(None))
     found: dict[str, Check] = {}
     spec = client_spec(site, stores, run_id, role="audit", lifetime_s=LIFETIME_S)
     with pods(site.cluster, [spec]) as (pod,):

@@ -65,7 +65,7 @@ def run(site: Site, wish: Wish, told: Callable[[Result], None], say: Callable[[s
 
     for check in coverage.checks(chosen, site.rooms, PROBE):
         add(Result.of(SUITE, "coverage", check))
-    stores = site.probed(chosen)
+    stores = site.writing(chosen)
     if not stores:
         raise ValidateError("no component of the contract has a probe: there is nothing to audit")
     run_id = new_run_id()

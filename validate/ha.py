@@ -51,7 +51,7 @@ def run(site: Site, wish: Wish, told: Callable[[Result], None], say: Callable[[s
     faults = hosts.adapter(site.name)
     chosen = site.components(wish.only)
     add("coverage", coverage.checks(chosen, site.rooms, PROBE))
-    stores = site.probed(chosen)
+    stores = site.writing(chosen)
     if not stores:
         raise ValidateError("no component of the contract has a probe: nothing can be audited")
     cluster = site.cluster
