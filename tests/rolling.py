@@ -19,12 +19,14 @@ NO_LIMITS = Limits(max_gap_s=LIFETIME_S, min_acknowledged=100, resolution=1)
 
 
 @contextmanager
-def audited(folder: Path) -> Iterator[dict[str, Check]]:
-    """Writes to all stores while the block runs; what became of them is known after it."""
+def audited(folder: Path, away_from: str = "") -> Iterator[dict[str, Check]]:
+    """Writes to all stores while the block runs; what became of them is known after it. Who writes
+    is not on the host `away_from`."""
     site, run_id = lab.found(), new_run_id()
     stores = site.writing(site.components(None))
     found: dict[str, Check] = {}
-    spec = client_spec(site, stores, run_id, role="audit", lifetime_s=LIFETIME_S)
+    node = next(host for host in reversed(lab.hosts()) if host != away_from)
+    spec = client_spec(site, stores, run_id, role="audit", node=node, lifetime_s=LIFETIME_S)
     with pods(site.cluster, [spec]) as (pod,):
         pod.send_code(stores)
         names = [store.name for store in stores]

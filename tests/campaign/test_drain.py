@@ -17,6 +17,6 @@ def test_each_host_is_drained_under_audit(tmp_path: Path) -> None:
     for host in lab.hosts():
         folder = tmp_path / host
         folder.mkdir()
-        with audited(folder) as found, drained(host):
+        with audited(folder, host) as found, drained(host):
             assert left_on(host) == []
         assert damage(found) == {}, host

@@ -15,6 +15,6 @@ pytestmark = pytest.mark.live
 
 def test_a_host_is_drained_under_audit(tmp_path: Path) -> None:
     host = lab.control_planes()[-1]
-    with audited(tmp_path) as found, drained(host):
+    with audited(tmp_path, host) as found, drained(host):
         assert left_on(host) == []
     assert damage(found) == {}
