@@ -1,4 +1,4 @@
-"""What a room costs to add: its files and lines, and how many of these are the same in every room."""
+"""What a room costs to add: its files and lines, and how many are the same in every room."""
 
 from __future__ import annotations
 
