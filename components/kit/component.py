@@ -62,8 +62,12 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         self.site = site
         self.vault = vault
         built = self.external() if settings.mode is Mode.EXTERNAL else self.managed()
-        on = providers(site, settings) if settings.mode is Mode.MANAGED else []
-        self.contract = pulumi.Output.from_input(built).apply(lambda found: _checked(found, on))
+        here = settings.mode is Mode.MANAGED
+        common = {
+            "depends_on": providers(site, settings) if here else [],
+            "shape": {fixed.key: fixed.value for fixed in settings.shape()} if here else {},
+        }
+        self.contract = pulumi.Output.from_input(built).apply(lambda found: _checked(found, common))
         self.register_outputs({"contract": self.contract})
 
     def managed(self) -> Mapping[str, Any]:
@@ -161,9 +165,9 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         )
 
 
-def _checked(built: Mapping[str, Any], depends_on: Sequence[str]) -> dict[str, Any] | None:
+def _checked(built: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any] | None:
     """A contract that does not fit its schema stops the run here, not at a client."""
     if not built:
         return None
-    whole = {"depends_on": list(depends_on), **built}
+    whole = {**common, **built}
     return contract.Component.model_validate(whole).model_dump(mode="json")

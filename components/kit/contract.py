@@ -105,6 +105,8 @@ class Component(_Model):
     backup: Backup | None = None
     metrics: Metrics | None = None
     dashboard: str | None = None
+    #: What the room was founded with and no setting can change (kit/shape.py): setting to value.
+    shape: dict[str, Scalar] = {}
 
     @property
     def servers(self) -> int:

@@ -8,32 +8,32 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from components.kit import founding
 from components.kit.frozen import Frozen
 from components.kit.mistakes import Mistake, SettingsError, stack_file
 from components.kit.settings import ComponentSettings, Mode, SiteFacts
+from components.kit.syntax import REFUSED, SET, ClusterDomain, DnsLabel, DnsName, Namespace
 
 NAMESPACE = "apadana"
 M = TypeVar("M", bound=BaseModel)
-_DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-_DNS_NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$"
 
 
 class SiteSettings(Frozen):
     """The keys that are not a room's."""
 
-    site: Annotated[str, Field(pattern=_DNS_LABEL)]
-    namespace: Annotated[str, Field(pattern=_DNS_LABEL)] = "platform"
-    cluster_domain: Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")] = "cluster.local"
+    site: Annotated[DnsLabel, Field(max_length=40)]
+    namespace: Namespace = "platform"
+    cluster_domain: ClusterDomain = "cluster.local"
     deployer: Literal["pulumi"] = "pulumi"  # a site owned by helm is not built by a stack
     # Pages are at https://<page>.<web_domain>/; null: <site>.internal
-    web_domain: Annotated[str, Field(pattern=_DNS_NAME)] | None = None
+    web_domain: Annotated[DnsName, Field(max_length=200)] | None = None
     priority_classes: bool = True  # false where a client's cluster has none of ours
 
     def facts(self, images: Mapping[str, str], rooms: Mapping[str, ComponentSettings]) -> SiteFacts:
@@ -58,6 +58,15 @@ class Loaded:
     rooms: Mapping[str, ComponentSettings]
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What could be read of one stack, and what could not."""
+
+    site: SiteSettings | None
+    rooms: Mapping[str, ComponentSettings]
+    mistakes: tuple[Mistake, ...]
+
+
 def load(
     stack: str,
     config: Mapping[str, object],
@@ -65,6 +74,18 @@ def load(
     elsewhere: Mapping[str, str] | None = None,
 ) -> Loaded:
     """Check `config` against the rooms' models; `elsewhere` maps rooms of other layers to them."""
+    found = _read(stack, config, rooms, elsewhere or {})
+    if found.mistakes or found.site is None:
+        raise SettingsError(f"stack {stack}", found.mistakes)
+    return Loaded(found.site, found.rooms)
+
+
+def _read(
+    stack: str,
+    config: Mapping[str, object],
+    rooms: Mapping[str, type[ComponentSettings]],
+    elsewhere: Mapping[str, str],
+) -> _Read:
     mistakes: list[Mistake] = []
     mine = {k.partition(":")[2]: v for k, v in config.items() if k.startswith(f"{NAMESPACE}:")}
     site_keys = {key: value for key, value in mine.items() if key in SiteSettings.model_fields}
@@ -77,35 +98,48 @@ def load(
             built[name] = checked
     known = [*SiteSettings.model_fields, *rooms]
     for key in sorted(set(mine) - set(known)):
-        mistakes.append(_unknown_room(stack, key, mine[key], known, elsewhere or {}))
-    if mistakes or site is None:
-        raise SettingsError(f"stack {stack}", [m.within(stack_file(stack)) for m in mistakes])
-    return Loaded(site, built)
+        mistakes.append(_unknown_room(stack, key, mine[key], known, elsewhere))
+    file = stack_file(stack)
+    return _Read(site, built, tuple(mistake.within(file) for mistake in mistakes))
 
 
 def load_site(
     site: str,
     configs: Mapping[str, Mapping[str, object]],
     rooms: Mapping[str, type[ComponentSettings]],
+    founded: founding.Founded | None = None,
+    inventory: Mapping[str, Any] | None = None,
 ) -> Loaded:
     """Check all stacks of a site together; `configs` maps each layer that it builds to its
-    configuration. Raises SettingsError with the mistakes of all of them."""
+    configuration. Raises SettingsError with the mistakes of all of them.
+
+    What does not fit together is told beside what is wrong alone, for all rooms that could be read.
+    """
     mistakes: list[Mistake] = []
     sites: dict[str, SiteSettings] = {}
     built: dict[str, ComponentSettings] = {}
+    unread: dict[str, type[ComponentSettings]] = {}
     for layer, config in configs.items():
         mine = {name: model for name, model in rooms.items() if model.layer == layer}
         elsewhere = {name: model.layer for name, model in rooms.items() if name not in mine}
-        try:
-            loaded = load(f"{site}-{layer}", config, mine, elsewhere)
-        except SettingsError as error:
-            mistakes.extend(error.mistakes)
-            continue
-        sites[layer] = loaded.site
-        built |= loaded.rooms
+        found = _read(f"{site}-{layer}", config, mine, elsewhere)
+        mistakes.extend(found.mistakes)
+        if found.site is not None:
+            sites[layer] = found.site
+        built |= found.rooms
+        unread |= {name: model for name, model in mine.items() if name not in found.rooms}
     mistakes.extend(_disagreements(site, sites))
-    if not mistakes:
-        mistakes.extend(_misfits(site, next(iter(sites.values())).facts({}, built)))
+    if sites:
+        first, said = next(iter(sites.items()))
+        facts = replace(
+            said.facts({}, built), unread=frozenset(unread), inventory=inventory
+        )
+        mistakes.extend(_misfits(site, facts, unread))
+        if founded is not None:
+            file = stack_file(f"{site}-{first}")
+            mistakes.extend(
+                _located(site, facts, file, each) for each in founding.changed(founded, facts)
+            )
     if mistakes:
         raise SettingsError(f"site {site}", mistakes)
     return Loaded(next(iter(sites.values())), built)
@@ -130,23 +164,28 @@ def _disagreements(site: str, sites: Mapping[str, SiteSettings]) -> Iterator[Mis
                 yield Mistake(key, _show(mine), allowed, "give both the same value", file)
 
 
-def _misfits(site: str, facts: SiteFacts) -> Iterator[Mistake]:
+def _misfits(
+    site: str, facts: SiteFacts, unread: Mapping[str, type[ComponentSettings]]
+) -> Iterator[Mistake]:
     """What is right alone and wrong together."""
     for _, settings in sorted(facts.rooms.items()):
         if settings.mode is Mode.MANAGED:
             file = stack_file(f"{site}-{settings.layer}")
-            yield from (mistake.within(file) for mistake in settings.misfits(facts))
-    providers = {
-        kind: name
-        for name, settings in facts.rooms.items()
-        if settings.mode is not Mode.OFF
-        for kind in settings.provides
-    }
+            for mistake in settings.misfits(facts):
+                yield _located(site, facts, file, mistake)
+    given = [settings for settings in facts.rooms.values() if settings.mode is not Mode.OFF]
+    provided = {kind for room in (*given, *unread.values()) for kind in room.provides}
     for need in facts.needs:
-        if type(need) not in providers:
+        if type(need) not in provided:
             allowed = "a room that provides it, managed or external"
             action = f"switch the room on that gives a {need.kind}, or {need.owner} off"
             yield Mistake(need.owner, f"needs the {need.kind} {need.name!r}", allowed, action)
+
+
+def _located(site: str, facts: SiteFacts, file: str, mistake: Mistake) -> Mistake:
+    """With the stack file of the room that the key begins with, else `file`."""
+    room = facts.rooms.get(mistake.key.partition(".")[0])
+    return mistake.within(stack_file(f"{site}-{room.layer}") if room else file)
 
 
 def _validate(
@@ -155,7 +194,8 @@ def _validate(
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        mistakes.extend(_mistake(model, prefix, detail) for detail in error.errors())
+        for detail in error.errors():
+            mistakes.extend(_mistakes(model, prefix, detail))
         return None
 
 
@@ -194,19 +234,26 @@ def _unknown_room(
     return Mistake(key, _show(value), "one of " + ", ".join(sorted(known)), action)
 
 
-def _mistake(model: type[BaseModel], prefix: str, detail: ErrorDetails) -> Mistake:
+def _mistakes(
+    model: type[BaseModel], prefix: str, detail: ErrorDetails
+) -> Iterator[Mistake]:
     loc = [str(part) for part in detail["loc"]]
     key = ".".join([prefix, *loc] if prefix else loc)
-    kind = detail["type"]
+    kind, seen = detail["type"], _show(detail["input"])
     if kind == "extra_forbidden":
         allowed = sorted(_keys_at(model, loc[:-1]))
         action = _did_you_mean(loc[-1], allowed) or "remove it"
-        return Mistake(key, _show(detail["input"]), "one of " + ", ".join(allowed), action)
-    if kind == "missing":
-        return Mistake(key, "nothing", "a value is needed", "set it")
-    message = detail["msg"].removeprefix("Value error, ")
-    allowed_text = message.removeprefix("Input should be ")
-    return Mistake(key, _show(detail["input"]), allowed_text, "set an allowed value")
+        yield Mistake(key, seen, "one of " + ", ".join(allowed), action)
+    elif kind == "missing":
+        yield Mistake(key, "nothing", "a value is needed", "set it")
+    elif kind == REFUSED:
+        for wrong in detail["ctx"]["wrong"]:
+            whole = ".".join(part for part in (key, wrong.key) if part)
+            told = seen if wrong.seen is None else _show(wrong.seen)
+            yield Mistake(whole, told, wrong.allowed, wrong.action)
+    else:
+        message = detail["msg"].removeprefix("Value error, ")
+        yield Mistake(key, seen, message.removeprefix("Input should be "), SET)
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str | None:

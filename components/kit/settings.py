@@ -24,13 +24,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from components.kit.claims import Claim
 from components.kit.frozen import NAME_PATTERN, Frozen, Name
 from components.kit.mistakes import Mistake
 from components.kit.needs import Need
+from components.kit.shape import Fixed
+from components.kit.syntax import Host, HostPort, Line, ObjectName, Once, Wrong, refused
 from components.kit.web import Web
 
 Millicores = Annotated[int, Field(ge=10, le=1_000_000)]
@@ -64,10 +67,10 @@ def _yaml_off(value: object) -> object:
 class External(Frozen):
     """A service of the client: where it is, and which objects of the namespace hold its secrets."""
 
-    addresses: Annotated[tuple[str, ...], Field(min_length=1)]
-    secret_ref: Annotated[str, Field(min_length=1)]
-    ca_ref: str | None = None
-    tls_server_name: str | None = None
+    addresses: Annotated[tuple[HostPort, ...], Field(min_length=1, max_length=50), Once]
+    secret_ref: ObjectName
+    ca_ref: ObjectName | None = None
+    tls_server_name: Host | None = None
 
     @property
     def address(self) -> str:
@@ -96,11 +99,29 @@ class Resources(Frozen):
 
     @model_validator(mode="after")
     def _limits_not_below_requests(self) -> Self:
-        if (self.cpu_limit_millicores or self.cpu_millicores) < self.cpu_millicores:
-            raise ValueError("cpu_limit_millicores is below cpu_millicores")
-        if (self.memory_limit_mib or self.memory_mib) < self.memory_mib:
-            raise ValueError("memory_limit_mib is below memory_mib")
+        pairs = {
+            "cpu_limit_millicores": (self.cpu_limit_millicores, "cpu_millicores"),
+            "memory_limit_mib": (self.memory_limit_mib, "memory_mib"),
+        }
+        wrong = [
+            Wrong(f"not below {request} ({getattr(self, request)})", key, str(limit))
+            for key, (limit, request) in pairs.items()
+            if limit is not None and limit < getattr(self, request)
+        ]
+        if wrong:
+            raise refused(wrong)
         return self
+
+    @property
+    def most_mib(self) -> int:
+        """Memory at which the kernel ends the container."""
+        return self.memory_limit_mib or self.memory_mib
+
+    def share(self, key: str, mib: int, percent: int, why: str) -> Iterator[Wrong]:
+        """What is wrong where `mib` of the setting `key` is more than its share of the memory."""
+        if mib * 100 > self.most_mib * percent:
+            allowed = f"at most {percent} % of the container's memory ({self.most_mib} MiB): {why}"
+            yield Wrong(allowed, key, str(mib), "lower it, or give the container more memory")
 
     def helm(self) -> dict[str, dict[str, str]]:
         """As Kubernetes and the charts take it."""
@@ -122,10 +143,10 @@ class ComponentSettings(Frozen):
     web: ClassVar[Web | None] = None
 
     mode: Annotated[Mode, BeforeValidator(_yaml_off)] = Mode.MANAGED
-    off_because: Annotated[str, Field(min_length=3, max_length=200)] | None = None
+    off_because: Annotated[Line, Field(min_length=3, max_length=200)] | None = None
     placement: Placement = Placement.REQUIRED
     external: External | None = None
-    epoch: Annotated[int, Field(ge=1)] = 1  # generation of derived passwords
+    epoch: Annotated[int, Field(ge=1, le=10_000)] = 1  # generation of derived passwords
 
     @classmethod
     def room_name(cls) -> str:
@@ -136,6 +157,14 @@ class ComponentSettings(Frozen):
         """What the room asks of others, where it runs here (mode managed)."""
         return ()
 
+    def claims(self) -> tuple[Claim, ...]:
+        """The volumes that the room's members ask for, where it runs here."""
+        return ()
+
+    def shape(self) -> tuple[Fixed, ...]:
+        """What was decided when the room was founded, and no later setting can change."""
+        return ()
+
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """What of these settings does not fit the site or the needs of others; keys begin with
         the room's name."""
@@ -144,25 +173,26 @@ class ComponentSettings(Frozen):
     @model_validator(mode="after")
     def _off_says_why(self) -> Self:
         if self.mode is Mode.OFF and self.off_because is None:
-            raise ValueError(
+            allowed = (
                 "mode is 'off' but `off_because` is not set; the contract and the report say why a "
-                "part is not there: write it in a few words"
+                "part is not there"
             )
+            raise refused([Wrong(allowed, "off_because", "nothing", "write it in a few words")])
         if self.mode is not Mode.OFF and self.off_because is not None:
-            raise ValueError(f"`off_because` is set but mode is {self.mode.value!r}; remove it")
+            allowed = f"`off_because` is set but mode is {self.mode.value!r}; remove it"
+            raise refused([Wrong(allowed, "off_because", self.off_because, "remove it")])
         return self
 
     @model_validator(mode="after")
     def _external_needs_its_address(self) -> Self:
         if self.mode is Mode.EXTERNAL and self.external is None:
-            raise ValueError(
-                "mode is 'external' but `external` is not set; "
-                "give external.addresses and external.secret_ref"
-            )
+            allowed = "mode is 'external' but `external` is not set"
+            action = "give external.addresses and external.secret_ref"
+            raise refused([Wrong(allowed, "external", "nothing", action)])
         if self.mode is Mode.MANAGED and self.external is not None:
-            raise ValueError(
-                "`external` is set but mode is 'managed'; set mode: external or remove `external`"
-            )
+            allowed = "`external` is set but mode is 'managed'"
+            action = "set mode: external, or remove `external`"
+            raise refused([Wrong(allowed, "external", self.external.address, action)])
         return self
 
 
@@ -243,6 +273,10 @@ class SiteFacts:
     priority_classes: bool = True
     rooms: Mapping[str, ComponentSettings] = field(default_factory=dict)
     """Settings of every room that the site builds or is given, whatever its layer."""
+    unread: frozenset[str] = frozenset()
+    """Rooms that are missing in `rooms` because their own settings are wrong."""
+    inventory: Mapping[str, Any] | None = None
+    """The machines, as Ansible reads them; None where it is not known or there is none."""
 
     @property
     def needs(self) -> tuple[Need, ...]:
