@@ -11,6 +11,7 @@ import yaml
 from components.kit import layers
 from components.kit.contract import Off
 from components.kit.discovery import rooms
+from components.kit.founding import Founded
 from components.kit.loading import Loaded, load_site
 from components.kit.settings import Mode
 from stacks.places import REPOSITORY
@@ -27,10 +28,14 @@ def read(site: str, layer: str, folder: Path = STACKS) -> dict[str, Any]:
 
 
 def compose(
-    site: str, given: Mapping[str, Mapping[str, object]] | None = None, folder: Path = STACKS
+    site: str,
+    given: Mapping[str, Mapping[str, object]] | None = None,
+    folder: Path = STACKS,
+    founded: Founded | None = None,
 ) -> Loaded:
     """Settings of all layers that the site builds; `given` replaces what a file says of a layer.
 
+    They have to fit the inventory beside `folder`, and what stands already (`founded`).
     Raises SettingsError with every mistake of every stack.
     """
     standing = layers.standing(folder, site)
@@ -40,7 +45,19 @@ def compose(
             f"(layers: {', '.join(layers.LAYERS)})"
         )
     configs = {layer: (given or {}).get(layer) or read(site, layer, folder) for layer in standing}
-    return load_site(site, configs, {room.name: room.settings_class() for room in rooms()})
+    models = {room.name: room.settings_class() for room in rooms()}
+    return load_site(site, configs, models, founded, inventory(site, folder.parent))
+
+
+def inventory(site: str, repository: Path = REPOSITORY) -> Mapping[str, Any] | None:
+    """The site's machines; None where there is no inventory of it (a client's cluster)."""
+    file = repository / "inventories" / site / "hosts.yml"
+    if not file.is_file():
+        return None
+    found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} is not a YAML inventory: a mapping of groups is needed")
+    return found
 
 
 def off(loaded: Loaded, layer: str, standing: tuple[str, ...]) -> Iterator[Off]:

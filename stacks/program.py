@@ -10,7 +10,7 @@ from pulumi.runtime.config import CONFIG
 from pulumi_kubernetes import Provider
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret
 
-from components.kit import contract, layers, manifest, naming, pki, secrets
+from components.kit import contract, founding, layers, manifest, naming, pki, secrets
 from components.kit.component import PlatformComponent, Vault
 from components.kit.discovery import Room, layer
 from components.kit.mistakes import SettingsError
@@ -41,7 +41,8 @@ def build(stack: StackName) -> None:
             f"stack {stack}: {layers.stack_file(STACKS, stack.site, stack.layer)} is not there "
             f"(the site has: {', '.join(standing) or 'none'})"
         )
-    loaded = compose(stack.site, {stack.layer: CONFIG.get()})
+    founded = founding.read(places.contract(each) for each in standing)
+    loaded = compose(stack.site, {stack.layer: CONFIG.get()}, founded=founded)
     bundle = manifest.read(places.bundle)
     site = loaded.site.facts(bundle.images, loaded.rooms)
     ca = pki.ensure_ca(places.pki, site.site)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from components.kit.settings import ComponentSettings
+from components.kit.mistakes import Mistake
+from components.kit.settings import ComponentSettings, Mode, SiteFacts
+from components.kit.syntax import Namespace, ObjectName, must
 
-DnsName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+PriorityName = Annotated[
+    ObjectName,
+    must(
+        lambda name: not name.startswith("system-"),
+        "not system-...: these are Kubernetes' own",
+        "choose another name",
+    ),
+]
 Priority = Annotated[int, Field(ge=-1_000_000, le=1_000_000_000)]
 PRIORITIES = {
     "apadana-data": 1_000_000,  # stores: the last to be put off a full host
@@ -25,9 +35,21 @@ class Settings(ComponentSettings):
 
     source: Literal["existing"] = "existing"  # the cluster is there; the playbooks made it
     pod_security: PodSecurity = "restricted"
-    installer_namespace: DnsName = "apadana-system"
-    installer_account: DnsName = "apadana-installer"
-    priorities: dict[DnsName, Priority] = Field(default_factory=lambda: dict(PRIORITIES))
+    installer_namespace: Namespace = "apadana-system"
+    installer_account: ObjectName = "apadana-installer"
+    priorities: dict[PriorityName, Priority] = Field(default_factory=lambda: dict(PRIORITIES))
+
+    def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
+        """One namespace for two things, and classes that pods ask for and nobody makes."""
+        if self.installer_namespace == site.namespace:
+            allowed = "not the platform's namespace: its admin could take the installer's account"
+            key = "cluster.installer_namespace"
+            yield Mistake(key, self.installer_namespace, allowed, "choose another namespace")
+        asked = {s.priority for s in site.rooms.values() if s.mode is Mode.MANAGED and s.priority}
+        for name in sorted(asked - set(self.priorities)) if site.priority_classes else ():
+            allowed = "all classes that pods ask for, else the API server refuses the pods"
+            action = f"add {name}, or set apadana:priority_classes: false"
+            yield Mistake("cluster.priorities", f"no {name}", allowed, action)
 
 
 def pod_security_labels(level: PodSecurity) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from components.kit import naming
 from components.kit.charting import common, limits, volume
+from components.kit.claims import Claim
 from components.kit.contract import managed
 from components.kit.mistakes import Mistake
 from components.kit.needs import Need, Rights, Topic
@@ -26,6 +27,8 @@ from components.kit.settings import (
     Storage,
     StorageValues,
 )
+from components.kit.shape import Fixed
+from components.kit.syntax import JavaOption, refused
 
 ROOM = "kafka"
 VERSION = "4.2"  # the line; the exact version is that of the image
@@ -122,11 +125,11 @@ class Settings(ProviderSettings):
         cpu_millicores=250, memory_mib=1024, cpu_limit_millicores=2000
     )
     controller_heap_mib: Annotated[int, Field(ge=256)] = 512
-    java_options: tuple[Annotated[str, Field(pattern=r"^-[^\s]+$")], ...] = ()
+    java_options: Annotated[tuple[JavaOption, ...], Field(max_length=50)] = ()
     #: Request handlers of a broker; each listener has half as many network threads.
     threads: Annotated[int, Field(ge=2, le=64)] = 8
     internal_partitions: Annotated[int, Field(ge=1, le=50)] = 50
-    retention_hours: Annotated[int, Field(ge=1)] = 168
+    retention_hours: Annotated[int, Field(ge=1, le=87_600)] = 168
     accounts_resources: Resources = Resources(
         cpu_millicores=10, memory_mib=96, cpu_limit_millicores=500
     )
@@ -134,18 +137,33 @@ class Settings(ProviderSettings):
 
     @model_validator(mode="after")
     def _heaps_fit(self) -> Self:
-        pairs = (
-            ("heap_mib", self.heap_mib, self.resources),
-            ("controller_heap_mib", self.controller_heap_mib, self.controller_resources),
-        )
-        for key, heap, resources in pairs:
-            limit = resources.memory_limit_mib or resources.memory_mib
-            if heap > limit * 0.75:
-                raise ValueError(
-                    f"{key} {heap} is more than 75 % of the container's memory ({limit} MiB): a "
-                    "JVM needs room beside its heap, and the kernel would kill it"
-                )
+        why = "a JVM needs room beside its heap, and the kernel would kill it"
+        wrong = [
+            *self.resources.share("heap_mib", self.heap_mib, 75, why),
+            *self.controller_resources.share(
+                "controller_heap_mib", self.controller_heap_mib, 75, why
+            ),
+        ]
+        if wrong:
+            raise refused(wrong)
         return self
+
+    def _volumes(self) -> dict[str, Storage]:
+        brokers = {"storage": self.storage}
+        separate = self.topology is Topology.SEPARATE
+        return brokers | ({"controller_storage": self.controller_storage} if separate else {})
+
+    def claims(self) -> tuple[Claim, ...]:
+        """One volume for each node."""
+        return tuple(
+            volume.claim(f"{ROOM}.{key}", MEMBERS, self.placement)
+            for key, volume in self._volumes().items()
+        )
+
+    def shape(self) -> tuple[Fixed, ...]:
+        """The quorum was formatted with its voters, and volumes do not change their size."""
+        volumes = (f for key, volume in self._volumes().items() for f in volume.fixed(key))
+        return (Fixed("topology", self.topology.value), *volumes)
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """What all topics may keep against a broker's volume: each broker holds every record."""

@@ -46,6 +46,10 @@ class Unplaced:
     largest_gib: int  # of the class, 0 without any
 
 
+def _fits(volume: Offered, claim: Claim) -> bool:
+    return volume.class_ == claim.class_ and volume.size_gib >= claim.size_gib
+
+
 def unplaced(
     claims: Iterable[Claim], volumes: Sequence[Offered], taints: dict[str, tuple[str, ...]]
 ) -> Iterator[Unplaced]:
@@ -59,10 +63,7 @@ def unplaced(
         free.setdefault(volume.node, []).append(volume)
     for claim in sorted(claims, key=lambda each: (-each.size_gib, -each.each, each.key)):
         open_to = [host for host in free if set(taints.get(host, ())) <= set(claim.tolerates)]
-        fitting = {
-            host: [v for v in free[host] if v.class_ == claim.class_ and v.size_gib >= claim.size_gib]
-            for host in open_to
-        }
+        fitting = {host: [v for v in free[host] if _fits(v, claim)] for host in open_to}
         placed = 0
         for host in sorted(fitting, key=lambda name: (-len(fitting[name]), name)):
             here = len(fitting[host]) // claim.each

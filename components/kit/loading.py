@@ -130,16 +130,12 @@ def load_site(
         unread |= {name: model for name, model in mine.items() if name not in found.rooms}
     mistakes.extend(_disagreements(site, sites))
     if sites:
-        first, said = next(iter(sites.items()))
-        facts = replace(
-            said.facts({}, built), unread=frozenset(unread), inventory=inventory
-        )
-        mistakes.extend(_misfits(site, facts, unread))
-        if founded is not None:
-            file = stack_file(f"{site}-{first}")
-            mistakes.extend(
-                _located(site, facts, file, each) for each in founding.changed(founded, facts)
-            )
+        layer, said = next(iter(sites.items()))
+        file = stack_file(f"{site}-{layer}")  # of the first stack: that of the site's own keys
+        facts = replace(said.facts({}, built), unread=frozenset(unread), inventory=inventory)
+        mistakes.extend(_misfits(site, facts, unread, file))
+        for mistake in founding.changed(founded, facts) if founded else ():
+            mistakes.append(_located(site, facts, file, mistake))
     if mistakes:
         raise SettingsError(f"site {site}", mistakes)
     return Loaded(next(iter(sites.values())), built)
@@ -165,16 +161,22 @@ def _disagreements(site: str, sites: Mapping[str, SiteSettings]) -> Iterator[Mis
 
 
 def _misfits(
-    site: str, facts: SiteFacts, unread: Mapping[str, type[ComponentSettings]]
+    site: str, facts: SiteFacts, unread: Mapping[str, type[ComponentSettings]], first: str
 ) -> Iterator[Mistake]:
     """What is right alone and wrong together."""
+    web, cluster = facts.web_domain, facts.cluster_domain
+    if f".{web}".endswith(f".{cluster}") or f".{cluster}".endswith(f".{web}"):
+        allowed = f"no name that holds the cluster's own domain ({cluster}) or lies in it"
+        action = "choose another one: the cluster's own DNS would answer for the pages"
+        yield Mistake("web_domain", web, allowed, action, first)
     for _, settings in sorted(facts.rooms.items()):
         if settings.mode is Mode.MANAGED:
             file = stack_file(f"{site}-{settings.layer}")
             for mistake in settings.misfits(facts):
                 yield _located(site, facts, file, mistake)
-    given = [settings for settings in facts.rooms.values() if settings.mode is not Mode.OFF]
-    provided = {kind for room in (*given, *unread.values()) for kind in room.provides}
+    given = (settings for settings in facts.rooms.values() if settings.mode is not Mode.OFF)
+    provided = {kind for settings in given for kind in settings.provides}
+    provided |= {kind for model in unread.values() for kind in model.provides}
     for need in facts.needs:
         if type(need) not in provided:
             allowed = "a room that provides it, managed or external"
@@ -234,9 +236,7 @@ def _unknown_room(
     return Mistake(key, _show(value), "one of " + ", ".join(sorted(known)), action)
 
 
-def _mistakes(
-    model: type[BaseModel], prefix: str, detail: ErrorDetails
-) -> Iterator[Mistake]:
+def _mistakes(model: type[BaseModel], prefix: str, detail: ErrorDetails) -> Iterator[Mistake]:
     loc = [str(part) for part in detail["loc"]]
     key = ".".join([prefix, *loc] if prefix else loc)
     kind, seen = detail["type"], _show(detail["input"])

@@ -71,8 +71,8 @@ class KeySpace(Need):
     memory_mib: Annotated[int, Field(ge=1, le=1_000_000)] = 8
 
 
-def contradictions(needs: Sequence[Need]) -> Iterator[tuple[Need, str]]:
-    """Needs that can't all be met, each with what is wrong."""
+def contradictions(needs: Sequence[Need], *, whole: bool = True) -> Iterator[tuple[Need, str]]:
+    """Needs that can't all be met, each with what is wrong; not `whole`: there may be more."""
     owners: dict[tuple[str, str], list[Need]] = {}
     seen: set[tuple[str, str, str]] = set()
     for need in needs:
@@ -84,5 +84,5 @@ def contradictions(needs: Sequence[Need]) -> Iterator[tuple[Need, str]]:
         own = sorted({need.owner for need in asked if need.rights is Rights.OWN})
         if len(own) > 1:
             yield asked[0], f"the {kind} {name!r} has several owners: {', '.join(own)}"
-        if not own:
+        if not own and whole:
             yield asked[0], f"nobody owns the {kind} {name!r}, and {asked[0].owner} asks to use it"

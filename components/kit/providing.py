@@ -33,7 +33,7 @@ class ProviderSettings(ComponentSettings):
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """Needs that contradict each other, and users that the server needs for itself."""
         granted = self.granted(site)
-        for need, wrong in contradictions(granted):
+        for need, wrong in contradictions(granted, whole=not site.unread):
             allowed = "one owner for each object, asked for once"
             action = f"correct {self.own_key} here, or needs() of {need.owner}"
             yield Mistake(f"{self.room_name()}.{self.own_key}", wrong, allowed, action)

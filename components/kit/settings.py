@@ -88,6 +88,16 @@ class Storage(Frozen):
         """As charts take it."""
         return {"class": self.class_, "size_gib": self.size_gib}
 
+    def claim(self, key: str, members: int, placement: Placement, each: int = 1) -> Claim:
+        """What `members` pods with `each` of these volumes ask of the hosts; `key` is where this
+        storage is set, from the room's name on."""
+        spread = placement is Placement.REQUIRED
+        return Claim(f"{key}.size_gib", self.class_, self.size_gib, members, each, spread)
+
+    def fixed(self, key: str = "storage") -> tuple[Fixed, Fixed]:
+        """A StatefulSet's volumes can't be given another size or class."""
+        return Fixed(f"{key}.class", self.class_), Fixed(f"{key}.size_gib", self.size_gib)
+
 
 class Resources(Frozen):
     """Requests of one container; limits default to memory = request, cpu = 4 x request."""

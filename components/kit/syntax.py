@@ -23,6 +23,8 @@ T = TypeVar("T", bound=Hashable)
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _WORD = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?")
+_JAVA = re.compile(r"-[XD][A-Za-z0-9_.,:=+%/@-]*")
+_HEAP = re.compile(r"-Xm[nsx]|-XX:(Min|Max|Initial)(Heap|RAM)|-XX:(New|MaxNew)Size")
 _NUMBER = re.compile(r"[0-9]{1,5}")
 #: Kubernetes' own, and `default`, which everyone may use: nothing of ours stands there.
 _THEIRS = ("default", "kube-")
@@ -154,6 +156,10 @@ def repeated(values: Iterable[T]) -> list[T]:
     return twice
 
 
+def _is_java_option(text: str) -> bool:
+    return _JAVA.fullmatch(text) is not None and _HEAP.match(text) is None
+
+
 _OF_LABEL = "lower-case letters, digits and hyphens, at most 63, no hyphen first or last"
 _OF_NAME = "a DNS name in lower case: parts of letters, digits and hyphens, joined by dots"
 _PREFIX = "may have a DNS name and a slash before it"
@@ -178,6 +184,10 @@ HostPort = Annotated[str, AfterValidator(_address)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Cidr = Annotated[
     str, must(_is_cidr, "a network as address/bits, bits behind the mask zero, say 10.0.0.0/8")
+]
+#: Goes into an environment variable that a shell splits; the heap has settings of its own.
+JavaOption = Annotated[
+    str, must(_is_java_option, "an option -X... or -D... without spaces, but none of the heap's")
 ]
 Line = Annotated[str, must(_is_line, "one line of text that can be printed")]
 Once = AfterValidator(_once)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from components.kit.frozen import Frozen, Name
+from components.kit.syntax import Port
 
 
 class Role(StrEnum):
@@ -23,6 +24,6 @@ class Web(Frozen):
     """`https://<name>.<web_domain>/` leads to `port` of the room's Service."""
 
     name: Name
-    port: int
+    port: Port
     roles: tuple[Role, ...] = EVERYONE  # may do everything that the page offers
     reads: tuple[Role, ...] = ()  # may look: GET and HEAD

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from components.kit import naming
 from components.kit.charting import common, limits, volume
+from components.kit.claims import Claim
 from components.kit.contract import managed
 from components.kit.mistakes import Mistake
 from components.kit.needs import Bucket, Need, Rights
@@ -22,6 +24,8 @@ from components.kit.settings import (
     StatefulValues,
     Storage,
 )
+from components.kit.shape import Fixed
+from components.kit.syntax import Wrong, refused
 
 ROOM = "minio"
 VERSION = "2026-02-12"
@@ -90,19 +94,43 @@ class Settings(ProviderSettings):
 
     @model_validator(mode="after")
     def _parity_is_possible(self) -> Self:
-        drives = self.members * self.drives_per_member
-        if self.parity is not None and self.parity > drives // 2:
-            raise ValueError(f"parity {self.parity} of {drives} drives; at most half is possible")
+        in_set = self.set_drives()
+        if not in_set:
+            allowed = "a number whose drives go into like sets of 4 to 16, alike over the members"
+            action = "choose another number of members or of drives"
+            raise refused([Wrong(allowed, "members", str(self.members), action)])
+        if self.parity is not None and self.parity > in_set // 2:
+            allowed = f"at most {in_set // 2}: half of a set of {in_set} drives"
+            raise refused([Wrong(allowed, "parity", str(self.parity))])
         return self
+
+    def set_drives(self) -> int:
+        """Drives of an erasure set as MinIO chooses it: the largest of 4 to 16 that divides all
+        drives and is even over the members; 0: there is none, and no server would start."""
+        drives = self.members * self.drives_per_member
+        even = (n for n in range(16, 3, -1) if drives % n == 0)
+        return next((n for n in even if n % self.members == 0 or self.members % n == 0), 0)
 
     def usable_gib(self) -> float:
         """What objects may take: the drives without their parity."""
-        drives = self.members * self.drives_per_member
-        # What MinIO chooses itself, for the 16 drives that an erasure set has at most.
-        chosen = next(parity for least, parity in ((8, 4), (6, 3), (4, 2)) if drives >= least)
-        in_set = min(drives, 16)
+        in_set = self.set_drives()
+        chosen = next(parity for least, parity in ((8, 4), (6, 3), (4, 2)) if in_set >= least)
         parity = chosen if self.parity is None else self.parity
+        drives = self.members * self.drives_per_member
         return drives * self.storage.size_gib * (in_set - parity) / in_set
+
+    def claims(self) -> tuple[Claim, ...]:
+        """A volume for each drive, all those of a member on its host."""
+        asked = self.storage.claim(
+            f"{ROOM}.storage", self.members, self.placement, self.drives_per_member
+        )
+        tolerates = (str(GPU_TOLERATION["key"]),) if self.tolerate_gpu_pool else ()
+        return (replace(asked, tolerates=tolerates),)
+
+    def shape(self) -> tuple[Fixed, ...]:
+        """Each object lies on the drives that there were."""
+        counts = {"members": self.members, "drives_per_member": self.drives_per_member}
+        return (*(Fixed(key, n) for key, n in counts.items()), *self.storage.fixed())
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """The sizes of all buckets against the drives."""

@@ -2,33 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import BaseModel, Field, model_validator
 
-from components.kit.settings import ComponentSettings, Frozen
+from components.kit import machines
+from components.kit.mistakes import Mistake
+from components.kit.settings import ComponentSettings, Frozen, Mode, Resources, SiteFacts
+from components.kit.syntax import (
+    DnsLabel,
+    LabelKey,
+    LabelValue,
+    NodeName,
+    Once,
+    Wrong,
+    must,
+    refused,
+    repeated,
+)
 
+POOL = "apadana.io/pool"
+#: Kubernetes' own: a host is found by the first ones, and takes the others off and on itself.
+THEIR_LABELS = ("kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch")
+THEIR_TAINTS = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
+
+OwnLabel = Annotated[
+    LabelKey,
+    must(
+        lambda key: key not in (POOL, *THEIR_LABELS),
+        f"none of {', '.join((POOL, *THEIR_LABELS))}: these are set by the platform",
+        "remove it",
+    ),
+]
+OwnTaint = Annotated[
+    LabelKey,
+    must(
+        lambda key: not key.startswith(THEIR_TAINTS),
+        f"no key below {' or '.join(THEIR_TAINTS)}: these are Kubernetes' own",
+        "choose another key",
+    ),
+]
 _MEMORY_UNITS = {"Ki": 1, "Mi": 1024, "Gi": 1024**2, "Ti": 1024**3}
 
 
 class Taint(Frozen):
     """A mark that keeps other pods off; put on by the playbook when the host joins."""
 
-    key: str
-    value: str = ""
+    key: OwnTaint
+    value: LabelValue = ""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = "NoSchedule"
 
 
 class Pool(Frozen):
     """One group of like machines."""
 
-    nodes: Annotated[tuple[str, ...], Field(min_length=1)]
-    labels: dict[str, str] = Field(default_factory=dict)
+    nodes: Annotated[tuple[NodeName, ...], Field(min_length=1, max_length=5000), Once]
+    labels: dict[OwnLabel, LabelValue] = Field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
-    cpu_cores: Annotated[int, Field(ge=1)]  # each machine must offer at least this
-    memory_gib: Annotated[float, Field(gt=0)]
-    gpus: Annotated[int, Field(ge=0)] = 0
+    cpu_cores: Annotated[int, Field(ge=1, le=4096)]  # each machine must offer at least this
+    memory_gib: Annotated[float, Field(gt=0, le=100_000)]
+    gpus: Annotated[int, Field(ge=0, le=64)] = 0
+
+    @model_validator(mode="after")
+    def _each_taint_once(self) -> Self:
+        twice = repeated(f"{taint.key}:{taint.effect}" for taint in self.taints)
+        if twice:
+            allowed = "each key with one value for an effect"
+            raise refused([Wrong(allowed, "taints", ", ".join(twice), "remove one of them")])
+        return self
 
 
 class Settings(ComponentSettings):
@@ -36,12 +78,66 @@ class Settings(ComponentSettings):
 
     layer: ClassVar[str] = "cluster"
 
-    pools: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]+$")], Pool] = Field(default_factory=dict)
+    #: By name, which is the value of the machines' label apadana.io/pool.
+    pools: dict[DnsLabel, Pool] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _each_node_once(self) -> Self:
+        pools: dict[str, list[str]] = {}
+        for name, pool in self.pools.items():
+            for node in pool.nodes:
+                pools.setdefault(node, []).append(name)
+        once, action = "each machine in one pool", "take it out of all but one"
+        wrong = [
+            Wrong(once, "pools", f"{node} in {', '.join(names)}", action)
+            for node, names in pools.items()
+            if len(names) > 1
+        ]
+        if wrong:
+            raise refused(wrong)
+        return self
+
+    def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
+        """Machines that the inventory lacks, and containers that no machine is large enough for."""
+        if site.inventory is not None:
+            there = set(machines.hosts(site.inventory))
+            for name, pool in self.pools.items():
+                for node in sorted(set(pool.nodes) - there):
+                    allowed = (
+                        f"a host of the inventory ({', '.join(sorted(there)) or 'it has none'})"
+                    )
+                    action = "correct the name here, or add the host to the inventory"
+                    yield Mistake(f"nodepool.pools.{name}.nodes", node, allowed, action)
+        if self.pools:
+            yield from self._too_large(site)
+
+    def _too_large(self, site: SiteFacts) -> Iterator[Mistake]:
+        most = {
+            "cpu_millicores": 1000 * max(pool.cpu_cores for pool in self.pools.values()),
+            "memory_mib": int(1024 * max(pool.memory_gib for pool in self.pools.values())),
+        }
+        for room, settings in sorted(site.rooms.items()):
+            for path, asked in containers(settings) if settings.mode is Mode.MANAGED else ():
+                for key, there in most.items():
+                    if (value := getattr(asked, key)) > there:
+                        allowed = f"at most {there}: no machine of apadana:nodepool promises more"
+                        action = "lower it, or correct what the pools' machines have"
+                        yield Mistake(f"{room}.{path}.{key}", str(value), allowed, action)
+
+
+def containers(model: BaseModel, path: str = "") -> Iterator[tuple[str, Resources]]:
+    """Every `Resources` in these settings, with its key."""
+    for name, value in model:
+        key = f"{path}.{name}" if path else name
+        if isinstance(value, Resources):
+            yield key, value
+        elif isinstance(value, BaseModel):
+            yield from containers(value, key)
 
 
 def node_labels(name: str, pool: Pool) -> dict[str, str]:
     """The labels of a pool's machines."""
-    return {"apadana.io/pool": name} | pool.labels
+    return {POOL: name} | pool.labels
 
 
 def shortfalls(

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from components.kit import naming
 from components.kit.charting import common, limits, volume
+from components.kit.claims import Claim
 from components.kit.contract import managed
 from components.kit.mistakes import Mistake
 from components.kit.needs import Database, Need, Rights
@@ -24,6 +25,8 @@ from components.kit.settings import (
     StatefulValues,
     Storage,
 )
+from components.kit.shape import Fixed
+from components.kit.syntax import Cidr, Once, Port, refused
 
 ROOM = "postgres"
 VERSION = "17"
@@ -51,8 +54,8 @@ class Pooler(Frozen):
 class ApiServer(Frozen):
     """Where Patroni finds its lock, for the NetworkPolicy (it sees addresses after translation)."""
 
-    cidrs: Annotated[tuple[str, ...], Field(min_length=1)] = ("0.0.0.0/0",)
-    ports: Annotated[tuple[int, ...], Field(min_length=1)] = (443, 6443)
+    cidrs: Annotated[tuple[Cidr, ...], Field(min_length=1, max_length=50), Once] = ("0.0.0.0/0",)
+    ports: Annotated[tuple[Port, ...], Field(min_length=1, max_length=50), Once] = (443, 6443)
 
 
 class Settings(ProviderSettings):
@@ -80,13 +83,19 @@ class Settings(ProviderSettings):
 
     @model_validator(mode="after")
     def _buffers_fit(self) -> Self:
-        limit = self.resources.memory_limit_mib or self.resources.memory_mib
-        if self.shared_buffers_mib > limit * 0.4:
-            raise ValueError(
-                f"shared_buffers_mib {self.shared_buffers_mib} is more than 40 % of the "
-                f"container's memory ({limit} MiB): queries would be killed"
-            )
+        why = "queries would be killed"
+        wrong = list(self.resources.share("shared_buffers_mib", self.shared_buffers_mib, 40, why))
+        if wrong:
+            raise refused(wrong)
         return self
+
+    def claims(self) -> tuple[Claim, ...]:
+        """One volume for each member."""
+        return (self.storage.claim(f"{ROOM}.storage", self.members, self.placement),)
+
+    def shape(self) -> tuple[Fixed, ...]:
+        """Whoever is taken away may be the primary, or the one standby that has the last commit."""
+        return (Fixed("members", self.members, may_grow=True), *self.storage.fixed())
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """Connections and sizes of all databases against the server's."""

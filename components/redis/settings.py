@@ -9,11 +9,14 @@ from pydantic import Field, model_validator
 
 from components.kit import naming
 from components.kit.charting import common, limits, volume
+from components.kit.claims import Claim
 from components.kit.contract import managed
 from components.kit.mistakes import Mistake
 from components.kit.needs import KeySpace, Need, Rights
 from components.kit.providing import ProviderSettings
 from components.kit.settings import Resources, ResourceValues, SiteFacts, StatefulValues, Storage
+from components.kit.shape import Fixed
+from components.kit.syntax import refused
 
 ROOM = "redis"
 VERSION = "8.1"
@@ -54,13 +57,19 @@ class Settings(ProviderSettings):
 
     @model_validator(mode="after")
     def _memory_fits(self) -> Self:
-        limit = self.resources.memory_limit_mib or self.resources.memory_mib
-        if self.maxmemory_mib > limit * 0.6:
-            raise ValueError(
-                f"maxmemory_mib {self.maxmemory_mib} is more than 60 % of the container's memory "
-                f"({limit} MiB): a rewrite of the log copies what changes meanwhile"
-            )
+        why = "a rewrite of the log copies what changes meanwhile"
+        wrong = list(self.resources.share("maxmemory_mib", self.maxmemory_mib, 60, why))
+        if wrong:
+            raise refused(wrong)
         return self
+
+    def claims(self) -> tuple[Claim, ...]:
+        """One volume for each member."""
+        return (self.storage.claim(f"{ROOM}.storage", self.members, self.placement),)
+
+    def shape(self) -> tuple[Fixed, ...]:
+        """Sentinels count all that they ever met: a majority of five is no majority of three."""
+        return (Fixed("members", self.members, may_grow=True), *self.storage.fixed())
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """The memory of all key spaces against maxmemory."""

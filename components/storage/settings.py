@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from components.kit.settings import ComponentSettings
+from components.kit import machines
+from components.kit.claims import Unplaced, unplaced
+from components.kit.mistakes import Mistake
+from components.kit.settings import ComponentSettings, Mode, SiteFacts
+from components.kit.syntax import Once, is_label, is_name, must
 
 VOLUMES = "/var/lib/apadana/volumes"
 SYSTEM = "system"  # a host's own, for etcd: no claim may find it
+MOST_GIB = 100_000
+Class = Literal["ssd", "hdd"]
+
+
+def _is_folder(text: str) -> bool:
+    """A path that systemd, Ansible and a PersistentVolume take as it stands."""
+    parts = text.split("/")[1:]
+    plain = all(re.fullmatch(r"[A-Za-z0-9_.-]+", part) and set(part) != {"."} for part in parts)
+    return text.startswith("/") and plain and len(text) <= 200
 
 
 class Settings(ComponentSettings):
@@ -21,8 +35,41 @@ class Settings(ComponentSettings):
 
     # local: volumes of the inventory; given: the cluster already has classes of these names.
     source: Literal["local", "given"] = "local"
-    classes: Annotated[tuple[Literal["ssd", "hdd"], ...], Field(min_length=1)] = ("ssd", "hdd")
-    folder: Annotated[str, Field(pattern=r"^/[\w./-]+$")] = VOLUMES
+    classes: Annotated[tuple[Class, ...], Field(min_length=1), Once] = ("ssd", "hdd")
+    folder: Annotated[str, must(_is_folder, "an absolute path of letters, digits, - _ .")] = VOLUMES
+
+    def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
+        """The volumes that rooms ask for, against those that hosts have, by class and size."""
+        running = [r for _, r in sorted(site.rooms.items()) if r.mode is Mode.MANAGED]
+        claims = [claim for settings in running for claim in settings.claims()]
+        for claim in claims:
+            if claim.class_ not in self.classes:
+                allowed = f"a class of apadana:storage.classes ({', '.join(self.classes)})"
+                key = claim.key.replace("size_gib", "class")
+                yield Mistake(key, claim.class_, allowed, "choose one, or add the class there")
+        if self.source == "given" or site.inventory is None:
+            return
+        try:
+            there = volumes(site.inventory, self.classes)
+        except InventoryError as error:
+            allowed = "volumes as the storage room takes them"
+            yield Mistake("storage.source", str(error), allowed, "correct the inventory")
+            return
+        for lack in unplaced(claims, there, machines.taints(site.inventory)):
+            yield _lack(lack)
+
+
+def _lack(lack: Unplaced) -> Mistake:
+    claim = lack.claim
+    where = " on hosts of their own" if claim.spread else ""
+    seen = f"{claim.members} members{where}, each with {claim.each} x {claim.size_gib} GiB"
+    allowed = (
+        f"what the inventory's storage_volumes have: free volumes of class {claim.class_} and this "
+        f"size for {lack.placed} members, on {lack.hosts} hosts without a taint that keeps them "
+        f"off; the largest volume of the class has {lack.largest_gib} GiB"
+    )
+    action = "ask for less, or set more volumes aside in the inventory and run playbooks/site.yml"
+    return Mistake(claim.key, seen, allowed, action)
 
 
 class InventoryError(Exception):
@@ -52,11 +99,7 @@ def volumes(inventory: Mapping[str, Any], classes: tuple[str, ...]) -> list[Volu
     """Every `storage_volumes` of the inventory, by host; all mistakes in one error."""
     found: dict[str, Volume] = {}
     wrong: list[str] = []
-    by_host: dict[str, list[Any]] = {}
-    for host, items, own in _hosts(inventory):
-        if own or host not in by_host:
-            by_host[host] = items
-    for host, items in sorted(by_host.items()):
+    for host, items in sorted(machines.variables(inventory, "storage_volumes").items()):
         for item in items:
             try:
                 volume = Volume(host, str(item["name"]), item["class"], int(item["size_gib"]))
@@ -65,12 +108,8 @@ def volumes(inventory: Mapping[str, Any], classes: tuple[str, ...]) -> list[Volu
                 continue
             if volume.class_ == SYSTEM:
                 continue
-            if volume.class_ not in classes:
-                wrong.append(
-                    f"{host}: volume {volume.name} has class {volume.class_!r}; "
-                    f"allowed: {', '.join(classes)}"
-                )
-            elif volume.object_name in found:
+            wrong.extend(faults(volume, classes))
+            if volume.object_name in found:
                 wrong.append(f"{host}: volume {volume.name} of {volume.class_} is named twice")
             found[volume.object_name] = volume
     if wrong:
@@ -78,16 +117,17 @@ def volumes(inventory: Mapping[str, Any], classes: tuple[str, ...]) -> list[Volu
     return list(found.values())
 
 
-def _hosts(inventory: Mapping[str, Any]) -> Iterator[tuple[str, list[Any], bool]]:
-    """Hosts with their volumes, and whether these are the host's own: they win over a group's."""
-    pending: list[tuple[Mapping[str, Any], list[Any] | None]] = [
-        (group or {}, None) for group in inventory.values()
-    ]
-    while pending:
-        group, inherited = pending.pop()
-        own = (group.get("vars") or {}).get("storage_volumes", inherited)
-        for host, variables in (group.get("hosts") or {}).items():
-            mine = (variables or {}).get("storage_volumes")
-            if mine is not None or own is not None:
-                yield host, mine if mine is not None else own or [], mine is not None
-        pending.extend((child or {}, own) for child in (group.get("children") or {}).values())
+def faults(volume: Volume, classes: tuple[str, ...]) -> Iterator[str]:
+    """What Kubernetes or the site's classes would refuse of it."""
+    if volume.class_ not in classes:
+        yield (
+            f"{volume.node}: volume {volume.name} has class {volume.class_!r}; "
+            f"allowed: {', '.join(classes)}"
+        )
+    if not (is_name(volume.node, 63) and is_label(volume.name)):
+        yield (
+            f"{volume.node}: volume {volume.name!r}: names of hosts and volumes are lower-case "
+            "letters, digits and hyphens"
+        )
+    if not 1 <= volume.size_gib <= MOST_GIB:
+        yield f"{volume.node}: volume {volume.name}: size_gib {volume.size_gib} is no size"

@@ -16,5 +16,5 @@ def test_every_room_and_what_its_comments_say_is_there() -> None:
     page = reference.text()
     for room in rooms():
         assert f"## {room.name} (layer {room.settings_class().layer})" in page
-    assert "| `epoch` | integer, from 1 | `1` | generation of derived passwords |" in page
+    assert "| `epoch` | integer, 1 to 10000 | `1` | generation of derived passwords |" in page
     assert "| `pools.<name>.nodes` | list of: text | needed |" in page

@@ -79,7 +79,7 @@ def test_keys_of_other_programs_are_not_ours() -> None:
             "storage",
             "did you mean `storage`?",
         ),
-        ({"mode": "external"}, "kafka", "external", "external.addresses", "set"),
+        ({"mode": "external"}, "kafka.external", "nothing", "external.addresses", "set"),
     ],
 )
 def test_one_mistake(
