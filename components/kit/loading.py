@@ -16,13 +16,16 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from components.kit import founding
-from components.kit.frozen import Frozen
+from components.kit.frozen import NAME_PATTERN, Frozen
 from components.kit.mistakes import Mistake, SettingsError, stack_file
 from components.kit.settings import ComponentSettings, Mode, SiteFacts
 from components.kit.syntax import REFUSED, SET, ClusterDomain, DnsLabel, DnsName, Namespace
 
 NAMESPACE = "apadana"
 M = TypeVar("M", bound=BaseModel)
+WORDS = {  # patterns as a person reads them
+    NAME_PATTERN: "lower-case letters, digits and single hyphens, a letter first, 3 to 20 long",
+}
 
 
 class SiteSettings(Frozen):
@@ -253,6 +256,8 @@ def _mistakes(model: type[BaseModel], prefix: str, detail: ErrorDetails) -> Iter
             yield Mistake(whole, told, wrong.allowed, wrong.action)
     else:
         message = detail["msg"].removeprefix("Value error, ")
+        if kind == "string_pattern_mismatch":
+            message = WORDS.get(detail["ctx"]["pattern"], message)
         yield Mistake(key, seen, message.removeprefix("Input should be "), SET)
 
 
@@ -288,5 +293,6 @@ def model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _show(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    plain = isinstance(value, str) and value.isprintable() and value == value.strip() != ""
+    text = str(value) if plain else json.dumps(value, default=str, ensure_ascii=True)
     return text if len(text) <= 120 else text[:117] + "..."

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
+import yaml
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
@@ -105,6 +106,21 @@ def _is_line(text: str) -> bool:
     return text.isprintable() and text == text.strip() and text != ""
 
 
+def is_text(text: str) -> bool:
+    """A word that no reader of YAML takes for a number, a date, a truth or nothing: what a chart
+    writes without quotes has to stay a text."""
+    if text in ("y", "n"):  # of YAML 1.1, which Helm reads
+        return False
+    try:
+        float(text)
+    except ValueError:
+        try:
+            return isinstance(yaml.safe_load(text), str)
+        except yaml.YAMLError:
+            return False
+    return False
+
+
 def is_free(namespace: str) -> bool:
     """A namespace that is not Kubernetes' own."""
     return not (namespace == _THEIRS[0] or f"{namespace}-".startswith(_THEIRS[1]))
@@ -163,17 +179,19 @@ def _is_java_option(text: str) -> bool:
 _OF_LABEL = "lower-case letters, digits and hyphens, at most 63, no hyphen first or last"
 _OF_NAME = "a DNS name in lower case: parts of letters, digits and hyphens, joined by dots"
 _PREFIX = "may have a DNS name and a slash before it"
+_TEXT = must(is_text, "no number, date, true, yes, null: YAML would not read a text", "choose another name")
 _OF_WORD = "at most 63 letters, digits, and between them also - _ ."
 
 DnsLabel = Annotated[str, must(is_label, _OF_LABEL)]
 DnsName = Annotated[str, must(is_name, f"{_OF_NAME}, at most 253 long")]
 #: Of a Secret, a ConfigMap and most other objects.
-ObjectName = Annotated[str, must(is_name, f"the name of an object of the namespace, {_OF_NAME}")]
+ObjectName = Annotated[str, must(is_name, f"the name of an object of the namespace, {_OF_NAME}"), _TEXT]
 #: Also the value of the label kubernetes.io/hostname.
 NodeName = Annotated[str, must(lambda text: is_name(text, 63), f"{_OF_NAME}, at most 63 long")]
 Namespace = Annotated[
     str,
     must(is_label, _OF_LABEL),
+    _TEXT,
     must(is_free, "a namespace of its own: not default, not kube-*", "choose another namespace"),
 ]
 ClusterDomain = Annotated[str, must(_is_cluster_domain, f"{_OF_NAME}, at most 100 long")]
