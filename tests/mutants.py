@@ -7,7 +7,7 @@ so that a room that is added tomorrow is tried, too.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -18,32 +18,38 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from components.kit.settings import External
+
 Path = tuple[str | int, ...]
 NAMES = ["a" * length for length in (1, 3, 20, 21, 40, 41, 63, 64, 200, 253, 254, 5000)]
-SHAPES = [
-    "", " ", "a b", " abc", "abc ", "ABC", "äöü", "日本語", "\u202eabc", "\ufeffabc", "abc\n", "abc\nb: c",
-    "\n", "\t", "abc\x00", "\x1b[0m", "-", "-a", "abc-", "a--b", ".", "..", "a..b", "abc.def", "a_b", "_",
-    ".".join(["a" * 63] * 4), ".".join(["a" * 49] * 4),
-]  # fmt: skip
-YAML = [
-    "{}", "[]", "- a", "a: b", "#abc", "&abc", "*abc", "!!str abc", "|", "null", "~", "true", "yes", "no",
-    "off", "n", "1", "0", "1e3", "0x10", "1.5", "1_0", "2024-01-01", "'", '"', 'a"b', "a'b", "\\", "%s",
-    "{{ .Release.Name }}", "{{ fail }}", '{"a": 1}', "a\u2028b", "a\u0085b",
-]  # fmt: skip
-SHELL = ["$(id)", "`id`", "$HOME", "$(POD_NAME)", "a;b", "a|b", "a&b", "a>b", "*", "a=b", "a,b", "-rf"]
-PLACES = [
-    "/", "//", "/abc", "/abc/", "/abc/../def", "../abc", "a/b", "a/b/c", "/a", "a/", "/.", "abc:1", "abc:0",
-    "abc:65536", "abc:01", "abc:", ":1", "abc", "http://abc:1", "a b:1", "u@abc:1", "abc:1,def:2", "[::1]:1",
-    "::1", "10.0.0.1:1", "10.0.0.256:1", "10.0.0.0/8", "10.0.0.1/8", "10.0.0.0/33", "::/0", "0.0.0.0/0",
-    "kube-system", "default", "kube", "-Xmx9g", "-XX:MaxRAMPercentage=99", "-Dabc=d e", "-XX:+UseSerialGC",
-    "kubernetes.io/hostname", "apadana.io/pool", "system-abc", "root", "admin", "postgres",
-]  # fmt: skip
-NUMBERS: list[Any] = [
-    0, 1, -1, 2, 3, 7, 13, 255, 256, 1000, 65535, 65536, 99_999, 100_000, 10**6, 10**7, 2**31, 2**32, 2**63, 10**30,
-    0.5, -0.5, 1e-9, 1e300, float("inf"), float("nan"),
-]  # fmt: skip
+LONG = [".".join(["a" * 63] * 4), ".".join(["a" * 49] * 4)]
+SPACES = ["", " ", "a b", " abc", "abc ", "abc\n", "abc\nb: c", "\n", "\t", "- a", "a: b", "a b:1"]
+UNSEEN = ["abc\x00", "\x1b[0m", "\u202eabc", "\ufeffabc", "a\u2028b", "a\u0085b"]
+CODE = [
+    "{{ .Release.Name }}",
+    "{{ fail }}",
+    '{"a": 1}',
+    "!!str abc",
+    "-Dabc=d e",
+    "-XX:OnError=a b",
+]
+# Shapes of names; what YAML reads as no text; what a shell reads; paths; addresses; what is taken.
+WORDS = r"""
+ABC äöü 日本語 - -a abc- a--b . .. a..b abc.def a_b _ {} [] #abc &abc *abc | ' " \ %s a"b a'b
+null ~ true yes no off n 1 0 1e3 0x10 1.5 1_0 2024-01-01
+$(id) `id` $HOME $(POD_NAME) a;b a|b a&b a>b * a=b a,b -rf
+/ // /abc /abc/ /abc/../def ../abc a/b a/b/c /a a/ /.
+abc:1 abc:0 abc:65536 abc:01 abc: :1 abc http://abc:1 u@abc:1 abc:1,def:2 [::1]:1 ::1 10.0.0.1:1
+10.0.0.256:1 10.0.0.0/8 10.0.0.1/8 10.0.0.0/33 ::/0 0.0.0.0/0
+kube-system default kube system-abc root admin postgres kubernetes.io/hostname apadana.io/pool
+-Xmx9g -XX:MaxRAMPercentage=99 -XX:+UseSerialGC
+"""
+WHOLE = [0, 1, -1, 2, 3, 7, 13, 255, 256, 1000, 65535, 65536, 99_999, 100_000, 10**6, 10**7]
+HUGE = [2**31, 2**32, 2**63, 10**30]
+BROKEN = [0.5, -0.5, 1e-9, 1e300, float("inf"), float("nan")]
 OTHERS: list[Any] = [None, True, False, [], {}, [""], {"": ""}, [[]], ["abc", "abc"]]
-HOSTILE: list[Any] = [*NAMES, *SHAPES, *YAML, *SHELL, *PLACES, *NUMBERS, *OTHERS]
+TEXTS = [*NAMES, *LONG, *SPACES, *UNSEEN, *CODE, *WORDS.split()]
+HOSTILE: list[Any] = [*TEXTS, *WHOLE, *HUGE, *BROKEN, *OTHERS]
 SAMPLES: list[Any] = ["abc", "abc:1", "/abc", "10.0.0.0/8", "-Xabc", 1, 20, 100, 1.0, True]
 
 
@@ -56,15 +62,31 @@ class Mutant:
     config: Any
 
 
-def mutants(model: type[BaseModel]) -> Iterator[Mutant]:
+def mutants(model: type[BaseModel], leave_out: Collection[str] = ()) -> Iterator[Mutant]:
     """Each field of the model, and of all models inside it, with each of the values."""
     for path in places(model):
-        for value in HOSTILE:
+        for value in HOSTILE if path[0] not in leave_out else ():
             yield Mutant(path, value, changed(model, path, value))
 
 
+def free_texts(model: type[BaseModel]) -> Iterator[Path]:
+    """Fields that take a text of any kind: all of these at once have no business in settings."""
+    for path in places(model):
+        probes = [changed(model, path, value) for value in ("a b", "x\n\x00", "$(id)")]
+        if all(_takes(model, probe) for probe in probes):
+            yield path
+
+
+def _takes(model: type[BaseModel], config: dict[str, Any]) -> bool:
+    try:
+        model.model_validate(config)
+    except ValidationError:
+        return False
+    return True
+
+
 def places(model: type[BaseModel]) -> Iterator[Path]:
-    """The keys of all fields; a list's item is 0, a mapping's key is "" and its value the sample's."""
+    """The keys of all fields; a list's item is 0, a mapping's key is "", its value the sample's."""
     for name, field in model.model_fields.items():
         key = field.alias or name
         yield (key,)
@@ -159,11 +181,13 @@ def changed(model: type[BaseModel], path: Path, value: Any) -> dict[str, Any]:
     """The settings with that value at that place."""
     config = full(model)
     if path[0] == "external":
-        config["mode"] = "external"
+        config |= {"mode": "external", "external": sample(External)}
     if path[0] == "off_because":
         config |= {"mode": "off"}
     name = next(n for n, f in model.model_fields.items() if path[0] in (n, f.alias))
-    config[str(path[0])] = _put(whole(model.model_fields[name]), config[str(path[0])], path[1:], value)
+    config[str(path[0])] = _put(
+        whole(model.model_fields[name]), config[str(path[0])], path[1:], value
+    )
     return config
 
 
@@ -204,7 +228,9 @@ def _of(annotation: Any, kind: type, index: int) -> Any:
 def _model(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for each in get_args(annotation) if get_origin(annotation) in (Annotated, Union, UnionType) else ():
+    for each in (
+        get_args(annotation) if get_origin(annotation) in (Annotated, Union, UnionType) else ()
+    ):
         found = _model(each)
         if found is not None:
             return found

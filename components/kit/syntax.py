@@ -179,13 +179,15 @@ def _is_java_option(text: str) -> bool:
 _OF_LABEL = "lower-case letters, digits and hyphens, at most 63, no hyphen first or last"
 _OF_NAME = "a DNS name in lower case: parts of letters, digits and hyphens, joined by dots"
 _PREFIX = "may have a DNS name and a slash before it"
-_TEXT = must(is_text, "no number, date, true, yes, null: YAML would not read a text", "choose another name")
+_TEXT = must(
+    is_text, "no number, date, true, yes, null: YAML would not read a text", "choose another name"
+)
 _OF_WORD = "at most 63 letters, digits, and between them also - _ ."
 
 DnsLabel = Annotated[str, must(is_label, _OF_LABEL)]
 DnsName = Annotated[str, must(is_name, f"{_OF_NAME}, at most 253 long")]
 #: Of a Secret, a ConfigMap and most other objects.
-ObjectName = Annotated[str, must(is_name, f"the name of an object of the namespace, {_OF_NAME}"), _TEXT]
+ObjectName = Annotated[str, must(is_name, f"the name of an object: {_OF_NAME}"), _TEXT]
 #: Also the value of the label kubernetes.io/hostname.
 NodeName = Annotated[str, must(lambda text: is_name(text, 63), f"{_OF_NAME}, at most 63 long")]
 Namespace = Annotated[

@@ -31,7 +31,9 @@ def values(room: str, **settings: object) -> dict[str, Any]:
     return found
 
 
-def helm_template(room: str, given: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+def helm_template(
+    room: str, given: dict[str, Any], namespace: str = "platform"
+) -> subprocess.CompletedProcess[str]:
     chart = ROOT / "components" / room / "chart"
     command = [
         str(charts.helm()),
@@ -39,7 +41,7 @@ def helm_template(room: str, given: dict[str, Any]) -> subprocess.CompletedProce
         room,
         str(chart),
         "--namespace",
-        "platform",
+        namespace,
         "--values",
         "-",
     ]

@@ -1,0 +1,154 @@
+"""A throw-away API server with its etcd on the loopback: Kubernetes' own opinion of an object.
+
+Nothing is kept but namespaces: every object is sent with `dryRun=All` and strict field validation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from components.kit.servers import NotHereError, built
+from validate.cluster import wait_for
+
+HOST = "127.0.0.1"
+START_S = 60
+
+
+def free_port() -> int:
+    with socket.create_server((HOST, 0)) as server:
+        return int(server.getsockname()[1])
+
+
+class ApiServer:
+    """Both processes, until `stop`."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            etcd, kubernetes = built("etcd"), built("kubernetes")
+        except NotHereError as error:
+            pytest.skip(str(error))
+        self.folder, self.token, self.port = folder, secrets.token_hex(16), free_port()
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.plurals: dict[str, dict[str, tuple[str, bool]]] = {}
+        self.namespaces: set[str] = set()
+        try:
+            self._start(etcd, kubernetes)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, etcd: Path, kubernetes: Path) -> None:
+        client, peer = (f"http://{HOST}:{free_port()}" for _ in range(2))
+        self._run(
+            str(etcd),
+            f"--data-dir={self.folder / 'etcd'}",
+            "--unsafe-no-fsync",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+        )
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        )
+        (self.folder / "sa.key").write_bytes(pem)
+        (self.folder / "tokens.csv").write_text(f"{self.token},admin,admin,system:masters\n")
+        # One program for all of Kubernetes' commands: its name chooses.
+        program = self.folder / "kube-apiserver"
+        program.symlink_to(kubernetes)
+        self._run(
+            str(program),
+            f"--etcd-servers={client}",
+            f"--bind-address={HOST}",
+            f"--secure-port={self.port}",
+            f"--cert-dir={self.folder / 'certs'}",
+            f"--token-auth-file={self.folder / 'tokens.csv'}",
+            "--authorization-mode=RBAC",
+            f"--service-account-key-file={self.folder / 'sa.key'}",
+            f"--service-account-signing-key-file={self.folder / 'sa.key'}",
+            "--service-account-issuer=https://localhost",
+            "--profiling=false",
+            "--service-cluster-ip-range=10.0.0.0/16",
+        )
+        wait_for(
+            "the API server",
+            lambda: self.call("GET", "/readyz")[0] == 200,
+            timeout=START_S,
+            swallow=(OSError,),
+        )
+
+    def _run(self, *command: str) -> None:
+        log = (self.folder / f"{Path(command[0]).name}.log").open("wb")
+        environment = {"PATH": os.environ["PATH"]}
+        started = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        self.processes.append(started)
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            process.kill()  # nothing of it is kept
+            process.wait()
+
+    def call(self, verb: str, path: str, body: Any = None) -> tuple[int, Any]:
+        request = urllib.request.Request(
+            f"https://{HOST}:{self.port}{path}",
+            method=verb,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
+        )
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # made a second ago
+        try:
+            with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def refusal(self, document: dict[str, Any]) -> str | None:
+        """Why it would not be made; None: it would, or its kind is not Kubernetes' own."""
+        version, kind = document["apiVersion"], document["kind"]
+        plural, namespaced = self._resource(version, kind)
+        if not plural:
+            return None
+        base = f"/api/{version}" if version == "v1" else f"/apis/{version}"
+        namespace = document["metadata"].get("namespace")
+        if namespaced:
+            self._ensure(str(namespace))
+            base += f"/namespaces/{namespace}"
+        path = f"{base}/{plural}?dryRun=All&fieldValidation=Strict"
+        status, answer = self.call("POST", path, document)
+        if status in (200, 201, 409):
+            return None
+        return f"{kind} {document['metadata'].get('name')}: {json.loads(answer)['message']}"
+
+    def _resource(self, version: str, kind: str) -> tuple[str, bool]:
+        if version not in self.plurals:
+            base = f"/api/{version}" if version == "v1" else f"/apis/{version}"
+            status, answer = self.call("GET", base)
+            listed = json.loads(answer)["resources"] if status == 200 else []
+            self.plurals[version] = {
+                each["kind"]: (each["name"], each["namespaced"])
+                for each in listed
+                if "/" not in each["name"]
+            }
+        return self.plurals[version].get(kind, ("", False))
+
+    def _ensure(self, namespace: str) -> None:
+        if namespace not in self.namespaces:
+            made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+            self.call("POST", "/api/v1/namespaces", made)
+            self.namespaces.add(namespace)

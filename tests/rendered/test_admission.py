@@ -1,0 +1,158 @@
+"""What settings let through, a real API server takes: no mistake waits for the installation."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.kit.discovery import rooms
+from components.kit.loading import Loaded, SiteSettings, load, load_site
+from components.kit.mistakes import SettingsError
+from components.kit.settings import ComponentSettings, SiteFacts
+from components.kit.syntax import is_text
+from tests.mutants import HOSTILE, Mutant, changed, mutants, places
+from tests.rendered import objects
+from tests.rendered.apiserver import ApiServer
+from tests.rendered.test_kit_discovered import AnyImage
+
+pytestmark = pytest.mark.rendered
+
+ROOMS = {room.name: room for room in rooms()}
+MODELS = {name: room.settings_class() for name, room in ROOMS.items()}
+COMMON = set(ComponentSettings.model_fields)
+SITE = "lab"  # whose inventory the storage room reads
+Config = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    started = ApiServer(tmp_path_factory.mktemp("apiserver"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> objects.Maker:
+    return objects.Maker(tmp_path, monkeypatch)
+
+
+def accepted(name: str, config: Config, **site: object) -> SiteFacts | None:
+    """The whole site with these settings of one room, all other rooms as they are by default."""
+    configs: dict[str, Config] = {}
+    for other, model in MODELS.items():
+        stack = configs.setdefault(model.layer, {"apadana:site": SITE})
+        stack |= {f"apadana:{key}": value for key, value in site.items()}
+        if other == name:
+            stack[f"apadana:{other}"] = config
+    try:
+        loaded: Loaded = load_site(SITE, configs, MODELS)
+    except SettingsError:
+        return None
+    return loaded.site.facts(AnyImage(), loaded.rooms)
+
+
+def survivors(name: str) -> Iterator[tuple[Mutant, SiteFacts]]:
+    """Mutants that the settings take; of those of a field that differ in size only, the ends."""
+    kept: dict[tuple[object, ...], list[Mutant]] = {}
+    for mutant in mutants(MODELS[name], leave_out=COMMON):
+        stack = f"{SITE}-{MODELS[name].layer}"
+        try:
+            given = {"apadana:site": SITE, f"apadana:{name}": mutant.config}
+            load(stack, given, {name: MODELS[name]})
+        except SettingsError:
+            continue
+        kept.setdefault((mutant.path, shape(mutant.value)), []).append(mutant)
+    met: list[ComponentSettings] = []
+    for same in kept.values():
+        for mutant in (same[0], same[-1]):
+            site = accepted(name, mutant.config)
+            if site is not None and site.rooms[name] not in met:
+                met.append(site.rooms[name])
+                yield mutant, site
+
+
+def shape(value: Any) -> object:
+    """What makes two values alike: numbers and plain words are, everything else is of its own."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "number"
+    if isinstance(value, str) and re.fullmatch("[a-z][a-z-]*", value) and is_text(value):
+        return "word"
+    return json.dumps(value)
+
+
+def assert_taken(server: ApiServer, documents: list[Any], why: str, seen: set[str]) -> None:
+    for document in documents:
+        text = json.dumps(document, sort_keys=True)
+        if text not in seen:
+            seen.add(text)
+            assert server.refusal(document) is None, (why, server.refusal(document))
+
+
+def test_the_server_refuses_what_is_wrong(server: ApiServer) -> None:
+    """Else the tests below would prove nothing."""
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}}
+    names = {"good": True, "Bad": False, "a" * 254: False}
+    for name, good in names.items():
+        whole = {**made, "metadata": {"name": name, "namespace": "platform"}}
+        assert (server.refusal(whole) is None) is good, name
+    unknown = {**made, "metadata": {"name": "good", "namespace": "platform"}, "dada": {}}
+    assert "unknown field" in str(server.refusal(unknown))
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_what_the_settings_take_the_api_server_takes(
+    name: str, server: ApiServer, maker: objects.Maker
+) -> None:
+    seen: set[str] = set()
+    found = list(survivors(name))
+    assert found
+    for mutant, site in found:
+        documents = maker.made(name, site.rooms[name], site)
+        assert_taken(server, documents, f"{mutant.path}: {mutant.value!r}", seen)
+    if not ROOMS[name].has("chart/Chart.yaml"):
+        return
+    with ThreadPoolExecutor(2) as pool:
+        charts = pool.map(lambda each: objects.rendered(name, each[1].rooms[name], each[1]), found)
+        for (mutant, _), documents in zip(found, charts, strict=True):
+            assert_taken(server, documents, f"{mutant.path}: {mutant.value!r}", seen)
+
+
+def test_what_the_site_may_be_called_the_api_server_takes(
+    server: ApiServer, maker: objects.Maker
+) -> None:
+    for path in places(SiteSettings):
+        taken = Counter[object]()
+        for value in HOSTILE if path[0] not in ("site", "deployer") else ():
+            config = changed(SiteSettings, path, value)
+            taken[shape(value)] += 1
+            site = accepted("", {}, **{str(path[0]): config[str(path[0])]})
+            if site is None or taken[shape(value)] > 3:
+                continue
+            for name in MODELS:
+                documents = maker.made(name, site.rooms[name], site)
+                if ROOMS[name].has("chart/Chart.yaml"):
+                    documents += objects.rendered(name, site.rooms[name], site)
+                assert_taken(server, documents, f"{path[0]}: {value!r}", set())
+
+
+@pytest.mark.parametrize("name", [n for n, r in ROOMS.items() if r.has("chart/Chart.yaml")])
+def test_what_a_room_claims_is_what_its_chart_asks_for(name: str) -> None:
+    """The storage room compares claims with the inventory; it does not know the charts."""
+    site = accepted("", {})
+    assert site is not None
+    asked = Counter[tuple[str, int, int]]()
+    for class_, size, members, each in objects.claims(
+        objects.rendered(name, site.rooms[name], site)
+    ):
+        asked[class_, size, members] += each
+    said = Counter[tuple[str, int, int]]()
+    for claim in site.rooms[name].claims():
+        said[claim.class_, claim.size_gib, claim.members] += claim.each
+    assert asked == said, f"{name}: claims() of its settings and volumeClaimTemplates differ"
