@@ -15,6 +15,7 @@ GUARDED = {
     "kubernetes:core/v1:PersistentVolume": "the claim on it would be lost",
     "kubernetes:core/v1:Service": "its address would change under the clients",
     "kubernetes:core/v1:Namespace": "everything in it would be deleted",
+    "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition": "its objects would go with it",
 }
 REMOVING = {"delete", "replace", "delete-replaced", "create-replacement"}
 QUIET = {"same", "read", "refresh"}

@@ -1,0 +1,69 @@
+"""Everything of the platform's namespace that its own installer may not make. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from components.cluster.settings import Settings, pod_security_labels
+from components.kit.manifests import PART_OF, Manifest, dns_egress, manifest, ports
+from components.kit.settings import SiteFacts
+
+CLIENT = {"apadana.io/client": "true"}
+__all__ = ["Settings", "objects"]
+
+
+def objects(settings: Settings, site: SiteFacts) -> list[Manifest]:
+    """Namespace, installer, priorities, fences."""
+    labels = PART_OF | pod_security_labels(settings.pod_security)
+    return [
+        manifest("v1", "Namespace", site.namespace, marks=labels),
+        *_installer(settings, site),
+        *_priorities(settings),
+        *_fences(site),
+    ]
+
+
+def _installer(settings: Settings, site: SiteFacts) -> Iterator[Manifest]:
+    """An account in a namespace of its own, and the built-in role `admin` in the platform's."""
+    home, account = settings.installer_namespace, settings.installer_account
+    yield manifest("v1", "Namespace", home, marks=PART_OF | pod_security_labels("restricted"))
+    yield manifest(
+        "v1", "ServiceAccount", account, namespace=home, automountServiceAccountToken=False
+    )
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": home}
+    yield manifest(
+        "rbac.authorization.k8s.io/v1",
+        "RoleBinding",
+        account,
+        namespace=site.namespace,
+        roleRef=role,
+        subjects=[subject],
+    )
+
+
+def _priorities(settings: Settings) -> Iterator[Manifest]:
+    for name, value in sorted(settings.priorities.items()):
+        yield manifest(
+            "scheduling.k8s.io/v1", "PriorityClass", name, value=value, description="Apadana"
+        )
+
+
+def _fences(site: SiteFacts) -> Iterator[Manifest]:
+    """Deny by default; clients of the stores may reach the platform's pods and the DNS."""
+    yield _fence("default-deny", site, {"podSelector": {}})
+    dns = dns_egress() | {"ports": [{"protocol": "UDP", "port": 53}, *ports(53)]}
+    platform = {"to": [{"podSelector": {"matchLabels": PART_OF}}]}
+    clients = {"podSelector": {"matchLabels": CLIENT}, "egress": [dns, platform]}
+    yield _fence("clients", site, clients)
+
+
+def _fence(name: str, site: SiteFacts, spec: Mapping[str, object]) -> Manifest:
+    kinds = ["Egress"] if "egress" in spec else ["Ingress", "Egress"]
+    return manifest(
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
+        name,
+        namespace=site.namespace,
+        spec={**spec, "policyTypes": kinds},
+    )

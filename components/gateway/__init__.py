@@ -1,0 +1,1 @@
+"""Room: the one way in from outside, Envoy Gateway and its Envoy proxies."""

@@ -1,0 +1,118 @@
+"""Plain Kubernetes objects: what a half or a web makes, before anything is made. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Manifest = dict[str, Any]
+
+PART_OF = {"app.kubernetes.io/part-of": "apadana"}
+
+
+def labels(room: str, role: str = "") -> dict[str, str]:
+    """Labels of a room's objects; with a role also those that select its pods."""
+    named = {"app.kubernetes.io/name": room, **PART_OF}
+    return named | ({"app.kubernetes.io/component": role} if role else {})
+
+
+def manifest(
+    api: str,
+    kind: str,
+    name: str,
+    *,
+    namespace: str | None = None,
+    marks: Mapping[str, str] | None = None,
+    **content: Any,
+) -> Manifest:
+    """One object; `content` is what stands beside its metadata (spec, data, rules, ...)."""
+    metadata: dict[str, Any] = {"name": name}
+    if namespace is not None:
+        metadata["namespace"] = namespace
+    metadata["labels"] = dict(marks or PART_OF)
+    return {"apiVersion": api, "kind": kind, "metadata": metadata, **content}
+
+
+def policy(name: str, namespace: str, pods: Mapping[str, str], **rules: Any) -> Manifest:
+    """A NetworkPolicy of both directions; a direction without rules is closed."""
+    spec = {"podSelector": {"matchLabels": dict(pods)}, "policyTypes": ["Ingress", "Egress"]}
+    return manifest(
+        "networking.k8s.io/v1", "NetworkPolicy", name, namespace=namespace, spec=spec | rules
+    )
+
+
+def dns_egress() -> dict[str, Any]:
+    """The cluster's DNS; without ports, since a policy sees them after translation."""
+    return {
+        "to": [
+            {
+                "namespaceSelector": {
+                    "matchLabels": {"kubernetes.io/metadata.name": "kube-system"}
+                },
+                "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+            }
+        ]
+    }
+
+
+def in_namespace(name: str, pods: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A peer: the pods of one namespace."""
+    peer: dict[str, Any] = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}
+    }
+    return peer | ({"podSelector": {"matchLabels": dict(pods)}} if pods else {})
+
+
+def ports(*numbers: int) -> list[dict[str, Any]]:
+    """TCP ports of a rule."""
+    return [{"protocol": "TCP", "port": number} for number in numbers]
+
+
+def container_security(uid: int) -> dict[str, Any]:
+    """What the Pod Security level `restricted` asks of a container, and a read-only root."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "runAsUser": uid,
+        "runAsGroup": uid,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def apart(pods: Mapping[str, str], placement: str) -> dict[str, Any]:
+    """Affinity that keeps pods of these labels on different hosts."""
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": dict(pods)}}
+    if placement == "none":
+        return {}
+    if placement == "preferred":
+        weighed = [{"weight": 100, "podAffinityTerm": term}]
+        return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": weighed}}
+    return {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+
+
+def role_pair(
+    name: str, namespace: str, account: tuple[str, str], rules: Iterable[Mapping[str, Any]]
+) -> list[Manifest]:
+    """A Role of `namespace` and its binding to a ServiceAccount (namespace, name)."""
+    api = "rbac.authorization.k8s.io/v1"
+    subject = {"kind": "ServiceAccount", "namespace": account[0], "name": account[1]}
+    given = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+    return [
+        manifest(api, "Role", name, namespace=namespace, rules=[dict(rule) for rule in rules]),
+        manifest(api, "RoleBinding", name, namespace=namespace, roleRef=given, subjects=[subject]),
+    ]
+
+
+def cluster_role_pair(
+    name: str, account: tuple[str, str], rules: Iterable[Mapping[str, Any]]
+) -> list[Manifest]:
+    """The same for the whole cluster."""
+    api = "rbac.authorization.k8s.io/v1"
+    subject = {"kind": "ServiceAccount", "namespace": account[0], "name": account[1]}
+    given = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+    return [
+        manifest(api, "ClusterRole", name, rules=[dict(rule) for rule in rules]),
+        manifest(api, "ClusterRoleBinding", name, roleRef=given, subjects=[subject]),
+    ]

@@ -1,0 +1,76 @@
+"""`python -m stacks.prerequisites <site>`: what the cluster's admin has to make first, as YAML.
+
+Prints every object of the cluster stack that the namespace's installer may not make: the platform's
+namespace, who installs into it, priorities, and the halves of the rooms. It asks no cluster and
+makes no key: Secrets stand in it by name and with the names of their keys.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+
+import yaml
+
+from components.cluster import objects as cluster
+from components.kit import manifest as bundle
+from components.kit.crds import CrdError
+from components.kit.half import PaperKeys
+from components.kit.manifests import Manifest
+from components.kit.mistakes import SettingsError
+from components.kit.settings import SiteFacts
+from stacks.composition import compose
+from stacks.halves import manifests
+from stacks.places import Places
+
+
+def documents(site: SiteFacts, places: Places) -> Iterator[tuple[str, list[Manifest]]]:
+    """By room, in the order in which a server takes them."""
+    settings = site.rooms["cluster"]
+    if isinstance(settings, cluster.Settings):
+        yield "cluster", cluster.objects(settings, site)
+    yield from manifests(site, PaperKeys(), places.bundle / "crds").items()
+
+
+def text(site: SiteFacts, parts: Iterable[tuple[str, list[Manifest]]]) -> str:
+    """One stream of YAML, with a heading for each room."""
+    lines = [
+        f"# Site {site.site}: what the cluster's admin makes before anything is installed into",
+        f"# the namespace {site.namespace}.",
+    ]
+    for room, items in parts:
+        for item in items:
+            lines += ["---", f"# {room}: {item['kind']}", _yaml(item)]
+    return "\n".join(lines) + "\n"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lists that are the same object are written out, not as references."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _yaml(item: Manifest) -> str:
+    return yaml.dump(item, Dumper=_Dumper, sort_keys=False, width=10_000).rstrip()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("site")
+    name = parser.parse_args(argv).site
+    try:
+        loaded = compose(name)
+        places = Places.of(name)
+        site = loaded.site.facts(bundle.read(places.bundle).images, loaded.rooms)
+        sys.stdout.write(text(site, documents(site, places)))
+    except (SettingsError, ValueError, CrdError, bundle.ManifestError, LookupError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
