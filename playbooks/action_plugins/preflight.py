@@ -26,6 +26,7 @@ NEEDED = (
     "site_pod_cidr",
     "site_service_cidr",
     "site_cluster_domain",
+    "site_web_domain",
     "site_api_name",
     "site_api_port",
     "site_registry_name",

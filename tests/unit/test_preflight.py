@@ -22,6 +22,7 @@ SITE: dict[str, Any] = {
     "site_pod_cidr": "10.244.0.0/16",
     "site_service_cidr": "10.96.0.0/16",
     "site_cluster_domain": "cluster.local",
+    "site_web_domain": "acme.internal",
     "site_api_name": "api.acme",
     "site_api_port": 8443,
     "site_registry_name": "registry.acme",
