@@ -10,16 +10,17 @@ from pulumi.runtime.config import CONFIG
 from pulumi_kubernetes import Provider
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret
 
-from components.kit import contract, founding, layers, manifest, naming, pki, secrets
+from components.kit import contract, crds, founding, layers, manifest, naming, pki, secrets
 from components.kit.component import PlatformComponent, Vault
 from components.kit.discovery import Room, layer
 from components.kit.mistakes import SettingsError
 from components.kit.settings import Mode, SiteFacts
 from stacks.composition import STACKS, compose, off
+from stacks.halves import build_halves
 from stacks.places import Places, StackName
 
 MISTAKES = (
-    SettingsError, manifest.ManifestError, pki.PkiError, secrets.SecretError,
+    SettingsError, crds.CrdError, manifest.ManifestError, pki.PkiError, secrets.SecretError,
     contract.ContractError, LookupError, ValueError, TypeError, FileNotFoundError,
 )  # fmt: skip
 
@@ -56,6 +57,10 @@ def build(stack: StackName) -> None:
         for room in layer(stack.layer)
         if loaded.rooms[room.name].mode is not Mode.OFF
     ]
+    if stack.layer == layers.CLUSTER:
+        # After the namespaces and priorities that the rooms of this layer make.
+        after = pulumi.ResourceOptions(depends_on=list(built))
+        build_halves(site, vault, places.bundle, pulumi.ResourceOptions.merge(options, after))
     parts = pulumi.Output.all(*[component.contract for component in built])
     missing = list(off(loaded, stack.layer, standing))
     part = parts.apply(lambda all_: _part(site, bundle.digest, all_, missing))

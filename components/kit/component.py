@@ -29,7 +29,7 @@ import pulumi
 from pulumi_kubernetes.core.v1 import Secret
 from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
-from components.kit import chart, contract, naming, pki, secrets
+from components.kit import chart, contract, naming, objects, pki, secrets, webs
 from components.kit.connection import Connection, connection, external_part, providers
 from components.kit.settings import ComponentSettings, Mode, SiteFacts
 
@@ -62,11 +62,10 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         self.site = site
         self.vault = vault
         built = self.external() if settings.mode is Mode.EXTERNAL else self.managed()
-        here = settings.mode is Mode.MANAGED
-        common = {
-            "depends_on": providers(site, settings) if here else [],
-            "shape": {fixed.key: fixed.value for fixed in settings.shape()} if here else {},
-        }
+        common: dict[str, Any] = {}
+        if settings.mode is Mode.MANAGED:
+            shape = {fixed.key: fixed.value for fixed in settings.shape()}
+            common = {"depends_on": providers(site, settings), "shape": shape} | self._page()
         self.contract = pulumi.Output.from_input(built).apply(lambda found: _checked(found, common))
         self.register_outputs({"contract": self.contract})
 
@@ -81,6 +80,18 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
     def uses(self, room: str) -> Connection:
         """How this component reaches another room that its needs name."""
         return connection(self.site, room, self.room)
+
+    def _page(self) -> dict[str, Any]:
+        """The way to the room's page, where it has one; returns its part of the contract."""
+        page = type(self.settings).web
+        if page is None or not webs.reached(page, self.site):
+            return {}
+        if page.login:
+            shared = webs.client_secret(self.vault.root, page.name, self.site)
+            self.secret(webs.client_secret_name(self.room), {"client-secret": shared})
+        for item in webs.manifests(self.room, page, self.site):
+            objects.make(item, self)
+        return {"endpoints_out": [webs.endpoint(page, self.site)]}
 
     def children(self) -> pulumi.ResourceOptions:
         """Options of everything this component makes."""

@@ -28,8 +28,6 @@ class Web(Frozen):
     roles: tuple[Role, ...] = EVERYONE  # may do everything that the page offers
     reads: tuple[Role, ...] = ()  # may look: GET and HEAD
     pods: str = "server"  # role of the pods behind the Service
-    health: str | None = (
-        None  # path that answers 200 without a log-in; None: TLS alone is looked at
-    )
+    health: str | None = None  # path that answers 200 without a log-in; None: TLS alone is tried
     timeout_seconds: int = 60  # of one request
     login: bool = True  # False for the log-in page itself, and for nothing else

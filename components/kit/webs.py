@@ -97,7 +97,7 @@ def login(site: SiteFacts) -> Login | None:
         token=f"{under}/token",
         keys=f"{under}/certs",
         end_session=f"{under}/logout",
-        roles_claim="realm_access.roles",
+        roles_claim="roles",
         service=IDENTITY,
     )
 
@@ -123,9 +123,8 @@ def client_secret_name(room: str) -> str:
     return f"{room}-web"
 
 
-def reached(room: str, web: Web, site: SiteFacts) -> bool:
+def reached(web: Web, site: SiteFacts) -> bool:
     """Whether the page has a way in here."""
-    del room
     if present(GATEWAY_ROOM, site) is None:
         return False
     return not web.login or login(site) is not None
@@ -144,28 +143,23 @@ def server_names(room: str, site: SiteFacts) -> list[str]:
 
 
 def manifests(room: str, web: Web, site: SiteFacts) -> list[Manifest]:
-    """Service and fence always, the way in where the site has a gateway and a log-in.
+    """The way in, where the site has a gateway and a log-in; without them nothing.
 
-    The Secret of `client_secret_name` is not among them: a secret is no plain object.
+    The room's chart makes the Service, called like the room (`kit.service`). The Secret of
+    `client_secret_name` is not among these: a secret is no plain object.
     """
-    made = [service(room, web, site), fence(room, web, site)]
-    if not reached(room, web, site):
-        return made
+    if not web.login and room != IDENTITY:
+        raise ValueError(
+            f"{room}: a page without a log-in (login=False) is allowed to {IDENTITY} alone"
+        )
+    if not reached(web, site):
+        return []
+    made = [fence(room, web, site)]
     made += [route(room, web, site), backend_tls(room, web, site), traffic(room, web, site)]
     issuer = login(site) if web.login else None
     if issuer is not None:
         made.append(security(room, web, site, issuer))
     return made
-
-
-def service(room: str, web: Web, site: SiteFacts) -> Manifest:
-    """The room's own Service."""
-    pods = labels(room, web.pods)
-    spec = {
-        "selector": {k: v for k, v in pods.items() if k != "app.kubernetes.io/part-of"},
-        "ports": [{"name": "https", "port": web.port, "targetPort": web.port}],
-    }
-    return manifest("v1", "Service", room, namespace=site.namespace, marks=labels(room), spec=spec)
 
 
 def fence(room: str, web: Web, site: SiteFacts) -> Manifest:
