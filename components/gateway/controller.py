@@ -68,6 +68,7 @@ def configuration(settings: Settings, site: SiteFacts) -> str:
         "kind": "EnvoyGateway",
         "gateway": {"controllerName": CONTROLLER},
         "provider": {"type": "Kubernetes", "kubernetes": kubernetes},
+        "extensionApis": {"enableBackend": True},  # for the issuer, see kit/webs.py
         "logging": {"level": {"default": "info"}},
     }
     return yaml.safe_dump(wanted, sort_keys=True)
@@ -120,7 +121,13 @@ def _cluster_rules() -> list[dict[str, Any]]:
 
 def _watch_rules() -> list[dict[str, Any]]:
     standard = ["gateways", "httproutes", "grpcroutes", "backendtlspolicies"]
-    more = ["clienttrafficpolicies", "backendtrafficpolicies", "securitypolicies", "envoyproxies"]
+    more = [
+        "backends",
+        "clienttrafficpolicies",
+        "backendtrafficpolicies",
+        "securitypolicies",
+        "envoyproxies",
+    ]
     networking, envoy = "gateway.networking.k8s.io", "gateway.envoyproxy.io"
     states = [
         {

@@ -159,6 +159,8 @@ def manifests(room: str, web: Web, site: SiteFacts) -> list[Manifest]:
     issuer = login(site) if web.login else None
     if issuer is not None:
         made.append(security(room, web, site, issuer))
+    if not web.login:
+        made.append(issuer_backend(room, web, site))
     return made
 
 
@@ -233,6 +235,21 @@ def traffic(room: str, web: Web, site: SiteFacts) -> Manifest:
     return _made(ENVOY_API, "BackendTrafficPolicy", room, site, spec)
 
 
+def issuer_backend(room: str, web: Web, site: SiteFacts) -> Manifest:
+    """The issuer by the name of its Service, as the gateway itself asks it for keys and tokens.
+
+    By name and not by Service: with a Service, a moment without a ready replica of the issuer makes
+    the gateway refuse every page's policy and answer 500, also to those who are logged in.
+    """
+    name = site.service_dns(room)
+    trusted = [{"group": "", "kind": "ConfigMap", "name": naming.SITE_CA}]
+    spec = {
+        "endpoints": [{"fqdn": {"hostname": name, "port": web.port}}],
+        "tls": {"caCertificateRefs": trusted, "sni": name},
+    }
+    return _made(ENVOY_API, "Backend", room, site, spec)
+
+
 def security(room: str, web: Web, site: SiteFacts, issuer: Login) -> Manifest:
     """A browser is sent to the log-in; a service brings a token; then the role decides."""
     spec = {
@@ -281,11 +298,12 @@ def _provider(web: Web, issuer: Login) -> dict[str, Any]:
 
 
 def _backend(issuer: Login) -> dict[str, Any]:
-    """To the issuer by its Service, with retries: its BackendTLSPolicy says which CA it has."""
+    """To the issuer by its Backend, which says its CA; one outside is found by its public name."""
     if issuer.service is None:
         return {}
     retry = {"numRetries": 2, "retryOn": {"triggers": ["connect-failure", "refused-stream"]}}
-    refs = [{"name": issuer.service, "port": issuer.port}]
+    group = ENVOY_API.partition("/")[0]
+    refs = [{"group": group, "kind": "Backend", "name": issuer.service, "port": issuer.port}]
     return {"backendRefs": refs, "backendSettings": {"retry": retry}}
 
 

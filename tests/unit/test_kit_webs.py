@@ -79,7 +79,13 @@ def test_a_token_of_another_page_is_not_enough() -> None:
 
 def test_the_issuer_is_asked_inside_and_named_outside() -> None:
     provider = made("SecurityPolicy")["oidc"]["provider"]
-    assert provider["backendRefs"] == [{"name": "identity", "port": 8443}]
+    (reference,) = provider["backendRefs"]
+    assert (reference["kind"], reference["name"]) == ("Backend", "identity")
+    page = Identity.web or PAGE
+    (backend,) = (d for d in webs.manifests("identity", page, SITE) if d["kind"] == "Backend")
+    name = "identity.platform.svc.cluster.local"
+    assert backend["spec"]["endpoints"] == [{"fqdn": {"hostname": name, "port": 8443}}]
+    assert backend["spec"]["tls"]["sni"] == name
     assert provider["authorizationEndpoint"].startswith("https://identity.lab.internal/")
 
 
