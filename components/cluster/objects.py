@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from components.cluster.settings import Settings, pod_security_labels
-from components.kit.manifests import PART_OF, Manifest, dns_egress, manifest, ports
+from components.kit import webs
+from components.kit.manifests import PART_OF, Manifest, dns_egress, in_namespace, manifest, ports
 from components.kit.settings import SiteFacts
 
 CLIENT = {"apadana.io/client": "true"}
@@ -50,11 +51,15 @@ def _priorities(settings: Settings) -> Iterator[Manifest]:
 
 
 def _fences(site: SiteFacts) -> Iterator[Manifest]:
-    """Deny by default; clients of the stores may reach the platform's pods and the DNS."""
+    """Deny by default; clients may reach the platform's pods, its gateway and the DNS."""
     yield _fence("default-deny", site, {"podSelector": {}})
     dns = dns_egress() | {"ports": [{"protocol": "UDP", "port": 53}, *ports(53)]}
     platform = {"to": [{"podSelector": {"matchLabels": PART_OF}}]}
-    clients = {"podSelector": {"matchLabels": CLIENT}, "egress": [dns, platform]}
+    gateway = {"to": [in_namespace(webs.GATEWAY_NAMESPACE, webs.PROXY_PODS)]}
+    open_to = [dns, platform]
+    if webs.present(webs.GATEWAY_ROOM, site) is not None:
+        open_to.append(gateway)
+    clients = {"podSelector": {"matchLabels": CLIENT}, "egress": open_to}
     yield _fence("clients", site, clients)
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from components.gateway import controller
-from components.gateway.settings import METRICS_PORT, PROXY_PORT, READY_PORT, ROOM, Settings
+from components.gateway.settings import (
+    EACH,
+    METRICS_PORT,
+    PROXY_PORT,
+    READY_PORT,
+    ROOM,
+    Settings,
+)
 from components.kit import half
 from components.kit.manifests import (
     Manifest,
@@ -42,6 +49,7 @@ def objects(settings: Settings, site: SiteFacts, checksum: str) -> list[Manifest
         ),
         manifest(f"{GATEWAY_API}/v1", "GatewayClass", GATEWAY, spec=spec),
         _door(settings, site),
+        _each(site),
         policy("deny-all", home, {}),
         _fence(home, settings, site),
     ]
@@ -153,6 +161,17 @@ def _door(settings: Settings, site: SiteFacts) -> Manifest:
         "ports": [https, ready],
     }
     return manifest("v1", "Service", DOOR, namespace=half.namespace(ROOM), spec=spec)
+
+
+def _each(site: SiteFacts) -> Manifest:
+    """A name that leads to every proxy, well or not: who looks after them asks each."""
+    spec = {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": pods(site),
+        "ports": [{"name": "ready", "port": READY_PORT, "targetPort": READY_PORT}],
+    }
+    return manifest("v1", "Service", EACH, namespace=half.namespace(ROOM), spec=spec)
 
 
 def _fence(home: str, settings: Settings, site: SiteFacts) -> Manifest:

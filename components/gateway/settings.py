@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from components.kit import naming
+from components.kit import naming, webs
 from components.kit.settings import ComponentSettings, Frozen, Resources, SiteFacts
 from components.kit.webs import GATEWAY, GATEWAY_NAMESPACE, PROXY_PODS, TLS_SECRET, URL_PORT
 
@@ -17,6 +17,7 @@ VERSION = "1.9.1"
 PROXY_PORT = 10443
 READY_PORT = 19003
 METRICS_PORT = 19001
+EACH = "proxies"  # Service that names every proxy
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 NodePort = Annotated[int, Field(ge=30000, le=32767)]
@@ -92,7 +93,8 @@ def dns_names(site: SiteFacts) -> list[str]:
 
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """The gateway's part of the platform contract."""
-    inside = f"{ROOM}.{GATEWAY_NAMESPACE}.svc.{site.cluster_domain}"
+    home = f"{GATEWAY_NAMESPACE}.svc.{site.cluster_domain}"
+    pages = ",".join(sorted(web.name for web in webs.pages(site).values()))
     return {
         "name": ROOM,
         "version": VERSION,
@@ -101,17 +103,26 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
         "endpoints_in": [
             {
                 "protocol": "https",
-                "address": f"{inside}:{URL_PORT}",
-                "tls_server_name": f"any.{site.web_domain}",
-            }
+                "address": f"{ROOM}.{home}:{URL_PORT}",
+                "tls_server_name": webs.host("any", site),
+            },
+            # Says LIVE and nothing else; the hosts' load balancers ask it, too.
+            {"protocol": "http", "address": f"{EACH}.{home}:{READY_PORT}"},
         ],
-        "endpoints_out": [{"protocol": "https", "address": f"{site.web_domain}:{URL_PORT}"}],
         "ca_ref": naming.SITE_CA,
-        "client": {"timeouts": CLIENT_TIMEOUTS, "retries": CLIENT_RETRIES, "required": {}},
+        "client": {
+            "timeouts": CLIENT_TIMEOUTS,
+            "retries": CLIENT_RETRIES,
+            "required": {
+                "web_domain": site.web_domain,
+                "pages": pages,
+                "proxies": settings.proxies,
+            },
+        },
         "promises": {
             "survives": f"one host of those with its {settings.proxies} proxies",
             "recovery_seconds": 3,
-            "loss": "requests in flight through the proxy that dies",
+            "loss": "keeps nothing; requests in flight through the proxy that dies",
         },
         "metrics": {"port": METRICS_PORT, "path": "/stats/prometheus"},
     }

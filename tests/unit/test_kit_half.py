@@ -40,8 +40,10 @@ def bundle(tmp_path: Path) -> Path:
     folder = tmp_path / "crds" / "engine" / "generated"
     folder.mkdir(parents=True)
     things = definition("things", description="prose", type="object")
-    files = {"a.yaml": [things, {"kind": "Role"}, None, definition("wide", "Cluster")],
-             "b.yaml": [definition("others")]}  # fmt: skip
+    files: dict[str, list[Any]] = {
+        "a.yaml": [things, {"kind": "Role"}, None, definition("wide", "Cluster")],
+        "b.yaml": [definition("others")],
+    }
     for name, documents in files.items():
         (folder / name).write_text(yaml.safe_dump_all(documents))
     return tmp_path / "crds"
@@ -65,8 +67,10 @@ def everything(bundle: Path, keys: half.Keys) -> list[Manifest]:
 
 def test_a_definition_loses_its_prose_and_nothing_else() -> None:
     properties = {"description": {"type": "string", "description": "prose"}}
-    schema = {"description": "p", "properties": properties, "default": {"description": "kept"}}
-    slim = crds.slim(definition("things", **schema))
+    schema: dict[str, Any] = {
+        "description": "p", "properties": properties, "default": {"description": "kept"},
+    }  # fmt: skip
+    slim = crds.slim(definition("things", "Namespaced", **schema))
     version = slim["spec"]["versions"][0]
     assert version["schema"]["openAPIV3Schema"] == {
         "properties": {"description": {"type": "string"}},

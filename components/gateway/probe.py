@@ -1,0 +1,134 @@
+"""The gateway as its clients see it. Standard library and kit.probing only."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from components.kit.probing import Check, Target, attempt
+
+CONNECT_SECONDS = 3.0
+#: How a request without a log-in is answered: sent to the issuer, or refused in plain words.
+REFUSED = (302, 401, 403)
+BROWSER = {"Accept": "text/html"}
+SCRIPT = {"X-Requested-With": "XMLHttpRequest"}
+FORGED = {"Authorization": "Bearer not.a.token"}
+
+Found = tuple[bool, str, Mapping[str, object]]
+
+
+def required(target: Target, key: str) -> str:
+    """One of the contract's words for clients."""
+    words = target.client.get("required")
+    if not isinstance(words, Mapping) or key not in words:
+        raise LookupError(f"{target.name}: the contract does not name {key!r}")
+    return str(words[key])
+
+
+def pages(target: Target) -> list[str]:
+    """Public names of all pages."""
+    domain = required(target, "web_domain")
+    return [f"{name}.{domain}" for name in required(target, "pages").split(",") if name]
+
+
+class _Line(http.client.HTTPSConnection):
+    """A connection to the gateway that asks for a page by its public name."""
+
+    def __init__(self, target: Target, page: str) -> None:
+        context = ssl.create_default_context(cafile=target.ca_file)
+        super().__init__(page, timeout=CONNECT_SECONDS, context=context)
+        self._place = target.endpoint("https").hosts()[0]
+        self._secure = context
+
+    def connect(self) -> None:
+        plain = socket.create_connection(self._place, CONNECT_SECONDS)
+        self.sock = self._secure.wrap_socket(plain, server_hostname=self.host)
+
+
+def ask(target: Target, page: str, headers: Mapping[str, str], path: str = "/") -> tuple[int, str]:
+    """Status, and where one is sent to."""
+    line = _Line(target, page)
+    try:
+        line.request("GET", path, headers=dict(headers))
+        answer = line.getresponse()
+        answer.read()
+        return answer.status, answer.getheader("Location") or ""
+    finally:
+        line.close()
+
+
+def _nothing(target: Target) -> Found:
+    """TLS is verified on the way; a name that no room has leads nowhere."""
+    page = f"no-such-page.{required(target, 'web_domain')}"
+    status, _ = ask(target, page, BROWSER)
+    return status == 404, f"{page}: {status}, 404 is wanted", {"status": status}
+
+
+def _log_in(target: Target) -> Found:
+    """No page answers a browser, a script or a forged token without a log-in."""
+    seen: dict[str, dict[str, object]] = {}
+    open_: list[str] = []
+    for page in pages(target):
+        answers = {
+            what: ask(target, page, headers)
+            for what, headers in (("browser", BROWSER), ("script", SCRIPT), ("forged", FORGED))
+        }
+        seen[page] = {what: status for what, (status, _) in answers.items()}
+        open_ += [
+            f"{page} ({what}: {status})"
+            for what, (status, _) in answers.items()
+            if status not in REFUSED
+        ]
+        status, place = answers["browser"]
+        if status == 302 and not place.startswith("https://"):
+            open_.append(f"{page} sends to {place or 'nowhere'}")
+    said = "; ".join(open_) or f"{len(seen)} pages, each refuses who has not logged in"
+    return not open_, said, {"pages": seen}
+
+
+def _ready(host: str, port: int) -> bool:
+    line = http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
+    try:
+        line.request("GET", "/ready")
+        return line.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        line.close()
+
+
+def _proxies(target: Target) -> Found:
+    """As many as there should be, each ready."""
+    host, port = target.endpoint("http").hosts()[0]
+    wanted = int(required(target, "proxies"))
+    found = sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, port, socket.AF_INET)})
+    with ThreadPoolExecutor(max(1, len(found))) as threads:
+        states = dict(zip(found, threads.map(lambda at: _ready(at, port), found), strict=True))
+    ready = sum(states.values())
+    sound = ready >= wanted and ready == len(states)
+    return (
+        sound,
+        f"{ready} of {len(states)} proxies ready, {wanted} are wanted",
+        {"proxies": states},
+    )
+
+
+def smoke(target: Target) -> Iterator[Check]:
+    """The door, what is behind it for strangers, and each proxy."""
+    yield attempt("gateway: an unknown page leads nowhere", lambda: _nothing(target))
+    yield attempt("gateway: no page without a log-in", lambda: _log_in(target))
+    yield attempt("gateway: every proxy is ready", lambda: _proxies(target))
+
+
+def primary(target: Target) -> str | None:
+    """None: every proxy serves every page."""
+    del target
+    return None
+
+
+def whole(target: Target) -> Check:
+    """All proxies are there and ready."""
+    return attempt("gateway: whole", lambda: _proxies(target))
