@@ -12,7 +12,7 @@ from components.kit.settings import ComponentSettings, Frozen, Resources, SiteFa
 from components.kit.webs import GATEWAY, GATEWAY_NAMESPACE, PROXY_PODS, TLS_SECRET, URL_PORT
 
 ROOM = "gateway"
-VERSION = "1.9.1"
+VERSION = "1.9"  # the line; the exact version is that of the image
 #: Envoy Gateway adds this to ports below 1024: its proxies are no root.
 PROXY_PORT = 10443
 READY_PORT = 19003

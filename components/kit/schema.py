@@ -33,7 +33,7 @@ def text(model: type[BaseModel]) -> str:
     schema = model.model_json_schema(by_alias=True)
     for part in (schema, *schema.get("$defs", {}).values()):
         _nulls_may_be_absent(part)
-    if "image" in schema.get("properties", {}):
+    if model is not Platform:
         # Helm hands every chart a `global` mapping, and the library chart its own values.
         schema["properties"] |= {"global": {"type": "object"}, "kit": {"type": "object"}}
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
