@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from components.kit import naming, webs
 from components.kit.settings import ComponentSettings, Frozen, Resources, SiteFacts
+from components.kit.syntax import DnsLabel
 from components.kit.webs import GATEWAY, GATEWAY_NAMESPACE, PROXY_PODS, TLS_SECRET, URL_PORT
 
 ROOM = "gateway"
@@ -19,7 +20,6 @@ READY_PORT = 19003
 METRICS_PORT = 19001
 EACH = "proxies"  # Service that names every proxy
 
-DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 NodePort = Annotated[int, Field(ge=30000, le=32767)]
 
 #: In the contract: what a client of a page has to do for the promises to hold.
