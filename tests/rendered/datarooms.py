@@ -20,8 +20,8 @@ IMAGES = {name: f"apadana.local/{name}@{DIGEST}" for name in ("postgres", "valke
 SITE = SiteFacts("test", "platform", images=IMAGES)
 # What the built-in `admin` role of a namespace lets an installer create.
 TENANT_KINDS = {
-    "ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Role", "RoleBinding",
-    "Service", "ServiceAccount", "StatefulSet",
+    "ConfigMap", "CronJob", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "Role",
+    "RoleBinding", "Service", "ServiceAccount", "StatefulSet",
 }  # fmt: skip
 
 
