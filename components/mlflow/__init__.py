@@ -1,0 +1,1 @@
+"""MLflow: experiments, their artefacts, and the registry of models."""
