@@ -17,6 +17,7 @@ from typing import Annotated
 from pydantic import Field
 
 from components.kit.frozen import Frozen, Name
+from components.kit.web import Role
 
 
 class Rights(StrEnum):
@@ -69,6 +70,13 @@ class KeySpace(Need):
     """The keys of Valkey that begin with `<name>:`."""
 
     memory_mib: Annotated[int, Field(ge=1, le=1_000_000)] = 8
+
+
+class Account(Need):
+    """A service's own account at the OIDC issuer: its tokens are taken by the page `name`."""
+
+    rights: Rights = Rights.READ  # nobody owns a page by calling it
+    roles: Annotated[tuple[Role, ...], Field(min_length=1)] = (Role.VIEWER,)
 
 
 def contradictions(needs: Sequence[Need], *, whole: bool = True) -> Iterator[tuple[Need, str]]:
