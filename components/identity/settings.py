@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -265,15 +266,14 @@ def dns_names(settings: Settings, site: SiteFacts) -> list[str]:
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
     service = site.service_dns(ROOM)
+    every = partial(naming.addresses, ROOM, settings.replicas, site=site)
     under = f"https://{service}:{PORT}/realms/{REALM}/protocol/openid-connect"
     return managed(ROOM, VERSION, {
         "members": naming.listed(naming.members(ROOM, settings.replicas), "server"),
         "endpoints_in": [
             {"protocol": "oidc", "address": f"{service}:{PORT}"},
-            {
-                "protocol": "oidc-members",
-                "address": naming.addresses(ROOM, settings.replicas, PORT, site),
-            },
+            {"protocol": "oidc-members", "address": every(PORT)},
+            {"protocol": "oidc-management", "address": every(MANAGEMENT_PORT)},
         ],
         "client": _client(issuer(site), f"{under}/certs", f"{under}/token", CLAIM),
         "promises": {

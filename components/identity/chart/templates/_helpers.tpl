@@ -10,6 +10,7 @@
     # A primary that froze is given up after socketTimeout; a commit that waits for its standby has to end before.
     - name: DATABASE_OPTIONS
       value: "sslmode=verify-full&sslrootcert=/etc/keycloak/database/ca.crt&connectTimeout=3&socketTimeout=20&tcpKeepAlive=true&ApplicationName=keycloak"
+    - {name: MEMBERS, value: {{ printf "%s-members.%s.svc.%s" .ctx.Release.Name .ctx.Release.Namespace .ctx.Values.cluster_domain }}}
     - {name: KEYCLOAK_JAVA_OPTIONS, value: {{ .ctx.Values.java_options | quote }}}
     # Each arena of the C library's memory would keep tens of MiB that no heap limit counts.
     - {name: MALLOC_ARENA_MAX, value: "2"}
