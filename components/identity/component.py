@@ -25,9 +25,7 @@ class Identity(PlatformComponent[room.Settings]):
         kept |= {f"user-{name}": password for name, password in people.items()}
         kept |= {"admin-former": self._former()}
         made = [self.secret(naming.auth_secret(room.ROOM), admin | kept)]
-        tls = self.tls_secret(
-            naming.tls_secret(room.ROOM), room.dns_names(self.settings, self.site)
-        )
+        tls = self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.site))
         if people:
             self.secret(USERS, people)
         for client in known:
@@ -41,10 +39,6 @@ class Identity(PlatformComponent[room.Settings]):
         }
         self.install(wanted, after=made)
         return room.contract(self.settings, self.site)
-
-    def external(self) -> Mapping[str, Any]:
-        """The client's own issuer: the contract says the same of it."""
-        return {**super().external(), "client": self.settings.client_of_external()}
 
     def _secret_of(self, client: Client) -> str:
         """A page's is derived by the gateway too, which has to show it."""

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from urllib.parse import urlencode
 
-from components.identity.probe import members, path_of
+from components.identity.probe import members, path_of, service
 from components.kit.driving import Asker, Job, chosen
 from components.kit.probing import Target
 
@@ -25,7 +25,7 @@ class IdentityDriver:
     def __init__(self, target: Target, job: Job) -> None:
         self._target, self._job = target, job
         self._places = itertools.cycle(members(target))
-        self._host = members(target)[0][0]  # what a request names; replicas answer to any name
+        self._host = service(target)[2]
 
     async def open(self) -> None:
         """A token for a service makes no session: nothing can be left of a killed run."""
@@ -54,8 +54,7 @@ class IdentityDriver:
 
     def place(self) -> tuple[str, int, str | None]:
         """The replicas in turn."""
-        host, port = next(self._places)
-        return host, port, host
+        return next(self._places)
 
     def tls(self) -> ssl.SSLContext | None:
         """The site's CA and no other."""

@@ -8,6 +8,7 @@ import hmac
 import http.client
 import json
 import re
+import socket
 import ssl
 import time
 import uuid
@@ -24,7 +25,7 @@ LONGEST_LIFE = 3600  # seconds of a token: whoever may do nothing any more is ou
 SHA256 = bytes.fromhex("3031300d060960864801650304020105000420")
 
 Found = tuple[bool, str, Mapping[str, object]]
-Place = tuple[str, int]
+Place = tuple[str, int, str]  # address, port, and the name that the certificate has to have
 
 
 class NotSignedError(Exception):
@@ -39,25 +40,43 @@ def required(target: Target, key: str) -> str:
     return str(words[key])
 
 
+def places(target: Target, protocol: str) -> list[Place]:
+    """Every server behind an endpoint's names: one name may lead to all replicas."""
+    return [
+        (address, port, host)
+        for host, port in target.endpoint(protocol).hosts()
+        for address in sorted(
+            {str(info[4][0]) for info in socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)}
+        )
+    ]
+
+
+def offers(target: Target, protocol: str) -> bool:
+    """Whether the contract has such an endpoint; an issuer that is not ours has only one."""
+    return protocol in {endpoint.protocol for endpoint in target.endpoints}
+
+
 def service(target: Target) -> Place:
     """Where every client asks."""
-    return target.endpoint("oidc").hosts()[0]
+    host, port = target.endpoint("oidc").hosts()[0]
+    return host, port, host
 
 
 def members(target: Target) -> list[Place]:
-    """The replicas one by one; of an issuer that is not ours only its one address."""
-    offered = {endpoint.protocol for endpoint in target.endpoints}
-    return target.endpoint("oidc-members" if "oidc-members" in offered else "oidc").hosts()
+    """The replicas one by one."""
+    return places(target, "oidc-members" if offers(target, "oidc-members") else "oidc")
 
 
 def ask(
     target: Target, place: Place, path: str, form: Mapping[str, str] | None = None
 ) -> tuple[int, bytes]:
     """One request over verified TLS: the status and what was said; a form is posted."""
+    address, port, name = place
     trusted = ssl.create_default_context(cafile=target.ca_file)
-    line = http.client.HTTPSConnection(*place, timeout=CONNECT_SECONDS, context=trusted)
+    line = http.client.HTTPSConnection(name, port, context=trusted)
     try:
-        line.connect()
+        plain = socket.create_connection((address, port), CONNECT_SECONDS)
+        line.sock = trusted.wrap_socket(plain, server_hostname=name)
         line.sock.settimeout(READ_SECONDS)
         if form is None:
             line.request("GET", path)
@@ -184,16 +203,16 @@ def _claim(claims: Mapping[str, Any], path: str) -> list[Any]:
 
 def _each_other(target: Target) -> Found:
     """A token of every replica is held good by every other one."""
-    places = members(target)
-    words = [given(target, place) for place in places]
+    found = members(target)
+    words = [given(target, place) for place in found]
     refused = [
-        f"{places[to][0]} refuses a token of {places[of][0]}"
+        f"{found[to][0]} refuses a token of {found[of][0]}"
         for of, word in enumerate(words)
-        for to in range(len(places))
-        if (to != of or len(places) == 1) and not active(target, places[to], word)
+        for to in range(len(found))
+        if (to != of or len(found) == 1) and not active(target, found[to], word)
     ]
-    detail = "; ".join(refused) or f"{len(places)} replicas take each other's tokens"
-    return not refused, detail, {"replicas": len(places)}
+    detail = "; ".join(refused) or f"{len(found)} replicas take each other's tokens"
+    return not refused, detail, {"replicas": len(found)}
 
 
 def _refused(target: Target) -> Found:
@@ -215,7 +234,7 @@ def _refused(target: Target) -> Found:
         "wrong secret": ("401 unauthorized_client", "401 invalid_client"),
         "altered token": ("not good",),
     }
-    if len(members(target)) > 1:  # these ways are Keycloak's
+    if offers(target, "oidc-members"):  # these ways are Keycloak's
         for what, way in (("stranger", "auth"), ("enrolment", "registrations")):
             answers[what] = str(ask(target, place, f"{login}/{way}?{query}")[0])
             wanted[what] = ("400", "403", "404")
@@ -252,19 +271,21 @@ def _seen(target: Target, place: Place) -> str:
 
 def _whole(target: Target) -> Found:
     """Every replica is ready and sees all the others."""
-    offered = {endpoint.protocol for endpoint in target.endpoints}
-    if "oidc-management" not in offered:
+    if not offers(target, "oidc-management"):
         return _discovery(target)
-    places = target.endpoint("oidc-management").hosts()
-    with ThreadPoolExecutor(len(places)) as threads:
-        seen = list(threads.map(lambda place: _seen(target, place), places))
-    states = {host: state for (host, _), state in zip(places, seen, strict=True)}
+    wanted = required(target, "replicas")
+    found = places(target, "oidc-management")
+    with ThreadPoolExecutor(len(found)) as threads:
+        seen = list(threads.map(lambda place: _seen(target, place), found))
+    states = {address: state for (address, _, _), state in zip(found, seen, strict=True)}
     bad = [
-        f"{host}: {f'sees {state} of {len(places)}' if state.isdigit() else state}"
-        for host, state in states.items()
-        if state != str(len(places))
+        f"{address}: {f'sees {state} of {wanted}' if state.isdigit() else state}"
+        for address, state in states.items()
+        if state != wanted
     ]
-    detail = "; ".join(bad) or f"{len(places)} replicas ready, each sees all"
+    if len(states) != int(wanted):
+        bad.append(f"{len(states)} replicas of {wanted}")
+    detail = "; ".join(bad) or f"{wanted} replicas ready, each sees all"
     return not bad, detail, {"states": states}
 
 

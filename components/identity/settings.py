@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -31,8 +30,10 @@ VERSION = "26.7.3"
 PORT, MANAGEMENT_PORT = 8443, 9000
 REALM, CLAIM = webs.REALM, "roles"
 ADMIN = "apadana-admin"
-#: Of the container's memory: the rest is classes, code, threads and buffers (measured: 215 MiB).
-BESIDE_HEAP_MIB = 220
+#: Of the replicas' pods, as kit's chart sets them.
+LABELS = {"app.kubernetes.io/name": ROOM, "app.kubernetes.io/component": "server"}
+#: Of the container's memory: the rest is classes, code, threads and buffers (measured: 240 MiB).
+BESIDE_HEAP_MIB = 256
 
 #: In the contract: how a client of the issuer has to behave for the promises to hold.
 CLIENT_TIMEOUTS: dict[str, float] = {"connect_seconds": 2, "read_seconds": 10}
@@ -140,8 +141,8 @@ class Settings(ComponentSettings):
             service=ROOM,
         )
 
-    def client_of_external(self) -> dict[str, object]:
-        """What the contract tells of the client's issuer."""
+    def external_client(self) -> dict[str, object]:
+        """The same that the contract says of an issuer of ours."""
         given = self.external
         return (
             {}
@@ -246,7 +247,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
             ssoSessionIdleTimeout=settings.idle_seconds,
             ssoSessionMaxLifespan=settings.session_seconds,
         ),
-        accounts_image=site.image("validate"),
+        accounts_image=site.image("clients"),
         accounts_resources=limits(settings.accounts_resources),
     )
     return wanted.model_dump(mode="json", by_alias=True)
@@ -258,24 +259,27 @@ def _person(user: User) -> UserValues:
     )
 
 
-def dns_names(settings: Settings, site: SiteFacts) -> list[str]:
+def dns_names(site: SiteFacts) -> list[str]:
     """Names of the replicas' certificate: their own, and the one that browsers ask for."""
-    return [*naming.server_dns_names(ROOM, settings.replicas, site), webs.host(ROOM, site)]
+    return [*naming.server_dns_names(ROOM, 0, site), webs.host(ROOM, site)]
 
 
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
     service = site.service_dns(ROOM)
-    every = partial(naming.addresses, ROOM, settings.replicas, site=site)
+    members = site.service_dns(naming.members_service(ROOM))
     under = f"https://{service}:{PORT}/realms/{REALM}/protocol/openid-connect"
     return managed(ROOM, VERSION, {
-        "members": naming.listed(naming.members(ROOM, settings.replicas), "server"),
+        "workloads": [{"role": "server", "replicas": settings.replicas, "labels": LABELS}],
         "endpoints_in": [
             {"protocol": "oidc", "address": f"{service}:{PORT}"},
-            {"protocol": "oidc-members", "address": every(PORT)},
-            {"protocol": "oidc-management", "address": every(MANAGEMENT_PORT)},
+            # Their names lead to every replica.
+            {"protocol": "oidc-members", "address": f"{members}:{PORT}"},
+            {"protocol": "oidc-management", "address": f"{members}:{MANAGEMENT_PORT}"},
         ],
-        "client": _client(issuer(site), f"{under}/certs", f"{under}/token", CLAIM),
+        "client": _client(
+            issuer(site), f"{under}/certs", f"{under}/token", CLAIM, settings.replicas
+        ),
         "promises": {
             "survives": "one host; log-ins and tokens also outlive all replicas at once",
             "recovery_seconds": 30,
@@ -286,7 +290,8 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     })  # fmt: skip
 
 
-def _client(issuer: str, keys: str, token: str, claim: str) -> dict[str, object]:
+def _client(issuer: str, keys: str, token: str, claim: str, replicas: int = 0) -> dict[str, object]:
+    ours = {"replicas": replicas} if replicas else {}
     return {
         "timeouts": CLIENT_TIMEOUTS,
         "retries": CLIENT_RETRIES,
@@ -296,5 +301,6 @@ def _client(issuer: str, keys: str, token: str, claim: str) -> dict[str, object]
             "token_endpoint": token,
             "roles_claim": claim,
             "audience": "the page's name: refuse tokens that are for another one",
+            **ours,
         },
     }
