@@ -59,6 +59,7 @@ def external_part(name: str, settings: ComponentSettings) -> dict[str, Any]:
         "endpoints_in": [endpoint],
         "secret_ref": given.secret_ref,
         "ca_ref": given.ca_ref,
+        "client": settings.external_client(),
     }
 
 

@@ -175,6 +175,10 @@ class ComponentSettings(Frozen):
         """What was decided when the room was founded, and no later setting can change."""
         return ()
 
+    def external_client(self) -> dict[str, object]:
+        """What the contract's `client` says of the service that the client runs."""
+        return {}
+
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """What of these settings does not fit the site or the needs of others; keys begin with
         the room's name."""
