@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from components.identity.clients import Client, Service, clients
 from components.kit import naming, webs
@@ -23,6 +24,7 @@ from components.kit.settings import (
     ResourceValues,
     SiteFacts,
 )
+from components.kit.syntax import JavaOption, must
 from components.kit.web import Role, Web
 
 ROOM = "identity"
@@ -39,14 +41,40 @@ BESIDE_HEAP_MIB = 256
 CLIENT_TIMEOUTS: dict[str, float] = {"connect_seconds": 2, "read_seconds": 10}
 CLIENT_RETRIES: dict[str, int] = {"attempts": 5, "backoff_seconds": 1}
 
-Https = Annotated[str, Field(pattern=r"^https://[^\s/?#]+(/[^\s?#]*[^\s?#/])?$")]
+
+def _word(pattern: str, allowed: str) -> AfterValidator:
+    return must(lambda text: re.fullmatch(pattern, text) is not None, allowed)
+
+
+Https = Annotated[
+    str,
+    Field(max_length=2000),
+    _word(r"https://[!-~]+", "https://host/path, without a query or a slash at its end"),
+    _word(r"[^?#]*[^?#/]", "https://host/path, without a query or a slash at its end"),
+]
+UserName = Annotated[
+    str,
+    _word(
+        r"[a-z0-9]([a-z0-9._-]{0,38}[a-z0-9])",
+        "2 to 40 lower-case letters, digits, dots, hyphens, underscores; a letter or digit at "
+        "both ends",
+    ),
+]
+Email = Annotated[
+    str, Field(max_length=254), _word(r"[!-?A-~]+@[!-?A-~]+", "an address like name@example.org")
+]
+ClaimName = Annotated[
+    str,
+    Field(max_length=100),
+    _word(r"[A-Za-z0-9_.:/-]+", "letters, digits and any of _ . : / - (dots lead into objects)"),
+]
 
 
 class User(Frozen):
     """A person of the settings. The first password is derived; see the Secret identity-users."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,38}[a-z0-9])$")]
-    email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)] | None = None
+    name: UserName
+    email: Email | None = None
     roles: tuple[Role, ...] = ()
     choose_password: bool = True  # at the first log-in; false: it stays the derived one
 
@@ -59,7 +87,7 @@ class ExternalIssuer(External):
     token: Https
     keys: Https
     end_session: Https | None = None
-    roles_claim: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]+$")] = CLAIM
+    roles_claim: ClaimName = CLAIM
 
 
 class Settings(ComponentSettings):
@@ -73,7 +101,7 @@ class Settings(ComponentSettings):
     replicas: Annotated[int, Field(ge=2, le=8)] = 2
     resources: Resources = Resources(cpu_millicores=200, memory_mib=1024, cpu_limit_millicores=2000)
     heap_mib: Annotated[int, Field(ge=96, le=65536)] = 512
-    java_options: tuple[Annotated[str, Field(pattern=r"^-[^\s]+$")], ...] = ()
+    java_options: Annotated[tuple[JavaOption, ...], Field(max_length=50)] = ()
     threads: Annotated[int, Field(ge=4, le=500)] = 50  # requests at once in each replica
     database_connections: Annotated[int, Field(ge=3, le=100)] = 5  # of each replica
     accounts_resources: Resources = Resources(

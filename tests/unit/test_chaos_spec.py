@@ -84,7 +84,7 @@ def test_the_rooms_of_this_repository_are_readable_and_cover_the_kinds() -> None
     assert {"kafka", "minio", "postgres", "redis", "cluster"} <= set(found)
     tried = {f.kind for faults in found.values() for f in faults}
     # A wrong clock needs images that run under libfaketime; pairs come from the contract.
-    assert set(spec.KINDS) - tried == {"clock-wrong", "dependency-cut", "service-stop"}
+    assert set(spec.KINDS) - tried == {"clock-wrong", "service-stop"}
     for room in ("kafka", "minio", "postgres", "redis"):
         assert any(f.during == "refuses-cleanly" for f in found[room]), room
         assert any(f.promise == "all hosts" for f in found[room]), room
