@@ -1,4 +1,4 @@
-"""The API and the registry through the load balancer of each host, from the controlling machine."""
+"""API, registry and pages through each host's load balancer, from the controlling machine."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from components.kit import contract
 from components.kit.probing import Check, Verdict
 from validate.checks.context import Context
 from validate.cluster import Cluster
 from validate.errors import ClusterError
 
-API_PORT, REGISTRY_PORT = 8443, 5443
+API_PORT, REGISTRY_PORT, PAGES_PORT = 8443, 5443, 443
+GATEWAY = "gateway"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,18 @@ def doors(context: Context) -> list[Door]:
         # A registry that asks for a login has answered, too.
         found.append(Door(f"registry through {node.name}", node.address, REGISTRY_PORT,
                           f"registry.{site}", "/v2/", (200, 401)))  # fmt: skip
+    for name in _no_page(context.site.platform):
+        for node in context.nodes:
+            what = f"pages through {node.name}"
+            found.append(Door(what, node.address, PAGES_PORT, name, "/", (404,)))
     return found
+
+
+def _no_page(platform: contract.Platform) -> Iterator[str]:
+    """A name under which the gateway has nothing to show: its own answer, and a proxy's, is 404."""
+    for component in platform.components:
+        if component.name == GATEWAY and component.mode == "managed":
+            yield f"no-such-page.{component.client.required['web_domain']}"
 
 
 def through_each_host(context: Context) -> Iterator[Check]:
