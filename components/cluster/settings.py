@@ -49,7 +49,7 @@ class Settings(ComponentSettings):
         for name in sorted(asked - set(self.priorities)) if site.priority_classes else ():
             allowed = "all classes that pods ask for, else the API server refuses the pods"
             action = f"add {name}, or set apadana:priority_classes: false"
-            yield Mistake("cluster.priorities", f"no {name}", allowed, action)
+            yield Mistake(f"cluster.priorities.{name}", "nothing", allowed, action)
 
 
 def pod_security_labels(level: PodSecurity) -> dict[str, str]:

@@ -199,9 +199,18 @@ def _validate(
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        for detail in error.errors():
-            mistakes.extend(_mistakes(model, prefix, detail))
+        found = error.errors()
+        for detail in found:
+            if not _follows(detail, found):
+                mistakes.extend(_mistakes(model, prefix, detail))
         return None
+
+
+def _follows(detail: ErrorDetails, found: Iterable[ErrorDetails]) -> bool:
+    """A list that is too short only because pydantic does not count its wrong items."""
+    loc = detail["loc"]
+    inside = (each["loc"] for each in found if len(each["loc"]) > len(loc))
+    return detail["type"] == "too_short" and any(other[: len(loc)] == loc for other in inside)
 
 
 def _mapping(name: str, value: object, mistakes: list[Mistake]) -> dict[str, object] | None:
