@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from components.kit import naming, webs
 from components.kit.settings import ComponentSettings, Frozen, Resources, SiteFacts
-from components.kit.syntax import DnsLabel
+from components.kit.syntax import Address, DnsLabel, Once, Wrong, refused
 from components.kit.webs import GATEWAY, GATEWAY_NAMESPACE, PROXY_PODS, TLS_SECRET, URL_PORT
 
 ROOM = "gateway"
@@ -33,15 +32,17 @@ class Door(Frozen):
     `roles/loadbalancer` has the same numbers: a test compares them.
     """
 
-    address: str = "10.96.0.43"  # a cluster address that leads to the proxy of one's own host only
+    address: Address = (
+        "10.96.0.43"  # a cluster address that leads to the proxy of one's own host only
+    )
     https_port: NodePort = 30443  # on every host, leads to the proxy of that host only
     ready_port: NodePort = 30444
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        IPv4Address(self.address)
         if self.https_port == self.ready_port:
-            raise ValueError("https_port and ready_port are the same; a port leads to one thing")
+            allowed = "another port than https_port: a port leads to one thing"
+            raise refused([Wrong(allowed, "ready_port", str(self.ready_port))])
         return self
 
 
@@ -61,7 +62,9 @@ class Settings(ComponentSettings):
         cpu_millicores=50, memory_mib=128, cpu_limit_millicores=1000, memory_limit_mib=512
     )
     door: Door = Door()
-    also_watches: tuple[DnsLabel, ...] = ()  # other namespaces whose routes it takes; they exist
+    also_watches: Annotated[
+        tuple[DnsLabel, ...], Once
+    ] = ()  # other namespaces whose routes it takes; they exist
 
 
 class Values(Frozen):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from components.identity.clients import Client, Service, clients
 from components.kit import naming, webs
@@ -24,7 +24,7 @@ from components.kit.settings import (
     ResourceValues,
     SiteFacts,
 )
-from components.kit.syntax import JavaOption, must
+from components.kit.syntax import JavaOption, Url, Wrong, is_name, must, refused, repeated
 from components.kit.web import Role, Web
 
 ROOM = "identity"
@@ -41,40 +41,37 @@ BESIDE_HEAP_MIB = 256
 CLIENT_TIMEOUTS: dict[str, float] = {"connect_seconds": 2, "read_seconds": 10}
 CLIENT_RETRIES: dict[str, int] = {"attempts": 5, "backoff_seconds": 1}
 
-
-def _word(pattern: str, allowed: str) -> AfterValidator:
-    return must(lambda text: re.fullmatch(pattern, text) is not None, allowed)
-
-
-Https = Annotated[
+Login = Annotated[
     str,
-    Field(max_length=2000),
-    _word(r"https://[!-~]+", "https://host/path, without a query or a slash at its end"),
-    _word(r"[^?#]*[^?#/]", "https://host/path, without a query or a slash at its end"),
-]
-UserName = Annotated[
-    str,
-    _word(
-        r"[a-z0-9]([a-z0-9._-]{0,38}[a-z0-9])",
-        "2 to 40 lower-case letters, digits, dots, hyphens, underscores; a letter or digit at "
-        "both ends",
+    must(
+        lambda text: re.fullmatch(r"[a-z0-9]([a-z0-9._-]{0,38}[a-z0-9])", text) is not None,
+        "2 to 40 lower-case letters, digits, and between them also . _ -",
     ),
 ]
 Email = Annotated[
-    str, Field(max_length=254), _word(r"[!-?A-~]+@[!-?A-~]+", "an address like name@example.org")
-]
-ClaimName = Annotated[
     str,
-    Field(max_length=100),
-    _word(r"[A-Za-z0-9_.:/-]+", "letters, digits and any of _ . : / - (dots lead into objects)"),
+    must(
+        lambda text: (
+            re.fullmatch(r"[A-Za-z0-9._%+-]{1,64}@[a-z0-9.-]+", text) is not None
+            and is_name(text.partition("@")[2])
+        ),
+        "an address as name@host",
+    ),
+]
+Claim = Annotated[
+    str,
+    must(
+        lambda text: re.fullmatch(r"[A-Za-z0-9_.:/-]{1,200}", text) is not None,
+        "letters, digits and _ . : / -",
+    ),
 ]
 
 
 class User(Frozen):
     """A person of the settings. The first password is derived; see the Secret identity-users."""
 
-    name: UserName
-    email: Email | None = None
+    name: Login
+    email: Annotated[Email, Field(max_length=254)] | None = None
     roles: tuple[Role, ...] = ()
     choose_password: bool = True  # at the first log-in; false: it stays the derived one
 
@@ -82,12 +79,12 @@ class User(Frozen):
 class ExternalIssuer(External):
     """The client's own issuer. The endpoints are those of its discovery document."""
 
-    issuer: Https
-    authorization: Https
-    token: Https
-    keys: Https
-    end_session: Https | None = None
-    roles_claim: ClaimName = CLAIM
+    issuer: Url
+    authorization: Url
+    token: Url
+    keys: Url
+    end_session: Url | None = None
+    roles_claim: Claim = CLAIM
 
 
 class Settings(ComponentSettings):
@@ -115,21 +112,27 @@ class Settings(ComponentSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        limit = self.resources.memory_limit_mib or self.resources.memory_mib
-        if self.heap_mib + BESIDE_HEAP_MIB > limit:
-            raise ValueError(
-                f"heap_mib {self.heap_mib} and {BESIDE_HEAP_MIB} beside it are more than the "
-                f"container's {limit} MiB; at most {limit - BESIDE_HEAP_MIB} with these resources"
+        wrong = []
+        most = self.resources.most_mib - BESIDE_HEAP_MIB
+        if self.heap_mib > most:
+            allowed = (
+                f"at most {most}: the container's {self.resources.most_mib} MiB without the "
+                f"{BESIDE_HEAP_MIB} beside the heap"
             )
+            action = "lower it, or give the container more memory"
+            wrong.append(Wrong(allowed, "heap_mib", str(self.heap_mib), action))
         if not self.token_seconds < self.idle_seconds <= self.session_seconds:
-            raise ValueError(
+            allowed = (
                 f"token_seconds {self.token_seconds} < idle_seconds {self.idle_seconds} <= "
-                f"session_seconds {self.session_seconds} does not hold"
+                f"session_seconds {self.session_seconds}, which does not hold"
             )
-        for what, names in (("users", self.users), ("services", self.services)):
-            given = [each.name for each in names]
-            if twice := sorted({name for name in given if given.count(name) > 1}):
-                raise ValueError(f"{what} named twice: {', '.join(twice)}")
+            wrong.append(Wrong(allowed, "idle_seconds", str(self.idle_seconds)))
+        for key, names in (("users", self.users), ("services", self.services)):
+            if twice := repeated(each.name for each in names):
+                told = f"{', '.join(twice)} named twice"
+                wrong.append(Wrong("each name once", key, told, "remove one of them"))
+        if wrong:
+            raise refused(wrong)
         return self
 
     def needs(self) -> tuple[Need, ...]:

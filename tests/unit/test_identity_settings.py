@@ -61,7 +61,7 @@ def test_a_token_ends_before_its_session() -> None:
 
 def test_users_are_named_once() -> None:
     twice = (identity.User(name="ann"), identity.User(name="ann"))
-    with pytest.raises(ValidationError, match="users named twice: ann"):
+    with pytest.raises(ValidationError, match="users: each name once"):
         identity.Settings(users=twice)
 
 
