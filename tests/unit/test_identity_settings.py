@@ -49,9 +49,9 @@ def site(settings: identity.Settings | None = None, **rooms: ComponentSettings) 
 
 
 def test_heap_and_what_is_beside_it_fit_the_container() -> None:
-    with pytest.raises(ValidationError, match="at most 768"):
-        identity.Settings(heap_mib=769)
-    identity.Settings(heap_mib=768)
+    with pytest.raises(ValidationError, match="at most 704"):
+        identity.Settings(heap_mib=705)
+    identity.Settings(heap_mib=704)
 
 
 def test_a_token_ends_before_its_session() -> None:
