@@ -22,11 +22,15 @@ FILES = {
 KEEPS_NOTHING = "keeps nothing"
 
 
+def stateless(component: contract.Component) -> bool:
+    """Whether it promises that nothing can be lost with it."""
+    promised = component.promises
+    return promised is not None and promised.loss.startswith(KEEPS_NOTHING)
+
+
 def needed(component: contract.Component, file: str) -> bool:
     """A backup is asked of whatever keeps something or says that it has one."""
-    promised = component.promises
-    stateless = promised is not None and promised.loss.startswith(KEEPS_NOTHING)
-    return file != "backup.py" or component.backup is not None or not stateless
+    return file != "backup.py" or component.backup is not None or not stateless(component)
 
 
 def checks(

@@ -14,7 +14,7 @@ import yaml
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import causes
+from validate import causes, coverage
 
 FILE = "alerts.yaml"
 
@@ -26,7 +26,7 @@ def wanted(component: contract.Component) -> dict[str, str]:
         found[causes.CERTIFICATE] = "a certificate is about to end, and then nobody gets in"
     if component.backup:
         found[causes.BACKUP_USELESS] = "the last backup is too old"
-    if component.mode == "managed" and component.secret_ref:
+    if component.mode == "managed" and component.secret_ref and not coverage.stateless(component):
         found[causes.DISK_FULL] = "the disk is nearly full"
     return found
 
