@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from components.kit import naming
 
@@ -81,10 +81,22 @@ class Backup(_Model):
 
 
 class Metrics(_Model):
-    """Where Prometheus scrapes."""
+    """Where Prometheus scrapes: each member by its name, or each address of a headless Service where
+    pods have no names of their own. To TLS it shows a certificate: who asks for a log-in takes that.
+    """
 
-    port: int
+    port: Annotated[int, Field(ge=1, le=65535)]
     path: str = "/metrics"
+    scheme: Literal["http", "https"] = "http"
+    service: str | None = None  # the headless Service; None: the members
+    tls_server_name: str | None = None  # None: the name that is asked for
+
+
+def _listed(value: object) -> object:
+    """A room with one place to scrape says it without a list."""
+    if value is None:
+        return []
+    return value if isinstance(value, list | tuple) else [value]
 
 
 class Component(_Model):
@@ -103,7 +115,7 @@ class Component(_Model):
     promises: Promises | None = None
     depends_on: list[str] = []
     backup: Backup | None = None
-    metrics: Metrics | None = None
+    metrics: Annotated[list[Metrics], BeforeValidator(_listed)] = []
     dashboard: str | None = None
     #: What the room was founded with and no setting can change (kit/shape.py): setting to value.
     shape: dict[str, Scalar] = {}

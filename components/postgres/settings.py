@@ -31,6 +31,7 @@ from components.kit.syntax import Cidr, Once, Port, refused
 ROOM = "postgres"
 VERSION = "17"
 SERVER_PORT, PATRONI_PORT, POOLER_PORT = 5432, 8008, 6432
+POOLER_STATE_PORT, POOLER_SERVICE = 8404, "postgres-pooler-members"
 
 SERVER_USERS = ("replicator", "rewind", "pooler", "patroni")
 SUPERUSER_CONNECTIONS = 20  # superuser, replication, Patroni, the poolers' look-ups
@@ -245,5 +246,8 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
             "recovery_seconds": 30,
             "loss": "no acknowledged commit",
         },
-        "metrics": {"port": 8404, "path": "/metrics"},
+        "metrics": [
+            {"port": PATRONI_PORT, "scheme": "https"},
+            {"port": POOLER_STATE_PORT, "service": POOLER_SERVICE},
+        ],
     })  # fmt: skip

@@ -1,0 +1,158 @@
+"""Settings of Prometheus, and everything of its installation that can be computed without Pulumi."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from components.kit import naming
+from components.kit.charting import common, limits, volume
+from components.kit.connection import connection
+from components.kit.contract import managed
+from components.kit.fronts import FrontValues
+from components.kit.mistakes import Mistake
+from components.kit.settings import (
+    ComponentSettings,
+    Mode,
+    Resources,
+    SiteFacts,
+    StatefulValues,
+    Storage,
+)
+from components.kit.web import Role, Web
+from components.prometheus import targets
+
+ROOM = "prometheus"
+VERSION = "2.53.3"
+WEB_PORT, API_PORT, MEMBER_PORT = 9090, 9443, 9444
+ALERTMANAGER = "alertmanager"
+
+#: Of a volume. Blocks, log and head are counted against it; a compaction writes one more block
+#: before it removes the old ones, at most a tenth of the window, and the file system keeps 5 %.
+SIZE_SHARE = 0.65
+#: A replica that has watched so many minutes less than the other one is not asked while that lives.
+TOLERANCE_MINUTES = 10
+
+
+class Settings(ComponentSettings):
+    """Keys of `apadana:prometheus:`."""
+
+    layer: ClassVar[str] = "observe"
+    web: ClassVar[Web | None] = Web(
+        name=ROOM,
+        port=WEB_PORT,
+        roles=(Role.ADMIN, Role.RELEASER, Role.SCIENTIST),
+        reads=(Role.VIEWER,),
+    )
+
+    replicas: Annotated[int, Field(ge=2, le=3)] = 2
+    scrape_seconds: Annotated[int, Field(ge=5, le=300)] = 30
+    retention_days: Annotated[int, Field(ge=1, le=400)] = 15
+    storage: Storage = Storage(class_="ssd", size_gib=50)
+    resources: Resources = Resources(cpu_millicores=500, memory_mib=2048)
+    front_resources: Resources = Resources(
+        cpu_millicores=20, memory_mib=32, cpu_limit_millicores=500, memory_limit_mib=64
+    )
+
+    def retention_mib(self) -> int:
+        """What all samples may take on a volume."""
+        return int(self.storage.size_gib * 1024 * SIZE_SHARE)
+
+    def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
+        """Alerts need somebody who takes them, in a way that this room knows."""
+        settings = site.rooms.get(ALERTMANAGER)
+        if settings is not None and settings.mode is Mode.EXTERNAL:
+            yield Mistake(
+                f"{ALERTMANAGER}.mode",
+                "external, with a prometheus that is managed",
+                "managed, or off with the reason (prometheus then only shows its alerts)",
+                "the log-in of a client's own Alertmanager can't be given yet: choose one of these",
+            )
+
+
+class Values(StatefulValues):
+    """Values of the chart."""
+
+    site: str
+    replicas: int
+    cluster_domain: str
+    external_url: str
+    scrape_seconds: int
+    retention_days: int
+    retention_mib: int
+    tolerance_minutes: int
+    memory_limit_mib: int
+    front: FrontValues
+    scrapes: tuple[targets.Scrape, ...]
+    rules: dict[str, str]
+    alertmanagers: tuple[str, ...]
+
+
+def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
+    """Full Helm values, but for the checksum of the secrets."""
+    shared = common(ROOM, settings, site, resources=settings.resources)
+    taking = alertmanagers(site)
+    scraped = targets.uses(site, but=ROOM)
+    wanted = Values(
+        **shared | {"uses": scraped},
+        storage=volume(settings.storage),
+        site=site.site,
+        replicas=settings.replicas,
+        cluster_domain=site.cluster_domain,
+        external_url=f"https://{ROOM}.{site.web_domain}/",
+        scrape_seconds=settings.scrape_seconds,
+        retention_days=settings.retention_days,
+        retention_mib=settings.retention_mib(),
+        tolerance_minutes=TOLERANCE_MINUTES,
+        memory_limit_mib=settings.resources.memory_limit_mib or settings.resources.memory_mib,
+        front=FrontValues(
+            # The replicas ask each other; nobody else has a certificate that is let in.
+            callers=(naming.tls_secret(ROOM),),
+            resources=limits(settings.front_resources),
+        ),
+        scrapes=targets.scrapes(site),
+        rules=targets.rules(site),
+        alertmanagers=taking,
+    )
+    return wanted.model_dump(mode="json", by_alias=True)
+
+
+def alertmanagers(site: SiteFacts) -> tuple[str, ...]:
+    """host:port of each: all are told, and they agree among themselves who sends."""
+    settings = site.rooms.get(ALERTMANAGER)
+    if settings is None or settings.mode is not Mode.MANAGED:
+        return ()
+    return tuple(connection(site, ALERTMANAGER, ROOM).address.split(","))
+
+
+def dns_names(settings: Settings, site: SiteFacts) -> list[str]:
+    """Names of the replicas' certificate."""
+    return naming.server_dns_names(ROOM, settings.replicas, site)
+
+
+def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
+    """This room's part of the platform contract."""
+    members = naming.listed(naming.members(ROOM, settings.replicas), "server")
+    every = lambda port: naming.addresses(ROOM, settings.replicas, port, site)  # noqa: E731
+    return managed(ROOM, VERSION, {
+        "members": members,
+        "endpoints_in": [
+            {"protocol": "prometheus", "address": every(API_PORT)},
+            {"protocol": "prometheus-member", "address": every(MEMBER_PORT)},
+        ],
+        "client": {
+            "timeouts": {"connect_seconds": 2, "read_seconds": 30},
+            "retries": {"other_members_per_request": settings.replicas - 1},
+            "required": {"login": "basic", "whole_window": "ask the endpoint prometheus"},
+        },
+        "promises": {
+            "survives": "the loss of one host: the other replica has scraped everything too",
+            "recovery_seconds": 10,
+            "loss": "keeps nothing that others need to run: each replica measures by itself, for "
+            f"{settings.retention_days} days; what happened while none ran was not measured, and a "
+            "replica on an empty volume fills up anew",
+        },
+        "metrics": {"port": MEMBER_PORT, "scheme": "https"},
+    })  # fmt: skip

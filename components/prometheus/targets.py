@@ -1,0 +1,122 @@
+"""What there is to scrape and to be told of: a pure function of the contract of every room.
+
+Names and no discovery: the contract says which members there should be, so one that is missing is a
+target that is down and not one that nobody asks for any more. It also needs no right at the API
+server, and goes on while that is away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import yaml
+
+from components.kit import naming
+from components.kit.contract import Component, Metrics
+from components.kit.discovery import room
+from components.kit.settings import ComponentSettings, Frozen, Mode, SiteFacts, UseValues
+
+ALERTS = "alerts.yaml"
+
+
+class Scrape(Frozen):
+    """One job: the members by name, or whatever addresses a headless Service has."""
+
+    job: str
+    room: str
+    path: str
+    scheme: Literal["http", "https"]
+    port: int
+    hosts: tuple[str, ...] = ()  # full names of members
+    service: str = ""  # full name of the headless Service; then `hosts` is empty
+    server_name: str = ""  # of the certificate, where it is not the name that is asked for
+
+
+def parts(site: SiteFacts) -> Iterator[Component]:
+    """The contract of each room that runs here, as it tells it itself."""
+    for name, settings in sorted(site.rooms.items()):
+        part = _part(name, settings, site)
+        if part is not None:
+            yield part
+
+
+def _part(name: str, settings: ComponentSettings, site: SiteFacts) -> Component | None:
+    if settings.mode is not Mode.MANAGED:
+        return None  # what the client runs, the client's own monitoring watches
+    told = getattr(room(name).module("settings"), "contract", None)
+    return None if told is None else Component.model_validate(told(settings, site))
+
+
+def scrapes(site: SiteFacts) -> tuple[Scrape, ...]:
+    """Every job, by room."""
+    return tuple(
+        _scrape(part, metrics, site)
+        for part in parts(site)
+        for metrics in part.metrics
+        if part.members or metrics.service
+    )
+
+
+def _scrape(part: Component, metrics: Metrics, site: SiteFacts) -> Scrape:
+    service = site.service_dns(metrics.service) if metrics.service else ""
+    hosts = () if service else tuple(_host(member.name, site) for member in part.members)
+    fallback = service if metrics.scheme == "https" else ""  # an address is in no certificate
+    return Scrape(
+        job=part.name if len(part.metrics) == 1 else f"{part.name}-{metrics.port}",
+        room=part.name,
+        path=metrics.path,
+        scheme=metrics.scheme,
+        port=metrics.port,
+        hosts=hosts,
+        service=service,
+        server_name=metrics.tls_server_name or fallback,
+    )
+
+
+def _host(pod: str, site: SiteFacts) -> str:
+    """A member of a StatefulSet: its Service is called after the set, which is what its name says."""
+    return site.pod_dns(pod, naming.members_service(pod.rpartition("-")[0]))
+
+
+def unwatched(site: SiteFacts) -> list[str]:
+    """Rooms that run here and show nothing, or show it where no name leads to."""
+    watched = {scrape.room for scrape in scrapes(site)}
+    return [part.name for part in parts(site) if part.name not in watched]
+
+
+def uses(site: SiteFacts, but: str) -> tuple[UseValues, ...]:
+    """The rooms that are scraped, for labels and egress; watching is no dependency."""
+    ports: dict[str, set[int]] = {}
+    for scrape in scrapes(site):
+        ports.setdefault(scrape.room, set()).add(scrape.port)
+    return tuple(
+        UseValues(room=name, ports=tuple(sorted(found)))
+        for name, found in sorted(ports.items())
+        if name != but
+    )
+
+
+def rules(site: SiteFacts) -> dict[str, str]:
+    """Room -> its alerts.yaml; each rule says of which room it is."""
+    found = {}
+    for name, settings in sorted(site.rooms.items()):
+        path = room(name).path / ALERTS
+        if settings.mode is Mode.MANAGED and path.is_file():
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            for rule in _each(content):
+                rule["labels"] = {"component": name} | rule.get("labels", {})
+            found[name] = yaml.safe_dump(content, sort_keys=False, width=1000)
+    return found
+
+
+def _each(content: dict[str, Any]) -> list[dict[str, Any]]:
+    return [rule for group in content["groups"] for rule in group["rules"]]
+
+
+def expected(site: SiteFacts) -> dict[str, dict[str, int]]:
+    """For the probe: targets of each job (0: at least one), rules of each room."""
+    return {
+        "targets": {scrape.job: len(scrape.hosts) for scrape in scrapes(site)},
+        "rules": {name: len(_each(yaml.safe_load(text))) for name, text in rules(site).items()},
+    }
