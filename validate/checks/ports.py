@@ -64,8 +64,8 @@ def declared(
     component: contract.Component, pods: Sequence[Mapping[str, Any]]
 ) -> tuple[set[int], set[int]]:
     """(all ports that are spoken of, those of them that may be plain)."""
-    plain: set[int] = {component.metrics.port} if component.metrics else set()
-    known = set(plain)
+    plain = {m.port for m in component.metrics if m.scheme == "http"}
+    known = {m.port for m in component.metrics}
     for endpoint in (*component.endpoints_in, *component.endpoints_out):
         ports = {int(a.rpartition(":")[2]) for a in endpoint.address.split(",")}
         known |= ports
