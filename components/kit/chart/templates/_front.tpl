@@ -42,8 +42,8 @@ defaults
   timeout http-request 10s
   timeout http-keep-alive 60s
   timeout check 2s
-  retries 2
-  option redispatch
+  retries 3
+  option redispatch 1
 
 frontend web
   bind :{{ .web }} ssl crt /etc/apadana/tls/tls.crt alpn h2,http/1.1
