@@ -176,7 +176,7 @@ def code_tar(repository: Path, described: bytes, rooms: Path | None = None) -> b
     files += sorted((repository / "validate" / "inside").glob("*.py"))
     files += sorted((repository / "validate" / "integration" / "inside").glob("*.py"))
     files += [repository / "validate" / "load" / f"{name}.py" for name in LOAD_FILES]
-    kit = ("probing.py", "saving.py", "driving.py")
+    kit = ("probing.py", "saving.py", "driving.py", "asking.py")
     files += [repository / "components" / "kit" / name for name in kit]
     content = {str(path.relative_to(repository)): path.read_bytes() for path in files}
     for name in ROOM_FILES:

@@ -233,9 +233,8 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
             "loss": "no object acknowledged with 200; its shards are on a write quorum of drives; "
             f"power lost on all hosts at once: {POWER_LOSS}",
         },
-        "metrics": {
-            "port": PORT,
-            "path": "/minio/metrics/v3/cluster/erasure-set",
-            "scheme": "https",
-        },
+        "metrics": [
+            {"port": PORT, "path": f"/minio/metrics/v3/cluster/{group}", "scheme": "https"}
+            for group in ("health", "erasure-set")
+        ],
     })  # fmt: skip

@@ -63,7 +63,7 @@ def _scrape(part: Component, metrics: Metrics, site: SiteFacts) -> Scrape:
     hosts = () if service else tuple(_host(member.name, site) for member in part.members)
     fallback = service if metrics.scheme == "https" else ""  # an address is in no certificate
     return Scrape(
-        job=part.name if len(part.metrics) == 1 else f"{part.name}-{metrics.port}",
+        job=_job(part, metrics),
         room=part.name,
         path=metrics.path,
         scheme=metrics.scheme,
@@ -72,6 +72,15 @@ def _scrape(part: Component, metrics: Metrics, site: SiteFacts) -> Scrape:
         service=service,
         server_name=metrics.tls_server_name or fallback,
     )
+
+
+def _job(part: Component, metrics: Metrics) -> str:
+    """The room; of several, with what tells them apart."""
+    ports = [each.port for each in part.metrics]
+    if len(ports) == 1:
+        return part.name
+    last = metrics.path.rpartition("/")[2] if ports.count(metrics.port) > 1 else metrics.port
+    return f"{part.name}-{last}"
 
 
 def _host(pod: str, site: SiteFacts) -> str:

@@ -1,0 +1,166 @@
+"""Prometheus as whoever asks it sees it. Runs in the clients' image: standard library and kit."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from components.kit.asking import Caller, callers
+from components.kit.probing import Check, Target, attempt
+
+MEMBER, WHOLE = "prometheus-member", "prometheus"
+WINDOW_RULES = 3  # of the room's own file window.yml
+WINDOW_JOB = "window"
+OWN_MINUTES = 'sum(apadana:watched_minutes{job=""})'
+TOLERANCE_MINUTES = 10
+
+Found = tuple[bool, str, Mapping[str, object]]
+
+
+def query(caller: Caller, text: str) -> list[float]:
+    """The values of an instant query."""
+    told = caller.ask("/api/v1/query", {"query": text}).json()
+    return [float(item["value"][1]) for item in told["data"]["result"]]
+
+
+def expected(target: Target) -> Mapping[str, Mapping[str, int]]:
+    """What the contracts of all rooms gave it to watch; beside the password in the client's Secret."""
+    found: dict[str, dict[str, int]] = json.loads(target.extra["expected"])
+    return found
+
+
+def _each(target: Target, look: Callable[[Caller], str]) -> Found:
+    """Every replica by itself; `look` returns what is wrong, "" for nothing."""
+    said = {name: _said(look, caller) for name, caller in callers(target, MEMBER).items()}
+    wrong = [f"{name}: {what}" for name, what in said.items() if what]
+    return not wrong, "; ".join(wrong) or f"so say {', '.join(said)}", said
+
+
+def _said(look: Callable[[Caller], str], caller: Caller) -> str:
+    try:
+        return look(caller)
+    except (OSError, KeyError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _ready(caller: Caller) -> str:
+    answer = caller.ask("/-/ready")
+    return "" if answer.status == 200 else f"HTTP {answer.status}"
+
+
+def _targets(caller: Caller, wanted: Mapping[str, int]) -> str:
+    active = caller.ask("/api/v1/targets", {"state": "active"}).json()["data"]["activeTargets"]
+    up = Counter(t["labels"]["job"] for t in active if t["health"] == "up")
+    down = [f"{t['labels']['instance']} ({t['lastError']})" for t in active if t["health"] != "up"]
+    lacking = [
+        f"{job}: {up[job]} up of {number or 'at least 1'}"
+        for job, number in wanted.items()
+        if up[job] < max(number, 1)
+    ]
+    return "; ".join([*lacking, *down])
+
+
+def _rules(caller: Caller, wanted: Mapping[str, int]) -> str:
+    groups = caller.ask("/api/v1/rules").json()["data"]["groups"]
+    found: Counter[str] = Counter()
+    sick = []
+    for group in groups:
+        found[group["file"].rpartition("/")[2].removesuffix(".yml")] += len(group["rules"])
+        sick += [f"{r['name']}: {r['lastError']}" for r in group["rules"] if r["health"] == "err"]
+    whole = {**wanted, WINDOW_JOB: WINDOW_RULES}
+    lacking = [f"{room}: {found[room]} rules of {n}" for room, n in whole.items() if found[room] != n]
+    return "; ".join([*lacking, *sick])
+
+
+def minutes(target: Target) -> dict[str, float]:
+    """How much of the window each replica has."""
+    return {
+        name: (query(caller, OWN_MINUTES) or [0.0])[0]
+        for name, caller in callers(target, MEMBER).items()
+    }
+
+
+def _answers_whole(target: Target) -> Found:
+    """Whichever replica is asked, the answer comes from one that has what there is."""
+    have = minutes(target)
+    best = max(have.values())
+    told = {
+        name: (query(caller, OWN_MINUTES) or [0.0])[0]
+        for name, caller in callers(target, WHOLE).items()
+    }
+    poor = [f"{name} answers with {has:g}" for name, has in told.items() if has < best - TOLERANCE_MINUTES - 1]
+    detail = "; ".join(poor) or f"{best:g} minutes, whoever is asked"
+    return best > 0 and not poor, detail, {"minutes": have, "answered": told}
+
+
+def _refused(target: Target) -> Found:
+    """Who has no log-in, or a wrong one, gets nothing on any door."""
+    answers: dict[str, int] = {}
+    for protocol in (MEMBER, WHOLE):
+        caller = next(iter(callers(target, protocol).values()))
+        for what, given in (
+            ("right", caller),
+            ("wrong", replace(caller, password="not-" + caller.password)),
+            ("none", replace(caller, username="")),
+        ):
+            answers[f"{protocol} {what}"] = given.ask("/api/v1/status/buildinfo").status
+    sound = all(status == (200 if "right" in what else 401) for what, status in answers.items())
+    return sound, ", ".join(f"{what}: {status}" for what, status in answers.items()), answers
+
+
+def _taken(caller: Caller) -> str:
+    """Alertmanagers that it knows take what it sends."""
+    known = caller.ask("/api/v1/alertmanagers").json()["data"]["activeAlertmanagers"]
+    errors = query(caller, "sum(increase(prometheus_notifications_errors_total[5m]))")
+    if not known:
+        return "it knows no Alertmanager"
+    return "" if not errors or errors[0] == 0 else f"{errors[0]:g} messages were refused in 5 minutes"
+
+
+def smoke(target: Target) -> Iterator[Check]:
+    """Each replica for itself, then what people are given."""
+    wanted = expected(target)
+    yield attempt("prometheus: every replica is ready", lambda: _each(target, _ready))
+    yield attempt(
+        "prometheus: every target of the contracts is up",
+        lambda: _each(target, lambda caller: _targets(caller, wanted["targets"])),
+    )
+    yield attempt(
+        "prometheus: the rules of every room are loaded and sound",
+        lambda: _each(target, lambda caller: _rules(caller, wanted["rules"])),
+    )
+    if "alertmanager" in wanted["targets"]:
+        yield attempt("prometheus: alerts are taken", lambda: _each(target, _taken))
+    yield attempt("prometheus: the whole window answers", lambda: _answers_whole(target))
+    yield attempt("prometheus: a log-in is needed", lambda: _refused(target))
+
+
+def primary(target: Target) -> str | None:
+    """None: every replica measures everything."""
+    del target
+    return None
+
+
+def whole(target: Target) -> Check:
+    """Both run and see each other; how much of the window a new one has is not asked: it takes days."""
+    return attempt("prometheus: whole", lambda: _each(target, _sees_all))
+
+
+def _sees_all(caller: Caller) -> str:
+    if told := _ready(caller):
+        return told
+    seen = query(caller, f'up{{job="{WINDOW_JOB}"}}')
+    return "" if seen and all(seen) else f"it sees {sum(seen):g} of {len(seen)} replicas"
+
+
+def version(target: Target) -> Mapping[str, str]:
+    """What each replica says that it is."""
+
+    def told(caller: Caller) -> str:
+        found: dict[str, Any] = caller.ask("/api/v1/status/buildinfo").json()
+        return str(found["data"]["version"]).partition("+")[0]
+
+    return {name: told(caller) for name, caller in callers(target, MEMBER).items()}

@@ -1,0 +1,147 @@
+"""Prometheus: what it watches follows from the contracts of all rooms."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from components.alertmanager import settings as alertmanager
+from components.kafka import settings as kafka
+from components.kit import fronts
+from components.kit.contract import Component, Metrics
+from components.kit.discovery import room
+from components.kit.settings import ComponentSettings, External, Mode, SiteFacts
+from components.minio import settings as minio
+from components.postgres import settings as postgres
+from components.prometheus import settings as prometheus
+from components.prometheus import targets
+from components.redis import settings as redis
+from validate import coverage
+
+
+def site(**more: ComponentSettings) -> SiteFacts:
+    rooms: dict[str, ComponentSettings] = {
+        "alertmanager": alertmanager.Settings(),
+        "kafka": kafka.Settings(),
+        "minio": minio.Settings(),
+        "postgres": postgres.Settings(),
+        "prometheus": prometheus.Settings(),
+        "redis": redis.Settings(),
+    }
+    images = {name: f"apadana.local/{name}@sha256:0" for name in rooms}
+    return SiteFacts("test", "platform", images=images, rooms=rooms | more)
+
+
+def job(name: str, facts: SiteFacts) -> targets.Scrape:
+    return next(scrape for scrape in targets.scrapes(facts) if scrape.job == name)
+
+
+def test_every_member_that_a_contract_names_is_a_target() -> None:
+    found = job("minio-erasure-set", site())
+    assert found.hosts[3] == "minio-3.minio-members.platform.svc.cluster.local"
+    assert (found.scheme, found.port, len(found.hosts)) == ("https", 9000, 4)
+
+
+def test_controllers_are_found_behind_their_own_service() -> None:
+    found = job("kafka", site())
+    assert "kafka-controller-0.kafka-controller-members.platform.svc.cluster.local" in found.hosts
+    assert len(found.hosts) == 6
+
+
+def test_pods_without_names_are_found_by_their_service() -> None:
+    found = job("postgres-8404", site())
+    assert found.service == "postgres-pooler-members.platform.svc.cluster.local"
+    assert found.hosts == () and found.server_name == ""
+
+
+def test_an_address_is_checked_for_the_name_of_its_service() -> None:
+    part = Component(name="web", version="1", mode="managed", metrics=[Metrics(port=1, scheme="https", service="web-members")])
+    made = targets._scrape(part, part.metrics[0], site())
+    assert made.server_name == "web-members.platform.svc.cluster.local"
+
+
+def test_what_the_client_runs_or_nobody_runs_is_not_watched() -> None:
+    given = External(addresses=("db.client:5432",), secret_ref="given")
+    away = postgres.Settings(mode=Mode.EXTERNAL, external=given)
+    off = kafka.Settings(mode=Mode.OFF, off_because="not needed")
+    facts = site(postgres=away, kafka=off)
+    jobs = {scrape.room for scrape in targets.scrapes(facts)}
+    assert not {"postgres", "kafka"} & jobs
+    assert not {"postgres", "kafka"} & set(targets.rules(facts))
+
+
+def test_a_room_that_shows_nothing_is_told() -> None:
+    assert targets.unwatched(site()) == ["redis"]
+
+
+def test_no_two_jobs_are_called_alike() -> None:
+    names = [scrape.job for scrape in targets.scrapes(site())]
+    assert len(names) == len(set(names))
+
+
+def test_watching_opens_the_way_and_is_no_dependency() -> None:
+    facts = site()
+    made = prometheus.values(prometheus.Settings(), facts)
+    uses = {use["room"]: use["ports"] for use in made["uses"]}  # type: ignore[attr-defined]
+    assert uses["postgres"] == [8008, 8404] and uses["kafka"] == [9404]
+    assert "prometheus" not in uses
+    assert prometheus.Settings().needs() == ()
+
+
+def test_every_rule_says_of_which_room_it_is() -> None:
+    facts = site()
+    for name, text in targets.rules(facts).items():
+        original = yaml.safe_load((room(name).path / "alerts.yaml").read_text())
+        rules = [r for group in yaml.safe_load(text)["groups"] for r in group["rules"]]
+        assert len(rules) == sum(len(group["rules"]) for group in original["groups"])
+        assert targets.expected(facts)["rules"][name] == len(rules)
+        assert all(rule["labels"]["component"] for rule in rules)
+        assert all(rule["labels"]["cause"] for rule in rules)
+
+
+def test_samples_never_take_the_whole_volume() -> None:
+    small = prometheus.Settings.model_validate({"storage": {"class": "ssd", "size_gib": 1}})
+    assert small.retention_mib() == 665
+    assert small.retention_mib() * 1.1 < 0.95 * 1024
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"replicas": 1}, {"scrape_seconds": 1}, {"retention_days": 0}, {"replica": 2}]
+)
+def test_what_cannot_work_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        prometheus.Settings.model_validate(wrong)
+
+
+def test_a_foreign_alertmanager_is_refused_in_words() -> None:
+    given = External(addresses=("alerts.client:443",), secret_ref="given")
+    facts = site(alertmanager=alertmanager.Settings(mode=Mode.EXTERNAL, external=given))
+    (mistake,) = prometheus.Settings().misfits(facts)
+    assert mistake.key == "alertmanager.mode"
+    assert prometheus.alertmanagers(facts) == ()
+
+
+def test_contracts_fit_and_need_no_backup() -> None:
+    facts = site()
+    for module, own in ((prometheus, prometheus.Settings()), (alertmanager, alertmanager.Settings())):
+        made = Component.model_validate(module.contract(own, facts))  # type: ignore[attr-defined]
+        assert not coverage.needed(made, "backup.py"), made.name
+        assert made.metrics[0].scheme == "https"
+
+
+def test_one_metrics_is_as_good_as_a_list_of_one() -> None:
+    base = {"name": "x", "version": "1", "mode": "managed"}
+    alone = Component.model_validate(base | {"metrics": {"port": 9404}})
+    assert alone.metrics == [Metrics(port=9404)]
+    assert Component.model_validate(base | {"metrics": None}).metrics == []
+    assert Component.model_validate(json.loads(alone.model_dump_json())) == alone
+
+
+def test_a_password_that_the_front_would_misread_is_refused() -> None:
+    assert "user probe insecure-password abc-_=\n" in fronts.users_file({"probe": "abc-_="})
+    for bad in ("", "a b", 'a"b', "a#b", "a\\b", "a$b"):
+        with pytest.raises(ValueError, match="probe"):
+            fronts.users_file({"probe": bad})
