@@ -1,0 +1,207 @@
+"""The charts of the observe layer as the lab's stack renders them, read by the programs that they are for."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.kit import fronts, pki
+from components.kit.settings import SiteFacts
+from stacks.composition import compose
+from tests import debian_programs
+from tests.rendered import datarooms
+
+pytestmark = pytest.mark.rendered
+PROMETHEUS, ALERTMANAGER = "prometheus", "alertmanager"
+ROOMS = (PROMETHEUS, ALERTMANAGER)
+
+
+class AnyImage(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return f"apadana.local/{name}@{datarooms.DIGEST}"
+
+
+LAB = compose("lab")
+SITE: SiteFacts = LAB.site.facts(AnyImage(), LAB.rooms)
+
+
+def values(room: str) -> dict[str, Any]:
+    found: dict[str, Any] = importlib.import_module(f"components.{room}.settings").values(
+        LAB.rooms[room], SITE
+    )
+    return found
+
+
+def render(room: str, **more: object) -> list[datarooms.Document]:
+    done = datarooms.helm_template(room, values(room) | more)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+@pytest.fixture(scope="module")
+def documents() -> dict[str, list[datarooms.Document]]:
+    return {room: render(room) for room in ROOMS}
+
+
+@pytest.fixture(scope="module")
+def programs() -> dict[str, Path]:
+    try:
+        return {room: debian_programs.root(f"image/{room}") for room in ROOMS}
+    except debian_programs.NotHereError as error:
+        pytest.skip(str(error))
+
+
+def files(documents: list[datarooms.Document], name: str) -> dict[str, str]:
+    found: dict[str, str] = datarooms.named(documents, "ConfigMap", name)["data"]
+    return found
+
+
+def placed(
+    documents: dict[str, list[datarooms.Document]], room: str, folder: Path
+) -> dict[str, Path]:
+    """The room's files as its pods see them, below a folder."""
+    leaf_folder = folder / "pki"
+    pki.ensure_ca(leaf_folder, "test")
+    leaf = pki.ensure_leaf(leaf_folder, f"{room}-tls", ["localhost"], usage=pki.Usage.BOTH)
+    parts = {
+        "files": files(documents[room], f"{room}-files"),
+        "tls": leaf.secret_data(),
+        "auth": {fronts.USERS_FILE: fronts.users_file({"probe": "a-password"})},
+    }
+    if room == PROMETHEUS:
+        parts["rules"] = files(documents[room], f"{room}-rules")
+    for part, data in parts.items():
+        (folder / part).mkdir()
+        for name, text in data.items():
+            (folder / part / name).write_text(text.replace("/etc/apadana/", f"{folder}/"))
+    return {part: folder / part for part in parts}
+
+
+def run(command: list[str], *words: object) -> str:
+    done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_it_is_what_a_restricted_namespace_takes(
+    documents: dict[str, list[datarooms.Document]], room: str
+) -> None:
+    datarooms.assert_sound(documents[room])
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_pod_gets_a_token(documents: dict[str, list[datarooms.Document]], room: str) -> None:
+    for _, template in datarooms.templates(documents[room]):
+        assert template["spec"]["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_page_is_open_to_nobody_by_the_rooms_own_rule(
+    documents: dict[str, list[datarooms.Document]], room: str
+) -> None:
+    """Its door has no log-in: the gateway's rule is the only one for it."""
+    page = importlib.import_module(f"components.{room}.settings").WEB_PORT
+    for document in documents[room]:
+        if document["kind"] == "NetworkPolicy":
+            for rule in document["spec"].get("ingress", []):
+                assert page not in [port["port"] for port in rule.get("ports", [])]
+        assert document["kind"] != "Service" or document["metadata"]["name"] != room
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_engine_listens_on_the_pods_loopback(
+    documents: dict[str, list[datarooms.Document]], room: str
+) -> None:
+    ((_, template),) = datarooms.templates(documents[room])
+    listening = [a for a in template["spec"]["containers"][0]["args"] if "listen-address" in a]
+    assert listening[0].startswith("--web.listen-address=127.0.0.1:")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_front_reads_its_settings(
+    documents: dict[str, list[datarooms.Document]],
+    programs: dict[str, Path],
+    tmp_path: Path,
+    room: str,
+) -> None:
+    where = placed(documents, room, tmp_path)
+    # Names of the cluster don't resolve here, and need not: `init-addr none`.
+    haproxy = debian_programs.command(programs[room], "sbin/haproxy")
+    run(haproxy, "-c", "-f", where["files"] / "haproxy.cfg", "-f", where["auth"] / fronts.USERS_FILE)
+
+
+def test_prometheus_reads_its_settings_and_every_rule(
+    documents: dict[str, list[datarooms.Document]], programs: dict[str, Path], tmp_path: Path
+) -> None:
+    where = placed(documents, PROMETHEUS, tmp_path)
+    promtool = debian_programs.command(programs[PROMETHEUS], "bin/promtool")
+    said = run(promtool, "check", "config", where["files"] / "prometheus.yml")
+    loaded = {path.stem for path in where["rules"].glob("*.yml")}
+    assert {"postgres", "kafka", "minio", "redis", "prometheus", "alertmanager", "window"} <= loaded
+    assert said.count("rules found") == len(loaded)
+
+
+def test_alertmanager_reads_its_settings(
+    programs: dict[str, Path], tmp_path: Path
+) -> None:
+    hook = {"name": "duty", "url": "https://alerts.example/", "port": 443, "resolved": True}
+    told = render(ALERTMANAGER, receivers=[hook | {"secret": "duty-token", "trust": "site"}])
+    where = placed({ALERTMANAGER: told}, ALERTMANAGER, tmp_path)
+    amtool = debian_programs.command(programs[ALERTMANAGER], "bin/amtool")
+    said = run(amtool, "check-config", where["files"] / "alertmanager.yml")
+    assert "1 receivers" in said
+    spec = datarooms.named(told, "StatefulSet", ALERTMANAGER)["spec"]["template"]["spec"]
+    assert any(v.get("secret", {}).get("secretName") == "duty-token" for v in spec["volumes"])
+    policy = datarooms.named(told, "NetworkPolicy", f"{ALERTMANAGER}-server")["spec"]
+    assert {"ports": [{"protocol": "TCP", "port": 443}]} in policy["egress"]
+
+
+def test_nobody_is_told_where_no_receiver_is_set(
+    documents: dict[str, list[datarooms.Document]],
+) -> None:
+    told = yaml.safe_load(files(documents[ALERTMANAGER], f"{ALERTMANAGER}-files")["alertmanager.yml"])
+    assert told["receivers"] == [{"name": "nobody"}]
+
+
+def test_a_new_replica_waits_and_the_last_one_answers(
+    programs: dict[str, Path], tmp_path: Path
+) -> None:
+    """The rule that the fronts ask for, in all the cases that matter."""
+    window = files(render(PROMETHEUS), "prometheus-rules")["window.yml"]
+    (tmp_path / "window.yml").write_text(window)
+
+    def case(own: str, peers: dict[str, str], wanted: list[int], minute: int = 60) -> dict[str, Any]:
+        """Each replica's minutes as this one sees them; `up` follows from whether there are any."""
+        series = []
+        for name, minutes in peers.items():
+            series.append({"series": f'apadana:watched_minutes{{job="window",member="{name}"}}', "values": minutes})
+            alive = " ".join("0" if word == "stale" else "1" for word in minutes.split())
+            series.append({"series": f'up{{job="window",member="{name}"}}', "values": alive if " " in alive else "1x120"})
+        # Two other targets: its own minutes grow as it watches.
+        if own:
+            series.append({"series": "up{job='kafka',member='kafka-0'}".replace("'", '"'), "values": own})
+            series.append({"series": "up{job='kafka',member='kafka-1'}".replace("'", '"'), "values": own})
+        expected = [{"labels": "apadana:whole", "value": value} for value in wanted]
+        test = {"expr": "apadana:whole", "eval_time": f"{minute}m", "exp_samples": expected}
+        return {"interval": "1m", "input_series": series, "promql_expr_test": [test]}
+
+    tests = [
+        # Alone with one that has as much: whole.
+        case("1x120", {"prometheus-0": "0+1x120", "prometheus-1": "0+1x120"}, [1]),
+        # The other one has a day more: not.
+        case("1x120", {"prometheus-0": "0+1x120", "prometheus-1": "1440+1x120"}, [0]),
+        # Nobody was asked yet: nothing is said.
+        case("1x120", {}, []),
+        # Only itself was asked so far: nothing is said.
+        case("1x120", {"prometheus-0": "0+1x120"}, []),
+    ]
+    (tmp_path / "test.yml").write_text(json.dumps({"rule_files": ["window.yml"], "tests": tests}))
+    promtool = debian_programs.command(programs[PROMETHEUS], "bin/promtool")
+    run(promtool, "test", "rules", tmp_path / "test.yml")
