@@ -1,4 +1,4 @@
-"""Programs of the Debian packages that the bundle locks, unpacked into the cache: nothing is installed.
+"""Programs of the Debian packages that the bundle locks, unpacked into the cache, not installed.
 
 What images run is tried as it is, on whatever Debian this machine is: the C library comes along.
 """
@@ -37,7 +37,7 @@ def _wanted(group: str, places: Places) -> list[Package]:
 
 
 def root(group: str) -> Path:
-    """A folder with the group's programs and their libraries; NotHereError where it can't be made."""
+    """A folder with the group's programs and libraries; NotHereError where it can't be made."""
     cache = Path(os.environ.get("APADANA_CACHE") or "/var/cache/apadana")
     places = Places(ROOT, cache, cache)
     wanted = _wanted(group, places)

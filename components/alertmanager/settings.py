@@ -1,4 +1,4 @@
-"""Settings of Alertmanager, and everything of its installation that can be computed without Pulumi."""
+"""Settings of Alertmanager, and all of its installation that can be computed without Pulumi."""
 
 from __future__ import annotations
 
@@ -159,27 +159,31 @@ def told(settings: Settings) -> str:
 
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
-    return managed(ROOM, VERSION, {
-        "members": naming.listed(naming.members(ROOM, MEMBERS), "server"),
-        "endpoints_in": [
-            {
-                "protocol": "alertmanager",
-                "address": naming.addresses(ROOM, MEMBERS, API_PORT, site),
-            }
-        ],
-        "client": {
-            "timeouts": {"connect_seconds": 2, "read_seconds": 10},
-            "required": {
-                "login": "basic, or the certificate of prometheus",
-                "members": "post each alert to all of them: they agree who sends it",
-                "tells": told(settings),
+    return managed(
+        ROOM,
+        VERSION,
+        {
+            "members": naming.listed(naming.members(ROOM, MEMBERS), "server"),
+            "endpoints_in": [
+                {
+                    "protocol": "alertmanager",
+                    "address": naming.addresses(ROOM, MEMBERS, API_PORT, site),
+                }
+            ],
+            "client": {
+                "timeouts": {"connect_seconds": 2, "read_seconds": 10},
+                "required": {
+                    "login": "basic, or the certificate of prometheus",
+                    "members": "post each alert to all of them: they agree who sends it",
+                    "tells": told(settings),
+                },
             },
+            "promises": {
+                "survives": "the loss of two hosts of its three",
+                "recovery_seconds": 10,
+                "loss": "keeps nothing on a volume: silences and what was sent live in three "
+                "members; when all three go at once silences are gone and alerts are sent again",
+            },
+            "metrics": {"port": API_PORT, "scheme": "https"},
         },
-        "promises": {
-            "survives": "the loss of two hosts of its three",
-            "recovery_seconds": 10,
-            "loss": "keeps nothing on a volume: silences and the list of what was sent live in three "
-            "members; when all three go at once silences are gone and alerts are sent again",
-        },
-        "metrics": {"port": API_PORT, "scheme": "https"},
-    })  # fmt: skip
+    )

@@ -74,8 +74,6 @@ class Caller:
 def callers(target: Target, protocol: str) -> dict[str, Caller]:
     """One for each member, by the first part of its name."""
     return {
-        host.partition(".")[0]: Caller(
-            host, port, target.ca_file, target.username, target.password
-        )
+        host.partition(".")[0]: Caller(host, port, target.ca_file, target.username, target.password)
         for host, port in target.endpoint(protocol).hosts()
     }

@@ -81,9 +81,9 @@ class Backup(_Model):
 
 
 class Metrics(_Model):
-    """Where Prometheus scrapes: each member by its name, or each address of a headless Service where
-    pods have no names of their own. To TLS it shows a certificate: who asks for a log-in takes that.
-    """
+    """Where Prometheus scrapes: each member by its name, or each address of a headless Service
+    where pods have no names of their own. To TLS it shows a certificate: who wants a log-in takes
+    that."""
 
     port: Annotated[int, Field(ge=1, le=65535)]
     path: str = "/metrics"

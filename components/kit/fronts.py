@@ -1,5 +1,5 @@
-"""The front of an engine that has no log-in of its own: who may call it. Pure; the HAProxy that does
-it stands in kit/chart/templates/_front.tpl."""
+"""The front of an engine that has no log-in of its own: who may call it. Pure; the HAProxy that
+does it stands in kit/chart/templates/_front.tpl."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prometheus: replicas that each scrape all rooms, and one page that answers from the whole window."""
+"""Prometheus: replicas that each scrape all rooms, and one page with the whole window."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def query(caller: Caller, text: str) -> list[float]:
 
 
 def expected(target: Target) -> Mapping[str, Mapping[str, int]]:
-    """What the contracts of all rooms gave it to watch; beside the password in the client's Secret."""
+    """What all contracts gave it to watch; it lies beside the password in the client's Secret."""
     found: dict[str, dict[str, int]] = json.loads(target.extra["expected"])
     return found
 
@@ -71,7 +71,9 @@ def _rules(caller: Caller, wanted: Mapping[str, int]) -> str:
         found[group["file"].rpartition("/")[2].removesuffix(".yml")] += len(group["rules"])
         sick += [f"{r['name']}: {r['lastError']}" for r in group["rules"] if r["health"] == "err"]
     whole = {**wanted, WINDOW_JOB: WINDOW_RULES}
-    lacking = [f"{room}: {found[room]} rules of {n}" for room, n in whole.items() if found[room] != n]
+    lacking = [
+        f"{room}: {found[room]} rules of {n}" for room, n in whole.items() if found[room] != n
+    ]
     return "; ".join([*lacking, *sick])
 
 
@@ -91,7 +93,11 @@ def _answers_whole(target: Target) -> Found:
         name: (query(caller, OWN_MINUTES) or [0.0])[0]
         for name, caller in callers(target, WHOLE).items()
     }
-    poor = [f"{name} answers with {has:g}" for name, has in told.items() if has < best - TOLERANCE_MINUTES - 1]
+    poor = [
+        f"{name} answers with {has:g}"
+        for name, has in told.items()
+        if has < best - TOLERANCE_MINUTES - 1
+    ]
     detail = "; ".join(poor) or f"{best:g} minutes, whoever is asked"
     return best > 0 and not poor, detail, {"minutes": have, "answered": told}
 
@@ -117,7 +123,9 @@ def _taken(caller: Caller) -> str:
     errors = query(caller, "sum(increase(prometheus_notifications_errors_total[5m]))")
     if not known:
         return "it knows no Alertmanager"
-    return "" if not errors or errors[0] == 0 else f"{errors[0]:g} messages were refused in 5 minutes"
+    return (
+        "" if not errors or errors[0] == 0 else f"{errors[0]:g} messages were refused in 5 minutes"
+    )
 
 
 def smoke(target: Target) -> Iterator[Check]:
@@ -145,7 +153,7 @@ def primary(target: Target) -> str | None:
 
 
 def whole(target: Target) -> Check:
-    """Both run and see each other; how much of the window a new one has is not asked: it takes days."""
+    """They run and see each other; how much of the window one has is not asked: it takes days."""
     return attempt("prometheus: whole", lambda: _each(target, _sees_all))
 
 

@@ -1,4 +1,4 @@
-"""Settings of Prometheus, and everything of its installation that can be computed without Pulumi."""
+"""Settings of Prometheus, and all of its installation that can be computed without Pulumi."""
 
 from __future__ import annotations
 
@@ -132,27 +132,38 @@ def dns_names(settings: Settings, site: SiteFacts) -> list[str]:
     return naming.server_dns_names(ROOM, settings.replicas, site)
 
 
+def every_replica(port: int, settings: Settings, site: SiteFacts) -> str:
+    """All of them, as the contract lists addresses."""
+    return naming.addresses(ROOM, settings.replicas, port, site)
+
+
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
     members = naming.listed(naming.members(ROOM, settings.replicas), "server")
-    every = lambda port: naming.addresses(ROOM, settings.replicas, port, site)  # noqa: E731
-    return managed(ROOM, VERSION, {
-        "members": members,
-        "endpoints_in": [
-            {"protocol": "prometheus", "address": every(API_PORT)},
-            {"protocol": "prometheus-member", "address": every(MEMBER_PORT)},
-        ],
-        "client": {
-            "timeouts": {"connect_seconds": 2, "read_seconds": 30},
-            "retries": {"other_members_per_request": settings.replicas - 1},
-            "required": {"login": "basic", "whole_window": "ask the endpoint prometheus"},
+    return managed(
+        ROOM,
+        VERSION,
+        {
+            "members": members,
+            "endpoints_in": [
+                {"protocol": "prometheus", "address": every_replica(API_PORT, settings, site)},
+                {
+                    "protocol": "prometheus-member",
+                    "address": every_replica(MEMBER_PORT, settings, site),
+                },
+            ],
+            "client": {
+                "timeouts": {"connect_seconds": 2, "read_seconds": 30},
+                "retries": {"other_members_per_request": settings.replicas - 1},
+                "required": {"login": "basic", "whole_window": "ask the endpoint prometheus"},
+            },
+            "promises": {
+                "survives": "the loss of one host: the other replica has scraped everything too",
+                "recovery_seconds": 10,
+                "loss": "keeps nothing that others need: each replica measures by itself, for "
+                f"{settings.retention_days} days; what happened while none ran was "
+                "not measured, and a replica on an empty volume fills up anew",
+            },
+            "metrics": {"port": MEMBER_PORT, "scheme": "https"},
         },
-        "promises": {
-            "survives": "the loss of one host: the other replica has scraped everything too",
-            "recovery_seconds": 10,
-            "loss": "keeps nothing that others need to run: each replica measures by itself, for "
-            f"{settings.retention_days} days; what happened while none ran was not measured, and a "
-            "replica on an empty volume fills up anew",
-        },
-        "metrics": {"port": MEMBER_PORT, "scheme": "https"},
-    })  # fmt: skip
+    )

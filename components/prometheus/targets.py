@@ -84,7 +84,7 @@ def _job(part: Component, metrics: Metrics) -> str:
 
 
 def _host(pod: str, site: SiteFacts) -> str:
-    """A member of a StatefulSet: its Service is called after the set, which is what its name says."""
+    """A member of a StatefulSet: the Service is called after the set, as the member is."""
     return site.pod_dns(pod, naming.members_service(pod.rpartition("-")[0]))
 
 

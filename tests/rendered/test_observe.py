@@ -1,4 +1,4 @@
-"""The charts of the observe layer as the lab's stack renders them, read by the programs that they are for."""
+"""The observe layer's charts as the lab's stack renders them, read by the programs they are for."""
 
 from __future__ import annotations
 
@@ -134,7 +134,9 @@ def test_a_front_reads_its_settings(
     where = placed(documents, room, tmp_path)
     # Names of the cluster don't resolve here, and need not: `init-addr none`.
     haproxy = debian_programs.command(programs[room], "sbin/haproxy")
-    run(haproxy, "-c", "-f", where["files"] / "haproxy.cfg", "-f", where["auth"] / fronts.USERS_FILE)
+    run(
+        haproxy, "-c", "-f", where["files"] / "haproxy.cfg", "-f", where["auth"] / fronts.USERS_FILE
+    )
 
 
 def test_prometheus_reads_its_settings_and_every_rule(
@@ -148,9 +150,7 @@ def test_prometheus_reads_its_settings_and_every_rule(
     assert said.count("rules found") == len(loaded)
 
 
-def test_alertmanager_reads_its_settings(
-    programs: dict[str, Path], tmp_path: Path
-) -> None:
+def test_alertmanager_reads_its_settings(programs: dict[str, Path], tmp_path: Path) -> None:
     hook = {"name": "duty", "url": "https://alerts.example/", "port": 443, "resolved": True}
     told = render(ALERTMANAGER, receivers=[hook | {"secret": "duty-token", "trust": "site"}])
     where = placed({ALERTMANAGER: told}, ALERTMANAGER, tmp_path)
@@ -166,42 +166,56 @@ def test_alertmanager_reads_its_settings(
 def test_nobody_is_told_where_no_receiver_is_set(
     documents: dict[str, list[datarooms.Document]],
 ) -> None:
-    told = yaml.safe_load(files(documents[ALERTMANAGER], f"{ALERTMANAGER}-files")["alertmanager.yml"])
+    told = yaml.safe_load(
+        files(documents[ALERTMANAGER], f"{ALERTMANAGER}-files")["alertmanager.yml"]
+    )
     assert told["receivers"] == [{"name": "nobody"}]
 
 
-def test_a_new_replica_waits_and_the_last_one_answers(
-    programs: dict[str, Path], tmp_path: Path
+ALONE = "1+1x120"  # minutes that grow with the clock
+AHEAD = "1440+1x120"
+GONE = "1440+1x29 stale _x90"  # lost after half an hour
+CASES = [
+    ("as much as the other one", {"0": ALONE, "1": ALONE}, "1x120", 60, [1]),
+    ("the other one has a day more", {"0": ALONE, "1": AHEAD}, "1x120", 60, [0]),
+    ("the other one was lost just now", {"0": ALONE, "1": GONE}, "1x29 0x90", 33, [0]),
+    ("the other one is gone", {"0": ALONE, "1": GONE}, "1x29 0x90", 60, [1]),
+    ("only itself was asked so far", {"0": ALONE}, None, 60, []),
+]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "up", "at", "wanted"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_a_replica_says_whether_it_has_the_whole_window(
+    documents: dict[str, list[datarooms.Document]],
+    programs: dict[str, Path],
+    tmp_path: Path,
+    minutes: dict[str, str],
+    up: str | None,
+    at: int,
+    wanted: list[int],
 ) -> None:
-    """The rule that the fronts ask for, in all the cases that matter."""
-    window = files(render(PROMETHEUS), "prometheus-rules")["window.yml"]
-    (tmp_path / "window.yml").write_text(window)
-
-    def case(own: str, peers: dict[str, str], wanted: list[int], minute: int = 60) -> dict[str, Any]:
-        """Each replica's minutes as this one sees them; `up` follows from whether there are any."""
-        series = []
-        for name, minutes in peers.items():
-            series.append({"series": f'apadana:watched_minutes{{job="window",member="{name}"}}', "values": minutes})
-            alive = " ".join("0" if word == "stale" else "1" for word in minutes.split())
-            series.append({"series": f'up{{job="window",member="{name}"}}', "values": alive if " " in alive else "1x120"})
-        # Two other targets: its own minutes grow as it watches.
-        if own:
-            series.append({"series": "up{job='kafka',member='kafka-0'}".replace("'", '"'), "values": own})
-            series.append({"series": "up{job='kafka',member='kafka-1'}".replace("'", '"'), "values": own})
-        expected = [{"labels": "apadana:whole", "value": value} for value in wanted]
-        test = {"expr": "apadana:whole", "eval_time": f"{minute}m", "exp_samples": expected}
-        return {"interval": "1m", "input_series": series, "promql_expr_test": [test]}
-
-    tests = [
-        # Alone with one that has as much: whole.
-        case("1x120", {"prometheus-0": "0+1x120", "prometheus-1": "0+1x120"}, [1]),
-        # The other one has a day more: not.
-        case("1x120", {"prometheus-0": "0+1x120", "prometheus-1": "1440+1x120"}, [0]),
-        # Nobody was asked yet: nothing is said.
-        case("1x120", {}, []),
-        # Only itself was asked so far: nothing is said.
-        case("1x120", {"prometheus-0": "0+1x120"}, []),
-    ]
-    (tmp_path / "test.yml").write_text(json.dumps({"rule_files": ["window.yml"], "tests": tests}))
+    """The rule that the fronts ask for, evaluated by Prometheus' own tester."""
+    rules = files(documents[PROMETHEUS], f"{PROMETHEUS}-rules")["window.yml"]
+    (tmp_path / "window.yml").write_text(rules)
+    series = {'up{job="window",member="0"}': "1x120", 'up{job="kafka"}': "1x120"}
+    if up is not None:
+        series['up{job="window",member="1"}'] = up
+    for member, numbers in minutes.items():
+        series[f'apadana:watched_minutes{{job="window",member="{member}"}}'] = numbers
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": text} for name, text in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": "apadana:whole",
+                "eval_time": f"{at}m",
+                "exp_samples": [{"labels": "apadana:whole", "value": value} for value in wanted],
+            }
+        ],
+    }
+    content = {"rule_files": ["window.yml"], "evaluation_interval": "1m", "tests": [test]}
+    (tmp_path / "test.yml").write_text(json.dumps(content))
     promtool = debian_programs.command(programs[PROMETHEUS], "bin/promtool")
     run(promtool, "test", "rules", tmp_path / "test.yml")

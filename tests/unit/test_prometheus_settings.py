@@ -58,7 +58,12 @@ def test_pods_without_names_are_found_by_their_service() -> None:
 
 
 def test_an_address_is_checked_for_the_name_of_its_service() -> None:
-    part = Component(name="web", version="1", mode="managed", metrics=[Metrics(port=1, scheme="https", service="web-members")])
+    part = Component(
+        name="web",
+        version="1",
+        mode="managed",
+        metrics=[Metrics(port=1, scheme="https", service="web-members")],
+    )
     made = targets._scrape(part, part.metrics[0], site())
     assert made.server_name == "web-members.platform.svc.cluster.local"
 
@@ -126,8 +131,11 @@ def test_a_foreign_alertmanager_is_refused_in_words() -> None:
 
 def test_contracts_fit_and_need_no_backup() -> None:
     facts = site()
-    for module, own in ((prometheus, prometheus.Settings()), (alertmanager, alertmanager.Settings())):
-        made = Component.model_validate(module.contract(own, facts))  # type: ignore[attr-defined]
+    for module, own in (
+        (prometheus, prometheus.Settings()),
+        (alertmanager, alertmanager.Settings()),
+    ):
+        made = Component.model_validate(module.contract(own, facts))
         assert not coverage.needed(made, "backup.py"), made.name
         assert made.metrics[0].scheme == "https"
 

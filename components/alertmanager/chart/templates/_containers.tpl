@@ -3,7 +3,7 @@
 {{- end -}}
 
 {{- define "alertmanager.files" -}}
-{{ tpl (.Files.Get "files/alertmanager.yml") . }}{{ tpl (.Files.Get "files/gossip.yml") . }}{{ .Files.Get "files/page.html" }}{{ include "alertmanager.front" . }}
+{{ tpl (.Files.Get "files/alertmanager.yml.tpl") . }}{{ tpl (.Files.Get "files/gossip.yml.tpl") . }}{{ .Files.Get "files/page.html" }}{{ include "alertmanager.front" . }}
 {{- end -}}
 
 {{- define "alertmanager.containers" -}}

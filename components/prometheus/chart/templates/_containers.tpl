@@ -1,11 +1,11 @@
 {{- define "prometheus.front" -}}
 {{ include "kit.frontConfig" (dict "ctx" . "engine" 9091 "web" 9090 "api" 9443 "member" 9444 "behind" (list "window" "running")) }}
 
-{{ tpl (.Files.Get "files/backends.cfg") . }}
+{{ tpl (.Files.Get "files/backends.cfg.tpl") . }}
 {{- end -}}
 
 {{- define "prometheus.files" -}}
-{{ tpl (.Files.Get "files/prometheus.yml") . }}{{ tpl (.Files.Get "files/window.yml") . }}{{ .Values.rules | toJson }}{{ include "prometheus.front" . }}
+{{ tpl (.Files.Get "files/prometheus.yml.tpl") . }}{{ tpl (.Files.Get "files/window.yml.tpl") . }}{{ .Values.rules | toJson }}{{ include "prometheus.front" . }}
 {{- end -}}
 
 {{- define "prometheus.containers" -}}
