@@ -13,6 +13,8 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +85,7 @@ class ApiServer:
             f"--service-account-signing-key-file={self.folder / 'sa.key'}",
             "--service-account-issuer=https://localhost",
             "--profiling=false",
-            "--service-cluster-ip-range=10.0.0.0/16",
+            "--service-cluster-ip-range=10.96.0.0/16",
         )
         wait_for(
             "the API server",
@@ -119,7 +121,7 @@ class ApiServer:
             return error.code, error.read()
 
     def refusal(self, document: dict[str, Any]) -> str | None:
-        """Why it would not be made; None: it would, or its kind is not Kubernetes' own."""
+        """Why it would not be made; None: it would, or nobody has defined its kind."""
         version, kind = document["apiVersion"], document["kind"]
         plural, namespaced = self._resource(version, kind)
         if not plural:
@@ -134,6 +136,21 @@ class ApiServer:
         if status in (200, 201, 409):
             return None
         return f"{kind} {document['metadata'].get('name')}: {json.loads(answer)['message']}"
+
+    def define(self, definitions: Iterable[dict[str, Any]]) -> None:
+        """Make definitions for good, and wait until the server knows their kinds."""
+        base = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        for definition in definitions:
+            status, answer = self.call("POST", base, definition)
+            assert status in (201, 409), json.loads(answer)["message"]
+            spec = definition["spec"]
+            versions = [v["name"] for v in spec["versions"] if v["served"]]
+            path = f"/apis/{spec['group']}/{versions[0]}/{spec['names']['plural']}"
+            wait_for(path, partial(self._answers, path), timeout=START_S)
+        self.plurals.clear()
+
+    def _answers(self, path: str) -> bool:
+        return self.call("GET", path)[0] == 200
 
     def _resource(self, version: str, kind: str) -> tuple[str, bool]:
         if version not in self.plurals:

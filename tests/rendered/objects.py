@@ -12,10 +12,11 @@ import pulumi
 import pytest
 import yaml
 
-from components.kit import chart, pki
+from components.kit import chart, half, pki
 from components.kit.component import Vault
 from components.kit.discovery import room as find
 from components.kit.settings import ComponentSettings, SiteFacts
+from stacks.halves import FILE, half_class
 from stacks.program import component_class
 from tests.rendered.datarooms import Document, helm_template
 from tests.unit.test_kit_component import Recorder
@@ -45,7 +46,15 @@ class Maker:
 
         run()
         own = (args for args in self.mocks.made if args.typ.startswith("kubernetes:"))
-        return [_document(args.typ, args.inputs) for args in own]
+        return [*(_document(args.typ, args.inputs) for args in own), *half_of(name, settings, site)]
+
+
+def half_of(name: str, settings: ComponentSettings, site: SiteFacts) -> list[Document]:
+    """What the room's half makes beside its namespace and definitions."""
+    room = find(name)
+    if not room.has(FILE) or not half.wanted(settings):
+        return []
+    return half_class(room).objects(settings, site, half.PaperKeys())
 
 
 def rendered(name: str, settings: ComponentSettings, site: SiteFacts) -> list[Document]:

@@ -36,6 +36,9 @@ Config = dict[str, Any]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     started = ApiServer(tmp_path_factory.mktemp("apiserver"))
+    at = definitions.folder(tmp_path_factory.mktemp("bundle") / "crds")
+    if at is not None:
+        started.define(definitions.needed(at))
     yield started
     started.stop()
 
