@@ -75,7 +75,7 @@ def templates(documents: list[Document]) -> Iterator[tuple[str, Document]]:
 def _plural(kind: str) -> str:
     """As definitions name kinds."""
     word = kind.lower()
-    return f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    return f"{word[:-1]}ies" if word.endswith("cy") else f"{word}s"
 
 
 def assert_namespaced(documents: list[Document]) -> None:

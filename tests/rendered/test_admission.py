@@ -19,7 +19,7 @@ from components.kit.mistakes import SettingsError
 from components.kit.settings import ComponentSettings, SiteFacts
 from components.kit.syntax import is_text
 from tests.mutants import HOSTILE, Mutant, changed, mutants
-from tests.rendered import objects
+from tests.rendered import definitions, objects
 from tests.rendered.apiserver import ApiServer
 from tests.rendered.test_kit_discovered import AnyImage
 
