@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from components.kit import naming
+from components.kit import naming, webs
 from components.kit.charting import common, limits
 from components.kit.connection import Connection, connection
 from components.kit.contract import managed
@@ -48,6 +48,8 @@ class Settings(ComponentSettings):
         port=PORT,
         roles=(Role.SCIENTIST, Role.RELEASER, Role.ADMIN),
         reads=(Role.VIEWER,),
+        health="/health",
+        timeout_seconds=600,  # an artefact goes up or down in one request
     )
 
     replicas: Annotated[int, Field(ge=2, le=9)] = 2
@@ -106,14 +108,9 @@ def _store(used: Connection, protocol: str, name: str) -> Store:
     )
 
 
-def page(site: SiteFacts) -> str:
-    """The public name."""
-    return f"{ROOM}.{site.web_domain}"
-
-
 def hosts(site: SiteFacts) -> tuple[str, ...]:
     """MLflow refuses a request that calls it by another name, and takes the port for a part."""
-    return (page(site), *(f"{name}:{PORT}" for name in dns_names(site)))
+    return (webs.host(ROOM, site), *(f"{name}:{PORT}" for name in dns_names(site)))
 
 
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
@@ -129,7 +126,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         region=str(required.get("region", "us-east-1")),
         pool=(KEPT, BURST),
         hosts=hosts(site),
-        origin=f"https://{page(site)}",
+        origin=f"https://{webs.host(ROOM, site)}",
         scratch_mib=settings.scratch_mib,
         migration_resources=limits(settings.migration_resources),
     )
@@ -163,7 +160,7 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
             "recovery_seconds": 40,
             "loss": "keeps nothing of its own: what is acknowledged is in PostgreSQL and S3",
         },
-        "metrics": {"port": PORT, "path": "/metrics"},
+        "metrics": {"port": PORT, "scheme": "https", "service": naming.members_service(ROOM)},
     })  # fmt: skip
     # Pods log in nowhere: who may reach the port is the network's to say (RUNBOOK.md).
     return found | {"secret_ref": None}
