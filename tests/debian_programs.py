@@ -62,9 +62,17 @@ def root(group: str) -> Path:
     return made
 
 
-def command(folder: Path, program: str) -> list[str]:
-    """What to run; `program` is below usr/."""
+#: In a mount namespace of its own: programs look for their data where Debian has it.
+WITH_DATA = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /usr/share && exec "$@"']
+
+
+def command(folder: Path, program: str, *, data: bool = False) -> list[str]:
+    """What to run; `program` is below usr/. With `data` it finds its own /usr/share: root only."""
+    if data and os.geteuid() != 0:
+        raise NotHereError(f"{program} needs its own /usr/share, which only root can give it")
+    before = [*WITH_DATA, str(folder / "usr" / "share")] if data else []
     return [
+        *before,
         str(folder / LOADER),
         "--library-path",
         str(folder / LIBRARIES),

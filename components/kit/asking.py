@@ -72,8 +72,9 @@ class Caller:
 
 
 def callers(target: Target, protocol: str) -> dict[str, Caller]:
-    """One for each member, by the first part of its name."""
+    """One for each member; the endpoint lists them in the contract's order."""
+    hosts = target.endpoint(protocol).hosts()
     return {
-        host.partition(".")[0]: Caller(host, port, target.ca_file, target.username, target.password)
-        for host, port in target.endpoint(protocol).hosts()
+        member.name: Caller(host, port, target.ca_file, target.username, target.password)
+        for member, (host, port) in zip(target.members, hosts, strict=True)
     }

@@ -1,5 +1,5 @@
 {{- $members := printf "%s-members.%s.svc.%s" .Release.Name .Release.Namespace .Values.cluster_domain }}
-{{- $line := "ssl verify required ca-file /etc/apadana/tls/ca.crt crt /etc/apadana/tls/tls.crt check inter 2s fastinter 1s downinter 2s fall 2 rise 1 observe layer4 error-limit 1 on-error mark-down resolvers cluster init-addr none tcp-ut 3s" }}
+{{- $line := "ssl verify required ca-file /etc/apadana/tls/ca.crt crt /etc/apadana/tls/tls.crt check inter 2s rise 1 observe layer4 error-limit 1 on-error mark-down resolvers cluster init-addr none tcp-ut 3s" }}
 resolvers cluster
   parse-resolv-conf
   resolve_retries 2
@@ -19,7 +19,7 @@ backend window
   http-check expect string ',"1"]'
   {{- range $i := until (int .Values.replicas) }}
   {{- $host := printf "%s-%d.%s" $.Release.Name $i $members }}
-  server {{ $.Release.Name }}-{{ $i }} {{ $host }}:9444 {{ $line }} verifyhost {{ $host }} sni str({{ $host }}) check-sni {{ $host }}{{ if $i }} backup{{ end }}
+  server {{ $.Release.Name }}-{{ $i }} {{ $host }}:9444 {{ $line }} fall 1 verifyhost {{ $host }} sni str({{ $host }}) check-sni {{ $host }}{{ if $i }} backup{{ end }}
   {{- end }}
 
 backend running
@@ -28,5 +28,5 @@ backend running
   http-check expect status 200
   {{- range $i := until (int .Values.replicas) }}
   {{- $host := printf "%s-%d.%s" $.Release.Name $i $members }}
-  server {{ $.Release.Name }}-{{ $i }} {{ $host }}:9444 {{ $line }} verifyhost {{ $host }} sni str({{ $host }}) check-sni {{ $host }}{{ if $i }} backup{{ end }}
+  server {{ $.Release.Name }}-{{ $i }} {{ $host }}:9444 {{ $line }} fall 2 fastinter 1s verifyhost {{ $host }} sni str({{ $host }}) check-sni {{ $host }}{{ if $i }} backup{{ end }}
   {{- end }}
