@@ -50,14 +50,20 @@ def compose(
 
 
 def inventory(site: str, repository: Path = REPOSITORY) -> Mapping[str, Any] | None:
-    """The site's machines; None where there is no inventory of it (a client's cluster)."""
+    """The site's machines; None where there is no inventory of it (a client's cluster).
+
+    What `group_vars/all/main.yml` says stands among the variables of the group `all`.
+    """
     file = repository / "inventories" / site / "hosts.yml"
     if not file.is_file():
         return None
     found = yaml.safe_load(file.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise ValueError(f"{file} is not a YAML inventory: a mapping of groups is needed")
-    return found
+    common = file.parent / "group_vars" / "all" / "main.yml"
+    said = yaml.safe_load(common.read_text(encoding="utf-8")) if common.is_file() else None
+    whole = found.get("all") or {}
+    return {**found, "all": {**whole, "vars": {**(whole.get("vars") or {}), **(said or {})}}}
 
 
 def off(loaded: Loaded, layer: str, standing: tuple[str, ...]) -> Iterator[Off]:

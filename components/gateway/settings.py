@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from components.kit import naming, webs
+from components.kit import machines, naming, webs
+from components.kit.mistakes import Mistake
 from components.kit.settings import ComponentSettings, Frozen, Resources, SiteFacts
 from components.kit.syntax import Address, DnsLabel, Once, Wrong, refused
 from components.kit.webs import GATEWAY, GATEWAY_NAMESPACE, PROXY_PODS, TLS_SECRET, URL_PORT
@@ -32,9 +35,8 @@ class Door(Frozen):
     `roles/loadbalancer` has the same numbers: a test compares them.
     """
 
-    address: Address = (
-        "10.96.0.43"  # a cluster address that leads to the proxy of one's own host only
-    )
+    # A cluster address that leads to the proxy of one's own host only.
+    address: Address = "10.96.0.43"
     https_port: NodePort = 30443  # on every host, leads to the proxy of that host only
     ready_port: NodePort = 30444
 
@@ -62,9 +64,16 @@ class Settings(ComponentSettings):
         cpu_millicores=50, memory_mib=128, cpu_limit_millicores=1000, memory_limit_mib=512
     )
     door: Door = Door()
-    also_watches: Annotated[
-        tuple[DnsLabel, ...], Once
-    ] = ()  # other namespaces whose routes it takes; they exist
+    # Other namespaces whose routes it takes; they exist.
+    also_watches: Annotated[tuple[DnsLabel, ...], Once] = ()
+
+    def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
+        """The door's address against the network that the cluster's Services have."""
+        network = machines.common(site.inventory, "site_service_cidr") if site.inventory else None
+        if network and ip_address(self.door.address) not in ip_network(network):
+            allowed = f"an address of the Services ({network}: site_service_cidr of the inventory)"
+            action = "leave it out, or take the one that roles/loadbalancer has"
+            yield Mistake(f"{ROOM}.door.address", self.door.address, allowed, action)
 
 
 class Values(Frozen):

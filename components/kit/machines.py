@@ -1,7 +1,7 @@
 """What an Ansible inventory says of machines, as far as settings have to fit them. Pure.
 
-Reads only the inventory's own file: groups, their `vars`, hosts. Variables beside it (group_vars)
-are Ansible's to join.
+Reads groups, their `vars` and hosts. Of the variables beside the inventory (group_vars) it knows
+what whoever reads the file puts into the group `all`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ from typing import Any
 def hosts(inventory: Mapping[str, Any]) -> list[str]:
     """Every host, sorted."""
     return sorted({host for group in _groups(inventory) for host in group.get("hosts") or {}})
+
+
+def common(inventory: Mapping[str, Any], name: str) -> Any:
+    """A variable that is the same for all; None where it is not set."""
+    return ((inventory.get("all") or {}).get("vars") or {}).get(name)
 
 
 def variables(inventory: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from validate.cluster import wait_for
 
 HOST = "127.0.0.1"
 START_S = 60
+SERVICES = "10.96.0.0/16"
 
 
 def free_port() -> int:
@@ -85,7 +85,7 @@ class ApiServer:
             f"--service-account-signing-key-file={self.folder / 'sa.key'}",
             "--service-account-issuer=https://localhost",
             "--profiling=false",
-            "--service-cluster-ip-range=10.96.0.0/16",
+            f"--service-cluster-ip-range={SERVICES}",
         )
         wait_for(
             "the API server",
@@ -97,6 +97,8 @@ class ApiServer:
     def _run(self, *command: str) -> None:
         log = (self.folder / f"{Path(command[0]).name}.log").open("wb")
         environment = {"PATH": os.environ["PATH"]}
+        # A test run that is killed leaves nothing behind.
+        command = ("setpriv", "--pdeathsig", "KILL", *command)
         started = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         self.processes.append(started)
 
@@ -120,8 +122,23 @@ class ApiServer:
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
+    def install(self, definitions: list[dict[str, Any]]) -> None:
+        """Kinds that the bundle brings: known from now on."""
+        base = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        for definition in definitions:
+            status, answer = self.call("POST", base, definition)
+            assert status in (201, 409), answer
+        for definition in definitions:
+            path = f"{base}/{definition['metadata']['name']}"
+            wait_for(path, partial(self._established, path), timeout=START_S)
+        self.plurals.clear()
+
+    def _established(self, path: str) -> bool:
+        found = json.loads(self.call("GET", path)[1]).get("status", {}).get("conditions", [])
+        return any(each["type"] == "Established" and each["status"] == "True" for each in found)
+
     def refusal(self, document: dict[str, Any]) -> str | None:
-        """Why it would not be made; None: it would, or nobody has defined its kind."""
+        """Why it would not be made; None: it would, or its kind is not Kubernetes' own."""
         version, kind = document["apiVersion"], document["kind"]
         plural, namespaced = self._resource(version, kind)
         if not plural:
@@ -136,21 +153,6 @@ class ApiServer:
         if status in (200, 201, 409):
             return None
         return f"{kind} {document['metadata'].get('name')}: {json.loads(answer)['message']}"
-
-    def define(self, definitions: Iterable[dict[str, Any]]) -> None:
-        """Make definitions for good, and wait until the server knows their kinds."""
-        base = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        for definition in definitions:
-            status, answer = self.call("POST", base, definition)
-            assert status in (201, 409), json.loads(answer)["message"]
-            spec = definition["spec"]
-            versions = [v["name"] for v in spec["versions"] if v["served"]]
-            path = f"/apis/{spec['group']}/{versions[0]}/{spec['names']['plural']}"
-            wait_for(path, partial(self._answers, path), timeout=START_S)
-        self.plurals.clear()
-
-    def _answers(self, path: str) -> bool:
-        return self.call("GET", path)[0] == 200
 
     def _resource(self, version: str, kind: str) -> tuple[str, bool]:
         if version not in self.plurals:

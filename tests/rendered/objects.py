@@ -4,6 +4,7 @@ component makes itself, which are caught by Pulumi's own mocks."""
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,18 @@ import pulumi
 import pytest
 import yaml
 
-from components.kit import chart, half, pki
+from components.kit import chart, crds, pki
 from components.kit.component import Vault
 from components.kit.discovery import room as find
+from components.kit.discovery import rooms
+from components.kit.half import PaperKeys
 from components.kit.settings import ComponentSettings, SiteFacts
 from stacks.halves import FILE, half_class
 from stacks.program import component_class
 from tests.rendered.datarooms import Document, helm_template
 from tests.unit.test_kit_component import Recorder
 
+CACHE = Path(os.environ.get("APADANA_CACHE", "/var/cache/apadana"))
 SECRET = "4dabf18193072939515e22adb298388d"  # how Pulumi marks a secret value on the wire
 
 
@@ -46,15 +50,7 @@ class Maker:
 
         run()
         own = (args for args in self.mocks.made if args.typ.startswith("kubernetes:"))
-        return [*(_document(args.typ, args.inputs) for args in own), *half_of(name, settings, site)]
-
-
-def half_of(name: str, settings: ComponentSettings, site: SiteFacts) -> list[Document]:
-    """What the room's half makes beside its namespace and definitions."""
-    room = find(name)
-    if not room.has(FILE) or not half.wanted(settings):
-        return []
-    return half_class(room).objects(settings, site, half.PaperKeys())
+        return [_document(args.typ, args.inputs) for args in own]
 
 
 def rendered(name: str, settings: ComponentSettings, site: SiteFacts) -> list[Document]:
@@ -63,6 +59,25 @@ def rendered(name: str, settings: ComponentSettings, site: SiteFacts) -> list[Do
     done = helm_template(name, values, site.namespace)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def halved(name: str, settings: ComponentSettings, site: SiteFacts) -> list[Document]:
+    """The cluster-scoped half's objects, but for its definitions."""
+    if not find(name).has(FILE):
+        return []
+    return [dict(item) for item in half_class(find(name)).objects(settings, site, PaperKeys())]
+
+
+def definitions(folder: Path) -> list[Document]:
+    """The kinds that halves bring, from what a bundle was built of; none where none was built."""
+    found: list[Document] = []
+    for room in rooms():
+        for binary, names in half_class(room).crds.items() if room.has(FILE) else ():
+            built = sorted(CACHE.glob(f"module/{binary}-*/crds"), key=lambda p: p.stat().st_mtime)
+            if built:
+                (folder / binary).symlink_to(built[-1])
+                found += [dict(item) for item in crds.read(folder, binary, names)]
+    return found
 
 
 def _document(kind: str, inputs: Any) -> Document:

@@ -19,8 +19,8 @@ from components.kit.mistakes import SettingsError
 from components.kit.settings import ComponentSettings, SiteFacts
 from components.kit.syntax import is_text
 from tests.mutants import HOSTILE, Mutant, changed, mutants
-from tests.rendered import definitions, objects
-from tests.rendered.apiserver import ApiServer
+from tests.rendered import objects
+from tests.rendered.apiserver import SERVICES, ApiServer
 from tests.rendered.test_kit_discovered import AnyImage
 
 pytestmark = pytest.mark.rendered
@@ -29,6 +29,7 @@ ROOMS = {room.name: room for room in rooms()}
 MODELS = {name: room.settings_class() for name, room in ROOMS.items()}
 COMMON = set(ComponentSettings.model_fields)
 SITE = "lab"  # whose inventory the storage room reads
+INVENTORY = {"all": {"vars": {"site_service_cidr": SERVICES}}}
 CHARTS = [name for name, room in ROOMS.items() if room.has("chart/Chart.yaml")]
 Config = dict[str, Any]
 
@@ -36,11 +37,11 @@ Config = dict[str, Any]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     started = ApiServer(tmp_path_factory.mktemp("apiserver"))
-    at = definitions.folder(tmp_path_factory.mktemp("bundle") / "crds")
-    if at is not None:
-        started.define(definitions.needed(at))
-    yield started
-    started.stop()
+    try:
+        started.install(objects.definitions(tmp_path_factory.mktemp("crds")))
+        yield started
+    finally:
+        started.stop()
 
 
 @pytest.fixture
@@ -54,10 +55,13 @@ def accepted(name: str, config: Config, **site: object) -> SiteFacts | None:
     for other, model in MODELS.items():
         stack = configs.setdefault(model.layer, {"apadana:site": SITE})
         stack |= {f"apadana:{key}": value for key, value in site.items()}
-        if other == name:
-            stack[f"apadana:{other}"] = config
+        if other in (name, "storage"):
+            # Volumes are no matter of the API server: no host is asked for its own.
+            stack[f"apadana:{other}"] = config if other == name else {"source": "given"}
     try:
-        loaded: Loaded = load_site(SITE, configs, MODELS)
+        loaded: Loaded = load_site(
+            SITE, configs, MODELS, None, None if name == "storage" else INVENTORY
+        )
     except SettingsError:
         return None
     return loaded.site.facts(AnyImage(), loaded.rooms)
@@ -96,6 +100,12 @@ def render(site: SiteFacts, name: str) -> list[Any]:
     return objects.rendered(name, site.rooms[name], site)
 
 
+def own(maker: objects.Maker, site: SiteFacts, name: str) -> list[Any]:
+    """What its component and its cluster-scoped half make."""
+    settings = site.rooms[name]
+    return maker.made(name, settings, site) + objects.halved(name, settings, site)
+
+
 def assert_taken(server: ApiServer, documents: list[Any], why: str, seen: set[str]) -> None:
     for document in documents:
         text = json.dumps(document, sort_keys=True)
@@ -123,7 +133,7 @@ def test_what_the_settings_take_the_api_server_takes(
     found = list(survivors(name))
     assert found
     for mutant, site in found:
-        documents = maker.made(name, site.rooms[name], site)
+        documents = own(maker, site, name)
         assert_taken(server, documents, f"{mutant.path}: {mutant.value!r}", seen)
     if name not in CHARTS:
         return
@@ -157,7 +167,7 @@ def test_what_the_site_may_be_called_the_api_server_takes(
             for documents in charts:
                 assert_taken(server, documents, f"{path}: {value!r}", seen)
         for name in MODELS:
-            documents = maker.made(name, site.rooms[name], site)
+            documents = own(maker, site, name)
             assert_taken(server, documents, f"{path}: {value!r}", seen)
 
 

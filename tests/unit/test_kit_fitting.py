@@ -65,6 +65,7 @@ def test_the_lab_fits() -> None:
          "kafka.resources.cpu_millicores", ("9000", "at most 2000")),
         ({"cluster": {"priorities": {"mine": 1}}}, "cluster.priorities.apadana-data", ()),
         ({"cluster": {"installer_namespace": "platform"}}, "cluster.installer_namespace", ()),
+        ({"gateway": {"door": {"address": "10.0.0.1"}}}, "gateway.door.address", ("10.96.0.0/16",)),
         ({"web_domain": "pages.cluster.local"}, "web_domain", ("cluster.local",)),
     ],
 )  # fmt: skip
