@@ -22,7 +22,7 @@ from components.kit.settings import (
 from components.kit.web import Role, Web
 
 ROOM = "alertmanager"
-VERSION = "0.28.1"
+VERSION = "0.28"
 MEMBERS = 3
 WEB_PORT, API_PORT, GOSSIP_PORT = 9093, 9443, 9094
 CALLER = "prometheus"  # its certificate is let in

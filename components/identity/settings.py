@@ -28,7 +28,7 @@ from components.kit.syntax import JavaOption, Url, Wrong, is_name, must, refused
 from components.kit.web import Role, Web
 
 ROOM = "identity"
-VERSION = "26.7.3"
+VERSION = "26.7"
 PORT, MANAGEMENT_PORT = 8443, 9000
 REALM, CLAIM = webs.REALM, "roles"
 ADMIN = "apadana-admin"

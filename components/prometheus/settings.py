@@ -25,7 +25,7 @@ from components.kit.web import Role, Web
 from components.prometheus import targets
 
 ROOM = "prometheus"
-VERSION = "2.53.3"
+VERSION = "2.53"
 WEB_PORT, API_PORT, MEMBER_PORT = 9090, 9443, 9444
 ALERTMANAGER = "alertmanager"
 
