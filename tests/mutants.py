@@ -18,8 +18,6 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from components.kit.settings import External
-
 Path = tuple[str | int, ...]
 NAMES = ["a" * length for length in (1, 3, 20, 21, 40, 41, 63, 64, 200, 253, 254, 5000)]
 LONG = [".".join(["a" * 63] * 4), ".".join(["a" * 49] * 4)]
@@ -42,6 +40,7 @@ $(id) `id` $HOME $(POD_NAME) a;b a|b a&b a>b * a=b a,b -rf
 abc:1 abc:0 abc:65536 abc:01 abc: :1 abc http://abc:1 u@abc:1 abc:1,def:2 [::1]:1 ::1 10.0.0.1:1
 10.0.0.256:1 10.0.0.0/8 10.0.0.1/8 10.0.0.0/33 ::/0 0.0.0.0/0
 kube-system default kube system-abc root admin postgres kubernetes.io/hostname apadana.io/pool
+https://abc https://abc/def/ http://abc:1/def?g=h https://u:p@abc ftp://abc https://[::1]
 -Xmx9g -XX:MaxRAMPercentage=99 -XX:+UseSerialGC
 """
 WHOLE = [0, 1, -1, 2, 3, 7, 13, 255, 256, 1000, 65535, 65536, 99_999, 100_000, 10**6, 10**7]
@@ -50,7 +49,19 @@ BROKEN = [0.5, -0.5, 1e-9, 1e300, float("inf"), float("nan")]
 OTHERS: list[Any] = [None, True, False, [], {}, [""], {"": ""}, [[]], ["abc", "abc"]]
 TEXTS = [*NAMES, *LONG, *SPACES, *UNSEEN, *CODE, *WORDS.split()]
 HOSTILE: list[Any] = [*TEXTS, *WHOLE, *HUGE, *BROKEN, *OTHERS]
-SAMPLES: list[Any] = ["abc", "abc:1", "/abc", "10.0.0.0/8", "-Xabc", 1, 20, 100, 1.0, True]
+SAMPLES: list[Any] = [
+    "abc",
+    "abc:1",
+    "/abc",
+    "10.0.0.0/8",
+    "-Xabc",
+    "https://abc",
+    1,
+    20,
+    100,
+    1.0,
+    True,
+]
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,12 @@ def mutants(model: type[BaseModel], leave_out: Collection[str] = ()) -> Iterator
     for path in places(model):
         for value in HOSTILE if path[0] not in leave_out else ():
             yield Mutant(path, value, changed(model, path, value))
+
+
+def inherited(model: type[BaseModel], base: type[BaseModel]) -> set[str]:
+    """Fields that a model has as its base has them: these are tried once and not for each."""
+    fields = base.model_fields.items()
+    return {n for n, f in fields if model.model_fields[n].annotation == f.annotation}
 
 
 def free_texts(model: type[BaseModel]) -> Iterator[Path]:
@@ -181,7 +198,7 @@ def changed(model: type[BaseModel], path: Path, value: Any) -> dict[str, Any]:
     """The settings with that value at that place."""
     config = full(model)
     if path[0] == "external":
-        config |= {"mode": "external", "external": sample(External)}
+        config |= {"mode": "external", "external": sample(whole(model.model_fields["external"]))}
     if path[0] == "off_because":
         config |= {"mode": "off"}
     name = next(n for n, f in model.model_fields.items() if path[0] in (n, f.alias))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from components.kit import naming
 from components.kit.charting import common, limits
@@ -19,6 +19,7 @@ from components.kit.settings import (
     Resources,
     SiteFacts,
 )
+from components.kit.syntax import ObjectName, Url, Wrong, refused, repeated
 from components.kit.web import Role, Web
 
 ROOM = "alertmanager"
@@ -26,27 +27,15 @@ VERSION = "0.28"
 MEMBERS = 3
 WEB_PORT, API_PORT, GOSSIP_PORT = 9093, 9443, 9094
 CALLER = "prometheus"  # its certificate is let in
-OBJECT_NAME = r"^[a-z0-9]([a-z0-9-]{0,251}[a-z0-9])?$"
-
-
-def _web_address(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or " " in url:
-        raise ValueError(f"{url!r}; an address like https://alerts.client.example/hook")
-    if parts.username or parts.password:
-        raise ValueError("a log-in does not belong into the address: give it by secret_ref")
-    port = parts.port  # raises ValueError where it is no port
-    del port
-    return url
 
 
 class Receiver(Frozen):
     """Who is told: a web hook that takes Alertmanager's JSON by POST."""
 
     name: Name
-    url: Annotated[str, Field(max_length=500), AfterValidator(_web_address)]
+    url: Annotated[Url, Field(max_length=500)]
     #: Secret of the namespace with a key `token`, sent as a bearer token.
-    secret_ref: Annotated[str, Field(pattern=OBJECT_NAME)] | None = None
+    secret_ref: ObjectName | None = None
     trust: Literal["site", "public"] = "site"  # whose CA signed its certificate
     resolved: bool = True  # tell, too, when it is over
 
@@ -82,9 +71,9 @@ class Settings(ComponentSettings):
 
     @model_validator(mode="after")
     def _names_once(self) -> Self:
-        names = [receiver.name for receiver in self.receivers]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"receivers named twice: {', '.join(twice)}")
+        if twice := repeated(receiver.name for receiver in self.receivers):
+            told = f"{', '.join(twice)} named twice"
+            raise refused([Wrong("each name once", "receivers", told, "remove one of them")])
         return self
 
 

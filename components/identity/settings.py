@@ -24,7 +24,7 @@ from components.kit.settings import (
     ResourceValues,
     SiteFacts,
 )
-from components.kit.syntax import JavaOption, Url, Wrong, is_name, must, refused, repeated
+from components.kit.syntax import Https, JavaOption, Wrong, is_name, must, refused, repeated
 from components.kit.web import Role, Web
 
 ROOM = "identity"
@@ -79,11 +79,11 @@ class User(Frozen):
 class ExternalIssuer(External):
     """The client's own issuer. The endpoints are those of its discovery document."""
 
-    issuer: Url
-    authorization: Url
-    token: Url
-    keys: Url
-    end_session: Url | None = None
+    issuer: Https
+    authorization: Https
+    token: Https
+    keys: Https
+    end_session: Https | None = None
     roles_claim: Claim = CLAIM
 
 

@@ -36,7 +36,7 @@ class SiteSettings(Frozen):
     cluster_domain: ClusterDomain = "cluster.local"
     deployer: Literal["pulumi"] = "pulumi"  # a site owned by helm is not built by a stack
     # Pages are at https://<page>.<web_domain>/; null: <site>.internal
-    web_domain: Annotated[DnsName, Field(max_length=200)] | None = None
+    web_domain: Annotated[DnsName, Field(max_length=100)] | None = None
     priority_classes: bool = True  # false where a client's cluster has none of ours
 
     def facts(self, images: Mapping[str, str], rooms: Mapping[str, ComponentSettings]) -> SiteFacts:

@@ -26,7 +26,7 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _WORD = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?")
 _JAVA = re.compile(r"-[XD][A-Za-z0-9_.,:=+%/@-]*")
 _HEAP = re.compile(r"-Xm[nsx]|-XX:(Min|Max|Initial)(Heap|RAM)|-XX:(New|MaxNew)Size")
-_URL = re.compile(r"https://(?P<host>[^/:]+)(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~%+-]+)*")
+_URL = re.compile(r"https?://(?P<host>[^/:]+)(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~%+-]+)*")
 _NUMBER = re.compile(r"[0-9]{1,5}")
 #: Kubernetes' own, and `default`, which everyone may use: nothing of ours stands there.
 _THEIRS = ("default", "kube-")
@@ -110,9 +110,13 @@ def _is_address(text: str) -> bool:
 def _is_url(text: str) -> bool:
     """Without a query, a fragment or a slash at its end: others add a path to it."""
     found = _URL.fullmatch(text)
-    if found is None or not is_host(found["host"]):
+    if found is None or len(text) > 253 or not is_host(found["host"]):
         return False
     return found["port"] is None or 1 <= int(found["port"]) <= 65535
+
+
+def _is_https(text: str) -> bool:
+    return text.startswith("https:") and _is_url(text)
 
 
 def _is_line(text: str) -> bool:
@@ -215,9 +219,9 @@ LabelValue = Annotated[str, must(is_label_value, f"nothing, or {_OF_WORD}")]
 Host = Annotated[str, must(is_host, f"{_OF_NAME}, or an IPv4 address")]
 HostPort = Annotated[str, AfterValidator(_address)]
 Address = Annotated[str, must(_is_address, "an IPv4 address")]
-Url = Annotated[
-    str, must(_is_url, "https://host[:port][/path], without a query or a slash at its end")
-]
+_OF_URL = "host[:port][/path], without a log-in, a query or a slash at its end"
+Https = Annotated[str, must(_is_https, f"https://{_OF_URL}")]
+Url = Annotated[str, must(_is_url, f"http:// or https://{_OF_URL}")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Cidr = Annotated[
     str, must(_is_cidr, "a network as address/bits, bits behind the mask zero, say 10.0.0.0/8")

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from components.kit import naming
 from components.kit.charting import common, limits, volume
+from components.kit.claims import Claim
 from components.kit.connection import connection
 from components.kit.contract import managed
 from components.kit.fronts import FrontValues
@@ -21,6 +22,7 @@ from components.kit.settings import (
     StatefulValues,
     Storage,
 )
+from components.kit.shape import Fixed
 from components.kit.web import Role, Web
 from components.prometheus import targets
 
@@ -55,6 +57,14 @@ class Settings(ComponentSettings):
     front_resources: Resources = Resources(
         cpu_millicores=20, memory_mib=32, cpu_limit_millicores=500, memory_limit_mib=64
     )
+
+    def claims(self) -> tuple[Claim, ...]:
+        """One volume for each replica."""
+        return (self.storage.claim(f"{ROOM}.storage", self.replicas, self.placement),)
+
+    def shape(self) -> tuple[Fixed, ...]:
+        """A StatefulSet's volumes stay as they are."""
+        return self.storage.fixed()
 
     def retention_mib(self) -> int:
         """What all samples may take on a volume."""
