@@ -26,7 +26,7 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _WORD = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?")
 _JAVA = re.compile(r"-[XD][A-Za-z0-9_.,:=+%/@-]*")
 _HEAP = re.compile(r"-Xm[nsx]|-XX:(Min|Max|Initial)(Heap|RAM)|-XX:(New|MaxNew)Size")
-_URL = re.compile(r"https?://(?P<host>[^/:]+)(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~%+-]+)*")
+_URL = re.compile(r"https?://(?P<host>[^/:]+)(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~%+-]+)*/?")
 _NUMBER = re.compile(r"[0-9]{1,5}")
 #: Kubernetes' own, and `default`, which everyone may use: nothing of ours stands there.
 _THEIRS = ("default", "kube-")
@@ -108,7 +108,7 @@ def _is_address(text: str) -> bool:
 
 
 def _is_url(text: str) -> bool:
-    """Without a query, a fragment or a slash at its end: others add a path to it."""
+    """Without a query, a fragment or a log-in: these have settings of their own."""
     found = _URL.fullmatch(text)
     if found is None or len(text) > 253 or not is_host(found["host"]):
         return False
@@ -116,7 +116,7 @@ def _is_url(text: str) -> bool:
 
 
 def _is_https(text: str) -> bool:
-    return text.startswith("https:") and _is_url(text)
+    return text.startswith("https:") and _is_url(text) and not text.endswith("/")
 
 
 def _is_line(text: str) -> bool:
@@ -219,8 +219,8 @@ LabelValue = Annotated[str, must(is_label_value, f"nothing, or {_OF_WORD}")]
 Host = Annotated[str, must(is_host, f"{_OF_NAME}, or an IPv4 address")]
 HostPort = Annotated[str, AfterValidator(_address)]
 Address = Annotated[str, must(_is_address, "an IPv4 address")]
-_OF_URL = "host[:port][/path], without a log-in, a query or a slash at its end"
-Https = Annotated[str, must(_is_https, f"https://{_OF_URL}")]
+_OF_URL = "host[:port][/path], without a log-in or a query"
+Https = Annotated[str, must(_is_https, f"https://{_OF_URL}, no slash at its end")]
 Url = Annotated[str, must(_is_url, f"http:// or https://{_OF_URL}")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Cidr = Annotated[
