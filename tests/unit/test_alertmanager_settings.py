@@ -54,5 +54,5 @@ def test_an_address_that_cannot_be_called_is_refused(url: str) -> None:
 
 def test_a_receiver_stands_once() -> None:
     hook = Receiver(name="duty", url="https://a.example/")
-    with pytest.raises(ValidationError, match="duty"):
+    with pytest.raises(ValidationError, match="receivers: each name once"):
         Settings(receivers=(hook, hook))
