@@ -53,6 +53,7 @@ class Settings(ComponentSettings):
     web: ClassVar[Web | None] = Web(
         name=ROOM,
         port=WEB_PORT,
+        health="/-/healthy",
         roles=(Role.ADMIN, Role.RELEASER),
         reads=(Role.SCIENTIST, Role.VIEWER),
     )

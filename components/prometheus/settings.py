@@ -45,6 +45,7 @@ class Settings(ComponentSettings):
     web: ClassVar[Web | None] = Web(
         name=ROOM,
         port=WEB_PORT,
+        health="/-/healthy",
         roles=(Role.ADMIN, Role.RELEASER, Role.SCIENTIST),
         reads=(Role.VIEWER,),
     )
