@@ -109,9 +109,10 @@ class Settings(ComponentSettings):
     token_seconds: Annotated[int, Field(ge=60, le=3600)] = 300
     idle_seconds: Annotated[int, Field(ge=300, le=86_400)] = 3600  # a session that nobody uses
     session_seconds: Annotated[int, Field(ge=600, le=604_800)] = 36_000
-    # A refresh token is good once. Two requests of a page that refresh at the same moment may end
-    # the page's session at the next refresh, and the log-in begins anew (RUNBOOK.md).
-    rotate_refresh_tokens: bool = True
+    # True: a refresh token is good once. Two requests of a page that refresh at the same moment may
+    # then end its session (RUNBOOK.md). Every client is confidential, so a stolen token alone opens
+    # nothing, and it is off.
+    rotate_refresh_tokens: bool = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
