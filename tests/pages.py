@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import os
 import re
 import shutil
+import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import yaml
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -69,6 +73,34 @@ def person(role: Role) -> tuple[str, str]:
     data = lab.cluster().json(*where)["data"]
     key = next(key for key in data if key.startswith(name))
     return name, base64.b64decode(data[key]).decode()
+
+
+def answer(address: str, *, token: str = "") -> tuple[int, str]:
+    """What a script without a log-in gets: the status, and where it is sent."""
+    name = address.removeprefix("https://").rstrip("/")
+    context = ssl.create_default_context(cafile=str(lab.found().site_ca))
+    with (
+        socket.create_connection((floating(), 443), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname=name) as secure,
+    ):
+        connection = http.client.HTTPConnection(name, timeout=20)
+        connection.sock = secure
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        connection.request("GET", "/", headers=headers)
+        found = connection.getresponse()
+        return found.status, found.headers.get("location") or ""
+
+
+def posted(page: Page, path: str, wish: dict[str, str]) -> tuple[int, dict[str, Any]]:
+    """What the page's own script gets when it writes, as the person who is logged in."""
+    script = """async ([path, wish]) => {
+        const headers = {"Content-Type": "application/json"};
+        const got = await fetch(path, {method: "POST", headers, body: JSON.stringify(wish)});
+        const text = await got.text();
+        return [got.status, text.startsWith("{") ? JSON.parse(text) : {text}];
+    }"""
+    status, told = page.evaluate(script, [path, wish])
+    return int(status), dict(told)
 
 
 def logged_in(found: Browser, address: str, role: Role) -> Page:

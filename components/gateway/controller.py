@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from components.gateway.settings import ROOM, Settings
+from components.gateway.settings import CONTROLLER_PODS, ROOM, Settings
 from components.kit import half
 from components.kit.manifests import (
     Manifest,
@@ -34,7 +34,7 @@ IMAGE = "envoy-gateway"
 CONTROLLER = "apadana.io/gateway-controller"
 XDS_PORT, METRICS_PORT, HEALTH_PORT, API_PORTS = 18000, 19001, 8081, (443, 6443, 8443)
 UID = 65532
-PODS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/component": "controller"}
+PODS = CONTROLLER_PODS
 READ = ["get", "list", "watch"]
 OWN = ["create", "get", "list", "delete", "deletecollection", "patch", "watch"]
 LEAD = ["get", "list", "watch", "create", "update", "patch", "delete"]

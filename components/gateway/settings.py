@@ -19,6 +19,10 @@ VERSION = "1.9"  # the line; the exact version is that of the image
 #: Envoy Gateway adds this to ports below 1024: its proxies are no root.
 PROXY_PORT = 10443
 READY_PORT = 19003
+CONTROLLER_PODS = {
+    "app.kubernetes.io/name": "envoy-gateway",
+    "app.kubernetes.io/component": "controller",
+}
 METRICS_PORT = 19001
 EACH = "proxies"  # Service that names every proxy
 
@@ -111,7 +115,13 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
         "name": ROOM,
         "version": VERSION,
         "mode": "managed",
-        "members": naming.listed([], "proxy"),
+        "workloads": [
+            {"role": role, "replicas": count, "labels": pods, "namespace": GATEWAY_NAMESPACE}
+            for role, count, pods in (
+                ("proxy", settings.proxies, PROXY_PODS),
+                ("controller", settings.controllers, CONTROLLER_PODS),
+            )
+        ],
         "endpoints_in": [
             {
                 "protocol": "https",

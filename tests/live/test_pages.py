@@ -38,27 +38,23 @@ def test_a_page_leads_to_the_log_in_and_from_there_back(browser: Browser, room: 
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_script_without_a_log_in_is_refused(browser: Browser, room: str) -> None:
-    context = browser.new_context(ignore_https_errors=True)
-    answer = context.request.get(pages.addresses()[room], max_redirects=0)
-    assert answer.status in (302, 401), answer.status
-    if answer.status == 302:
-        assert "/realms/platform/" in answer.headers["location"]
-    forged = {"Authorization": "Bearer e30.e30.AA"}
-    assert context.request.get(pages.addresses()[room], headers=forged).status == 401
-    context.close()
+def test_a_script_without_a_log_in_is_refused(room: str) -> None:
+    address = pages.addresses()[room]
+    status, place = pages.answer(address)
+    assert status in (302, 401), status
+    if status == 302:
+        assert "/realms/platform/" in place
+    assert pages.answer(address, token="e30.e30.AA")[0] == 401
 
 
 def test_who_may_only_look_can_not_write(browser: Browser) -> None:
     address = pages.addresses()["mlflow"]
-    wish = {"name": "viewers-can-not-make-this"}
     for role, expected in ((Role.VIEWER, 403), (Role.SCIENTIST, 200)):
         page = pages.logged_in(browser, address, role)
-        assert page.request.get(address).status == 200, role
-        answer = page.request.post(f"{address}api/2.0/mlflow/experiments/create", data=wish)
-        assert answer.status == expected, (role, answer.text()[:200])
-        if answer.ok:
-            made = {"experiment_id": answer.json()["experiment_id"]}
-            gone = page.request.post(f"{address}api/2.0/mlflow/experiments/delete", data=made)
-            assert gone.ok, gone.text()[:200]
+        wish = {"name": f"made-by-a-{role}"}
+        status, made = pages.posted(page, "/api/2.0/mlflow/experiments/create", wish)
+        assert status == expected, (role, made)
+        if status == 200:
+            gone = {"experiment_id": made["experiment_id"]}
+            assert pages.posted(page, "/api/2.0/mlflow/experiments/delete", gone)[0] == 200
         page.context.close()

@@ -150,8 +150,10 @@ class Realm:
             self.ask("PUT", "", want)
             log("INFO", f"realm {self.name}: settings written")
         profile = self.ask("GET", "/users/profile")
-        if any(each.pop("required", None) for each in profile["attributes"]):
-            # Else a first log-in would ask for a name and an address of mail.
+        # Else a first log-in would ask for a name and an address of mail. All are taken out first:
+        # any() alone would stop at the first one.
+        required = [each.pop("required", None) for each in profile["attributes"]]
+        if any(required):
             self.ask("PUT", "/users/profile", profile)
 
     def roles(self) -> list[dict[str, Any]]:
