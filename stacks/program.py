@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from typing import Any
 
 import pulumi
@@ -12,6 +14,7 @@ from pulumi_kubernetes.core.v1 import ConfigMap, Secret
 
 from components.kit import contract, crds, founding, layers, manifest, naming, pki, secrets
 from components.kit.component import PlatformComponent, Vault
+from components.kit.connection import providers
 from components.kit.discovery import Room, layer
 from components.kit.mistakes import SettingsError
 from components.kit.settings import Mode, SiteFacts
@@ -52,21 +55,35 @@ def build(stack: StackName) -> None:
     if stack.layer == next(iter(layers.platform(standing)), None):
         # One owner for what all layers share: the lowest one of the namespace.
         _site_ca(ca.read_text(encoding="ascii"), site, options)
-    built = [
-        component_class(room)(loaded.rooms[room.name], site, vault, options)
-        for room in layer(stack.layer)
-        if loaded.rooms[room.name].mode is not Mode.OFF
-    ]
+    made: dict[str, PlatformComponent[Any]] = {}
+    for room, asked in in_order(stack.layer, site):
+        after = [made[name] for name in asked]
+        made[room.name] = component_class(room)(
+            loaded.rooms[room.name], site, vault, options, after=after
+        )
     if stack.layer == layers.CLUSTER:
         # After the namespaces and priorities that the rooms of this layer make.
-        after = pulumi.ResourceOptions(depends_on=list(built))
-        build_halves(site, vault, places.bundle, pulumi.ResourceOptions.merge(options, after))
-    parts = pulumi.Output.all(*[component.contract for component in built])
+        waits = pulumi.ResourceOptions(depends_on=list(made.values()))
+        build_halves(site, vault, places.bundle, pulumi.ResourceOptions.merge(options, waits))
+    parts = pulumi.Output.all(*[made[name].contract for name in sorted(made)])
     missing = list(off(loaded, stack.layer, standing))
     part = parts.apply(lambda all_: _part(site, bundle.digest, all_, missing))
     pulumi.export("contract", part)
     if stack.layer != layers.CLUSTER:
         _publish(stack.layer, part, site, options)
+
+
+def in_order(of: str, site: SiteFacts) -> Iterator[tuple[Room, list[str]]]:
+    """The rooms of a layer that are built, each after those of the layer that it asks, with their
+    names."""
+    here = {r.name: r for r in layer(of) if site.rooms[r.name].mode is not Mode.OFF}
+    asked = {
+        name: [p for p in providers(site, site.rooms[name]) if p in here and p != name]
+        for name in sorted(here)
+        if site.rooms[name].mode is Mode.MANAGED
+    }
+    for name in TopologicalSorter({name: asked.get(name, []) for name in here}).static_order():
+        yield here[name], asked.get(name, [])
 
 
 def component_class(room: Room) -> type[PlatformComponent[Any]]:

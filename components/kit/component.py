@@ -55,12 +55,16 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         site: SiteFacts,
         vault: Vault,
         opts: pulumi.ResourceOptions | None = None,
+        after: Sequence[pulumi.Resource] = (),
     ) -> None:
+        """`after`: the components of this stack that it asks something of. Its pods start when
+        those are whole, instead of failing until then."""
         self.room = type(self).__module__.split(".")[-2]
         super().__init__(f"apadana:{self.room}:{type(self).__name__}", self.room, {}, opts)
         self.settings = settings
         self.site = site
         self.vault = vault
+        self.after = tuple(after)
         built = self.external() if settings.mode is Mode.EXTERNAL else self.managed()
         common: dict[str, Any] = {}
         if settings.mode is Mode.MANAGED:
@@ -171,8 +175,9 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
 
     def install(self, values: Mapping[str, object], after: Iterable[Any] = ()) -> pulumi.Resource:
         """Install the room's chart, as a release named like the room."""
+        waits = [*after, *self.after]
         return chart.install(
-            self.room, values, namespace=self.site.namespace, parent=self, depends_on=list(after)
+            self.room, values, namespace=self.site.namespace, parent=self, depends_on=waits
         )
 
 

@@ -15,6 +15,7 @@ from components.kit.mistakes import SettingsError
 from components.kit.settings import Mode
 from stacks import composition
 from stacks.places import StackName
+from stacks.program import in_order
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -107,3 +108,14 @@ def test_the_parts_become_one_contract() -> None:
 def test_parts_that_do_not_fit_are_refused(parts: dict[str, contract.Platform], told: str) -> None:
     with pytest.raises(contract.ContractError, match=told):
         contract.merge(parts)
+
+
+def test_a_room_is_built_after_those_that_it_asks() -> None:
+    loaded = composition.compose("lab")
+    order = [
+        (room.name, asked) for room, asked in in_order("data", loaded.site.facts({}, loaded.rooms))
+    ]
+    names = [name for name, _ in order]
+    assert ("identity", ["postgres"]) in order
+    assert names.index("postgres") < names.index("identity")
+    assert {"gateway", "kafka", "minio", "redis"} <= set(names)
