@@ -69,8 +69,8 @@ def build(stack: StackName) -> None:
     missing = list(off(loaded, stack.layer, standing))
     part = parts.apply(lambda all_: _part(site, bundle.digest, all_, missing))
     pulumi.export("contract", part)
-    if stack.layer != layers.CLUSTER:
-        _publish(stack.layer, part, site, options)
+    told = pulumi.ResourceOptions(depends_on=list(made.values()))
+    _publish(stack.layer, part, site, pulumi.ResourceOptions.merge(options, told))
 
 
 def in_order(of: str, site: SiteFacts) -> Iterator[tuple[Room, list[str]]]:

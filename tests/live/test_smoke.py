@@ -8,7 +8,7 @@ import json
 import pytest
 
 from components.kit import naming
-from components.kit.layers import platform, standing
+from components.kit.layers import standing
 from tests import lab
 from validate.site import REPOSITORY
 
@@ -60,7 +60,7 @@ def test_the_contract_names_the_bundle_that_is_there_and_stands_in_the_cluster_t
     found = lab.found()
     written = json.loads((lab.STATE / "platform.json").read_text())
     held = []
-    for layer in platform(standing(REPOSITORY / "stacks", lab.SITE)):
+    for layer in standing(REPOSITORY / "stacks", lab.SITE):
         where = ("-n", found.platform.namespace, "get", "configmap", naming.contract(layer))
         part = json.loads(found.cluster.json(*where)["data"][f"{layer}.json"])
         held += part["components"]

@@ -149,6 +149,19 @@ def test_who_needs_a_room_may_reach_it(rendered: dict[str, list[Document]], room
         assert {f"apadana.io/uses-{provider}": "true"} in admitted
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_page_has_its_service(rendered: dict[str, list[Document]], room: str) -> None:
+    """The gateway sends people to the Service that is called like the room."""
+    web = type(LAB.rooms[room]).web
+    if web is None:
+        return
+    (service,) = (
+        d for d in rendered[room] if d["kind"] == "Service" and d["metadata"]["name"] == room
+    )
+    assert web.port in [port["port"] for port in service["spec"]["ports"]]
+    assert service["spec"]["selector"]["app.kubernetes.io/component"] == web.pods
+
+
 def requested(spec: Mapping[str, Any], what: str) -> int:
     """Of one pod in MiB or millicores; init containers run before, not beside."""
     amounts = [str(c["resources"]["requests"][what]) for c in spec["containers"]]
