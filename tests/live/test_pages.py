@@ -11,6 +11,7 @@ from playwright.sync_api import Browser
 
 from components.kit.web import Role
 from tests import pages
+from validate.runner import new_run_id
 
 pytestmark = pytest.mark.live
 #: Where pictures go that a person wants to look at; none are kept otherwise.
@@ -50,7 +51,7 @@ def test_who_may_only_look_can_not_write(browser: Browser) -> None:
     address = pages.addresses()["mlflow"]
     for role, expected in ((Role.VIEWER, 403), (Role.SCIENTIST, 200)):
         page = pages.logged_in(browser, address, role)
-        wish = {"name": f"made-by-a-{role}"}
+        wish = {"name": f"made-by-a-{role}-{new_run_id()}"}  # a deleted name stays taken
         status, made = pages.posted(page, "/api/2.0/mlflow/experiments/create", wish)
         assert status == expected, (role, made)
         if status == 200:
