@@ -146,7 +146,11 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
             "recovery_seconds": 3,
             "loss": "keeps nothing; requests in flight through the proxy that dies",
         },
-        "metrics": {"port": METRICS_PORT, "path": "/stats/prometheus"},
+        "metrics": {
+            "port": METRICS_PORT,
+            "path": "/stats/prometheus",
+            "service": f"{EACH}.{GATEWAY_NAMESPACE}",
+        },
     }
 
 

@@ -323,7 +323,11 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
             "loss": "keeps nothing itself: realm, people and sessions are in PostgreSQL; a log-in "
             "that was begun and not finished may have to be begun again",
         },
-        "metrics": {"port": MANAGEMENT_PORT, "path": "/metrics"},
+        "metrics": {
+            "port": MANAGEMENT_PORT,
+            "scheme": "https",
+            "service": naming.members_service(ROOM),
+        },
     })  # fmt: skip
 
 

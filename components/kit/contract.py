@@ -88,7 +88,7 @@ class Metrics(_Model):
     port: Annotated[int, Field(ge=1, le=65535)]
     path: str = "/metrics"
     scheme: Literal["http", "https"] = "http"
-    service: str | None = None  # the headless Service; None: the members
+    service: str | None = None  # the headless Service, or `name.namespace`; None: the members
     tls_server_name: str | None = None  # None: the name that is asked for
 
 

@@ -251,6 +251,7 @@ class UseValues(Frozen):
 
     room: str
     external: bool = False
+    namespace: str = ""  # "": the platform's
     ports: tuple[int, ...]
 
 

@@ -30,6 +30,7 @@ class Scrape(Frozen):
     port: int
     hosts: tuple[str, ...] = ()  # full names of members
     service: str = ""  # full name of the headless Service; then `hosts` is empty
+    namespace: str = ""  # of that Service, where it is not the platform's
     server_name: str = ""  # of the certificate, where it is not the name that is asked for
 
 
@@ -59,7 +60,7 @@ def scrapes(site: SiteFacts) -> tuple[Scrape, ...]:
 
 
 def _scrape(part: Component, metrics: Metrics, site: SiteFacts) -> Scrape:
-    service = site.service_dns(metrics.service) if metrics.service else ""
+    service, namespace = _service(metrics, site)
     hosts = () if service else tuple(_host(member.name, site) for member in part.members)
     fallback = service if metrics.scheme == "https" else ""  # an address is in no certificate
     return Scrape(
@@ -70,8 +71,17 @@ def _scrape(part: Component, metrics: Metrics, site: SiteFacts) -> Scrape:
         port=metrics.port,
         hosts=hosts,
         service=service,
+        namespace=namespace,
         server_name=metrics.tls_server_name or fallback,
     )
+
+
+def _service(metrics: Metrics, site: SiteFacts) -> tuple[str, str]:
+    """The Service's full name, and its namespace where it has one of its own: `name.namespace`."""
+    name, _, namespace = (metrics.service or "").partition(".")
+    if namespace:
+        return f"{name}.{namespace}.svc.{site.cluster_domain}", namespace
+    return (site.service_dns(name) if name else ""), ""
 
 
 def _job(part: Component, metrics: Metrics) -> str:
@@ -96,12 +106,12 @@ def unwatched(site: SiteFacts) -> list[str]:
 
 def uses(site: SiteFacts, but: str) -> tuple[UseValues, ...]:
     """The rooms that are scraped, for labels and egress; watching is no dependency."""
-    ports: dict[str, set[int]] = {}
+    ports: dict[tuple[str, str], set[int]] = {}
     for scrape in scrapes(site):
-        ports.setdefault(scrape.room, set()).add(scrape.port)
+        ports.setdefault((scrape.room, scrape.namespace), set()).add(scrape.port)
     return tuple(
-        UseValues(room=name, ports=tuple(sorted(found)))
-        for name, found in sorted(ports.items())
+        UseValues(room=name, namespace=namespace, ports=tuple(sorted(found)))
+        for (name, namespace), found in sorted(ports.items())
         if name != but
     )
 

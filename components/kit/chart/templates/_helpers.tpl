@@ -218,9 +218,15 @@ spec:
     {{- else }}
     # No ports: a policy sees them after translation; what is open is the provider's to say.
     - to:
+        {{- if .namespace }}
+        - namespaceSelector:
+            matchLabels:
+              kubernetes.io/metadata.name: {{ .namespace }}
+        {{- else }}
         - podSelector:
             matchLabels:
               app.kubernetes.io/name: {{ .room }}
+        {{- end }}
     {{- end }}
     {{- end }}
     {{- with .egress }}
