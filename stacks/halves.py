@@ -20,21 +20,7 @@ FILE = "cluster.py"
 
 def half_class(room: Room) -> type[ClusterHalf[Any]]:
     """The one subclass of ClusterHalf that the room's cluster.py defines."""
-    module = room.module("cluster")
-    found = [
-        item
-        for item in vars(module).values()
-        if isinstance(item, type)
-        and issubclass(item, ClusterHalf)
-        and item.__module__ == module.__name__
-    ]
-    if len(found) != 1:
-        names = ", ".join(item.__name__ for item in found) or "none"
-        raise TypeError(
-            f"{room.path / FILE} must define exactly one subclass of ClusterHalf "
-            f"(it defines: {names})"
-        )
-    return found[0]
+    return room.one_class("cluster", ClusterHalf)
 
 
 def wanted(settings: Mapping[str, ComponentSettings]) -> Iterator[Room]:

@@ -88,21 +88,7 @@ def in_order(of: str, site: SiteFacts) -> Iterator[tuple[Room, list[str]]]:
 
 def component_class(room: Room) -> type[PlatformComponent[Any]]:
     """The one subclass of PlatformComponent that the room's component.py defines."""
-    module = room.module("component")
-    found = [
-        item
-        for item in vars(module).values()
-        if isinstance(item, type)
-        and issubclass(item, PlatformComponent)
-        and item.__module__ == module.__name__
-    ]
-    if len(found) != 1:
-        names = ", ".join(item.__name__ for item in found) or "none"
-        raise TypeError(
-            f"{room.path / 'component.py'} must define exactly one subclass of "
-            f"PlatformComponent (it defines: {names})"
-        )
-    return found[0]
+    return room.one_class("component", PlatformComponent)
 
 
 def _provider(stack: StackName, places: Places, site: SiteFacts) -> Provider:

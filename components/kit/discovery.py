@@ -6,9 +6,11 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 from components.kit.settings import ComponentSettings
 
+T = TypeVar("T")
 COMPONENTS = Path(__file__).resolve().parent.parent
 
 
@@ -26,6 +28,24 @@ class Room:
     def module(self, name: str) -> ModuleType:
         """Import `components.<room>.<name>`."""
         return importlib.import_module(f"components.{self.name}.{name}")
+
+    def one_class(self, name: str, base: type[T]) -> type[T]:
+        """The one subclass of `base` that the room's `<name>.py` defines. Raises TypeError."""
+        module = self.module(name)
+        found = [
+            item
+            for item in vars(module).values()
+            if isinstance(item, type)
+            and issubclass(item, base)
+            and item.__module__ == module.__name__
+        ]
+        if len(found) != 1:
+            names = ", ".join(item.__name__ for item in found) or "none"
+            raise TypeError(
+                f"{self.path / name}.py must define exactly one subclass of {base.__name__} "
+                f"(it defines: {names})"
+            )
+        return found[0]
 
     def settings_class(self) -> type[ComponentSettings]:
         """The room's `Settings`."""
