@@ -142,3 +142,21 @@ def test_alerts_that_lack_are_named(tmp_path: Any) -> None:
     (tmp_path / "kv" / "alerts.yaml").write_text("rules: 3\n")
     (check,) = alerts.checks(kv(), tmp_path)
     assert check.verdict is Verdict.INVALID
+
+
+@pytest.mark.parametrize(("why", "verdict"), [("people come in here", PASS), ("", FAIL)])
+def test_a_door_that_is_open_on_purpose_says_why(why: str, verdict: Verdict) -> None:
+    labels = {"app": "proxy"}
+    pod = {"metadata": {"labels": labels}}
+    workload = {"metadata": {"name": "proxy"}, "spec": {"template": pod, "replicas": 2}}
+    door = {
+        "metadata": {"name": "door", "annotations": {"apadana.io/open-because": why}},
+        "spec": {
+            "podSelector": {"matchLabels": labels},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": [{"port": 443}]}],
+        },
+    }
+    check = objects.fences(objects.Seen(kv(), {"NetworkPolicy": [door]}), [workload])
+    assert check.verdict is verdict
+    assert why in check.detail

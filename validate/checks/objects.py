@@ -20,6 +20,7 @@ WORKLOADS = ("StatefulSet", "Deployment")
 KINDS = (*WORKLOADS, "Pod", "PodDisruptionBudget", "NetworkPolicy", "Service")
 NAME_LABEL, HOST_KEY = "app.kubernetes.io/name", "kubernetes.io/hostname"
 VERSION_LABEL = "app.kubernetes.io/version"
+OPEN_BECAUSE = "apadana.io/open-because"  # on a NetworkPolicy that is open on purpose: why
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,14 @@ class Seen:
     by_kind: Mapping[str, Sequence[Object]]
 
     def of(self, *kinds: str) -> list[Object]:
-        """Those that carry the component's name."""
+        """Those that carry the component's name, or the labels of one of its workloads."""
         found = [o for kind in kinds for o in self.by_kind.get(kind, ())]
-        return [o for o in found if _labels(o).get(NAME_LABEL) == self.component.name]
+        return [o for o in found if self._mine(_labels(o))]
+
+    def _mine(self, labels: Mapping[str, str]) -> bool:
+        if labels.get(NAME_LABEL) == self.component.name:
+            return True
+        return any(w.labels.items() <= labels.items() for w in self.component.workloads)
 
     def workloads(self) -> list[Object]:
         """Without what is scaled to nothing on purpose."""
@@ -151,21 +157,25 @@ def health(workloads: Sequence[Object]) -> Check:
 
 
 def fences(seen: Seen, workloads: Sequence[Object]) -> Check:
-    """Policies select the pods for incoming traffic, and none opens them to everyone."""
+    """Policies select the pods for incoming traffic, and none opens them to everyone unsaid."""
     found = seen.by_kind.get("NetworkPolicy", ())
-    wrong = []
+    wrong, meant = [], []
     for each in workloads:
         labels = _labels(_template(each))
         mine = [p for p in found if _selects(p["spec"].get("podSelector", {}), labels)]
         fencing = [p for p in mine if "Ingress" in p["spec"].get("policyTypes", ["Ingress"])]
         if not fencing:
             wrong.append(f"no NetworkPolicy fences the pods of {_name(each)}: anyone may connect")
-        wrong += [
-            f"NetworkPolicy {_name(p)} opens {_name(each)} to everyone"
-            for p in fencing for rule in p["spec"].get("ingress", ()) if not rule.get("from")
-        ]  # fmt: skip
-    return _judged("network policies", wrong, "default deny and named openings",
-                   causes.OPEN_NETWORK)  # fmt: skip
+        for p in fencing:
+            if all(rule.get("from") for rule in p["spec"].get("ingress", ())):
+                continue
+            why = p["metadata"].get("annotations", {}).get(OPEN_BECAUSE)
+            if why:
+                meant.append(f"{_name(each)} is open to everyone: {why}")
+            else:
+                wrong.append(f"NetworkPolicy {_name(p)} opens {_name(each)} to everyone")
+    told = "; ".join(["default deny and named openings", *meant])
+    return _judged("network policies", wrong, told, causes.OPEN_NETWORK)
 
 
 def version(component: contract.Component, workloads: Iterable[Object]) -> Check:

@@ -58,7 +58,11 @@ def _act(tools: Tools, component: contract.Component, look: Look) -> Outcome:
 
 
 def _objects(ground: Ground, component: contract.Component) -> Iterator[Check]:
-    by_kind = {kind: ground.objects(kind) for kind in objects.KINDS}
+    spaces = {w.namespace or "" for w in component.workloads} or {""}
+    by_kind = {
+        kind: [found for space in sorted(spaces) for found in ground.objects(kind, space)]
+        for kind in objects.KINDS
+    }
     yield from objects.checks(objects.Seen(component, by_kind))
     yield _settled(lambda: members_apart(component, ground.members(component.name)))
     yield from alerts.checks(component, ground.site.rooms)

@@ -63,8 +63,8 @@ class Ground(Protocol):
         """Of the named components, else of all: one look, however many are asked for."""
         ...
 
-    def objects(self, kind: str) -> Sequence[Mapping[str, Any]]:
-        """Kubernetes objects of the platform's namespace; () where there are none."""
+    def objects(self, kind: str, namespace: str = "") -> Sequence[Mapping[str, Any]]:
+        """Kubernetes objects of a namespace, the platform's by default; () where there are none."""
         ...
 
     def client(

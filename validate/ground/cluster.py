@@ -104,10 +104,7 @@ class ClusterGround:
 
     def _pods(self, namespace: str | None) -> Sequence[Mapping[str, Any]]:
         """Pods of a namespace that are not on their way out; null: the platform's."""
-        if namespace is None:
-            found = self.objects("Pod")
-        else:
-            found = self.site.cluster.json("-n", namespace, "get", "Pod")["items"]
+        found = self.objects("Pod", namespace or "")
         return [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
 
     def _processes(self, host: str, ids: Sequence[str]) -> dict[str, list[int]]:
@@ -140,8 +137,9 @@ class ClusterGround:
                     mine[volume["name"]] = path
         return paths
 
-    def objects(self, kind: str) -> Sequence[Mapping[str, Any]]:
-        where = [] if kind in CLUSTER_SCOPED else ["-n", self.site.platform.namespace]
+    def objects(self, kind: str, namespace: str = "") -> Sequence[Mapping[str, Any]]:
+        home = namespace or self.site.platform.namespace
+        where = [] if kind in CLUSTER_SCOPED else ["-n", home]
         found: list[Mapping[str, Any]] = self.site.cluster.json(*where, "get", kind)["items"]
         return found
 

@@ -169,7 +169,7 @@ class LocalGround:
             for m in mine
         ]  # fmt: skip
 
-    def objects(self, kind: str) -> Sequence[Mapping[str, Any]]:
+    def objects(self, kind: str, namespace: str = "") -> Sequence[Mapping[str, Any]]:
         file = self._told()["objects"]
         if not file:
             return ()
