@@ -164,10 +164,15 @@ class LocalGround:
             Member(
                 m["component"], m["name"], m["host"],
                 pids.get(str(self.site.state / m["pid_file"]), ()), m["address"], m["paths"],
-                self.site.platform.component(m["component"]).role_of(m["name"], {}, None) or "",
+                self._role(m["component"], m["name"]),
             )
             for m in mine
         ]  # fmt: skip
+
+    def _role(self, component: str, member: str) -> str:
+        """As the contract says it; a process beside the contract has none."""
+        found = (c for c in self.site.platform.components if c.name == component)
+        return next((c.role_of(member, {}, None) or "" for c in found), "")
 
     def objects(self, kind: str, namespace: str = "") -> Sequence[Mapping[str, Any]]:
         file = self._told()["objects"]
