@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from tests import lab
+from tests.draining import wait_whole
 from tests.secret_scan import Finding, Scanner, files_under
 
 pytestmark = pytest.mark.live
@@ -152,6 +153,7 @@ def test_outputs_of_the_stacks_have_no_secret(scanner: Scanner, layer: str) -> N
 def test_no_process_list_and_no_difference_shows_a_secret(scanner: Scanner) -> None:
     stack = lab.Stack("data")
     with processes_watched() as seen:
+        wait_whole()
         smoke = lab.validate("smoke", timeout=240)
         preview = stack("preview", "--diff", *stack.on_settings)
     assert smoke.returncode == 0, lab.told(smoke)

@@ -10,6 +10,7 @@ import pytest
 from components.kit import naming
 from components.kit.layers import standing
 from tests import lab
+from tests.draining import wait_whole
 from validate.site import REPOSITORY
 
 pytestmark = pytest.mark.live
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.live
 
 @pytest.fixture(scope="module")
 def smoke() -> lab.Done:
+    wait_whole()
     return lab.validate("smoke", timeout=300)
 
 
