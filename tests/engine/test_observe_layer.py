@@ -73,6 +73,12 @@ def test_a_question_of_the_load_generator_is_answered(layer: observing.Layer) ->
         assert link.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.xfail(
+    strict=False,  # the moment is short: a fast start escapes it
+    raises=AssertionError,
+    reason="known defect: a front that starts takes its own empty replica for well until its first "
+    "check, and answers from it",
+)
 def test_a_replica_with_an_empty_volume_answers_only_when_the_other_is_gone(
     layer: observing.Layer,
 ) -> None:
@@ -93,8 +99,7 @@ def test_a_replica_with_an_empty_volume_answers_only_when_the_other_is_gone(
 
     def whole() -> Verdict:
         found = answered(layer)
-        # A front that can't be asked at the moment (-1) gives no wrong answer.
-        if any(0 <= minutes < enough for minutes in found.values()):
+        if min(found.values()) < enough:
             poor.append(found)
         return prometheus.whole(target).verdict
 
