@@ -93,7 +93,7 @@ def _stores(ground: Ground, chosen: Sequence[contract.Component], add: Add) -> J
         done: set[str] = set()
         try:
             with ground.client(probed, lifetime_s=300) as client:
-                for record in client.inside("smoke", "--deadline", "60", timeout=80):
+                for record in client.inside("smoke", "--deadline", "90", timeout=110):
                     if record["kind"] == "done":
                         done.add(record["component"])
                     else:

@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit
 
 from components.kit.probing import Check, Target, attempt
 
-CONNECT_SECONDS, READ_SECONDS = 2.0, 10.0
+CONNECT_SECONDS, READ_SECONDS = 2.0, 20.0
 LONGEST_LIFE = 3600  # seconds of a token: whoever may do nothing any more is out after this
 #: What stands before the digest in a signature RS256 (RFC 8017, 9.2): "this is SHA-256".
 SHA256 = bytes.fromhex("3031300d060960864801650304020105000420")

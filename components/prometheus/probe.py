@@ -117,15 +117,20 @@ def _refused(target: Target) -> Found:
     return sound, ", ".join(f"{what}: {status}" for what, status in answers.items()), answers
 
 
+#: What was refused and what was taken, by any Alertmanager: "sent" counts what was refused, too.
+REFUSED = "sum(increase(prometheus_notifications_errors_total[5m]))"
+TAKEN = f"sum(increase(prometheus_notifications_sent_total[5m])) - {REFUSED}"
+
+
 def _taken(caller: Caller) -> str:
-    """Alertmanagers that it knows take what it sends."""
+    """One Alertmanager is enough, for they tell each other; a member that was away refused some."""
     known = caller.ask("/api/v1/alertmanagers").json()["data"]["activeAlertmanagers"]
-    errors = query(caller, "sum(increase(prometheus_notifications_errors_total[5m]))")
     if not known:
         return "it knows no Alertmanager"
-    return (
-        "" if not errors or errors[0] == 0 else f"{errors[0]:g} messages were refused in 5 minutes"
-    )
+    refused, taken = ((query(caller, text) or [0.0])[0] for text in (REFUSED, TAKEN))
+    if refused > 0 and taken <= 0:
+        return f"{refused:g} messages were refused in 5 minutes and none was taken"
+    return ""
 
 
 def smoke(target: Target) -> Iterator[Check]:

@@ -73,12 +73,6 @@ def test_a_question_of_the_load_generator_is_answered(layer: observing.Layer) ->
         assert link.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
-@pytest.mark.xfail(
-    strict=False,  # the moment is short: a fast start escapes it
-    raises=AssertionError,
-    reason="known defect: a front that starts takes its own empty replica for well until its first "
-    "check, and answers from it",
-)
 def test_a_replica_with_an_empty_volume_answers_only_when_the_other_is_gone(
     layer: observing.Layer,
 ) -> None:

@@ -43,6 +43,7 @@ def test_the_report_covers_each_store_and_the_cluster(
 
 def test_no_pod_and_no_policy_is_left(smoke: lab.Done) -> None:
     from validate.cluster import wait_for
+    from validate.errors import ClusterError
     from validate.runner import RUN_LABEL
 
     assert smoke.stdout
@@ -50,10 +51,11 @@ def test_no_pod_and_no_policy_is_left(smoke: lab.Done) -> None:
     kinds = "pods,services,networkpolicies,configmaps"
 
     def gone() -> bool | None:
-        left = found.cluster.json("-n", found.platform.namespace, "get", kinds, "-l", RUN_LABEL)[
-            "items"
-        ]
-        return True if not left else None
+        items = found.cluster.json("-n", found.platform.namespace, "get", kinds, "-l", RUN_LABEL)
+        left = [f"{i['kind']} {i['metadata']['name']}" for i in items["items"]]
+        if left:
+            raise ClusterError("looking for what is left", ", ".join(left))
+        return True
 
     assert wait_for("everything of the run to be gone", gone, timeout=60)
 

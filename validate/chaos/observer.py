@@ -17,6 +17,7 @@ from validate.chaos.located import Located
 from validate.chaos.proofs import Moments, Proof
 from validate.errors import ClusterError, NotValidError
 from validate.ground.machine import Machine
+from validate.runner import new_run_id
 
 LEAD = 2.0  # seconds that are looked at before the fault
 LONGEST = 20.0  # seconds of a fault that are looked at
@@ -42,6 +43,7 @@ class Observer:
     prompts: dict[Point, str] = field(default_factory=dict)
     seen_first: dict[str, Any] = field(default_factory=dict)
     _looks: list[Future[list[Any]]] = field(default_factory=list)
+    _marks: list[tuple[Eyes, str]] = field(default_factory=list)  # of the looks
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8))
 
     @property
@@ -98,7 +100,9 @@ class Observer:
                 wish = {"kind": "send", "host": near.member.address, "port": FLOOD_PORT,
                         "seconds": seconds, "size": 16, "per_second": 5}  # fmt: skip
                 self._start(PeerEyes(self.machine(member.host), member), [wish], seconds)
-        _pause(LEAD + (0.5 if wishes or near else 0.0))
+        for eyes, mark in self._marks:
+            eyes.wait_until_begun(mark)
+        _pause(LEAD)
 
     def during(self) -> None:
         """What is looked at once, in the middle of the fault."""
@@ -227,7 +231,9 @@ class Observer:
         return PeerEyes(self.machine(peer.host), peer)
 
     def _start(self, eyes: Eyes, wishes: list[dict[str, Any]], seconds: float) -> None:
-        self._looks.append(self._pool.submit(eyes.look, wishes, seconds + 45))
+        mark = f"look-{new_run_id()}.begun"
+        self._marks.append((eyes, mark))
+        self._looks.append(self._pool.submit(eyes.look, wishes, seconds + 45, mark))
 
     # --- what is measured once before and once while it lasts
 

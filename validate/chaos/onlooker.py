@@ -1,8 +1,9 @@
 """Looks at a member from where it runs; streamed to `python3 -`, prints one JSON list.
 
 Standard library only: it runs in a client's pod, in a peer's network namespace, or here. argv[1] is
-a JSON list of wishes that are looked at together. What only some of them need is imported where it
-is used: on a busy host each import is felt.
+a JSON list of wishes that are looked at together; argv[2], if there is one, is a file that is made
+when looking begins. What only some of them need is imported where it is used: on a busy host each
+import is felt.
 
 {"kind": "clock"}                                             what time it is here
 {"kind": "address", host}                                     its own address on the way to there
@@ -19,6 +20,7 @@ is used: on a busy host each import is felt.
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import sys
@@ -280,7 +282,7 @@ def look(wish: dict[str, Any]) -> dict[str, Any]:
         return {**wish, "error": f"{type(error).__name__}: {error}"}
 
 
-def main(wishes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def main(wishes: list[dict[str, Any]], mark: str = "") -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = [{**w, "error": "hung"} for w in wishes]
 
     def fill(index: int) -> None:
@@ -289,6 +291,8 @@ def main(wishes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     threads = [threading.Thread(target=fill, args=(i,), daemon=True) for i in range(len(wishes))]
     for thread in threads:
         thread.start()
+    if mark:
+        os.close(os.open(mark, os.O_CREAT | os.O_WRONLY, 0o600))
     longest = max((float(w.get("seconds", 6)) for w in wishes), default=0)
     end = time.monotonic() + longest + 8
     for thread in threads:
@@ -297,5 +301,5 @@ def main(wishes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(main(json.loads(sys.argv[1]))) + "\n")
+    sys.stdout.write(json.dumps(main(json.loads(sys.argv[1]), *sys.argv[2:3])) + "\n")
     sys.stdout.flush()

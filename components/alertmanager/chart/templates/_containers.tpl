@@ -1,5 +1,5 @@
 {{- define "alertmanager.front" -}}
-{{ include "kit.frontConfig" (dict "ctx" . "engine" 19093 "web" 9093 "api" 9443 "behind" (list "engine")) }}
+{{ include "kit.frontConfig" (dict "ctx" . "engine" 19093 "web" 9093 "api" 9443) }}
 {{- end -}}
 
 {{- define "alertmanager.files" -}}

@@ -1,7 +1,7 @@
 {{/*
 The front of an engine that has one plain port and no log-in of its own: an HAProxy beside it.
 
-    {{ include "kit.frontConfig" (dict "ctx" . "engine" 9091 "web" 9090 "api" 9443 "behind" (list "engine")) }}
+    {{ include "kit.frontConfig" (dict "ctx" . "engine" 9091 "web" 9090 "api" 9443) }}
     {{- include "kit.frontContainer" (dict "ctx" . "web" 9090 "api" 9443) | nindent 4 }}
     {{- include "kit.frontVolumes" . | nindent 4 }}
 
@@ -10,16 +10,17 @@ The front of an engine that has one plain port and no log-in of its own: an HAPr
   api      TLS for everybody else: a certificate of .Values.front.callers, or a user of the auth Secret's
            users.cfg; the two pages that health probes ask need neither
   member   like api, and always this pod's own engine (may be left out)
-  behind   the backends of web and api: the first of them with a server that is up, else the last one;
-           `engine` is this pod's own
-The config ends after the backend `engine`: a chart may go on with more of them.
+  behind   the backends of web and api (may be left out: then this pod's own engine answers); the first of
+           them that is up answers, else nobody. A server without a check is taken for up until its first one,
+           so each of these backends puts down when a check passed: http-check set-var(proc.NAME) date
+The config ends after the backends `engine` and `nobody`: a chart may go on with more of them.
 */}}
 
 {{- define "kit.frontBehind" -}}
-{{- range initial . -}}
-use_backend {{ . }} if { nbsrv({{ . }}) gt 0 }
+{{- range . -}}
+use_backend {{ . }} if { nbsrv({{ . }}) gt 0 } { date,sub(proc.{{ . }}) lt 6 }
 {{ end -}}
-default_backend {{ last . }}
+default_backend {{ ternary "nobody" "engine" (not (empty .)) }}
 {{- end -}}
 
 {{- define "kit.frontConfig" -}}
@@ -74,6 +75,10 @@ frontend {{ $name }}
 {{- end }}
 backend engine
   server own 127.0.0.1:{{ .engine }}
+{{- if .behind }}
+
+backend nobody
+{{- end }}
 {{- end -}}
 
 {{- define "kit.frontContainer" -}}

@@ -10,23 +10,21 @@ resolvers cluster
   hold timeout 1s
   accepted_payload_size 4096
 
-# Whoever has the whole window answers. All fronts choose the same one, so that graphs don't jump between
-# two clocks; nobody has it in the first minutes of a site: then whoever runs.
-backend window
-  {{- /* a number of each replica's own rule: as much as anybody has */}}
-  option httpchk
-  http-check send meth GET uri /api/v1/query?query=apadana:whole ver HTTP/1.1 hdr Host localhost
-  http-check expect string ',"1"]'
-  {{- range $i := until (int .Values.replicas) }}
-  {{- $host := printf "%s-%d.%s" $.Release.Name $i $members }}
-  server {{ $.Release.Name }}-{{ $i }} {{ $host }}:9444 {{ $line }} fall 1 verifyhost {{ $host }} sni str({{ $host }}) check-sni {{ $host }}{{ if $i }} backup{{ end }}
-  {{- end }}
+{{- $checks := dict
+      "window" (dict "path" "/api/v1/query?query=apadana:whole" "expect" "string ',\"1\"]'" "fall" "fall 1")
+      "running" (dict "path" "/-/ready" "expect" "status 200" "fall" "fall 2 fastinter 1s") }}
 
-backend running
+# Whoever has the whole window answers (a number of each replica's own rule: as much as anybody has). All fronts
+# choose the same one, so that graphs don't jump between two clocks; nobody has it in the first minutes of a site:
+# then whoever runs.
+{{- range $kind, $check := $checks }}
+{{- range $i := until (int $.Values.replicas) }}
+{{- $host := printf "%s-%d.%s" $.Release.Name $i $members }}
+backend {{ $kind }}_{{ $i }}
   option httpchk
-  http-check send meth GET uri /-/ready ver HTTP/1.1 hdr Host localhost
-  http-check expect status 200
-  {{- range $i := until (int .Values.replicas) }}
-  {{- $host := printf "%s-%d.%s" $.Release.Name $i $members }}
-  server {{ $.Release.Name }}-{{ $i }} {{ $host }}:9444 {{ $line }} fall 2 fastinter 1s verifyhost {{ $host }} sni str({{ $host }}) check-sni {{ $host }}{{ if $i }} backup{{ end }}
-  {{- end }}
+  http-check send meth GET uri {{ $check.path }} ver HTTP/1.1 hdr Host localhost
+  http-check expect {{ $check.expect }}
+  http-check set-var(proc.{{ $kind }}_{{ $i }}) date
+  server {{ $.Release.Name }}-{{ $i }} {{ $host }}:9444 {{ $line }} {{ $check.fall }} verifyhost {{ $host }} sni str({{ $host }}) check-sni {{ $host }}
+{{ end }}
+{{- end }}

@@ -1,5 +1,11 @@
 {{- define "prometheus.front" -}}
-{{ include "kit.frontConfig" (dict "ctx" . "engine" 9091 "web" 9090 "api" 9443 "member" 9444 "behind" (list "window" "running")) }}
+{{- $behind := list }}
+{{- range $kind := list "window" "running" }}
+{{- range $i := until (int $.Values.replicas) }}
+{{- $behind = append $behind (printf "%s_%d" $kind $i) }}
+{{- end }}
+{{- end -}}
+{{ include "kit.frontConfig" (dict "ctx" . "engine" 9091 "web" 9090 "api" 9443 "member" 9444 "behind" $behind) }}
 
 {{ tpl (.Files.Get "files/backends.cfg.tpl") . }}
 {{- end -}}
