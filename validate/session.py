@@ -35,6 +35,10 @@ class Collected:
     error: str = ""
 
 
+#: Seconds for one word with the clients' pod: on a machine that is full a start alone takes some.
+PATIENCE = 20.0
+
+
 @dataclass
 class AuditSession:
     pod: Client
@@ -52,7 +56,7 @@ class AuditSession:
 
     def status(self) -> dict[str, dict[str, Any]]:
         names = [arg for store in self.stores for arg in ("--component", store)]
-        lines = list(self.pod.inside("status", *names, timeout=8))
+        lines = list(self.pod.inside("status", *names, timeout=PATIENCE))
         self.last = {line["component"]: line for line in lines}
         return self.last
 
@@ -75,7 +79,7 @@ class AuditSession:
 
     def stop(self) -> None:
         def ask() -> bool | None:
-            list(self.pod.inside("stop", timeout=8))
+            list(self.pod.inside("stop", timeout=PATIENCE))
             return True
 
         def ended() -> bool | None:

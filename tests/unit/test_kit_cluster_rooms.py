@@ -125,8 +125,12 @@ def test_home(tmp_path: Path) -> None:
         "kubernetes",
     ):
         (binaries / name).write_text(name)
+    log = places.home / "logs" / "of-an-older-version.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("everything")
     environment = prepare_pulumi_home(binaries, places)
     assert environment["PULUMI_HOME"] == str(places.home)
+    assert log.parent.is_file()  # where Pulumi finds no folder, it writes no log
     assert places.kubectl.read_text() == "kubernetes"  # acts as what it is called
     assert str(places.kubectl.parent) in environment["PATH"].split(":")
     first = places.root_secret.read_text()

@@ -72,7 +72,7 @@ class Trial:
 
     def _wait_first_writes(self) -> None:
         try:
-            self.audit.wait_flowing(60, "to begin")
+            self.audit.wait_flowing(150, "to begin")
         except ClusterError as error:
             raise NotValidError(f"no steady writes before the fault: {error}") from error
 
