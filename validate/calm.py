@@ -86,7 +86,7 @@ def _audit(
     names = [c.name for c in stores]
     audit = session.AuditSession(client, names, new_run_id(), wish.clients, wish.rate)
     audit.launch()
-    audit.wait_flowing(60, "to begin")
+    audit.wait_flowing(150, "to begin")
     _write_for(audit, wish.seconds)
     audit.stop()
     limits = Limits(wish.max_gap_s, min_acknowledged=int(wish.clients * 5), resolution=1)

@@ -156,7 +156,7 @@ def _whole_before(pod: Pod, names: Sequence[str], victim: Node) -> None:
 
 def _write_and_kill(t: Trial, wish: Wish, add: Add) -> None:
     t.audit.launch()
-    t.audit.wait_flowing(60, "to begin")
+    t.audit.wait_flowing(150, "to begin")
     t.led = {s: leader.node for s, leader in placement.leaders(
         t.context, t.pod, t.audit.stores).items()}  # fmt: skip
     _hold(wish.before_s)  # steady writes before the kill
