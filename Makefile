@@ -65,7 +65,7 @@ rendered: venv ## tests of rendered manifests (builds helm into the cache first)
 
 live: venv ## brings the lab up and tests on it
 	$(ROAD) up
-	pytest -q tests -m live
+	pytest -q tests -m live --durations=15 --durations-min=20
 
 roles: venv ## all roles on a machine of their own, beside the lab: built, built again, checked, taken apart
 	@road/prerequisites.sh all
