@@ -16,9 +16,9 @@ from typing import Any
 
 from components.kit import contract
 from validate.errors import ClusterError
-from validate.integration.inside import serving, verbs
-from validate.integration.inside.features import Row
-from validate.integration.inside.ports import Message, MissingError, Position, Sent, Stores
+from validate.pod.integration import serving, verbs
+from validate.pod.integration.features import Row
+from validate.pod.integration.ports import Message, MissingError, Position, Sent, Stores
 from validate.site import Site
 
 ZERO = "sha256:" + "0" * 64

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from validate.pod.errors import NotValidError
+
+__all__ = ["ClusterError", "NotValidError", "SilentError", "ValidateError"]
+
 
 class ValidateError(Exception):
     """Something is missing or wrong before a verdict is possible (exit code 2)."""
@@ -18,7 +22,3 @@ class ClusterError(ValidateError):
 
 class SilentError(ClusterError):
     """The API gave no answer, or none of its own: the same may be asked again."""
-
-
-class NotValidError(Exception):
-    """The run can't judge: nothing is proved either way (exit code 3)."""

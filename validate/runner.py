@@ -1,4 +1,4 @@
-"""Makes a probe pod, streams the code of validate/inside and the probes into it, runs it."""
+"""Makes a probe pod, streams the code of validate/pod and the probes into it, runs it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,6 @@ NOBODY = 10001
 ADMISSION_SECONDS = 45.0
 IMAGES = {"trainer": "trainer"}  # roles that need more than the stores' clients
 ROOM_FILES = ("probe.py", "backup.py", "load.py")  # of each room, those that run where clients do
-# The part of the load generator that needs the standard library only.
-LOAD_FILES = (
-    "answer", "arrivals", "certify", "generator", "health", "histogram", "httptarget", "ledger",
-    "operations", "outcome", "pool", "timing", "truth", "worker",
-)  # fmt: skip
 
 
 def new_run_id() -> str:
@@ -134,8 +129,8 @@ class Pod:
         return self.cluster.exec(self.namespace, self.name, command, timeout=timeout, stdin=stdin)
 
     def inside(self, *args: str, timeout: float) -> Iterator[dict[str, Any]]:
-        """Runs `python3 -m validate.inside ...`; its JSON lines as they come."""
-        command = ["python3", "-m", "validate.inside", *args]
+        """Runs `python3 -m validate.pod ...`; its JSON lines as they come."""
+        command = ["python3", "-m", "validate.pod", *args]
         lines = self.cluster.exec_lines(self.namespace, self.name, command, timeout=timeout)
         for line in lines:
             try:
@@ -168,14 +163,11 @@ class Pod:
 
 
 def code_tar(repository: Path, described: bytes, rooms: Path | None = None) -> bytes:
-    """What runs in the pod: the engine's inside part, probing.py, each probe.py, the targets.
+    """What runs in the pod: validate/pod, kit's client side, each room's probe.py, the targets.
 
     `rooms`: where the rooms lie when that is not the repository's own folder.
     """
-    files = [repository / "validate" / name for name in ("audit.py", "errors.py")]
-    files += sorted((repository / "validate" / "inside").glob("*.py"))
-    files += sorted((repository / "validate" / "integration" / "inside").glob("*.py"))
-    files += [repository / "validate" / "load" / f"{name}.py" for name in LOAD_FILES]
+    files = sorted((repository / "validate" / "pod").rglob("*.py"))
     kit = ("probing.py", "saving.py", "driving.py", "asking.py")
     files += [repository / "components" / "kit" / name for name in kit]
     content = {str(path.relative_to(repository)): path.read_bytes() for path in files}

@@ -19,7 +19,7 @@ from validate.ground import Client
 
 PRINT = (
     "import base64,subprocess,sys;"
-    "a=[sys.executable,'-m','validate.inside','fetch',*sys.argv[1:]];"
+    "a=[sys.executable,'-m','validate.pod','fetch',*sys.argv[1:]];"
     "sys.stdout.write(base64.b64encode(subprocess.run(a,stdout=-1,check=True).stdout).decode())"
 )
 FRESH = 2.0  # a client that got an acknowledgement this recently (seconds) is writing
@@ -115,7 +115,7 @@ class AuditSession:
 
 
 def held(text: str, answer: Mapping[str, Any]) -> Held:
-    """What validate.inside.audit.read_back wrote: a uid a line, an empty line between lanes."""
+    """What validate.pod.audit.read_back wrote: a uid a line, an empty line between lanes."""
     corrupt = answer.get("corrupt")
     return Held(
         [lane.split() for lane in text.split("\n\n")], bool(answer["duplicates"]),

@@ -11,7 +11,7 @@ MOUNTS = "/etc/apadana"
 
 
 def describe(component: contract.Component) -> dict[str, Any]:
-    """The JSON that validate/inside/targets.py turns into a probing.Target."""
+    """The JSON that validate/pod/targets.py turns into a probing.Target."""
     return {
         "name": component.name,
         "version": component.version,

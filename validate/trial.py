@@ -14,7 +14,6 @@ from components.kit import contract
 from components.kit.probing import Check, Held, Verdict
 from validate import apiaudit, hosts, placement, session
 from validate.analysis import Limits
-from validate.audit import AuditRun, AuditWriter, Recorder
 from validate.checks import control
 from validate.checks.context import Context, Node, nodes
 from validate.checks.doors import API_PORT
@@ -22,6 +21,7 @@ from validate.checks.network import leave
 from validate.cluster import wait_for
 from validate.errors import ClusterError, NotValidError
 from validate.model import check_from
+from validate.pod.record import AuditRun, AuditWriter, Recorder
 from validate.runner import RUN_LABEL, Pod, PodSpec, client_spec, new_run_id, pods
 
 API = "kubernetes"

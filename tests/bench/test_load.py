@@ -20,14 +20,15 @@ from tests.bench import figures
 from tests.bench.figures import Figure
 from tests.engine import stores
 from validate import console
-from validate.load import beside, certify, pool, profiles, remote
-from validate.load.health import complaints
-from validate.load.httptarget import HttpRequest
-from validate.load.outcome import Outcome
+from validate.load import beside, profiles, remote
 from validate.load.profiles import LatencyLimit, Profile
 from validate.load.roomload import Scenario
-from validate.load.truth import Truth
 from validate.model import Table
+from validate.pod.load import certify, pool
+from validate.pod.load.health import complaints
+from validate.pod.load.httptarget import HttpRequest
+from validate.pod.load.outcome import Outcome
+from validate.pod.load.truth import Truth
 
 pytestmark = pytest.mark.bench
 

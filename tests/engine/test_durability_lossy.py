@@ -20,7 +20,7 @@ from components.kit.probing import Held, Verdict
 from tests.engine.lossystore import Defects
 from validate import causes, history
 from validate.analysis import Analysis, Judgement, Limits, analyse, judge
-from validate.audit import AuditRun, Recorder
+from validate.pod.record import AuditRun, Recorder
 from validate.site import REPOSITORY
 
 pytestmark = pytest.mark.engine

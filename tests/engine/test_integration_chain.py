@@ -19,7 +19,7 @@ from validate import causes
 from validate.errors import ClusterError
 from validate.integration import links, suite
 from validate.integration.expected import BATCH, STREAMING, Wish
-from validate.integration.inside import forest, serving
+from validate.pod.integration import forest, serving
 
 pytestmark = pytest.mark.engine
 
@@ -281,7 +281,7 @@ def test_what_is_broken_fails_at_its_link_with_its_cause(
     tmp_path: Path, spoil: Spoil, failing: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if spoil in NEVER_COMES:  # it is waited for as long as the suite would; not here
-        monkeypatch.setattr("validate.integration.inside.asking.EXCHANGE_SECONDS", 2.0)
+        monkeypatch.setattr("validate.pod.integration.asking.EXCHANGE_SECONDS", 2.0)
     ground = chain.ground(tmp_path)
     told = ran(spoil(ground) or ground, tmp_path)
     failed = {c.name: c.evidence.get("cause") for c in told.values() if c.verdict is Verdict.FAIL}

@@ -15,8 +15,8 @@ from tests.engine import built, stores
 from tests.engine.test_integration_chain import SMALL, ran
 from validate import causes
 from validate.integration import links, suite
-from validate.integration.inside.features import Row
-from validate.integration.inside.stores import TOPIC, PostgresTable, RedisOnline
+from validate.pod.integration.features import Row
+from validate.pod.integration.stores import TOPIC, PostgresTable, RedisOnline
 
 pytestmark = pytest.mark.engine
 
@@ -79,7 +79,7 @@ def test_an_online_store_gives_back_what_it_was_given(platform: stores.Platform)
 def test_a_store_that_is_gone_is_said_after_some_patience(
     platform: stores.Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("validate.integration.inside.stores.PATIENCE", 0.2)
+    monkeypatch.setattr("validate.pod.integration.stores.PATIENCE", 0.2)
     there = target(platform, "postgres")
     gone = replace(there, endpoints=[Endpoint("postgres", f"127.0.0.1:{stores.free_port()}")])
     with pytest.raises(ConnectionError, match=r"PostgreSQL, reading rows: not within 0.2 s"):

@@ -23,11 +23,11 @@ from validate import plan
 from validate.cluster import wait_for
 from validate.ground.local import LocalGround
 from validate.load import footprint, profiles, remote, stress, suite, verdict
-from validate.load.health import complaints
 from validate.load.roomload import Scenario
 from validate.load.suite import Case
 from validate.model import Result
 from validate.plan import Tools
+from validate.pod.load.health import complaints
 
 pytestmark = pytest.mark.engine
 

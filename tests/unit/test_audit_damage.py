@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from components.kit.probing import Held, Verdict
 from validate import causes
 from validate.analysis import Limits, analyse, judge
-from validate.audit import Attempt
 from validate.damage import weaker
 from validate.history import History, load, parse
+from validate.pod.record import Attempt
 from validate.session import Collected, judge_store
 
 MS = 1_000_000

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from components.kit.probing import Endpoint
-from validate.inside import admission, targets
+from validate.pod import admission, targets
 
 
 @pytest.fixture

@@ -16,26 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import chain
-from validate.integration.inside import (
-    asking,
-    badinput,
-    pipeline,
-    records,
-    registry,
-    serving,
-    verbs,
-)
-from validate.integration.inside.features import (
-    NAMES,
-    BadRecordError,
-    Row,
-    row,
-    sha256,
-    text,
-    vector,
-)
-from validate.integration.inside.forest import BadModelError, Forest, Tree, load
-from validate.integration.inside.ports import Stores
+from validate.pod.integration import asking, badinput, pipeline, records, registry, serving, verbs
+from validate.pod.integration.features import NAMES, BadRecordError, Row, row, sha256, text, vector
+from validate.pod.integration.forest import BadModelError, Forest, Tree, load
+from validate.pod.integration.ports import Stores
 
 BATCH = records.Delivery("batch", 1, 0, 200, rebuilt=False)
 LEAF = Tree([1, -1, -1], [2, -1, -1], [5, -2, -2], [4.0, -2.0, -2.0], [0.5, 0.25, 0.75])

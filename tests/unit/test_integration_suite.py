@@ -146,7 +146,7 @@ def test_the_code_that_is_sent_runs_where_nothing_else_is(tmp_path: Path) -> Non
         "for name in ('sklearn', 'numpy', 'pydantic', 'yaml', 'validate.model'):\n"
         "    sys.modules[name] = None\n"
         "sys.argv = ['x', 'integration', '--act', 'publish', '--wish', '{\"run\": \"r\"}']\n"
-        "import runpy; runpy.run_module('validate.inside', run_name='__main__')\n"
+        "import runpy; runpy.run_module('validate.pod', run_name='__main__')\n"
     )
     place = {**os.environ, "PYTHONPATH": str(tmp_path), "APADANA_WORK": str(tmp_path)}
     done = subprocess.run(

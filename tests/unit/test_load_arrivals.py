@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from validate.load.arrivals import BATCH, NANOS, Schedule, intended
-from validate.load.generator import Phases
+from validate.pod.load.arrivals import BATCH, NANOS, Schedule, intended
+from validate.pod.load.generator import Phases
 
 
 def times(schedule: Schedule) -> list[int]:

@@ -16,18 +16,18 @@ import pytest
 
 from components.kit.probing import Verdict
 from validate.errors import NotValidError
-from validate.inside import targets
-from validate.load import certify, pool
-from validate.load.arrivals import NANOS, Schedule
-from validate.load.health import Health
-from validate.load.httptarget import HttpRequest
-from validate.load.ledger import Ledger
-from validate.load.outcome import Outcome
 from validate.load.profiles import LatencyLimit, Profile
-from validate.load.timing import new_loop
-from validate.load.truth import Truth
 from validate.load.verdict import judge
-from validate.load.worker import Conductor, Order, carry_out
+from validate.pod import targets
+from validate.pod.load import certify, pool
+from validate.pod.load.arrivals import NANOS, Schedule
+from validate.pod.load.health import Health
+from validate.pod.load.httptarget import HttpRequest
+from validate.pod.load.ledger import Ledger
+from validate.pod.load.outcome import Outcome
+from validate.pod.load.timing import new_loop
+from validate.pod.load.truth import Truth
+from validate.pod.load.worker import Conductor, Order, carry_out
 from validate.runner import code_tar, unpack
 from validate.site import REPOSITORY
 
@@ -203,7 +203,7 @@ def test_a_process_that_dies_leaves_no_verdict() -> None:
 def test_a_worker_ends_with_whoever_started_it() -> None:
     order = Order(HttpRequest("http://127.0.0.1:1/"), Schedule(50, 600), (300 * MS,))
     done = subprocess.run(
-        [sys.executable, "-m", "validate.load.worker"], input=order.line() + "\n",
+        [sys.executable, "-m", "validate.pod.load.worker"], input=order.line() + "\n",
         capture_output=True, text=True, check=True, timeout=30, cwd=REPOSITORY,
     )  # fmt: skip
     last = json.loads(done.stdout.splitlines()[-1])
@@ -250,7 +250,7 @@ def test_a_rooms_client_is_loaded_as_http_is(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_worker_needs_the_standard_library_only() -> None:
-    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import validate.load.worker"
+    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import validate.pod.load.worker"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code],
         capture_output=True, text=True, check=False, timeout=30,
@@ -261,7 +261,7 @@ def test_a_worker_needs_the_standard_library_only() -> None:
 def test_what_is_sent_to_a_client_needs_nothing_else(tmp_path: Path) -> None:
     unpack(code_tar(REPOSITORY, b"[]"), tmp_path)
     place = f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; "
-    look = "from validate.inside import load; from validate.load import certify, pool, worker"
+    look = "from validate.pod.load import certify, pool, run, worker"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", place + look],
         capture_output=True, text=True, check=False, timeout=30,

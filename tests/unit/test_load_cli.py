@@ -15,12 +15,13 @@ from components.kit import contract
 from components.kit.probing import Check, Verdict
 from validate import model
 from validate.errors import ValidateError
-from validate.load import beside, certify, cli, pool, profiles
-from validate.load.health import Health
-from validate.load.httptarget import HttpRequest
-from validate.load.ledger import NANOS, Ledger
-from validate.load.outcome import Outcome
+from validate.load import beside, cli, profiles
 from validate.load.verdict import new_ledger
+from validate.pod.load import certify, pool
+from validate.pod.load.health import Health
+from validate.pod.load.httptarget import HttpRequest
+from validate.pod.load.ledger import NANOS, Ledger
+from validate.pod.load.outcome import Outcome
 from validate.site import REPOSITORY
 
 PLATFORM = contract.Platform(

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from validate.load import binomial
-from validate.load.histogram import Histogram, bucket, middle
-from validate.load.ledger import NANOS, Ledger, given_up, together
 from validate.load.trend import theil_sen
+from validate.pod.load.histogram import Histogram, bucket, middle
+from validate.pod.load.ledger import NANOS, Ledger, given_up, together
 
 
 @given(st.integers(0, 2**45))

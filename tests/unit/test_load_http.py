@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.kit import pki
-from validate.load.answer import Answer, AnswerError
-from validate.load.httptarget import HttpRequest, HttpTarget
-from validate.load.ledger import given_up
-from validate.load.operations import OperationTarget, Writers
-from validate.load.timing import RealTime, SimulatedTime, new_loop
+from validate.pod.load.answer import Answer, AnswerError
+from validate.pod.load.httptarget import HttpRequest, HttpTarget
+from validate.pod.load.ledger import given_up
+from validate.pod.load.operations import OperationTarget, Writers
+from validate.pod.load.timing import RealTime, SimulatedTime, new_loop
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = (

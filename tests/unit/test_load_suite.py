@@ -21,10 +21,10 @@ from validate import plan
 from validate.errors import ValidateError
 from validate.ground.local import LocalGround
 from validate.load import footprint, profiles, remote, roomload, stress, suite
-from validate.load.health import Health
-from validate.load.ledger import NANOS, Ledger
-from validate.load.outcome import Outcome
 from validate.load.verdict import new_ledger
+from validate.pod.load.health import Health
+from validate.pod.load.ledger import NANOS, Ledger
+from validate.pod.load.outcome import Outcome
 from validate.site import REPOSITORY, Site
 
 ROOMS = ("kafka", "minio", "postgres", "redis")

@@ -13,11 +13,11 @@ from components.kit.probing import Check, Verdict
 from validate import causes
 from validate.errors import ValidateError
 from validate.load import profiles, roomload
-from validate.load.health import Health, complaints
-from validate.load.ledger import NANOS, Counts, Ledger
-from validate.load.outcome import Outcome
 from validate.load.profiles import LatencyLimit, Profile
 from validate.load.verdict import Budget, judge, judge_budget, new_ledger
+from validate.pod.load.health import Health, complaints
+from validate.pod.load.ledger import NANOS, Counts, Ledger
+from validate.pod.load.outcome import Outcome
 
 MS = 1_000_000
 FINE = Health(0.1, 0.4, 5.0, 0.3, 0, 100, 100)

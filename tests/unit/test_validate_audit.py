@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from components.kit.probing import Held, Verdict
 from validate.analysis import Limits, analyse, judge, longest_gap, percentile
-from validate.audit import Attempt, AuditRun, Recorder
 from validate.history import parse
+from validate.pod.record import Attempt, AuditRun, Recorder
 
 SECOND = 1_000_000_000
 

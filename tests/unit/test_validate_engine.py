@@ -22,9 +22,9 @@ from validate.checks.context import Node, node_from, role_of
 from validate.cluster import Cluster, wait_for
 from validate.errors import ClusterError, NotValidError, ValidateError
 from validate.hosts import Observation
-from validate.inside import net
 from validate.model import overall
 from validate.placement import Leader, story
+from validate.pod import net
 from validate.runner import PodSpec, code_tar, unpack
 from validate.session import is_flowing
 from validate.site import REPOSITORY
@@ -102,7 +102,7 @@ def test_the_streamed_code_imports_with_the_standard_library_alone(tmp_path: Pat
     assert "components/kit/probing.py" in names
     assert not any("secret" in name for name in names)
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-    code += "import validate.inside.audit, validate.inside.smoke, components.kit.probing"
+    code += "import validate.pod.audit, validate.pod.smoke, components.kit.probing"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code],
         capture_output=True, text=True, check=False, timeout=30,

@@ -151,7 +151,7 @@ def test_a_read_back_that_fails_is_invalid_not_a_loss(pod: Pod, tmp_path: Path) 
 
 
 def test_a_line_that_is_not_json_is_told(pod: Pod, tmp_path: Path) -> None:
-    module = tmp_path / "work" / "validate" / "inside" / "__main__.py"
+    module = tmp_path / "work" / "validate" / "pod" / "__main__.py"
     module.write_text("print('Traceback')")
     with pytest.raises(ClusterError, match="expected a JSON line, got 'Traceback'"):
         list(pod.inside("status", timeout=10))

@@ -84,8 +84,8 @@ def role_of(index: int) -> str:
 
 
 def look(pod: Pod, wishes: Sequence[Mapping[str, Any]], timeout: float = 20) -> list[Any]:
-    """Runs validate/inside/net.py in the pod: nothing has to be installed there before."""
-    code = (REPOSITORY / "validate" / "inside" / "net.py").read_bytes()
+    """Runs validate/pod/net.py in the pod: nothing has to be installed there before."""
+    code = (REPOSITORY / "validate" / "pod" / "net.py").read_bytes()
     answer = pod.run("python3", "-", json.dumps(list(wishes)), stdin=code, timeout=timeout)
     found: list[Any] = json.loads(answer)
     return found

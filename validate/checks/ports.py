@@ -93,7 +93,7 @@ def judge(
     found: Sequence[Port], known: set[int], plain: set[int],
     knocked: Sequence[Mapping[str, Any]], *, secured: bool,
 ) -> Check:  # fmt: skip
-    """`knocked`: what a client found at those ports (validate.inside knock)."""
+    """`knocked`: what a client found at those ports (validate.pod knock)."""
     name = "listening ports"
     if not found:
         return Check(name, Verdict.INVALID, "no listening socket of any member could be seen")

@@ -22,12 +22,12 @@ from components.kit.probing import Check, Held, Verdict, Writer
 from components.kit.servers import Server
 from validate import analysis, causes, history
 from validate.analysis import Analysis, Judgement
-from validate.audit import AuditRun, AuditWriter, Recorder
 from validate.cluster import wait_for
 from validate.durability import process
 from validate.durability.clock import Clock, seen
 from validate.durability.mount import Loss, Mounted, cut_proved, mounted
 from validate.errors import ClusterError
+from validate.pod.record import AuditRun, AuditWriter, Recorder
 
 NAME = "acknowledged writes after a cut of power"
 AND_CLOCK = f"{NAME} under a clock that was set back"

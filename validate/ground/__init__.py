@@ -25,7 +25,7 @@ class Client(Protocol):
     def run(self, *command: str, timeout: float = 20.0, stdin: bytes | None = None) -> str: ...
 
     def inside(self, *args: str, timeout: float) -> Iterator[dict[str, Any]]:
-        """Runs `python3 -m validate.inside ...` there; its JSON lines as they come."""
+        """Runs `python3 -m validate.pod ...` there; its JSON lines as they come."""
         ...
 
     def checks(self, *args: str, timeout: float) -> Iterator[dict[str, Any]]:

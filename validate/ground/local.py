@@ -76,9 +76,9 @@ class LocalClient:
         return out
 
     def inside(self, *args: str, timeout: float) -> Iterator[dict[str, Any]]:
-        """Runs `python3 -m validate.inside ...`; its JSON lines as they come."""
+        """Runs `python3 -m validate.pod ...`; its JSON lines as they come."""
         what = f"{args[0]} in client {self.name}"
-        process = self._start(["python3", "-m", "validate.inside", *args], stdin=subprocess.DEVNULL)
+        process = self._start(["python3", "-m", "validate.pod", *args], stdin=subprocess.DEVNULL)
         late = threading.Event()
 
         def expire() -> None:

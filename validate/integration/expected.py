@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from validate.integration.inside import pipeline, records
-from validate.integration.inside.features import Row, digest_of, row, sha256
+from validate.pod.integration import pipeline, records
+from validate.pod.integration.features import Row, digest_of, row, sha256
 
 BATCH, STREAMING = "batch", "streaming"
 

@@ -8,7 +8,7 @@ from typing import Any
 from components.kit.probing import Check, Verdict
 from validate import causes
 from validate.integration.expected import Data, Expected, Holding, moved, right
-from validate.integration.inside.records import CONTROLS, SENTINEL
+from validate.pod.integration.records import CONTROLS, SENTINEL
 
 Found = Mapping[str, Any]
 Wrong = tuple[str, str] | None  # (cause, what is wrong)

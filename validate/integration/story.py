@@ -17,9 +17,9 @@ from validate import causes
 from validate.ground import Client
 from validate.integration import judge, links
 from validate.integration.expected import BATCH, STREAMING, Data, Expected, moved
-from validate.integration.inside.records import SENTINEL
-from validate.integration.inside.verbs import STORE
 from validate.model import Table
+from validate.pod.integration.records import SENTINEL
+from validate.pod.integration.verbs import STORE
 
 Found = dict[str, Any]
 CLIENT, TRAINER, SERVER = "integration", "trainer", "answers"  # roles of the pods

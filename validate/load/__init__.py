@@ -1,7 +1,7 @@
 """Load: an open-loop generator, verdicts by exact counting, and a certificate of the generator.
 
-What runs where clients are (runner.LOAD_FILES) needs the standard library only; there `timing`
-falls back to asyncio's own loop. The rest plans, follows and judges from the controlling machine.
+What runs where clients are (validate/pod/load) needs the standard library only; there `timing`
+falls back to asyncio's own loop. Here is planned, followed and judged from the controlling machine.
 """
 
 from __future__ import annotations

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from validate.errors import ValidateError
-from validate.load.httptarget import HttpRequest
-from validate.load.outcome import Outcome
 from validate.load.profiles import Profile
 from validate.load.showing import milliseconds
 from validate.model import Table
+from validate.pod.load.httptarget import HttpRequest
+from validate.pod.load.outcome import Outcome
 from validate.site import REPOSITORY
 
 LONGEST_S = 60.0  # enough for a second opinion

@@ -19,12 +19,13 @@ from components.kit import contract
 from components.kit.probing import Verdict
 from validate import console, report, site
 from validate.errors import ValidateError
-from validate.load import beside, certify, pool, profiles, showing, verdict
-from validate.load.httptarget import HttpRequest
-from validate.load.ledger import Ledger
-from validate.load.outcome import Outcome
+from validate.load import beside, profiles, showing, verdict
 from validate.load.profiles import Profile
 from validate.model import EXIT_CODES, Recorder, Result, Run
+from validate.pod.load import certify, pool
+from validate.pod.load.httptarget import HttpRequest
+from validate.pod.load.ledger import Ledger
+from validate.pod.load.outcome import Outcome
 
 SUITE = "load"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")

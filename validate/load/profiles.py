@@ -13,9 +13,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from validate.errors import ValidateError
-from validate.load.arrivals import Schedule
-from validate.load.httptarget import HttpRequest
-from validate.load.worker import Order
+from validate.pod.load.arrivals import Schedule
+from validate.pod.load.httptarget import HttpRequest
+from validate.pod.load.worker import Order
 
 RECORDS_A_MONTH = 60_000_000
 SECONDS_A_MONTH = 30 * 86_400

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from validate.load.ledger import Ledger
-from validate.load.outcome import Outcome
 from validate.load.profiles import Profile
 from validate.model import Table
+from validate.pod.load.ledger import Ledger
+from validate.pod.load.outcome import Outcome
 
 PERCENTILES = (0.5, 0.9, 0.99, 0.999)
 

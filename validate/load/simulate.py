@@ -10,15 +10,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from validate.load.arrivals import NANOS
-from validate.load.generator import Generator, Phases
-from validate.load.health import measured
-from validate.load.httptarget import Sink
-from validate.load.ledger import given_up
-from validate.load.outcome import Outcome
 from validate.load.profiles import Profile
-from validate.load.timing import SimulatedTime
 from validate.load.verdict import hopeless, new_ledger
+from validate.pod.load.arrivals import NANOS
+from validate.pod.load.generator import Generator, Phases
+from validate.pod.load.health import measured
+from validate.pod.load.httptarget import Sink
+from validate.pod.load.ledger import given_up
+from validate.pod.load.outcome import Outcome
+from validate.pod.load.timing import SimulatedTime
 
 # Moment of arrival (ns), a random source -> (time to the answer in ns, cause of failure or "")
 Behaviour = Callable[[int, random.Random], tuple[int, str]]

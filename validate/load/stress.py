@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from components.kit.probing import Check, Verdict
 from validate.errors import ClusterError, ValidateError
 from validate.ground import Client
-from validate.load import health, remote, showing, verdict
-from validate.load.outcome import Outcome
+from validate.load import remote, showing, verdict
 from validate.load.profiles import Profile
 from validate.model import Result, Table
 from validate.plan import Outcome as Found
 from validate.plan import Tools
+from validate.pod.load import health
+from validate.pod.load.outcome import Outcome
 
 if TYPE_CHECKING:
     from validate.load.suite import Case

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from components.kit.probing import Check, Verdict
 from validate import causes
 from validate.load import binomial, trend
-from validate.load.health import complaints
-from validate.load.ledger import Counts, Ledger
-from validate.load.outcome import Outcome
 from validate.load.profiles import Profile
+from validate.pod.load.health import complaints
+from validate.pod.load.ledger import Counts, Ledger
+from validate.pod.load.outcome import Outcome
 
 CONFIDENCE = 0.95
 LEAST_SECONDS = 10  # before a run is stopped: how bursts spread is not seen in fewer

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from validate.errors import NotValidError
-from validate.load.arrivals import NANOS
-from validate.load.ledger import Ledger, together
-from validate.load.outcome import Outcome, whole
-from validate.load.worker import Order
+from validate.pod.errors import NotValidError
+from validate.pod.load.arrivals import NANOS
+from validate.pod.load.ledger import Ledger, together
+from validate.pod.load.outcome import Outcome, whole
+from validate.pod.load.worker import Order
 
-ROOT = Path(__file__).resolve().parents[2]  # where `validate` is imported from
+ROOT = Path(__file__).resolve().parents[3]  # where `validate` is imported from
 # Below what one core can send, so that its lateness stays small: by our own client of HTTP, and by
 # the stores' client libraries.
 HTTP_A_PROCESS, CALLS_A_PROCESS = 10_000.0, 1_500.0
@@ -63,7 +63,7 @@ class _Worker:
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.order.limits_ns, self.order.window_s)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "validate.load.worker"], cwd=ROOT, text=True,
+            [sys.executable, "-m", "validate.pod.load.worker"], cwd=ROOT, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         self.tell(self.order.line())

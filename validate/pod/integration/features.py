@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from validate.integration.inside.records import SEGMENTS
+from validate.pod.integration.records import SEGMENTS
 
 MEASURES = ("vibration_mm_s", "temperature_c", "load_percent", "hours_since_service")
 NAMES = (*(f"is_{segment}" for segment in SEGMENTS), *MEASURES, "spectrum_rms", "spectrum_peak")

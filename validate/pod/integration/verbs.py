@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from validate.inside import targets
-from validate.inside.smoke import emit
-from validate.integration.inside import asking, pipeline, records, registry, serving
-from validate.integration.inside.ports import MissingError, Stores
+from validate.pod import targets
+from validate.pod.integration import asking, pipeline, records, registry, serving
+from validate.pod.integration.ports import MissingError, Stores
+from validate.pod.smoke import emit
 
 Wish = dict[str, Any]
 STORE = "store"  # a store did not do what it promises to do
@@ -62,7 +62,7 @@ def promote(at: Place, wish: Wish) -> Wish:
 def start(at: Place, wish: Wish) -> Wish:
     """Starts the server as a process of its own and waits until it answers with this model."""
     with (at.folder / "serving.log").open("ab") as log:
-        args = [sys.executable, "-m", "validate.inside", "integration", "--act", "serve",
+        args = [sys.executable, "-m", "validate.pod", "integration", "--act", "serve",
                 "--wish", json.dumps(wish)]  # fmt: skip
         process = subprocess.Popen(
             args, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -186,8 +186,8 @@ def _of_a_store(error: BaseException) -> bool:
 
 
 def main(verb: str, wish: str) -> None:
-    """`python3 -m validate.inside integration --act VERB --wish JSON`."""
-    from validate.integration.inside.stores import open_stores
+    """`python3 -m validate.pod integration --act VERB --wish JSON`."""
+    from validate.pod.integration.stores import open_stores
 
     folder = targets.WORK / "integration"
     folder.mkdir(exist_ok=True)

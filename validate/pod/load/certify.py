@@ -19,12 +19,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from components.kit.probing import Check, Verdict
-from validate.errors import NotValidError
-from validate.load import health, pool, truth
-from validate.load.arrivals import Schedule, intended
-from validate.load.httptarget import HttpRequest
-from validate.load.outcome import Outcome
-from validate.load.worker import Order
+from validate.pod.errors import NotValidError
+from validate.pod.load import health, pool, truth
+from validate.pod.load.arrivals import Schedule, intended
+from validate.pod.load.httptarget import HttpRequest
+from validate.pod.load.outcome import Outcome
+from validate.pod.load.worker import Order
 
 LIMIT_MS = 300.0
 TOLERANCE_SHARE, TOLERANCE_MS = 0.01, 1.0
@@ -63,7 +63,7 @@ class TruthServer:
 def serving(behaviour: truth.Truth) -> Iterator[TruthServer]:
     """A truth server in its own process, ended on leaving."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "validate.load.truth"], cwd=pool.ROOT, text=True,
+        [sys.executable, "-m", "validate.pod.load.truth"], cwd=pool.ROOT, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from validate.integration.inside import badinput
-from validate.integration.inside.serving import PATH
+from validate.pod.integration import badinput
+from validate.pod.integration.serving import PATH
 
 ANSWER_SECONDS, EXCHANGE_SECONDS = 10.0, 30.0
 EVERY = 0.02  # seconds between questions during an exchange

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from validate.integration.inside.features import Row
+from validate.pod.integration.features import Row
 
 
 class MissingError(LookupError):

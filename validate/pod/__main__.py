@@ -1,4 +1,4 @@
-"""`python3 -m validate.inside VERB ...` in the probe pod; every answer is a JSON line."""
+"""`python3 -m validate.pod VERB ...` in the probe pod; every answer is a JSON line."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import argparse
 import os
 import sys
 
-from validate.inside import admission, audit, drill, smoke, targets
+from validate.pod import admission, audit, drill, smoke, targets
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="validate.inside")
+    parser = argparse.ArgumentParser(prog="validate.pod")
     parser.add_argument(
         "verb",
         choices=[
@@ -51,13 +51,13 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> None:
     args = _parser().parse_args()
     if args.verb == "integration":
-        from validate.integration.inside import verbs  # most pods never need it
+        from validate.pod.integration import verbs  # most pods never need it
 
         verbs.main(args.act, args.wish)
     elif args.verb == "load":
-        from validate.inside import load  # as the above
+        from validate.pod.load import run  # as the above
 
-        load.load(args.order) if args.order else load.stop(args.run)
+        run.load(args.order) if args.order else run.stop(args.run)
     elif args.verb == "admission":
         admission.wait(args.component or targets.names(), args.deadline)
     elif args.verb in ("safety", "knock", "churn"):
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _safety(args: argparse.Namespace) -> None:
-    from validate.inside import safety
+    from validate.pod import safety
 
     names: list[str] = args.component or targets.names()
     if args.verb == "safety":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 
 from components.kit.probing import Check, Target, Verdict
-from validate.inside import targets
+from validate.pod import targets
 
 #: Rooms that smoke asks at the same time: all at once keep two processors from answering anybody.
 SMOKE_AT_ONCE = 4

@@ -1,6 +1,6 @@
 """Load from the probe pod: certify the generator here and now, then drive a store's operation.
 
-`python3 -m validate.inside load --order JSON`, where JSON is {"order": Order, "certify":
+`python3 -m validate.pod load --order JSON`, where JSON is {"order": Order, "certify":
 bool}; prints each certificate as a check, {"kind": "progress"} once a second, and
 {"kind": "outcome"} in the end, or {"kind": "failed", "why"}. `load --run RUN` ends it early.
 """
@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 from components.kit.probing import Verdict
-from validate.errors import NotValidError
-from validate.inside import targets
-from validate.inside.smoke import emit, emit_check
-from validate.load import certify, pool
-from validate.load.ledger import Ledger
-from validate.load.worker import Order
+from validate.pod import targets
+from validate.pod.errors import NotValidError
+from validate.pod.load import certify, pool
+from validate.pod.load.ledger import Ledger
+from validate.pod.load.worker import Order
+from validate.pod.smoke import emit, emit_check
 
 FOLDER = targets.WORK / "load"
 

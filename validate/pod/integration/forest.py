@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from validate.integration.inside.features import NAMES, sha256, strict
+from validate.pod.integration.features import NAMES, sha256, strict
 
 FORMAT = "apadana-forest/1"
 LEAF = -1

@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from components.kit.probing import Check, Endpoint, Target, Verdict
-from validate.inside import targets, writing
-from validate.inside.smoke import emit, emit_check
+from validate.pod import targets, writing
+from validate.pod.smoke import emit, emit_check
 
 SECONDS = 4.0  # for one connection
 HELLO_SECONDS = 1.0  # a server that speaks another protocol may wait for more for ever

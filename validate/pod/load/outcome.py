@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from validate.load.health import Health, worst
-from validate.load.ledger import Ledger, together
+from validate.pod.load.health import Health, worst
+from validate.pod.load.ledger import Ledger, together
 
 
 @dataclass(frozen=True)

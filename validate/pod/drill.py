@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from components.kit.probing import Check, Target, Verdict, Writer
-from validate.inside import targets, writing
+from validate.pod import targets, writing
 
 WRITES, TRIES, PAUSE = 64, 5, 0.5
 CAUSE = "backup-useless"

@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from components.kit.driving import Caller
-from validate.load.httptarget import Sink, is_exhaustion
-from validate.load.ledger import given_up
+from validate.pod.load.httptarget import Sink, is_exhaustion
+from validate.pod.load.ledger import given_up
 
 
 class Target(Protocol):

@@ -15,9 +15,9 @@ import time
 from typing import Any
 
 from components.kit.probing import Held
-from validate.audit import AuditRun, AuditWriter, Recorder
-from validate.inside import targets
-from validate.inside.smoke import emit
+from validate.pod import targets
+from validate.pod.record import AuditRun, AuditWriter, Recorder
+from validate.pod.smoke import emit
 
 FOLDER = targets.WORK / "audit"
 
@@ -26,7 +26,7 @@ def launch(names: list[str], run: str, clients: int, rate: float, lifetime: floa
     """Starts one process for each store and returns."""
     FOLDER.mkdir(exist_ok=True)
     for name in names:
-        args = [sys.executable, "-m", "validate.inside", "clients", "--component", name,
+        args = [sys.executable, "-m", "validate.pod", "clients", "--component", name,
                 "--run", run, "--clients", str(clients), "--rate", str(rate),
                 "--lifetime", str(lifetime)]  # fmt: skip
         with (FOLDER / f"{name}.log").open("ab") as log:

@@ -9,9 +9,9 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from components.kit.probing import Target
-from validate.inside import targets
-from validate.integration.inside.features import Row
-from validate.integration.inside.ports import Message, MissingError, Position, Sent, Stores
+from validate.pod import targets
+from validate.pod.integration.features import Row
+from validate.pod.integration.ports import Message, MissingError, Position, Sent, Stores
 
 R = TypeVar("R")
 TOPIC = "probe-records"

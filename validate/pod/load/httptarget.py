@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 from urllib.parse import urlsplit
 
-from validate.load.answer import Answer, AnswerError
-from validate.load.ledger import given_up
+from validate.pod.load.answer import Answer, AnswerError
+from validate.pod.load.ledger import given_up
 
 Sink = Callable[[int, int, str], None]  # intended, finished (monotonic ns), cause ("" for success)
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS}

@@ -6,7 +6,7 @@ import json
 import socket
 from dataclasses import dataclass
 
-from validate.integration.inside.serving import MAX_BYTES, MAX_INSTANCES, PATH
+from validate.pod.integration.serving import MAX_BYTES, MAX_INSTANCES, PATH
 
 PREDICT = f"{PATH}:predict"
 WAIT_SECONDS = 15.0  # longer than the server waits for the end of a question

@@ -1,6 +1,6 @@
 """One process of the generator: its order on stdin, progress and result as JSON lines on stdout.
 
-    python -m validate.load.worker < order
+    python -m validate.pod.load.worker < order
 
 The order is one JSON line; when the process is ready a second line tells the moment to begin. After
 it the end of stdin, or any line, ends the run early, so a worker never outlives whoever started it.
@@ -23,14 +23,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from components.kit.driving import Driver, Job
-from validate.load.arrivals import NANOS, Schedule
-from validate.load.generator import Generator, Phases
-from validate.load.health import measured, throttled_ns
-from validate.load.httptarget import Asked, HttpRequest, HttpTarget
-from validate.load.ledger import Ledger
-from validate.load.operations import Client, OpenTarget, OperationTarget, Writers
-from validate.load.outcome import Outcome
-from validate.load.timing import RealTime, new_loop
+from validate.pod.load.arrivals import NANOS, Schedule
+from validate.pod.load.generator import Generator, Phases
+from validate.pod.load.health import measured, throttled_ns
+from validate.pod.load.httptarget import Asked, HttpRequest, HttpTarget
+from validate.pod.load.ledger import Ledger
+from validate.pod.load.operations import Client, OpenTarget, OperationTarget, Writers
+from validate.pod.load.outcome import Outcome
+from validate.pod.load.timing import RealTime, new_loop
 
 Say = Callable[[Mapping[str, Any]], None]
 OPEN_S = 20.0  # for connecting, again and again
@@ -43,7 +43,7 @@ class Order:
     """Everything that one process needs to know.
 
     Without `request` it is `operation` of `room`: one of its load.py, or `write`, the client of its
-    probe.py; that works where validate.inside does, in the probe pod.
+    probe.py; that works where validate.pod does, in the probe pod.
     """
 
     request: HttpRequest | None
@@ -107,7 +107,7 @@ def _http(
 
 def _driver(order: Order) -> Any:
     """The room's own, or its probe's client in threads."""
-    from validate.inside import targets  # reads the pod's mounts, which are nowhere else
+    from validate.pod import targets  # reads the pod's mounts, which are nowhere else
 
     described = targets.target(order.room)
     run = f"{order.run}-{order.schedule.part}"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from validate.load.histogram import Histogram, merged
+from validate.pod.load.histogram import Histogram, merged
 
 NANOS = 1_000_000_000
 FIELDS = 3  # in a second's row before the counts over each limit: requests, failed, served

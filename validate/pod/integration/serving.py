@@ -14,9 +14,9 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from validate.integration.inside import forest, pipeline, registry
-from validate.integration.inside.features import NAMES, BadRecordError, number, strict
-from validate.integration.inside.ports import Objects, Online
+from validate.pod.integration import forest, pipeline, registry
+from validate.pod.integration.features import NAMES, BadRecordError, number, strict
+from validate.pod.integration.ports import Objects, Online
 
 PATH = "/v1/models/machines"
 MAX_BYTES, MAX_INSTANCES = 1 << 20, 1000

@@ -1,6 +1,6 @@
 """A server whose latencies and errors are known exactly: the generator is measured against it.
 
-    python -m validate.load.truth < behaviour
+    python -m validate.pod.load.truth < behaviour
 
 The delay and the fate of the i-th request are drawn from a seed, so whoever knows the seed knows
 what the first n requests must have seen. A frozen server really stops: its process sleeps, and
@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from validate.load.timing import RealTime, new_loop
+from validate.pod.load.timing import RealTime, new_loop
 
 # Said aloud for clients of HTTP/1.0, as ab is one: they would wait for the end of the connection.
 _KEEP = b"Connection: keep-alive\r\n"

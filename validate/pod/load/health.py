@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from validate.load.histogram import Histogram
+from validate.pod.load.histogram import Histogram
 
 # Latency counts from when a request was due, so lateness of the generator can only lengthen what it
 # measures: a PASS stands all the same, and a FAIL may owe it no more than this share of the limit.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from validate.integration.inside import forest, pipeline
-from validate.integration.inside.features import sha256, strict
-from validate.integration.inside.ports import Objects
+from validate.pod.integration import forest, pipeline
+from validate.pod.integration.features import sha256, strict
+from validate.pod.integration.ports import Objects
 
 
 def train(
@@ -17,7 +17,7 @@ def train(
 
     `data_seen` is computed from the bytes that the training was given.
     """
-    from validate.integration.inside.training import fit
+    from validate.pod.integration.training import fit
 
     raw = objects.get(pipeline.place(run, "data", f"{data}.jsonl"))
     found = fit(raw, run, seed)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from validate.integration.inside.features import sha256
-from validate.integration.inside.forest import Forest, Tree
-from validate.integration.inside.pipeline import read_dataset
+from validate.pod.integration.features import sha256
+from validate.pod.integration.forest import Forest, Tree
+from validate.pod.integration.pipeline import read_dataset
 
 TREES, DEPTH, LEAF_SIZE = 25, 9, 4
 SAME = 1e-9  # our reading of the trees against scikit-learn's

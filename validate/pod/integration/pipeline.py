@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from validate.integration.inside import forest, records
-from validate.integration.inside.features import (
+from validate.pod.integration import forest, records
+from validate.pod.integration.features import (
     BadRecordError,
     Row,
     digest_of,
@@ -21,7 +21,7 @@ from validate.integration.inside.features import (
     text,
     vector,
 )
-from validate.integration.inside.ports import Message, Online, Position, Stores
+from validate.pod.integration.ports import Message, Online, Position, Stores
 
 ROOT = "integration"  # of all objects and keys of this suite
 SILENCE = 30.0  # seconds without a record while some are still due

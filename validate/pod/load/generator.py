@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from validate.load.arrivals import NANOS, Schedule, intended
-from validate.load.histogram import Histogram
-from validate.load.ledger import NO_ROOM, Ledger
-from validate.load.operations import Target
-from validate.load.timing import Timers
+from validate.pod.load.arrivals import NANOS, Schedule, intended
+from validate.pod.load.histogram import Histogram
+from validate.pod.load.ledger import NO_ROOM, Ledger
+from validate.pod.load.operations import Target
+from validate.pod.load.timing import Timers
 
 WAKE_GAP = 200_000  # ns: waking for each request alone would cost more than sending it
 MOST_AT_ONCE = 256  # sent in one go; then the sockets get their turn, however late we are

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from validate.inside import targets
-from validate.inside.smoke import emit
+from validate.pod import targets
+from validate.pod.smoke import emit
 
 LOOKS = 5  # in a row: a Service answers from any of its members
 CONNECT_SECONDS, EVERY = 2.0, 0.25

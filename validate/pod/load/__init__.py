@@ -1,0 +1,1 @@
+"""The open-loop generator, its certificate and its records: what runs where the clients are."""
