@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from components.kit import contract
-from validate.errors import ClusterError
+from validate.core.errors import ClusterError
+from validate.ground.site import Site
 from validate.pod.integration import serving, verbs
 from validate.pod.integration.features import Row
 from validate.pod.integration.ports import Message, MissingError, Position, Sent, Stores
-from validate.site import Site
 
 ZERO = "sha256:" + "0" * 64
 

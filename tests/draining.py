@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests import lab
-from validate.cluster import wait_for
+from validate.ground.kubectl import wait_for
 
 DRAIN_S = 420
 OPTIONS = ("--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={DRAIN_S}s")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tests import lab
 from tests.drifts import Drift, reports
-from validate.cluster import wait_for
+from validate.ground.kubectl import wait_for
 
 
 def check_is_clean() -> None:

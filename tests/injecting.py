@@ -19,7 +19,7 @@ from pathlib import Path
 from validate.chaos import digest
 from validate.chaos.envelope import Envelope, Injection
 from validate.chaos.kinds import disk, network, process
-from validate.errors import ClusterError
+from validate.core.errors import ClusterError
 from validate.ground.machine import local
 
 SECONDS = 4  # a fault's deadline: what the killed validator leaves is gone that soon after it

@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 
 from road.pulumi import exports
-from validate import site
-from validate.cluster import Cluster
-from validate.hosts import LabHosts
-from validate.site import REPOSITORY, Site
+from validate.ground import site
+from validate.ground.kubectl import Cluster
+from validate.ground.power.lab import LabHosts
+from validate.ground.site import REPOSITORY, Site
 
 SITE = os.environ.get("APADANA_SITE", "lab")
 STATE_ROOT = Path(os.environ.get("APADANA_STATE") or "/var/lib/apadana")

@@ -21,7 +21,7 @@ from components.kit.web import Role
 from components.kit.webs import host, pages, url
 from stacks.composition import compose
 from tests import lab
-from validate.site import REPOSITORY
+from validate.ground.site import REPOSITORY
 
 TIMEOUT_MS = 60_000  # a machine that does much else is slow, not wrong
 ARGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")

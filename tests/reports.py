@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from components.kit.probing import Verdict
 from validate import report
-from validate.model import Result, Run, Table
+from validate.core.model import Result, Run, Table
 
 BEGAN = 1_800_000_000.0
 STORES = ("kafka", "minio", "postgres", "redis")

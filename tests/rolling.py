@@ -8,9 +8,9 @@ from pathlib import Path
 
 from components.kit.probing import Check, Verdict
 from tests import lab
-from validate import session
-from validate.analysis import Limits
-from validate.runner import client_spec, new_run_id, pods
+from validate.audit import session
+from validate.audit.analysis import Limits
+from validate.ground.pods import client_spec, new_run_id, pods
 
 CLIENTS, RATE = 4, 20.0
 LIFETIME_S = 3000

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests import lab
-from validate.cluster import Cluster
-from validate.runner import RUN_LABEL
+from validate.ground.kubectl import Cluster
+from validate.ground.pods import RUN_LABEL
 
 PASSING = {
     "events": "tell of the past and expire",

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from components.kit.probing import Verdict
-from validate import calm, commands, console, ha, report, site, smoke
+from validate import calm, commands, console, ha, report, smoke
 from validate.commands import Only, Stack
-from validate.errors import NotValidError, ValidateError
-from validate.ground import choose
+from validate.core.errors import NotValidError, ValidateError
+from validate.core.model import EXIT_CODES, Run
+from validate.ground import choose, site
 from validate.load import cli as load
-from validate.model import EXIT_CODES, Run
 from validate.report import cli as reports
 
 app = typer.Typer(

@@ -9,15 +9,16 @@ from functools import partial
 from pathlib import Path
 
 from components.kit import contract
-from validate import coverage, plan, session
-from validate.analysis import Limits
-from validate.cluster import wait_for
-from validate.errors import ValidateError
+from validate import coverage, plan
+from validate.audit import session
+from validate.audit.analysis import Limits
+from validate.core.errors import ValidateError
+from validate.core.model import Result, Run, Table
 from validate.ground import Client, Ground
-from validate.model import Result, Run, Table
+from validate.ground.kubectl import wait_for
+from validate.ground.pods import client_spec, new_run_id, pods
+from validate.ground.site import Site
 from validate.plan import Outcome, Step, Tools
-from validate.runner import client_spec, new_run_id, pods
-from validate.site import Site
 from validate.smoke import LIMITS, PROBE
 
 SUITE = "audit"

@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 from components.kit.probing import Verdict
-from validate import campaign, console, leftovers, lock, plan, report, site, suites
+from validate import campaign, console, leftovers, lock, plan, report, suites
 from validate.campaign import Voice, Wish, seconds_of, spell
 from validate.chaos import recovery
-from validate.ground import Ground, choose
-from validate.model import EXIT_CODES, Table
+from validate.core.model import EXIT_CODES, Table
+from validate.ground import Ground, choose, site
 from validate.plan import Step
 from validate.report import cli as reports
 from validate.report.options import Options, prepare

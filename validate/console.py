@@ -10,7 +10,7 @@ from rich.text import Text
 
 from components.kit.probing import Verdict
 from validate import report
-from validate.model import Result, Run, Table
+from validate.core.model import Result, Run, Table
 
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.INVALID: "bold yellow"}
 _out = Console(soft_wrap=True, highlight=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import causes
+from validate.core import causes
 
 #: file of a room -> what is not proved without it
 FILES = {

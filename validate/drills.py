@@ -8,10 +8,10 @@ from functools import partial
 from components.kit import contract
 from components.kit.probing import Check, Verdict
 from validate import plan
+from validate.core.model import Result, check_from
 from validate.ground import Ground
-from validate.model import Result, check_from
+from validate.ground.pods import new_run_id
 from validate.plan import Outcome, Step, Tools
-from validate.runner import new_run_id
 
 SUITE = "backup"
 DEADLINE = 90.0  # seconds; a drill copies the probe's own writes and nothing of a client's

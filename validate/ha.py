@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import coverage, hosts, placement, trial
-from validate.checks.context import Context, Node, nodes
-from validate.errors import ClusterError, NotValidError, ValidateError
-from validate.model import Recorder, Result, Run, Table
-from validate.runner import client_spec, new_run_id, pods
-from validate.session import COLUMNS
-from validate.site import Site
+from validate import coverage, placement, trial
+from validate.audit.session import COLUMNS
+from validate.core.errors import ClusterError, NotValidError, ValidateError
+from validate.core.model import Recorder, Result, Run, Table
+from validate.ground.nodes import Context, Node, nodes
+from validate.ground.pods import client_spec, new_run_id, pods
+from validate.ground.power import lab
+from validate.ground.site import Site
 from validate.smoke import LIMITS, PROBE
 
 SUITE = "ha"
@@ -48,7 +49,7 @@ def run(site: Site, wish: Wish, told: Callable[[Result], None], say: Callable[[s
         site.platform.bundle_digest, limits=list(NOTES),
     )  # fmt: skip
     add = Recorder(found, SUITE, told)
-    faults = hosts.adapter(site.name)
+    faults = lab.adapter(site.name)
     chosen = site.components(wish.only)
     add("coverage", coverage.checks(chosen, site.rooms, PROBE))
     stores = site.writing(chosen)
@@ -77,7 +78,7 @@ def run(site: Site, wish: Wish, told: Callable[[Result], None], say: Callable[[s
 
 
 def _victims(
-    wish: Wish, context: Context, faults: hosts.HostFaults,
+    wish: Wish, context: Context, faults: lab.HostFaults,
     stores: Sequence[contract.Component], say: Callable[[str], None],
 ) -> list[Node]:  # fmt: skip
     by_name = {node.name: node for node in context.nodes if node.name in faults.known()}

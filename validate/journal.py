@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from components.kit.probing import Verdict
-from validate.model import Result, Table
+from validate.core.model import Result, Table
 from validate.plan import Outcome, Plan
 
 VERSION = 1

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from validate.ground import Ground
-from validate.runner import RUN_LABEL
+from validate.ground.pods import RUN_LABEL
 
 KINDS = ("Pod", "Service", "NetworkPolicy", "ConfigMap")
 #: A run makes its policies before its pods: only what is older can be left over.

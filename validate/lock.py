@@ -17,8 +17,8 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from validate.errors import ValidateError
-from validate.site import Site
+from validate.core.errors import ValidateError
+from validate.ground.site import Site
 
 #: Set by a road that holds the lock and calls us, and by us for our own children.
 TOKEN = "APADANA_ROAD_TOKEN"  # noqa: S105  the name of a variable; a run's number, no secret

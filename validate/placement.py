@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from validate.checks import control
-from validate.checks.context import Context
-from validate.cluster import wait_for
-from validate.errors import ClusterError, NotValidError
-from validate.runner import Pod
+from validate.core.errors import ClusterError, NotValidError
+from validate.ground.kubectl import wait_for
+from validate.ground.nodes import Context
+from validate.ground.pods import Pod
 
 ETCD, MANAGER = "etcd", "controller-manager"
 LEASE = "kube-controller-manager"

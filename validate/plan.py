@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from validate.core.model import Result, Table
 from validate.ground import Ground
-from validate.model import Result, Table
 
 #: What a short budget keeps first. Ranks compare across suites; lower runs sooner and stays longer.
 ALWAYS, CORE, WIDE, DEEP = 0, 10, 20, 30

@@ -11,14 +11,15 @@ from pathlib import Path
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import causes, coverage
+from validate import coverage
 from validate.checks import control, doors, network
-from validate.checks.context import Context, guarded, node_pods, nodes
-from validate.errors import ClusterError
+from validate.core import causes
+from validate.core.errors import ClusterError
+from validate.core.model import Recorder, Result, Run, check_from
 from validate.ground import Ground
-from validate.model import Recorder, Result, Run, check_from
-from validate.runner import RUN_LABEL, new_run_id, pods
-from validate.site import Site
+from validate.ground.nodes import Context, guarded, node_pods, nodes
+from validate.ground.pods import RUN_LABEL, new_run_id, pods
+from validate.ground.site import Site
 
 SUITE = "smoke"
 PROBE = ("probe.py",)

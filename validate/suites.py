@@ -17,8 +17,8 @@ from validate import (
     plan,
     smoke,
 )
+from validate.core.model import Result
 from validate.ground import Ground
-from validate.model import Result
 from validate.plan import Outcome, Step, Tools
 
 

@@ -12,17 +12,19 @@ from pathlib import Path
 
 from components.kit import contract
 from components.kit.probing import Check, Held, Verdict
-from validate import apiaudit, hosts, placement, session
-from validate.analysis import Limits
+from validate import placement
+from validate.audit import apiaudit, session
+from validate.audit.analysis import Limits
 from validate.checks import control
-from validate.checks.context import Context, Node, nodes
 from validate.checks.doors import API_PORT
 from validate.checks.network import leave
-from validate.cluster import wait_for
-from validate.errors import ClusterError, NotValidError
-from validate.model import check_from
+from validate.core.errors import ClusterError, NotValidError
+from validate.core.model import check_from
+from validate.ground.kubectl import wait_for
+from validate.ground.nodes import Context, Node, nodes
+from validate.ground.pods import RUN_LABEL, Pod, PodSpec, client_spec, new_run_id, pods
+from validate.ground.power import lab
 from validate.pod.record import AuditRun, AuditWriter, Recorder
-from validate.runner import RUN_LABEL, Pod, PodSpec, client_spec, new_run_id, pods
 
 API = "kubernetes"
 API_CLIENTS, API_RATE = 4, 20.0
@@ -46,7 +48,7 @@ class Trial:
     """What one run holds in hand."""
 
     context: Context
-    faults: hosts.HostFaults
+    faults: lab.HostFaults
     victim: Node
     pod: Pod
     observer: Pod
@@ -61,7 +63,7 @@ class Trial:
 
 
 def one(
-    context: Context, faults: hosts.HostFaults, victim: Node,
+    context: Context, faults: lab.HostFaults, victim: Node,
     stores: Sequence[contract.Component], wish: Wish, add: Add, say: Callable[[str], None],
 ) -> list[list[str]]:  # fmt: skip
     """The rows of this host; every finding goes to `add` as soon as it is known."""
@@ -160,13 +162,13 @@ def _write_and_kill(t: Trial, wish: Wish, add: Add) -> None:
     t.led = {s: leader.node for s, leader in placement.leaders(
         t.context, t.pod, t.audit.stores).items()}  # fmt: skip
     _hold(wish.before_s)  # steady writes before the kill
-    before = hosts.watch(t.observer, t.victim)
+    before = lab.watch(t.observer, t.victim)
     t.say(f"{t.victim.name}: killed now; leaders were {json.dumps(t.led)}")
     try:
         _note(t, "kill")
         t.fault_wall = time.time()
         t.faults.kill(t.victim.name)
-        seen = hosts.observe_death(t.observer, t.victim, before, timeout=15)
+        seen = lab.observe_death(t.observer, t.victim, before, timeout=15)
         t.proved = seen.proved
         verdict = Verdict.PASS if seen.proved else Verdict.INVALID
         detail = f"{t.victim.name} answered {t.observer.name} before the kill and is silent since"

@@ -14,7 +14,7 @@ import pytest
 
 from tests.bench.figures import Figure, show
 from validate.durability import mount
-from validate.site import REPOSITORY
+from validate.ground.site import REPOSITORY
 
 pytestmark = pytest.mark.bench
 
@@ -23,8 +23,8 @@ MEASURED = """
 import json, resource, sys, time
 from pathlib import Path
 from components.kit.probing import Held
-from validate.analysis import Limits
-from validate.session import Collected, held, judge_store
+from validate.audit.analysis import Limits
+from validate.audit.session import Collected, held, judge_store
 begin = time.perf_counter()
 record, back = map(Path, sys.argv[1:])
 found = held(back.read_text(), {"duplicates": True, "ordered": True, "corrupt": []})

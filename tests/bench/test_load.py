@@ -20,10 +20,10 @@ from tests.bench import figures
 from tests.bench.figures import Figure
 from tests.engine import stores
 from validate import console
+from validate.core.model import Table
 from validate.load import beside, profiles, remote
 from validate.load.profiles import LatencyLimit, Profile
 from validate.load.roomload import Scenario
-from validate.model import Table
 from validate.pod.load import certify, pool
 from validate.pod.load.health import complaints
 from validate.pod.load.httptarget import HttpRequest

@@ -12,7 +12,7 @@ import pytest
 from components.kit.layers import standing
 from tests import lab
 from tests.bench.figures import Figure, show
-from validate.site import REPOSITORY
+from validate.ground.site import REPOSITORY
 
 pytestmark = pytest.mark.bench
 STANDING = standing(REPOSITORY / "stacks", lab.SITE)

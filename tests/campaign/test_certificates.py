@@ -18,7 +18,7 @@ from components.kit.probing import Check
 from tests import lab
 from tests.certificates import ending
 from tests.rolling import audited, damage, roll
-from validate.cluster import wait_for
+from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.campaign
 PKI = lab.STATE / "pki"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import lab
-from validate.cluster import wait_for
+from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.campaign
 

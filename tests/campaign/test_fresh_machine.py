@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import lab
-from validate.site import REPOSITORY
+from validate.ground.site import REPOSITORY
 
 pytestmark = pytest.mark.campaign
 ENTER = Path(__file__).parent / "fresh_machine.sh"

@@ -25,8 +25,8 @@ import pytest
 from tests import lab
 from tests.bench.figures import save, table
 from tests.killing import KINDS, Hit, family, kill_at, of_kind, processes, sightings
-from validate.cluster import wait_for
-from validate.site import REPOSITORY
+from validate.ground.kubectl import wait_for
+from validate.ground.site import REPOSITORY
 
 pytestmark = pytest.mark.campaign
 SEED = int(os.environ.get("APADANA_SEED", "1"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests import lab
-from validate.site import REPOSITORY
+from validate.ground.site import REPOSITORY
 
 pytestmark = pytest.mark.campaign
 LEFT = (REPOSITORY / "tests" / "left.sh").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from components.kafka import probe as kafka
 from components.kit.probing import Target
 from components.minio import probe as minio
 from tests.engine.stores import HOST, Platform, free_port, program
-from validate.cluster import wait_for
+from validate.ground.kubectl import wait_for
 
 CACHE = Path(os.environ.get("APADANA_CACHE", "/var/cache/apadana"))
 CLUSTER = "AAAAAAAAAAAAAAAAAAAAAA"

@@ -24,10 +24,10 @@ import pytest
 import redis
 
 from components.kit import contract, pki
-from validate.cluster import wait_for
-from validate.errors import ClusterError
+from validate.core.errors import ClusterError
+from validate.ground.kubectl import wait_for
 from validate.ground.local import LocalGround
-from validate.site import REPOSITORY, Site
+from validate.ground.site import REPOSITORY, Site
 
 HOST = "127.0.0.1"
 

@@ -13,7 +13,7 @@ from tests import injecting
 from tests.injecting import Victims, named, state_of, until
 from validate.chaos.envelope import Envelope, Injection
 from validate.chaos.kinds import disk, network, process
-from validate.errors import ClusterError
+from validate.core.errors import ClusterError
 from validate.ground.machine import local
 
 pytestmark = [

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from validate.chaos.bmc import Ipmi, IpmiHosts
-from validate.cluster import wait_for
-from validate.errors import ClusterError, ValidateError
+from validate.core.errors import ClusterError, ValidateError
+from validate.ground.kubectl import wait_for
+from validate.ground.power.bmc import Ipmi, IpmiHosts
 
 pytestmark = pytest.mark.engine
 

@@ -25,7 +25,7 @@ from validate.chaos.eyes import OwnEyes, PeerEyes
 from validate.chaos.kinds.process import clock_wrong
 from validate.chaos.located import Located
 from validate.chaos.observer import Observer
-from validate.errors import ClusterError
+from validate.core.errors import ClusterError
 from validate.ground import Member
 from validate.ground.machine import local
 

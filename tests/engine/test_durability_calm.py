@@ -9,9 +9,11 @@ import pytest
 
 from components.kit.probing import Verdict
 from tests.engine import stores
-from validate import calm, causes, durability, history, plan
+from validate import calm, durability, plan
+from validate.audit import columns
+from validate.core import causes
+from validate.core.model import Result
 from validate.ground.local import LocalGround
-from validate.model import Result
 from validate.plan import Tools
 
 pytestmark = pytest.mark.engine
@@ -38,7 +40,7 @@ def test_sound_stores_pass_and_show_what_they_can(
         assert result.verdict is Verdict.PASS, result.detail
         assert result.evidence["reads"] > 0 and result.evidence["stale_count"] == 0
         assert "fewer than 3/n" in result.detail
-        record = history.load(tmp_path / result.records[0])
+        record = columns.load(tmp_path / result.records[0])
         assert record.complete and sum(record.writes.acknowledged) >= 20
     e = found["postgres"].evidence
     assert (e["reordered_count"], e["corrupt_count"], e["duplicated_count"]) == (0, 0, None)

@@ -18,10 +18,11 @@ import pytest
 
 from components.kit.probing import Held, Verdict
 from tests.engine.lossystore import Defects
-from validate import causes, history
-from validate.analysis import Analysis, Judgement, Limits, analyse, judge
+from validate.audit import columns
+from validate.audit.analysis import Analysis, Judgement, Limits, analyse, judge
+from validate.core import causes
+from validate.ground.site import REPOSITORY
 from validate.pod.record import AuditRun, Recorder
-from validate.site import REPOSITORY
 
 pytestmark = pytest.mark.engine
 
@@ -96,7 +97,7 @@ def audited(defects: Defects, folder: Path) -> tuple[Analysis, Judgement, dict[s
         audit.finish(patience=10)
         held = asker.read_back("r")
         done: dict[str, list[str]] = asker.ask("done")
-    found = analyse(history.load(folder / "record.jsonl"), held)
+    found = analyse(columns.load(folder / "record.jsonl"), held)
     return found, judge(found, Limits(60, 100, 0.01)), done
 
 

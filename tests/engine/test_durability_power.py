@@ -17,13 +17,13 @@ from components.kit.servers import NotHereError, Server
 from components.minio import powercut as minio
 from components.postgres import powercut as postgres
 from components.redis import powercut as redis
-from validate import causes
-from validate.cluster import wait_for
+from validate.core import causes
+from validate.core.errors import NotValidError
 from validate.durability import mount, powercut, process
 from validate.durability.mount import Loss
 from validate.durability.powercut import Wish
-from validate.errors import NotValidError
-from validate.site import REPOSITORY
+from validate.ground.kubectl import wait_for
+from validate.ground.site import REPOSITORY
 
 pytestmark = pytest.mark.engine
 

@@ -15,8 +15,8 @@ import pytest
 
 from components.kit.probing import Check, Verdict
 from tests import chain
-from validate import causes
-from validate.errors import ClusterError
+from validate.core import causes
+from validate.core.errors import ClusterError
 from validate.integration import links, suite
 from validate.integration.expected import BATCH, STREAMING, Wish
 from validate.pod.integration import forest, serving

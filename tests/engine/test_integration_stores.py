@@ -13,7 +13,7 @@ from components.redis import probe as redis
 from tests import chain
 from tests.engine import built, stores
 from tests.engine.test_integration_chain import SMALL, ran
-from validate import causes
+from validate.core import causes
 from validate.integration import links, suite
 from validate.pod.integration.features import Row
 from validate.pod.integration.stores import TOPIC, PostgresTable, RedisOnline

@@ -20,12 +20,12 @@ from components.kit.probing import Endpoint as ProbeEndpoint
 from components.kit.probing import Target, Verdict
 from tests.engine import stores
 from validate import plan
-from validate.cluster import wait_for
+from validate.core.model import Result
+from validate.ground.kubectl import wait_for
 from validate.ground.local import LocalGround
 from validate.load import footprint, profiles, remote, stress, suite, verdict
 from validate.load.roomload import Scenario
 from validate.load.suite import Case
-from validate.model import Result
 from validate.plan import Tools
 from validate.pod.load.health import complaints
 

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from components.kit.probing import Verdict
 from tests.reports import EVIL, make, whole, write
-from validate.model import Result
+from validate.core.model import Result
 
 pytestmark = pytest.mark.engine
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]

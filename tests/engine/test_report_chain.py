@@ -12,7 +12,7 @@ import pytest
 from components.kit.probing import Verdict
 from tests import reports
 from tests.reports import BEGAN, make, write
-from validate.model import Run
+from validate.core.model import Run
 from validate.report import digest_of
 
 pytestmark = pytest.mark.engine

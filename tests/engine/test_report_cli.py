@@ -14,9 +14,9 @@ from components.kit.probing import Verdict
 from tests import reports
 from tests.reports import client_key, make, whole, write
 from validate import report
-from validate.errors import ValidateError
+from validate.core.errors import ValidateError
+from validate.core.model import Result
 from validate.journal import Journal
-from validate.model import Result
 from validate.plan import Outcome, Plan, Step
 from validate.report import cli, reading
 from validate.report.verify import verify

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from components.kit.probing import Verdict
 from tests import reports
 from tests.reports import client_key, make, write
+from validate.core.plain import digest
 from validate.report import keys, seal
-from validate.report.plain import digest
 from validate.report.verify import Demands, NoReportError, Proof, verify
 
 pytestmark = pytest.mark.engine

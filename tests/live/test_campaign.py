@@ -12,7 +12,7 @@ import pytest
 from components.kit.probing import Check, Verdict
 from tests import lab
 from tests.chain import Retraining, Sabotaged
-from validate import causes
+from validate.core import causes
 from validate.ground import Ground, choose
 from validate.integration.expected import Wish
 from validate.integration.suite import run

@@ -8,7 +8,7 @@ import pytest
 
 from tests import drifts, lab, snapshot
 from tests.drift_round import check_is_clean, played, wait_for_pods
-from validate.site import REPOSITORY
+from validate.ground.site import REPOSITORY
 
 pytestmark = pytest.mark.live
 SEED = int(os.environ.get("APADANA_SEED", "1"))

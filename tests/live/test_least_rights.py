@@ -23,8 +23,8 @@ from components.redis.settings import Settings, values
 from tests import lab
 from tests.api_audit import Findings, judge
 from tests.repo import charts
-from validate.cluster import Cluster, wait_for
-from validate.site import REPOSITORY
+from validate.ground.kubectl import Cluster, wait_for
+from validate.ground.site import REPOSITORY
 
 pytestmark = pytest.mark.live
 ACCOUNT = "apadana-installer"  # the name that the stacks' own account has too

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 
 from components.kit.web import Role
 from tests import pages
-from validate.runner import new_run_id
+from validate.ground.pods import new_run_id
 
 pytestmark = pytest.mark.live
 #: Where pictures go that a person wants to look at; none are kept otherwise.

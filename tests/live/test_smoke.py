@@ -11,7 +11,7 @@ from components.kit import naming
 from components.kit.layers import standing
 from tests import lab
 from tests.draining import wait_whole
-from validate.site import REPOSITORY
+from validate.ground.site import REPOSITORY
 
 pytestmark = pytest.mark.live
 
@@ -42,9 +42,9 @@ def test_the_report_covers_each_store_and_the_cluster(
 
 
 def test_no_pod_and_no_policy_is_left(smoke: lab.Done) -> None:
-    from validate.cluster import wait_for
-    from validate.errors import ClusterError
-    from validate.runner import RUN_LABEL
+    from validate.core.errors import ClusterError
+    from validate.ground.kubectl import wait_for
+    from validate.ground.pods import RUN_LABEL
 
     assert smoke.stdout
     found = lab.found()

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from components.kit.servers import NotHereError, built
-from validate.cluster import wait_for
+from validate.ground.kubectl import wait_for
 
 HOST = "127.0.0.1"
 START_S = 60

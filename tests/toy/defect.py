@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.toy.member import Member
 from tests.toy.plan import Plan
-from validate import causes
+from validate.core import causes
 
 FOLDER = Path(__file__).resolve().parent / "defects"
 WORDS = {value for name, value in vars(causes).items() if name.isupper()}
@@ -20,7 +20,7 @@ WORDS = {value for name, value in vars(causes).items() if name.isupper()}
 class Defect:
     """One change of a healthy toy, and what the validator must say of it.
 
-    `expected`: words of validate/causes.py, of which a FAIL must carry at least one; none makes
+    `expected`: words of core/causes.py, of which a FAIL must carry at least one; none makes
     it a variation, of which the verdict must be PASS. `look`: beginnings of step ids
     (`chaos/kv/leader`), to keep a round short; () runs every step that the toy's rooms offer.
     """
@@ -35,7 +35,7 @@ class Defect:
     def __post_init__(self) -> None:
         unknown = set(self.expected) - WORDS
         if unknown:
-            raise ValueError(f"{self.name}: {sorted(unknown)} are no causes (validate/causes.py)")
+            raise ValueError(f"{self.name}: {sorted(unknown)} are no causes (core/causes.py)")
 
 
 def served_by(server: type[Member], component: str = "kv") -> Callable[[Plan], None]:

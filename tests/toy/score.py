@@ -22,8 +22,8 @@ from tests.toy.plan import make
 from validate import campaign, suites
 from validate.campaign import Voice, Wish
 from validate.ground import choose
+from validate.ground.site import REPOSITORY, load
 from validate.plan import Step
-from validate.site import REPOSITORY, load
 
 SITE = "toy"
 TABLE = REPOSITORY / "docs" / "validation-score.md"

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.kit.probing import Held, Verdict
-from validate import causes
-from validate.analysis import Limits, analyse, judge
-from validate.damage import weaker
-from validate.history import History, load, parse
+from validate.audit.analysis import Limits, analyse, judge
+from validate.audit.columns import History, load, parse
+from validate.audit.damage import weaker
+from validate.audit.session import Collected, judge_store
+from validate.core import causes
 from validate.pod.record import Attempt
-from validate.session import Collected, judge_store
 
 MS = 1_000_000
 Record = dict[str, Any]

@@ -10,9 +10,10 @@ import pytest
 
 from components.kit.probing import Held, Verdict
 from components.kit.servers import NotHereError, Promise, program
-from validate import causes, durability
+from validate import durability
+from validate.core import causes
+from validate.core.model import Table
 from validate.durability.powercut import NAME, Trial, Wish, judge, several
-from validate.model import Table
 from validate.pod.record import Attempt
 
 SECOND = 1_000_000_000

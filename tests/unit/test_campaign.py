@@ -16,9 +16,9 @@ from components.kit.contract import Platform
 from components.kit.probing import Verdict
 from validate import campaign, journal, plan
 from validate.campaign import Voice, Wish, seconds_of
-from validate.errors import NotValidError, ValidateError
+from validate.core.errors import NotValidError, ValidateError
+from validate.core.model import Result, Table
 from validate.ground import Ground
-from validate.model import Result, Table
 from validate.plan import Outcome, Step, Tools
 
 

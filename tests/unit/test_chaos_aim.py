@@ -14,7 +14,7 @@ from validate.chaos import aim, envelope, spec
 from validate.chaos.aim import Aim, Outside
 from validate.chaos.kinds import network
 from validate.chaos.located import Located, ports_of, split
-from validate.errors import NotValidError
+from validate.core.errors import NotValidError
 from validate.ground import Member
 
 NOWHERE = Outside({}, {}, {}, {})

@@ -11,7 +11,7 @@ import pytest
 
 from validate.chaos import eyes
 from validate.chaos.eyes import ClientEyes
-from validate.errors import ClusterError, SilentError
+from validate.core.errors import ClusterError, SilentError
 from validate.ground.local import LocalClient
 
 

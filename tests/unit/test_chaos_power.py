@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from validate.chaos import power
-from validate.chaos.bmc import Redfish, RedfishHosts
-from validate.errors import ClusterError, ValidateError
+from validate.core.errors import ClusterError, ValidateError
+from validate.ground.power import hosts
+from validate.ground.power.bmc import Redfish, RedfishHosts
 
 PASSWORD = "Xy-one-two-three"
 
@@ -154,7 +154,7 @@ def test_mistakes_in_the_file(host: dict[str, Any], told: str, tmp_path: Path) -
     file = tmp_path / "power.yaml"
     file.write_text(yaml.safe_dump({"hosts": {"n1": host}}))
     with pytest.raises(ValidateError) as error:
-        power.read(file)
+        hosts.read(file)
     assert told in str(error.value)
     assert PASSWORD not in str(error.value)
 
@@ -166,10 +166,10 @@ hosts:
   n1: {{redfish: {{url: "{URL}", user: u, password_env: P}}}}
   n2: {{ssh: {{address: 10.0.0.2, key: /k, known_hosts: /h}}}}
 """)
-    found = power.read(file)
+    found = hosts.read(file)
     assert (found.hosts["n1"].ssh, found.hosts["n2"].redfish) == (None, None)
     file.write_text("hosts: {}")
     with pytest.raises(ValidateError, match="at least 1 item"):
-        power.read(file)
+        hosts.read(file)
     with pytest.raises(ValidateError, match="No such file"):
-        power.read(tmp_path / "absent.yaml")
+        hosts.read(tmp_path / "absent.yaml")

@@ -8,9 +8,9 @@ import pytest
 
 from tests.unit.test_chaos_aim import fault
 from tests.unit.test_chaos_spec import platform
-from validate import causes
 from validate.chaos import preflight, spec
 from validate.chaos.preflight import DEGRADED, DOWN, UNAFFECTED, Aimed, Facts, Seen
+from validate.core import causes
 from validate.ground import Member
 
 PROMISE = {"survives": "the loss of one host", "recovery_seconds": 8, "loss": "none"}

@@ -9,7 +9,7 @@ import yaml
 
 from components.kit import contract
 from validate.chaos import spec, suite
-from validate.site import REPOSITORY
+from validate.ground.site import REPOSITORY
 
 GOOD = {
     "name": "leader-frozen", "do": {"kind": "freeze"}, "target": "leader", "duration_s": 20,

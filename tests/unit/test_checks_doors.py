@@ -10,7 +10,7 @@ import pytest
 
 from components.kit import contract
 from validate.checks import doors
-from validate.checks.context import Context, Node
+from validate.ground.nodes import Context, Node
 
 NODES = [Node("h1", "10.0.0.1", True, True), Node("h2", "10.0.0.2", True, False)]
 

@@ -13,9 +13,9 @@ from components.kit import contract
 from components.kit.probing import Verdict
 from tests.toy import defect
 from tests.toy.plan import make
-from validate import causes
 from validate.checks import leak, ports
 from validate.checks.ports import Port
+from validate.core import causes
 
 
 @pytest.mark.parametrize(

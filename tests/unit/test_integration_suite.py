@@ -13,12 +13,12 @@ import pytest
 
 from components.kit.probing import Verdict
 from tests import chain
-from validate import causes
+from validate.core import causes
+from validate.ground.pods import code_tar, unpack
+from validate.ground.site import REPOSITORY
 from validate.integration import judge, links, steps, suite
 from validate.integration.expected import Expected, Wish
 from validate.plan import Plan, Tools
-from validate.runner import code_tar, unpack
-from validate.site import REPOSITORY
 
 ALL = ("kafka", "postgres", "minio", "redis")
 WISH = Wish(count=50, window=10, per_segment=10)
@@ -143,7 +143,7 @@ def test_the_code_that_is_sent_runs_where_nothing_else_is(tmp_path: Path) -> Non
     unpack(code_tar(REPOSITORY, b"[]"), tmp_path)
     code = (
         "import sys\n"
-        "for name in ('sklearn', 'numpy', 'pydantic', 'yaml', 'validate.model'):\n"
+        "for name in ('sklearn', 'numpy', 'pydantic', 'yaml', 'validate.core.model'):\n"
         "    sys.modules[name] = None\n"
         "sys.argv = ['x', 'integration', '--act', 'publish', '--wish', '{\"run\": \"r\"}']\n"
         "import runpy; runpy.run_module('validate.pod', run_name='__main__')\n"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from validate.ground.pods import RUN_LABEL
 from validate.leftovers import dead
-from validate.runner import RUN_LABEL
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from components.kit.probing import Verdict
-from validate.errors import NotValidError
+from validate.core.errors import NotValidError
+from validate.ground.pods import code_tar, unpack
+from validate.ground.site import REPOSITORY
 from validate.load.profiles import LatencyLimit, Profile
 from validate.load.verdict import judge
 from validate.pod import targets
@@ -28,8 +30,6 @@ from validate.pod.load.outcome import Outcome
 from validate.pod.load.timing import new_loop
 from validate.pod.load.truth import Truth
 from validate.pod.load.worker import Conductor, Order, carry_out
-from validate.runner import code_tar, unpack
-from validate.site import REPOSITORY
 
 MS = 1_000_000
 FINE = Health(0.1, 0.4, 5.0, 0.3, 0, 1000, 1000)

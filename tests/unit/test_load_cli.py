@@ -13,8 +13,9 @@ import typer
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import model
-from validate.errors import ValidateError
+from validate.core import model
+from validate.core.errors import ValidateError
+from validate.ground.site import REPOSITORY
 from validate.load import beside, cli, profiles
 from validate.load.verdict import new_ledger
 from validate.pod.load import certify, pool
@@ -22,7 +23,6 @@ from validate.pod.load.health import Health
 from validate.pod.load.httptarget import HttpRequest
 from validate.pod.load.ledger import NANOS, Ledger
 from validate.pod.load.outcome import Outcome
-from validate.site import REPOSITORY
 
 PLATFORM = contract.Platform(
     site="lab", deployer="pulumi", namespace="platform", bundle_digest="sha256:" + "0" * 64,

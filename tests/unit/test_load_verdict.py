@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from components.kit.probing import Check, Verdict
-from validate import causes
-from validate.errors import ValidateError
+from validate.core import causes
+from validate.core.errors import ValidateError
 from validate.load import profiles, roomload
 from validate.load.profiles import LatencyLimit, Profile
 from validate.load.verdict import Budget, judge, judge_budget, new_ledger

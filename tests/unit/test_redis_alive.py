@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from validate.cluster import wait_for
+from validate.ground.kubectl import wait_for
 
 ALIVE = Path(__file__).parents[2] / "components/redis/chart/files/alive.sh"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.kit.probing import Verdict
-from validate.model import Result
+from validate.core.model import Result
 from validate.report.changes import Changes, Past, Seen, compare, seen
 
 PASS, FAIL, INVALID = Verdict.PASS, Verdict.FAIL, Verdict.INVALID

@@ -16,7 +16,7 @@ from components.kit.probing import Verdict
 from tests import reports
 from tests.reports import client_key, make, write
 from validate import report
-from validate.errors import ValidateError
+from validate.core.errors import ValidateError
 from validate.report import keys
 from validate.report.options import Options
 

@@ -13,12 +13,12 @@ import pytest
 from components.kit.probing import Verdict
 from tests import reports
 from tests.reports import EVIL, FAULT_COLUMNS, make, whole, write
-from validate.model import Result, Table
+from validate.core.model import Result, Table
+from validate.core.plain import canonical, plain
 from validate.report import junit
 from validate.report.changes import Changes
 from validate.report.faults import Cell, glance
 from validate.report.matrix import Matrix
-from validate.report.plain import canonical, plain
 from validate.report.seal import Key
 from validate.report.story import Story, Vouched
 

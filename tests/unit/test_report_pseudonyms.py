@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from components.kit.probing import Verdict
 from tests import reports
 from tests.reports import BEGAN, make, whole, write
-from validate.model import Result, Table
+from validate.core.model import Result, Table
 from validate.report.pseudonyms import Pseudonyms
 
 HIDDEN = ("worker-7", "worker-7.example", "10.4.0.12", "fd00::12", "db-host", "02:42:ac:11:00:02")

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.kit.probing import Held, Verdict
-from validate.analysis import Limits, analyse, judge, longest_gap, percentile
-from validate.history import parse
+from validate.audit.analysis import Limits, analyse, judge, longest_gap, percentile
+from validate.audit.columns import parse
 from validate.pod.record import Attempt, AuditRun, Recorder
 
 SECOND = 1_000_000_000

@@ -16,20 +16,20 @@ import pytest
 from components.kit import contract
 from components.kit.probing import Verdict
 from validate import coverage, lock
-from validate import site as sites
+from validate.audit.session import is_flowing
 from validate.checks import network
-from validate.checks.context import Node, node_from, role_of
-from validate.cluster import Cluster, wait_for
-from validate.errors import ClusterError, NotValidError, ValidateError
-from validate.hosts import Observation
-from validate.model import overall
+from validate.core.errors import ClusterError, NotValidError, ValidateError
+from validate.core.model import overall
+from validate.ground import site as sites
+from validate.ground.kubectl import Cluster, wait_for
+from validate.ground.nodes import Node, node_from, role_of
+from validate.ground.pods import PodSpec, code_tar, unpack
+from validate.ground.power.lab import Observation
+from validate.ground.site import REPOSITORY
+from validate.ground.targets import describe, volumes
 from validate.placement import Leader, story
 from validate.pod import net
-from validate.runner import PodSpec, code_tar, unpack
-from validate.session import is_flowing
-from validate.site import REPOSITORY
 from validate.smoke import PROBE
-from validate.targets import describe, volumes
 from validate.trial import gap_limit, pick_observer, pick_survivor
 
 KAFKA = contract.Component(

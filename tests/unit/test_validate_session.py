@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from components.kit.probing import Verdict
-from validate.analysis import Limits
-from validate.cluster import Cluster
-from validate.errors import ClusterError
-from validate.runner import Pod, code_tar, unpack
-from validate.session import AuditSession, judge_store, row
-from validate.site import REPOSITORY
+from validate.audit.analysis import Limits
+from validate.audit.session import AuditSession, judge_store, row
+from validate.core.errors import ClusterError
+from validate.ground.kubectl import Cluster
+from validate.ground.pods import Pod, code_tar, unpack
+from validate.ground.site import REPOSITORY
 
 KUBECTL = """#!{python}
 import os, sys

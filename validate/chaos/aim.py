@@ -11,7 +11,7 @@ from validate.chaos.envelope import Injection
 from validate.chaos.kinds import disk, network, process, service
 from validate.chaos.located import Located
 from validate.chaos.preflight import Aimed, tolerance
-from validate.errors import NotValidError
+from validate.core.errors import NotValidError
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from components.kit import contract
 from components.kit.probing import Check
-from validate import history, session
-from validate.analysis import Analysis, Limits
+from validate.audit import columns, session
+from validate.audit.analysis import Analysis, Limits
 from validate.chaos import curve, spec
 from validate.chaos.proofs import Moments
 
@@ -53,7 +53,7 @@ def judge(
     check, figures = session.judge_store(item, wanted, fault_wall=at.asked, fault_proved=proved)
     if figures is None:
         return Judged(item.store, check, None, None, record=item.record)
-    record = history.load(item.record)
+    record = columns.load(item.record)
     walls = [record.wall(moment) for moment in record.acks.end]
     # What was on its way when the fault came may still arrive.
     during = sum(at.applied + SETTLED <= w <= at.ended for w in walls)

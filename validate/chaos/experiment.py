@@ -9,19 +9,21 @@ from dataclasses import dataclass, field, replace
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import causes, runner
+from validate.audit.session import AuditSession
 from validate.chaos import aim as aiming
-from validate.chaos import books, located, power, preflight, report, spec
+from validate.chaos import books, located, preflight, report, spec
 from validate.chaos.aim import Aim, Outside, Shot
 from validate.chaos.envelope import ROOT
 from validate.chaos.planted import leftovers
 from validate.chaos.trial import Trial
-from validate.cluster import wait_for
-from validate.errors import ClusterError, NotValidError
+from validate.core import causes
+from validate.core.errors import ClusterError, NotValidError
+from validate.core.model import check_from
 from validate.ground import Client, Ground, Member
-from validate.model import check_from
+from validate.ground.kubectl import wait_for
+from validate.ground.pods import new_run_id
+from validate.ground.power import hosts as power
 from validate.plan import Outcome, Tools
-from validate.session import AuditSession
 
 BEFORE = 10.0  # seconds of steady writes before the fault: 99 % of a shorter look is noise
 ASK_LEADER = frozenset({"leader", "one member", "quorum", "pair", "host"})
@@ -80,7 +82,7 @@ class Experiment:
             self._whole_before(writer, watched)
             names = [s.name for s in stores]
             audit = AuditSession(
-                writer, names, runner.new_run_id(), books.CLIENTS, books.RATE, self._lifetime()
+                writer, names, new_run_id(), books.CLIENTS, books.RATE, self._lifetime()
             )
             trial = Trial(self, aim, outside, shots, writer, onlooker, audit, watched)
             trial.go()

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from validate.chaos.envelope import text
 from validate.chaos.located import Located
-from validate.cluster import wait_for
-from validate.errors import ClusterError
+from validate.core.errors import ClusterError
 from validate.ground import Client
+from validate.ground.kubectl import wait_for
 from validate.ground.machine import Machine
-from validate.runner import new_run_id
+from validate.ground.pods import new_run_id
 
 #: A look of so many seconds runs on by itself, and its answer is fetched: the way of the command
 #: may lead over what is hit, and a look that was cut can't be made again.

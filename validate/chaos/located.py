@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from components.kit import contract
-from validate.errors import ClusterError, NotValidError
+from validate.core.errors import ClusterError, NotValidError
 from validate.ground import Ground, Member
 
 LOOK = """

@@ -15,9 +15,9 @@ from validate.chaos.aim import Aim
 from validate.chaos.eyes import Eyes, PeerEyes
 from validate.chaos.located import Located
 from validate.chaos.proofs import Moments, Proof
-from validate.errors import ClusterError, NotValidError
+from validate.core.errors import ClusterError, NotValidError
 from validate.ground.machine import Machine
-from validate.runner import new_run_id
+from validate.ground.pods import new_run_id
 
 LEAD = 2.0  # seconds that are looked at before the fault
 LONGEST = 20.0  # seconds of a fault that are looked at

@@ -12,9 +12,9 @@ from types import TracebackType
 from validate.chaos import envelope
 from validate.chaos.aim import Shot
 from validate.chaos.envelope import Envelope
-from validate.cluster import wait_for
-from validate.errors import ClusterError
+from validate.core.errors import ClusterError
 from validate.ground import Ground
+from validate.ground.kubectl import wait_for
 from validate.ground.machine import Machine, local
 
 #: What arming on several machines, and a slow answer, may take beyond the fault itself.

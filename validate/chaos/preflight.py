@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import causes
 from validate.chaos.spec import Fault
+from validate.core import causes
 from validate.ground import Member
 
 UNAFFECTED, DEGRADED, DOWN = "unaffected", "degraded", "down"

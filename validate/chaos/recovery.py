@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from validate.chaos.envelope import ROOT, Envelope
 from validate.chaos.kinds.disk import forgotten
 from validate.chaos.planted import HERE, machine_of
-from validate.errors import ClusterError
+from validate.core.errors import ClusterError
 from validate.ground import Ground
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from components.kit.probing import Check, Verdict
-from validate import causes
 from validate.chaos import preflight, spec
 from validate.chaos.books import Judged
 from validate.chaos.proofs import Moments, Proof
-from validate.model import Result, Table
+from validate.core import causes
+from validate.core.model import Result, Table
 from validate.plan import Outcome
 
 SUITE = "chaos"

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from components.kit import contract
-from validate.errors import ValidateError
+from validate.core.errors import ValidateError
 
 FILE = "faults.yaml"
 During = Literal["continues", "may-stop", "refuses-cleanly"]

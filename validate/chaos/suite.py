@@ -8,11 +8,12 @@ from pathlib import Path
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import causes, plan
+from validate import plan
 from validate.chaos import experiment, report, spec
+from validate.core import causes
 from validate.ground import Ground
+from validate.ground.site import REPOSITORY
 from validate.plan import Outcome, Step, Tools
-from validate.site import REPOSITORY
 
 SUITE = report.SUITE
 RANKS = {"core": plan.CORE, "wide": plan.WIDE, "deep": plan.DEEP}

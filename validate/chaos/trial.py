@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import causes
+from validate.audit.session import AuditSession
 from validate.chaos import books, digest, located, preflight, report, spec
 from validate.chaos.aim import Aim, Outside, Shot
 from validate.chaos.eyes import ClientEyes, Eyes, OwnEyes
 from validate.chaos.observer import Observer, Point, clock_offset
 from validate.chaos.planted import Planted, machine_of, pause
 from validate.chaos.proofs import Moments, Proof
-from validate.cluster import wait_for
-from validate.errors import ClusterError, NotValidError
+from validate.core import causes
+from validate.core.errors import ClusterError, NotValidError
 from validate.ground import Client, Member
+from validate.ground.kubectl import wait_for
 from validate.ground.machine import local
-from validate.session import AuditSession
 
 if TYPE_CHECKING:
     from validate.chaos.experiment import Experiment

@@ -1,7 +1,7 @@
 """Is somebody told when a component breaks? What its alerts.yaml must hold at least.
 
 The file is Prometheus' own form (`groups: [{name, rules: [{alert, expr, for, labels}]}]`). Each
-alert says with the label `cause` which trouble it tells of, in the words of validate/causes.py.
+alert says with the label `cause` which trouble it tells of, in the words of core/causes.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import yaml
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import causes, coverage
+from validate import coverage
+from validate.core import causes
 
 FILE = "alerts.yaml"
 

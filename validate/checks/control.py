@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from components.kit.probing import Check, Stopwatch, Verdict
-from validate.checks.context import Context
-from validate.errors import ClusterError
+from validate.core.errors import ClusterError
+from validate.ground.nodes import Context
 
 ETCD_PKI = "/etc/kubernetes/pki/etcd"
 ETCDCTL = (

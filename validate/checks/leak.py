@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from components.kit.probing import Check, Verdict
-from validate import causes
-from validate.errors import ClusterError
+from validate.core import causes
+from validate.core.errors import ClusterError
 from validate.ground import Ground, Member
 from validate.load import trend
 

@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 from components.kit.probing import Check, Stopwatch, Verdict
-from validate.checks.context import DOMAIN, PORT, Context, look, look_everywhere
-from validate.cluster import wait_for
-from validate.errors import ClusterError
-from validate.runner import ROLE_LABEL, RUN_LABEL, Pod
+from validate.core.errors import ClusterError
+from validate.ground.kubectl import wait_for
+from validate.ground.nodes import DOMAIN, PORT, Context, look, look_everywhere
+from validate.ground.pods import ROLE_LABEL, RUN_LABEL, Pod
 
 SAME_SECOND = 1.0
 POLICY_LABEL = "apadana.io/validate-policy"

@@ -13,7 +13,7 @@ from typing import Any
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import causes
+from validate.core import causes
 
 Object = Mapping[str, Any]
 WORKLOADS = ("StatefulSet", "Deployment")

@@ -12,7 +12,7 @@ from typing import Any
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import causes
+from validate.core import causes
 from validate.ground import Ground, Member
 
 #: Ports of these names, and those that a plain HTTP health probe asks, are meant to be plain.

@@ -10,14 +10,15 @@ from functools import partial
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import causes, plan
+from validate import plan
 from validate.checks import alerts, leak, objects, ports
-from validate.cluster import wait_for
-from validate.errors import ClusterError
+from validate.core import causes
+from validate.core.errors import ClusterError
+from validate.core.model import Result, check_from
 from validate.ground import Ground, Member
-from validate.model import Result, check_from
+from validate.ground.kubectl import wait_for
+from validate.ground.pods import new_run_id
 from validate.plan import Outcome, Step, Tools
-from validate.runner import new_run_id
 
 SUITE = "safety"
 STRANGER = "stranger"  # a client that no policy lets in

@@ -19,12 +19,12 @@ from components.kit import contract
 from components.kit.probing import Check, Verdict
 from components.kit.servers import NotHereError, Server
 from validate import plan
+from validate.core.model import Result, Table
 from validate.durability import powercut
 from validate.durability.mount import Loss
 from validate.ground import Ground
-from validate.model import Result, Table
+from validate.ground.pods import new_run_id
 from validate.plan import Outcome, Step, Tools
-from validate.runner import new_run_id
 
 SUITE = "durability"
 FILE = "powercut.py"

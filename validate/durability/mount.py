@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from validate.cluster import wait_for
+from validate.core.errors import NotValidError
 from validate.durability.layer import UNSYNCED
 from validate.durability.pages import PAGE
 from validate.durability.process import dying
-from validate.errors import NotValidError
+from validate.ground.kubectl import wait_for
 
 CANARY = ".canary"
 #: Many pages, so that with early writeback, too, some of them are lost.

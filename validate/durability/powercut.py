@@ -20,13 +20,14 @@ from typing import Any, cast
 
 from components.kit.probing import Check, Held, Verdict, Writer
 from components.kit.servers import Server
-from validate import analysis, causes, history
-from validate.analysis import Analysis, Judgement
-from validate.cluster import wait_for
+from validate.audit import analysis, columns
+from validate.audit.analysis import Analysis, Judgement
+from validate.core import causes
+from validate.core.errors import ClusterError
 from validate.durability import process
 from validate.durability.clock import Clock, seen
 from validate.durability.mount import Loss, Mounted, cut_proved, mounted
-from validate.errors import ClusterError
+from validate.ground.kubectl import wait_for
 from validate.pod.record import AuditRun, AuditWriter, Recorder
 
 NAME = "acknowledged writes after a cut of power"
@@ -220,7 +221,7 @@ def judge(t: Trial, wish: Wish) -> tuple[Check, Analysis | None]:
         evidence |= {"cause": causes.LOST_ON_POWER_CUT}
         return Check(name, Verdict.FAIL, detail, evidence), None
     try:
-        found = analysis.analyse(history.load(t.record), t.held, fault_wall=t.cut_wall)
+        found = analysis.analyse(columns.load(t.record), t.held, fault_wall=t.cut_wall)
     except (OSError, ValueError, KeyError, TypeError) as error:
         detail = f"the audit record {t.record} can't be used: {error!r}"
         return Check(name, Verdict.INVALID, detail, evidence), None

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from validate.errors import ClusterError
+from validate.core.errors import ClusterError
 
 USER = "nobody"  # PostgreSQL refuses to run as root
 PREFIX = "apadana-power-"

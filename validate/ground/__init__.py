@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from components.kit import contract
 from validate.ground.machine import Machine
-from validate.site import Site
+from validate.ground.site import Site
 
 
 class Client(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from validate.ground import Ground, local
 from validate.ground.cluster import ClusterGround
 from validate.ground.local import LocalGround
-from validate.site import Site
+from validate.ground.site import Site
 
 __all__ = ["LocalGround", "of"]
 

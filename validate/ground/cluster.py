@@ -12,16 +12,16 @@ from typing import Any
 import yaml
 
 from components.kit import contract
-from validate import hosts
-from validate.checks.context import Node, node_from
 from validate.checks.doors import API_PORT
 from validate.checks.network import leave
-from validate.cluster import Cluster
-from validate.errors import ClusterError, NotValidError, ValidateError
+from validate.core.errors import ClusterError, NotValidError, ValidateError
 from validate.ground import Member
+from validate.ground.kubectl import Cluster
 from validate.ground.machine import Machine, lab, ssh
-from validate.runner import RUN_LABEL, Pod, client_spec, new_run_id, pods
-from validate.site import REPOSITORY, Site
+from validate.ground.nodes import Node, node_from
+from validate.ground.pods import RUN_LABEL, Pod, client_spec, new_run_id, pods
+from validate.ground.power.lab import LabHosts
+from validate.ground.site import REPOSITORY, Site
 
 #: Which processes belong to a container: its id is in the path of their control group, whatever
 #: the version of control groups and whoever drives them. No tool of the runtime is needed.
@@ -49,7 +49,7 @@ class ClusterGround:
 
     def machine(self, host: str) -> Machine:
         if host in self._containers:
-            return lab(hosts.LabHosts(self.site.name).container(host), host)
+            return lab(LabHosts(self.site.name).container(host), host)
         node = next((n for n in self.nodes() if n.name == host), None)
         if node is None or not node.address:
             raise ClusterError(f"reaching host {host}", "the cluster has no such node")
@@ -60,7 +60,7 @@ class ClusterGround:
     @cached_property
     def _containers(self) -> frozenset[str]:
         try:
-            return frozenset(hosts.LabHosts(self.site.name).known())
+            return frozenset(LabHosts(self.site.name).known())
         except (ValidateError, ClusterError):
             return frozenset()  # no podman here: a site's hosts are elsewhere
 

@@ -30,12 +30,11 @@ from pathlib import Path
 from typing import Any
 
 from components.kit import contract
-from validate import targets
-from validate.errors import ClusterError, ValidateError
-from validate.ground import Member
+from validate.core.errors import ClusterError, ValidateError
+from validate.ground import Member, targets
 from validate.ground.machine import Machine, ShellMachine
-from validate.runner import code_tar, unpack
-from validate.site import REPOSITORY, Site
+from validate.ground.pods import code_tar, unpack
+from validate.ground.site import REPOSITORY, Site
 
 FILE = "local.json"
 DEFAULT_ROLE = "client"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from validate.errors import ClusterError
+from validate.core.errors import ClusterError
 
 
 class Machine(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.kit.probing import Check, Verdict
-from validate import causes
+from validate.core import causes
 from validate.integration.expected import Data, Expected, Holding, moved, right
 from validate.pod.integration.records import CONTROLS, SENTINEL
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from components.kit.probing import Check, Verdict
-from validate import causes
+from validate.core import causes
+from validate.core.model import Table
 from validate.ground import Client
 from validate.integration import judge, links
 from validate.integration.expected import BATCH, STREAMING, Data, Expected, moved
-from validate.model import Table
 from validate.pod.integration.records import SENTINEL
 from validate.pod.integration.verbs import STORE
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate.errors import ValidateError
+from validate.core.errors import ValidateError
+from validate.core.model import Result, Table
 from validate.ground import Ground
 from validate.integration import judge, links
 from validate.integration.expected import Expected, Wish
 from validate.integration.story import CLIENT, SERVER, TRAINER, BrokenError, Chain, Story
-from validate.model import Result, Table
 from validate.plan import CORE, Outcome, Step, Tools
 
 SUITE, COMPONENT = "integration", "chain"

@@ -20,13 +20,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from validate.errors import ValidateError
+from validate.core.errors import ValidateError
+from validate.core.model import Table
+from validate.ground.site import REPOSITORY
 from validate.load.profiles import Profile
 from validate.load.showing import milliseconds
-from validate.model import Table
 from validate.pod.load.httptarget import HttpRequest
 from validate.pod.load.outcome import Outcome
-from validate.site import REPOSITORY
 
 LONGEST_S = 60.0  # enough for a second opinion
 STARTS_S = 5  # locust's own time runs while it still imports (gevent's clock stands still then)

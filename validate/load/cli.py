@@ -17,11 +17,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from components.kit import contract
 from components.kit.probing import Verdict
-from validate import console, report, site
-from validate.errors import ValidateError
+from validate import console, report
+from validate.core.errors import ValidateError
+from validate.core.model import EXIT_CODES, Recorder, Result, Run
+from validate.ground import site
 from validate.load import beside, profiles, showing, verdict
 from validate.load.profiles import Profile
-from validate.model import EXIT_CODES, Recorder, Result, Run
 from validate.pod.load import certify, pool
 from validate.pod.load.httptarget import HttpRequest
 from validate.pod.load.ledger import Ledger

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from components.kit.probing import Check, Verdict
-from validate import causes
-from validate.errors import ClusterError
+from validate.core import causes
+from validate.core.errors import ClusterError
 from validate.ground import Ground
 from validate.load import trend
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from validate.errors import ValidateError
+from validate.core.errors import ValidateError
 from validate.pod.load.arrivals import Schedule
 from validate.pod.load.httptarget import HttpRequest
 from validate.pod.load.worker import Order

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate.errors import ClusterError, ValidateError
+from validate.core.errors import ClusterError, ValidateError
+from validate.core.model import Result, check_from, slug
 from validate.ground import Client
+from validate.ground.pods import new_run_id
 from validate.load import footprint, showing, verdict
 from validate.load.profiles import Profile
 from validate.load.roomload import Scenario
-from validate.model import Result, check_from, slug
 from validate.plan import Outcome as Found
 from validate.plan import Tools
 from validate.pod.load.httptarget import HttpRequest
 from validate.pod.load.ledger import Ledger
 from validate.pod.load.outcome import Outcome
 from validate.pod.load.worker import Order
-from validate.runner import new_run_id
 
 if TYPE_CHECKING:
     from validate.load.suite import Case

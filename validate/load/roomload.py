@@ -18,7 +18,7 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
-from validate.errors import ValidateError
+from validate.core.errors import ValidateError
 from validate.load.profiles import PROFILES, LatencyLimit, Model, Profile, Share
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from validate.core.model import Table
 from validate.load.profiles import Profile
-from validate.model import Table
 from validate.pod.load.ledger import Ledger
 from validate.pod.load.outcome import Outcome
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from components.kit.probing import Check, Verdict
-from validate.errors import ClusterError, ValidateError
+from validate.core.errors import ClusterError, ValidateError
+from validate.core.model import Result, Table
 from validate.ground import Client
 from validate.load import remote, showing, verdict
 from validate.load.profiles import Profile
-from validate.model import Result, Table
 from validate.plan import Outcome as Found
 from validate.plan import Tools
 from validate.pod.load import health

@@ -13,11 +13,11 @@ from functools import partial
 from components.kit import contract
 from validate import plan
 from validate.ground import Ground
+from validate.ground.site import REPOSITORY, Site
 from validate.load import remote, stress
 from validate.load.profiles import Profile
 from validate.load.roomload import RoomLoad, Scenario, read
 from validate.plan import Step
-from validate.site import REPOSITORY, Site
 
 LOAD, STRESS = "load", "stress"
 SHORTEST_S = 45.0  # bursts of pauses and flushes must be seen often enough to be told from a tail

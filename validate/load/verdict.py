@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from components.kit.probing import Check, Verdict
-from validate import causes
+from validate.core import causes
 from validate.load import binomial, trend
 from validate.load.profiles import Profile
 from validate.pod.load.health import complaints

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from validate.errors import ValidateError
+from validate.core.errors import ValidateError
 
 HERE = Path(__file__).parent
 PAPER = "paper"

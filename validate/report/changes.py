@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from components.kit.probing import Verdict
-from validate.model import Result
+from validate.core.model import Result
 
 WORST = (Verdict.FAIL, Verdict.INVALID, Verdict.PASS)
 #: Figures of evidence of which less is better (a dot leads into a mapping), and the difference that

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from components.kit.probing import Verdict
-from validate.model import Run
+from validate.core.model import Run
 from validate.report.matrix import Matrix, State
 from validate.report.records import Record
 from validate.report.story import spell

@@ -12,7 +12,7 @@ import typer
 
 from components.kit.probing import Verdict
 from validate import console, report
-from validate.errors import ValidateError
+from validate.core.errors import ValidateError
 from validate.report import reading, seal
 from validate.report.options import KEY, PASSPHRASE_FILE, Options
 from validate.report.verify import Demands, Proof, verify

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from components.kit.probing import Verdict
-from validate.model import Table, slug
+from validate.core.model import Table, slug
 from validate.report.records import Record
 
 TITLE = "store x fault"

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from validate.model import Run
+from validate.core.model import Run
+from validate.core.plain import digest
 from validate.report import changes, keys, reading, seal
-from validate.report.plain import digest
 
 LATEST = "latest"
 #: How many reports of the same kind tell what is usual, and how far back they are looked for.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 from components.kit.probing import Verdict
-from validate.model import Run
+from validate.core.model import Run
 
 # XML 1.0 has no way to write these, and a client library's message may hold them.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

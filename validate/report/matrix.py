@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from components.kit.probing import Verdict
-from validate.model import overall
+from validate.core.model import overall
 from validate.register import LAYERS, PAPER, Clause, Paper, Proof, Register, matches
 from validate.report.records import Record
 

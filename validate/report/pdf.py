@@ -30,7 +30,7 @@ from reportlab.platypus import (
 )  # fmt: skip
 
 from components.kit.probing import Verdict
-from validate.model import Table as RunTable
+from validate.core.model import Table as RunTable
 from validate.report import charts, faults
 from validate.report.matrix import Row, State
 from validate.report.records import Record

@@ -22,9 +22,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from components.kit import contract
-from validate.model import Run
+from validate.core.model import Run
+from validate.core.plain import plain
 from validate.report.keys import as_file
-from validate.report.plain import plain
 from validate.report.reading import run_from
 
 #: Keys of evidence whose values name machines, whoever wrote them. Of HOSTS the first label is a

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from components.kit.probing import Verdict
-from validate.model import Result, Run
-from validate.report.plain import as_record, digest, dump
+from validate.core.model import Result, Run
+from validate.core.plain import as_record, digest, dump
 
 FOLDER = "records"
 SUITE = "report"

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from components.kit.probing import Verdict
+from validate.core.plain import canonical, digest
 from validate.report import keys
-from validate.report.plain import canonical, digest
 
 PAGE, RESULTS, JUNIT, PDF = "index.html", "results.json", "junit.xml", "report.pdf"
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"

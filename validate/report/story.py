@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from components.kit.probing import Verdict
-from validate.model import Run, Table, overall
+from validate.core.model import Run, Table, overall
 from validate.report.changes import Changes
 from validate.report.faults import is_faults
 from validate.report.matrix import Matrix, State

@@ -11,10 +11,10 @@ from datetime import datetime
 from pathlib import Path
 
 from components.kit.probing import Verdict
-from validate.errors import ValidateError
+from validate.core.errors import ValidateError
+from validate.core.plain import digest
 from validate.report import history, keys, seal
 from validate.report.options import keys_folder
-from validate.report.plain import digest
 
 FINGERPRINT = "sha256:"
 UNTOLD = ""  # the digest of a page whose seal can't be read: said already

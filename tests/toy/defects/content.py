@@ -10,7 +10,7 @@ from typing import Any
 from tests.toy.defect import Defect, served_by, told
 from tests.toy.plan import Plan
 from tests.toy.stores import Kv, Log
-from validate import causes
+from validate.core import causes
 
 VALUES = ("smoke/", "safety/kv/ways-in")
 WORK = ("smoke/", "safety/kv/repeated-work")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tests.toy.defect import Defect, served_by, told
 from tests.toy.plan import Plan
 from tests.toy.stores import Kv
-from validate import causes
+from validate.core import causes
 
 LOOK = ("smoke/", "safety/kv/ways-in")
 

@@ -13,7 +13,7 @@ from tests.toy.plan import Plan
 from tests.toy.raft import Raft
 from tests.toy.stores import Kv
 from tests.toy.web import Web
-from validate import causes
+from validate.core import causes
 
 
 def fault(name: str, component: str = "kv") -> tuple[str, ...]:

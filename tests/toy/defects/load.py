@@ -7,7 +7,7 @@ import time
 
 from tests.toy.defect import Defect, served_by, told
 from tests.toy.web import Web
-from validate import causes
+from validate.core import causes
 
 LOOK = ("smoke/", "load/web/answer-http-short")
 

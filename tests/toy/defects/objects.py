@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.toy.defect import Defect
 from tests.toy.plan import HOSTS, Plan, rebuild
-from validate import causes
+from validate.core import causes
 
 LOOK = ("smoke/", "safety/kv/objects")
 

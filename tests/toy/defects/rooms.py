@@ -8,7 +8,7 @@ from tests.toy.defect import Defect, served_by, told
 from tests.toy.plan import Plan
 from tests.toy.running import ROOMS
 from tests.toy.stores import Kv
-from validate import causes
+from validate.core import causes
 
 BACKUP, COVERAGE = ("smoke/", "backup/"), ("smoke/", "coverage/", "safety/kv/objects")
 

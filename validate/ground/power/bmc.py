@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from validate.cluster import wait_for
-from validate.errors import ClusterError, ValidateError
+from validate.core.errors import ClusterError, ValidateError
+from validate.ground.kubectl import wait_for
 
 FILE = "power.yaml"  # in the site's state folder
 

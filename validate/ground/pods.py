@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from components.kit import contract
-from validate import targets
-from validate.cluster import Cluster, wait_for
-from validate.errors import ClusterError, ValidateError
-from validate.site import REPOSITORY, Site
+from validate.core.errors import ClusterError, ValidateError
+from validate.ground import targets
+from validate.ground.kubectl import Cluster, wait_for
+from validate.ground.site import REPOSITORY, Site
 
 RUN_LABEL = "apadana.io/validate-run"
 ROLE_LABEL = "apadana.io/validate-role"

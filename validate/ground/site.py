@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.kit import contract, layers, manifest
-from validate.cluster import Cluster, find_kubectl
-from validate.errors import ValidateError
+from validate.core.errors import ValidateError
+from validate.ground.kubectl import Cluster, find_kubectl
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 STACK_SUFFIXES = tuple(f"-{layer}" for layer in layers.LAYERS)
 
 

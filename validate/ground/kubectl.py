@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from validate.errors import ClusterError, SilentError
+from validate.core.errors import ClusterError, SilentError
 
 R = TypeVar("R")
 #: What kubectl says when the API server, or the way to it, is the trouble.

@@ -1,7 +1,7 @@
 """Switches hosts off and on: a lab's containers, a site's machines by their BMC or SSH, a toy's.
 
-`python -m validate.chaos.power --stack NAME off|on HOST` is what a fault of a host runs on the
-validator's own machine, under the same envelope with watchdog as every other fault.
+`python -m validate.ground.power.hosts --stack NAME off|on HOST` is what a fault of a host runs on
+the validator's own machine, under the same envelope with watchdog as every other fault.
 
 A site says how in <state>/power.yaml:
 
@@ -27,12 +27,12 @@ import typer
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from validate import hosts, site
-from validate.chaos.bmc import FILE, Ipmi, IpmiHosts, Model, Redfish, RedfishHosts
-from validate.cluster import wait_for
-from validate.errors import ClusterError, ValidateError
-from validate.ground import Ground, choose
+from validate.core.errors import ClusterError, ValidateError
+from validate.ground import Ground, choose, site
+from validate.ground.kubectl import wait_for
 from validate.ground.machine import Machine, ssh
+from validate.ground.power import lab
+from validate.ground.power.bmc import FILE, Ipmi, IpmiHosts, Model, Redfish, RedfishHosts
 
 
 class Ssh(Model):
@@ -111,7 +111,7 @@ class GroundHosts:
 class MixedHosts:
     """Each of a site's hosts in its own way."""
 
-    ways: Mapping[str, hosts.HostFaults]
+    ways: Mapping[str, lab.HostFaults]
 
     def kill(self, host: str) -> None:
         self.ways[host].kill(host)
@@ -123,7 +123,7 @@ class MixedHosts:
         return sorted(self.ways)
 
 
-def adapter(ground: Ground) -> hosts.HostFaults | None:
+def adapter(ground: Ground) -> lab.HostFaults | None:
     """How this ground's hosts lose power; None where nobody has said how."""
     if isinstance(ground, choose.LocalGround):
         return GroundHosts(ground)
@@ -132,12 +132,12 @@ def adapter(ground: Ground) -> hosts.HostFaults | None:
         power = read(file)
         return MixedHosts({name: _way(name, host) for name, host in power.hosts.items()})
     try:
-        return hosts.adapter(ground.site.name)
+        return lab.adapter(ground.site.name)
     except ValidateError:
         return None
 
 
-def _way(name: str, host: Host) -> hosts.HostFaults:
+def _way(name: str, host: Host) -> lab.HostFaults:
     if host.redfish is not None:
         return RedfishHosts({name: host.redfish})
     if host.ipmi is not None:
@@ -153,7 +153,8 @@ def commands(ground: Ground, host: str, verb: str) -> list[str]:
     site_ = ground.site
     place = {"APADANA_STATE": str(site_.state.parent), "PYTHONPATH": str(site.REPOSITORY)}
     front = ["env", *(f"{k}={v}" for k, v in place.items())]
-    return [*front, sys.executable, "-m", "validate.chaos.power", "--stack", site_.name, verb, host]
+    front += [sys.executable, "-m", "validate.ground.power.hosts"]
+    return [*front, "--stack", site_.name, verb, host]
 
 
 def main(stack: Annotated[str, typer.Option("--stack")], verb: str, host: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from validate.model import Result
+from validate.core.model import Result
 
 DEPTH = 40  # deeper than anything meant for people; json's own recursion ends at about 900
 

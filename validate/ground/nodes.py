@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.kit.probing import Check, Verdict
-from validate.cluster import Cluster
-from validate.errors import ClusterError
-from validate.runner import Pod, PodSpec
-from validate.site import REPOSITORY, Site
+from validate.core.errors import ClusterError
+from validate.ground.kubectl import Cluster
+from validate.ground.pods import Pod, PodSpec
+from validate.ground.site import REPOSITORY, Site
 
 PORT = 8080  # where each node's pod answers
 DOMAIN = "cluster.local"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from validate.cluster import Cluster
-from validate.errors import ClusterError
-from validate.runner import RUN_LABEL
+from validate.core.errors import ClusterError
+from validate.ground.kubectl import Cluster
+from validate.ground.pods import RUN_LABEL
 
 TIMEOUT = 2.0  # what a client of the API through HAProxy is advised to set
 BULK_TIMEOUT = 90.0  # listing or deleting everything of a run is one long request

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from validate.checks.context import Node, look
-from validate.cluster import wait_for
-from validate.errors import ClusterError, ValidateError
-from validate.runner import Pod
+from validate.core.errors import ClusterError, ValidateError
+from validate.ground.kubectl import wait_for
+from validate.ground.nodes import Node, look
+from validate.ground.pods import Pod
 
 KUBELET, SSH = 10250, 22
 

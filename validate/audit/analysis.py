@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from components.kit.probing import Held, Verdict
-from validate import causes, damage
-from validate.damage import Damage
-from validate.history import NANOS, History
+from validate.audit import damage
+from validate.audit.columns import NANOS, History
+from validate.audit.damage import Damage
+from validate.core import causes
 
 SHOWN = 20  # uids of each class that go into the evidence; the count is always exact
 TOLD = 3  # of them in the sentence

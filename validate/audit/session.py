@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from components.kit.probing import Check, Held, Verdict
-from validate import analysis, history
-from validate.cluster import wait_for
-from validate.errors import ClusterError
+from validate.audit import analysis, columns
+from validate.core.errors import ClusterError
 from validate.ground import Client
+from validate.ground.kubectl import wait_for
 
 PRINT = (
     "import base64,subprocess,sys;"
@@ -147,7 +147,7 @@ def judge_store(
         detail = f"nothing could be read back, so nothing is known: {collected.error}"
         return Check(name, Verdict.INVALID, detail), None
     try:
-        read = history.load(collected.record)
+        read = columns.load(collected.record)
         found = analysis.analyse(read, collected.held, fault_wall=fault_wall)
     except (OSError, ValueError, KeyError, TypeError) as error:
         detail = f"the audit record {collected.record} can't be used: {error!r}"

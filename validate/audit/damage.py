@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from components.kit.probing import Held
-from validate.history import History
+from validate.audit.columns import History
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What everybody says: verdicts and results, words for causes, errors, plain forms for JSON."""
