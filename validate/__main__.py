@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from components.kit.probing import Verdict
-from validate import calm, commands, console, ha, report, smoke
-from validate.commands import Only, Stack
+from validate import calm, ha, report, smoke
+from validate.cli import commands, console, load
+from validate.cli import report as reports
+from validate.cli.commands import Only, Stack
 from validate.core.errors import NotValidError, ValidateError
 from validate.core.model import EXIT_CODES, Run
 from validate.ground import choose, site
-from validate.load import cli as load
-from validate.report import cli as reports
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,

@@ -19,7 +19,7 @@ from components.kit.probing import Verdict
 from tests.bench import figures
 from tests.bench.figures import Figure
 from tests.engine import stores
-from validate import console
+from validate.cli import console
 from validate.core.model import Table
 from validate.load import beside, profiles, remote
 from validate.load.profiles import LatencyLimit, Profile

@@ -14,11 +14,12 @@ from components.kit.probing import Verdict
 from tests import reports
 from tests.reports import client_key, make, whole, write
 from validate import report
+from validate.campaign.journal import Journal
+from validate.cli import report as cli
 from validate.core.errors import ValidateError
 from validate.core.model import Result
-from validate.journal import Journal
 from validate.plan import Outcome, Plan, Step
-from validate.report import cli, reading
+from validate.report import reading
 from validate.report.verify import verify
 
 pytestmark = pytest.mark.engine

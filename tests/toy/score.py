@@ -19,8 +19,9 @@ from components.kit.probing import Verdict
 from tests.toy import running
 from tests.toy.defect import Defect
 from tests.toy.plan import make
-from validate import campaign, suites
-from validate.campaign import Voice, Wish
+from validate.campaign import run as campaign
+from validate.campaign import suites
+from validate.campaign.run import Voice, Wish
 from validate.ground import choose
 from validate.ground.site import REPOSITORY, load
 from validate.plan import Step

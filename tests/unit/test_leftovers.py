@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from validate.campaign.leftovers import dead
 from validate.ground.pods import RUN_LABEL
-from validate.leftovers import dead
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -13,10 +13,11 @@ import typer
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
+from validate.cli import load
 from validate.core import model
 from validate.core.errors import ValidateError
 from validate.ground.site import REPOSITORY
-from validate.load import beside, cli, profiles
+from validate.load import beside, profiles
 from validate.load.verdict import new_ledger
 from validate.pod.load import certify, pool
 from validate.pod.load.health import Health
@@ -48,7 +49,7 @@ PLATFORM = contract.Platform(
 def test_loopback_and_what_the_contract_lists_may_be_loaded(
     url: str, connect_to: str | None
 ) -> None:
-    assert cli.admit(url, PLATFORM) == connect_to
+    assert load.admit(url, PLATFORM) == connect_to
 
 
 @pytest.mark.parametrize(
@@ -64,27 +65,27 @@ def test_loopback_and_what_the_contract_lists_may_be_loaded(
 )  # fmt: skip
 def test_everything_else_is_refused(url: str, word: str) -> None:
     with pytest.raises(ValidateError, match=word):
-        cli.admit(url, PLATFORM)
+        load.admit(url, PLATFORM)
 
 
 def test_the_refusal_says_what_is_allowed() -> None:
     with pytest.raises(ValidateError, match=r"10\.1\.1\.1:443, b\.lab:443, minio\.lab:9000"):
-        cli.admit("http://192.0.2.1/", PLATFORM)
+        load.admit("http://192.0.2.1/", PLATFORM)
     with pytest.raises(ValidateError, match="none, for no --stack was named"):
-        cli.admit("https://192.0.2.1/", None)
+        load.admit("https://192.0.2.1/", None)
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("30s", 30), ("10m", 600), ("1h30m", 5400), ("1500ms", 1.5)]
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert cli.seconds_of(text) == seconds
+    assert load.seconds_of(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "30", "s", "-5s", "1d", "0s", "30 s", "1e3s", "999h"])
 def test_wrong_durations(text: str) -> None:
     with pytest.raises(ValidateError, match="--duration"):
-        cli.seconds_of(text)
+        load.seconds_of(text)
 
 
 def counted(latency_ms: float, lateness_ms: float = 0.3) -> Outcome:
@@ -119,7 +120,7 @@ def test_the_exit_code_is_the_verdict(
     )
     monkeypatch.setattr(pool, "run", run)
     with pytest.raises(typer.Exit) as ended:
-        cli.load_command("http://127.0.0.1/", profile="http", duration=None, stack=None,
+        load.load_command("http://127.0.0.1/", profile="http", duration=None, stack=None,
                          seed=1, processes=1, ca_file=None, beside_tool=None,
                          locustfile=None, users=None, folder=tmp_path / "reports")  # fmt: skip
     assert ended.value.exit_code == code
@@ -155,10 +156,10 @@ def test_wrong_use_ends_with_2_before_anything_is_sent(args: list[str], word: st
 
 
 def test_a_profile_of_records_sends_records() -> None:
-    wire = cli.request_for(profiles.named("records-mean"), "http://[::1]/in", "::1", None).wire()
+    wire = load.request_for(profiles.named("records-mean"), "http://[::1]/in", "::1", None).wire()
     head, _, body = wire.partition(b"\r\n\r\n")
     assert head.startswith(b"POST /in HTTP/1.1\r\n") and len(body) == 1000
-    plain = cli.request_for(profiles.named("http"), "http://[::1]/in", "::1", None).wire()
+    plain = load.request_for(profiles.named("http"), "http://[::1]/in", "::1", None).wire()
     assert plain == b"GET /in HTTP/1.1\r\nHost: [::1]\r\n\r\n"
 
 

@@ -12,9 +12,8 @@ import yaml
 from components.kit.probing import Verdict
 from tests import reports
 from tests.reports import make, whole, write
-from validate import register
 from validate.core.model import Result
-from validate.report import Options, prepare
+from validate.report import Options, prepare, register
 from validate.report.matrix import State, build
 from validate.report.records import Record, number
 

@@ -15,8 +15,9 @@ import pytest
 
 from components.kit import contract
 from components.kit.probing import Verdict
-from validate import coverage, lock
+from validate import coverage
 from validate.audit.session import is_flowing
+from validate.campaign import lock
 from validate.checks import network
 from validate.core.errors import ClusterError, NotValidError, ValidateError
 from validate.core.model import overall

@@ -19,11 +19,21 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from components.kit.probing import Verdict
-from validate import register
 from validate.core.errors import ValidateError
 from validate.core.model import Run
 from validate.core.plain import as_record, digest, dump, plain
-from validate.report import history, html, junit, keys, matrix, pseudonyms, reading, records, seal
+from validate.report import (
+    history,
+    html,
+    junit,
+    keys,
+    matrix,
+    pseudonyms,
+    reading,
+    records,
+    register,
+    seal,
+)
 from validate.report.options import Options, keys_folder, prepare
 from validate.report.story import Story, Vouched
 

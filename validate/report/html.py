@@ -16,10 +16,10 @@ from markupsafe import Markup
 from components.kit.probing import Verdict
 from validate.core.model import Table
 from validate.core.plain import plain
-from validate.register import LAYERS
 from validate.report import charts, faults
 from validate.report.matrix import MEANINGS, State
 from validate.report.records import Record
+from validate.report.register import LAYERS
 from validate.report.seal import CLOSE, OPEN
 from validate.report.story import Story, plural, spell
 

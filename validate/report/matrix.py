@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from components.kit.probing import Verdict
 from validate.core.model import overall
-from validate.register import LAYERS, PAPER, Clause, Paper, Proof, Register, matches
 from validate.report.records import Record
+from validate.report.register import LAYERS, PAPER, Clause, Paper, Proof, Register, matches
 
 
 class State(StrEnum):

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from validate import register
-from validate.report import keys
+from validate.report import keys, register
 
 KEY, PASSPHRASE, PASSPHRASE_FILE = (
     "APADANA_SIGN_KEY", "APADANA_SIGN_PASSPHRASE", "APADANA_SIGN_PASSPHRASE_FILE",

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from components.kit import contract
+from validate.campaign.journal import FILE, Journal, Told, result_from
 from validate.core.errors import ValidateError
 from validate.core.model import Run, Table
-from validate.journal import FILE, Journal, Told, result_from
 from validate.report.seal import RESULTS
 
 

@@ -11,13 +11,16 @@ from typing import Annotated
 import typer
 
 from components.kit.probing import Verdict
-from validate import campaign, console, leftovers, lock, plan, report, suites
-from validate.campaign import Voice, Wish, seconds_of, spell
+from validate import plan, report
+from validate.campaign import leftovers, lock, suites
+from validate.campaign import run as campaign
+from validate.campaign.run import Voice, Wish, seconds_of, spell
 from validate.chaos import recovery
+from validate.cli import console
+from validate.cli import report as reports
 from validate.core.model import EXIT_CODES, Table
 from validate.ground import Ground, choose, site
 from validate.plan import Step
-from validate.report import cli as reports
 from validate.report.options import Options, prepare
 
 INTERRUPTED = 130

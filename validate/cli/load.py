@@ -17,7 +17,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from components.kit import contract
 from components.kit.probing import Verdict
-from validate import console, report
+from validate import report
+from validate.cli import console
 from validate.core.errors import ValidateError
 from validate.core.model import EXIT_CODES, Recorder, Result, Run
 from validate.ground import site

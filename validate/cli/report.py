@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from components.kit.probing import Verdict
-from validate import console, report
+from validate import report
+from validate.cli import console
 from validate.core.errors import ValidateError
 from validate.report import reading, seal
 from validate.report.options import KEY, PASSPHRASE_FILE, Options

@@ -1,0 +1,1 @@
+"""Many steps as one run: what a budget holds, in order, journalled, alone on the site."""
