@@ -55,7 +55,7 @@ unit: venv ## tests that need nothing but Python
 
 engine: venv ## tests of the validator on real processes of this machine, no cluster
 	@road/prerequisites.sh engine
-	@python -m validate.load.beside >/dev/null
+	@python -m validate.suites.load.beside >/dev/null
 	pytest -q -n 3 --dist loadfile tests/engine -m engine
 
 rendered: venv ## tests of rendered manifests (builds helm into the cache first)

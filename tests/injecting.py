@@ -16,11 +16,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from validate.chaos import digest
-from validate.chaos.envelope import Envelope, Injection
-from validate.chaos.kinds import disk, network, process
 from validate.core.errors import ClusterError
 from validate.ground.machine import local
+from validate.suites.chaos import digest
+from validate.suites.chaos.envelope import Envelope, Injection
+from validate.suites.chaos.kinds import disk, network, process
 
 SECONDS = 4  # a fault's deadline: what the killed validator leaves is gone that soon after it
 

@@ -10,13 +10,14 @@ from typing import Annotated
 import typer
 
 from components.kit.probing import Verdict
-from validate import calm, ha, report, smoke
+from validate import report
 from validate.cli import commands, console, load
 from validate.cli import report as reports
 from validate.cli.commands import Only, Stack
 from validate.core.errors import NotValidError, ValidateError
 from validate.core.model import EXIT_CODES, Run
 from validate.ground import choose, site
+from validate.suites import audit, ha, smoke
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -40,8 +41,8 @@ def audit_command(
 ) -> None:  # fmt: skip
     """Records acknowledged writes for a while and reads everything back; no fault is planted."""
     found = site.load(stack)
-    wish = calm.Wish(only, rate, clients, seconds)
-    _finish(found, calm.run(found, wish, console.tell, console.say))
+    wish = audit.Wish(only, rate, clients, seconds)
+    _finish(found, audit.run(found, wish, console.tell, console.say))
 
 
 @app.command("ha")

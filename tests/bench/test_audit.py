@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.bench.figures import Figure, show
-from validate.durability import mount
 from validate.ground.site import REPOSITORY
+from validate.suites.durability import mount
 
 pytestmark = pytest.mark.bench
 

@@ -21,14 +21,14 @@ from tests.bench.figures import Figure
 from tests.engine import stores
 from validate.cli import console
 from validate.core.model import Table
-from validate.load import beside, profiles, remote
-from validate.load.profiles import LatencyLimit, Profile
-from validate.load.roomload import Scenario
 from validate.pod.load import certify, pool
 from validate.pod.load.health import complaints
 from validate.pod.load.httptarget import HttpRequest
 from validate.pod.load.outcome import Outcome
 from validate.pod.load.truth import Truth
+from validate.suites.load import beside, profiles, remote
+from validate.suites.load.profiles import LatencyLimit, Profile
+from validate.suites.load.roomload import Scenario
 
 pytestmark = pytest.mark.bench
 

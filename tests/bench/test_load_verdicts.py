@@ -20,13 +20,13 @@ from tests.bench import figures
 from tests.bench.figures import Figure
 from tests.bench.test_load import LIMIT, MS, show
 from validate.core.model import overall
-from validate.load.profiles import Profile
-from validate.load.simulate import Behaviour, rehearse
-from validate.load.verdict import hopeless, judge
 from validate.pod.load import certify, pool
 from validate.pod.load.arrivals import NANOS
 from validate.pod.load.httptarget import HttpRequest
 from validate.pod.load.truth import Truth
+from validate.suites.load.profiles import Profile
+from validate.suites.load.simulate import Behaviour, rehearse
+from validate.suites.load.verdict import hopeless, judge
 
 pytestmark = pytest.mark.bench
 

@@ -11,10 +11,10 @@ import pytest
 
 from tests import injecting
 from tests.injecting import Victims, named, state_of, until
-from validate.chaos.envelope import Envelope, Injection
-from validate.chaos.kinds import disk, network, process
 from validate.core.errors import ClusterError
 from validate.ground.machine import local
+from validate.suites.chaos.envelope import Envelope, Injection
+from validate.suites.chaos.kinds import disk, network, process
 
 pytestmark = [
     pytest.mark.engine,

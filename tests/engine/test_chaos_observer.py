@@ -19,15 +19,15 @@ from pathlib import Path
 import pytest
 
 from tests.injecting import named, own_network, until
-from validate.chaos import aim, proofs, spec
-from validate.chaos.envelope import Envelope
-from validate.chaos.eyes import OwnEyes, PeerEyes
-from validate.chaos.kinds.process import clock_wrong
-from validate.chaos.located import Located
-from validate.chaos.observer import Observer
 from validate.core.errors import ClusterError
 from validate.ground import Member
 from validate.ground.machine import local
+from validate.suites.chaos import aim, proofs, spec
+from validate.suites.chaos.envelope import Envelope
+from validate.suites.chaos.eyes import OwnEyes, PeerEyes
+from validate.suites.chaos.kinds.process import clock_wrong
+from validate.suites.chaos.located import Located
+from validate.suites.chaos.observer import Observer
 
 pytestmark = [
     pytest.mark.engine,

@@ -15,13 +15,13 @@ import pytest
 from tests.injecting import until
 from tests.toy import plan as toy
 from tests.toy.running import running
-from validate.chaos import aim, experiment, located, recovery, spec
-from validate.chaos.envelope import Envelope, Injection
 from validate.core.model import Result
 from validate.ground import site
 from validate.ground.local import LocalGround
 from validate.ground.machine import local
-from validate.plan import Outcome, Tools
+from validate.suites.chaos import aim, experiment, located, recovery, spec
+from validate.suites.chaos.envelope import Envelope, Injection
+from validate.suites.plan import Outcome, Tools
 
 pytestmark = [
     pytest.mark.engine,

@@ -9,16 +9,16 @@ import pytest
 
 from components.kit.probing import Verdict
 from tests.engine import stores
-from validate import calm, durability, plan
 from validate.audit import columns
 from validate.core import causes
 from validate.core.model import Result
 from validate.ground.local import LocalGround
-from validate.plan import Tools
+from validate.suites import audit, durability, plan
+from validate.suites.plan import Tools
 
 pytestmark = pytest.mark.engine
 # A gap is what the machine makes of it; what is asked here is what the stores keep and show.
-WISH = calm.Wish(seconds=2.0, clients=4, rate=80.0, max_gap_s=60.0)
+WISH = audit.Wish(seconds=2.0, clients=4, rate=80.0, max_gap_s=60.0)
 
 
 def tools(ground: LocalGround, folder: Path) -> Tools:
@@ -27,7 +27,7 @@ def tools(ground: LocalGround, folder: Path) -> Tools:
 
 def audited(platform: stores.Platform, folder: Path, *names: str) -> dict[str, Result]:
     chosen = [platform.component(name) for name in names]
-    outcome = calm.step(tools(platform.ground(), folder), chosen, WISH)
+    outcome = audit.step(tools(platform.ground(), folder), chosen, WISH)
     assert len(outcome.tables[0].rows) == len(names)
     return {result.component: result for result in outcome.results}
 
@@ -79,7 +79,7 @@ def test_the_suites_offer_their_steps(
     wish, losses = durability.CUTS["power-cut"]  # all losses: test_durability_power
     monkeypatch.setitem(durability.CUTS, "power-cut", (wish, losses[:1]))
     ground = platform.ground()
-    offered = calm.steps(ground, platform.components)
+    offered = audit.steps(ground, platform.components)
     offered += durability.steps(ground, platform.components)
     cuts = [f"durability/{n}/{c}" for n in ("redis", "postgres") for c in durability.CUTS]
     assert [s.id for s in offered] == ["audit/all/calm", *cuts]

@@ -19,11 +19,11 @@ from components.postgres import powercut as postgres
 from components.redis import powercut as redis
 from validate.core import causes
 from validate.core.errors import NotValidError
-from validate.durability import mount, powercut, process
-from validate.durability.mount import Loss
-from validate.durability.powercut import Wish
 from validate.ground.kubectl import wait_for
 from validate.ground.site import REPOSITORY
+from validate.suites.durability import mount, powercut, process
+from validate.suites.durability.mount import Loss
+from validate.suites.durability.powercut import Wish
 
 pytestmark = pytest.mark.engine
 
@@ -129,7 +129,7 @@ def test_a_disk_that_loses_nothing_proves_nothing(tmp_path: Path) -> None:
 def test_a_killed_validator_leaves_no_server_and_no_mount(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from components.redis import powercut as r;"
-        "from validate.durability.powercut import *;"
+        "from validate.suites.durability.powercut import *;"
         f"trial(r.server(), 'run', Path({str(tmp_path / 'record')!r}), Wish(seconds=60))"
     )
     victim = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)

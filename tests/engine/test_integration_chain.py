@@ -17,9 +17,9 @@ from components.kit.probing import Check, Verdict
 from tests import chain
 from validate.core import causes
 from validate.core.errors import ClusterError
-from validate.integration import links, suite
-from validate.integration.expected import BATCH, STREAMING, Wish
 from validate.pod.integration import forest, serving
+from validate.suites.integration import links, suite
+from validate.suites.integration.expected import BATCH, STREAMING, Wish
 
 pytestmark = pytest.mark.engine
 

@@ -14,9 +14,9 @@ from tests import chain
 from tests.engine import built, stores
 from tests.engine.test_integration_chain import SMALL, ran
 from validate.core import causes
-from validate.integration import links, suite
 from validate.pod.integration.features import Row
 from validate.pod.integration.stores import TOPIC, PostgresTable, RedisOnline
+from validate.suites.integration import links, suite
 
 pytestmark = pytest.mark.engine
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from validate.load import beside, profiles
 from validate.pod.load import certify, pool
 from validate.pod.load.httptarget import HttpRequest
 from validate.pod.load.truth import Truth
+from validate.suites.load import beside, profiles
 
 pytestmark = pytest.mark.engine
 

@@ -19,15 +19,15 @@ from components.kit.driving import Job
 from components.kit.probing import Endpoint as ProbeEndpoint
 from components.kit.probing import Target, Verdict
 from tests.engine import stores
-from validate import plan
 from validate.core.model import Result
 from validate.ground.kubectl import wait_for
 from validate.ground.local import LocalGround
-from validate.load import footprint, profiles, remote, stress, suite, verdict
-from validate.load.roomload import Scenario
-from validate.load.suite import Case
-from validate.plan import Tools
 from validate.pod.load.health import complaints
+from validate.suites import plan
+from validate.suites.load import footprint, profiles, remote, stress, suite, verdict
+from validate.suites.load.roomload import Scenario
+from validate.suites.load.suite import Case
+from validate.suites.plan import Tools
 
 pytestmark = pytest.mark.engine
 

@@ -18,9 +18,9 @@ from validate.campaign.journal import Journal
 from validate.cli import report as cli
 from validate.core.errors import ValidateError
 from validate.core.model import Result
-from validate.plan import Outcome, Plan, Step
 from validate.report import reading
 from validate.report.verify import verify
+from validate.suites.plan import Outcome, Plan, Step
 
 pytestmark = pytest.mark.engine
 app = typer.Typer()

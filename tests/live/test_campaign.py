@@ -14,8 +14,8 @@ from tests import lab
 from tests.chain import Retraining, Sabotaged
 from validate.core import causes
 from validate.ground import Ground, choose
-from validate.integration.expected import Wish
-from validate.integration.suite import run
+from validate.suites.integration.expected import Wish
+from validate.suites.integration.suite import run
 
 pytestmark = pytest.mark.live
 

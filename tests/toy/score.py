@@ -24,7 +24,7 @@ from validate.campaign import suites
 from validate.campaign.run import Voice, Wish
 from validate.ground import choose
 from validate.ground.site import REPOSITORY, load
-from validate.plan import Step
+from validate.suites.plan import Step
 
 SITE = "toy"
 TABLE = REPOSITORY / "docs" / "validation-score.md"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from validate.durability.pages import PAGE, Content
-from validate.durability.tree import Folder, Node, Tree
+from validate.suites.durability.pages import PAGE, Content
+from validate.suites.durability.tree import Folder, Node, Tree
 
 MINE = (os.getuid(), os.getgid())
 places = st.integers(0, 3 * PAGE)

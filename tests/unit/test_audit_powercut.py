@@ -10,11 +10,11 @@ import pytest
 
 from components.kit.probing import Held, Verdict
 from components.kit.servers import NotHereError, Promise, program
-from validate import durability
 from validate.core import causes
 from validate.core.model import Table
-from validate.durability.powercut import NAME, Trial, Wish, judge, several
 from validate.pod.record import Attempt
+from validate.suites import durability
+from validate.suites.durability.powercut import NAME, Trial, Wish, judge, several
 
 SECOND = 1_000_000_000
 

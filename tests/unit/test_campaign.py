@@ -14,14 +14,14 @@ import pytest
 
 from components.kit.contract import Platform
 from components.kit.probing import Verdict
-from validate import plan
 from validate.campaign import journal
 from validate.campaign import run as campaign
 from validate.campaign.run import Voice, Wish, seconds_of
 from validate.core.errors import NotValidError, ValidateError
 from validate.core.model import Result, Table
 from validate.ground import Ground
-from validate.plan import Outcome, Step, Tools
+from validate.suites import plan
+from validate.suites.plan import Outcome, Step, Tools
 
 
 def platform(site: str = "lab") -> Platform:

@@ -10,12 +10,12 @@ import pytest
 
 from components.kit import contract
 from tests.unit.test_chaos_spec import GOOD, platform
-from validate.chaos import aim, envelope, spec
-from validate.chaos.aim import Aim, Outside
-from validate.chaos.kinds import network
-from validate.chaos.located import Located, ports_of, split
 from validate.core.errors import NotValidError
 from validate.ground import Member
+from validate.suites.chaos import aim, envelope, spec
+from validate.suites.chaos.aim import Aim, Outside
+from validate.suites.chaos.kinds import network
+from validate.suites.chaos.located import Located, ports_of, split
 
 NOWHERE = Outside({}, {}, {}, {})
 

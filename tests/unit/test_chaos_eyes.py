@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from validate.chaos import eyes
-from validate.chaos.eyes import ClientEyes
 from validate.core.errors import ClusterError, SilentError
 from validate.ground.local import LocalClient
+from validate.suites.chaos import eyes
+from validate.suites.chaos.eyes import ClientEyes
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import pytest
 
 from tests.unit.test_chaos_aim import fault
 from tests.unit.test_chaos_spec import platform
-from validate.chaos import preflight, spec
-from validate.chaos.preflight import DEGRADED, DOWN, UNAFFECTED, Aimed, Facts, Seen
 from validate.core import causes
 from validate.ground import Member
+from validate.suites.chaos import preflight, spec
+from validate.suites.chaos.preflight import DEGRADED, DOWN, UNAFFECTED, Aimed, Facts, Seen
 
 PROMISE = {"survives": "the loss of one host", "recovery_seconds": 8, "loss": "none"}
 HOSTS = ("h1", "h2", "h3")

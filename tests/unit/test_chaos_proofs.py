@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from validate.chaos import curve, digest, proofs
-from validate.chaos.proofs import Moments
+from validate.suites.chaos import curve, digest, proofs
+from validate.suites.chaos.proofs import Moments
 
 AT = Moments(asked=100.0, applied=100.5, ended=110.5)
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from components.kit import contract
-from validate.chaos import spec, suite
 from validate.ground.site import REPOSITORY
+from validate.suites.chaos import spec, suite
 
 GOOD = {
     "name": "leader-frozen", "do": {"kind": "freeze"}, "target": "leader", "duration_s": 20,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from components.kit import contract
-from validate.checks import doors
 from validate.ground.nodes import Context, Node
+from validate.suites.checks import doors
 
 NODES = [Node("h1", "10.0.0.1", True, True), Node("h2", "10.0.0.2", True, False)]
 

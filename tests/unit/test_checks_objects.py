@@ -10,10 +10,10 @@ import pytest
 from components.kit import contract
 from components.kit.probing import Verdict
 from tests.toy.plan import Plan, make
-from validate.checks import alerts, objects
-from validate.checks.safety import members_apart
 from validate.core import causes
 from validate.ground import Member
+from validate.suites.checks import alerts, objects
+from validate.suites.checks.safety import members_apart
 
 FAIL, PASS = Verdict.FAIL, Verdict.PASS
 

@@ -13,9 +13,9 @@ from components.kit import contract
 from components.kit.probing import Verdict
 from tests.toy import defect
 from tests.toy.plan import make
-from validate.checks import leak, ports
-from validate.checks.ports import Port
 from validate.core import causes
+from validate.suites.checks import leak, ports
+from validate.suites.checks.ports import Port
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from tests import chain
 from validate.core import causes
 from validate.ground.pods import code_tar, unpack
 from validate.ground.site import REPOSITORY
-from validate.integration import judge, links, steps, suite
-from validate.integration.expected import Expected, Wish
-from validate.plan import Plan, Tools
+from validate.suites.integration import judge, links, steps, suite
+from validate.suites.integration.expected import Expected, Wish
+from validate.suites.plan import Plan, Tools
 
 ALL = ("kafka", "postgres", "minio", "redis")
 WISH = Wish(count=50, window=10, per_segment=10)

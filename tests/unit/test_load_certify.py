@@ -18,8 +18,6 @@ from components.kit.probing import Verdict
 from validate.core.errors import NotValidError
 from validate.ground.pods import code_tar, unpack
 from validate.ground.site import REPOSITORY
-from validate.load.profiles import LatencyLimit, Profile
-from validate.load.verdict import judge
 from validate.pod import targets
 from validate.pod.load import certify, pool
 from validate.pod.load.arrivals import NANOS, Schedule
@@ -30,6 +28,8 @@ from validate.pod.load.outcome import Outcome
 from validate.pod.load.timing import new_loop
 from validate.pod.load.truth import Truth
 from validate.pod.load.worker import Conductor, Order, carry_out
+from validate.suites.load.profiles import LatencyLimit, Profile
+from validate.suites.load.verdict import judge
 
 MS = 1_000_000
 FINE = Health(0.1, 0.4, 5.0, 0.3, 0, 1000, 1000)

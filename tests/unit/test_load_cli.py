@@ -17,13 +17,13 @@ from validate.cli import load
 from validate.core import model
 from validate.core.errors import ValidateError
 from validate.ground.site import REPOSITORY
-from validate.load import beside, profiles
-from validate.load.verdict import new_ledger
 from validate.pod.load import certify, pool
 from validate.pod.load.health import Health
 from validate.pod.load.httptarget import HttpRequest
 from validate.pod.load.ledger import NANOS, Ledger
 from validate.pod.load.outcome import Outcome
+from validate.suites.load import beside, profiles
+from validate.suites.load.verdict import new_ledger
 
 PLATFORM = contract.Platform(
     site="lab", deployer="pulumi", namespace="platform", bundle_digest="sha256:" + "0" * 64,

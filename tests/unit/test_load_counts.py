@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from validate.load import binomial
-from validate.load.trend import theil_sen
 from validate.pod.load.histogram import Histogram, bucket, middle
 from validate.pod.load.ledger import NANOS, Ledger, given_up, together
+from validate.suites.load import binomial
+from validate.suites.load.trend import theil_sen
 
 
 @given(st.integers(0, 2**45))

@@ -7,13 +7,13 @@ import random
 import pytest
 
 from components.kit.probing import Verdict
-from validate.load.profiles import LatencyLimit, Profile
-from validate.load.simulate import Behaviour, SimulatedTarget, rehearse
-from validate.load.verdict import hopeless, judge, new_ledger
 from validate.pod.load.arrivals import NANOS, Schedule
 from validate.pod.load.generator import Generator, Phases
 from validate.pod.load.ledger import NO_ROOM, Ledger, given_up
 from validate.pod.load.timing import SimulatedTime
+from validate.suites.load.profiles import LatencyLimit, Profile
+from validate.suites.load.simulate import Behaviour, SimulatedTarget, rehearse
+from validate.suites.load.verdict import hopeless, judge, new_ledger
 
 MS = 1_000_000
 PROFILE = Profile(

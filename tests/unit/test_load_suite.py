@@ -17,15 +17,15 @@ from components.kit import contract
 from components.kit.driving import Job
 from components.kit.probing import Endpoint, Target, Verdict
 from components.minio import load as minio_load
-from validate import plan
 from validate.core.errors import ValidateError
 from validate.ground.local import LocalGround
 from validate.ground.site import REPOSITORY, Site
-from validate.load import footprint, profiles, remote, roomload, stress, suite
-from validate.load.verdict import new_ledger
 from validate.pod.load.health import Health
 from validate.pod.load.ledger import NANOS, Ledger
 from validate.pod.load.outcome import Outcome
+from validate.suites import plan
+from validate.suites.load import footprint, profiles, remote, roomload, stress, suite
+from validate.suites.load.verdict import new_ledger
 
 ROOMS = ("kafka", "minio", "postgres", "redis")
 

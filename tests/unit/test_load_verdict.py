@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from components.kit.probing import Check, Verdict
 from validate.core import causes
 from validate.core.errors import ValidateError
-from validate.load import profiles, roomload
-from validate.load.profiles import LatencyLimit, Profile
-from validate.load.verdict import Budget, judge, judge_budget, new_ledger
 from validate.pod.load.health import Health, complaints
 from validate.pod.load.ledger import NANOS, Counts, Ledger
 from validate.pod.load.outcome import Outcome
+from validate.suites.load import profiles, roomload
+from validate.suites.load.profiles import LatencyLimit, Profile
+from validate.suites.load.verdict import Budget, judge, judge_budget, new_ledger
 
 MS = 1_000_000
 FINE = Health(0.1, 0.4, 5.0, 0.3, 0, 100, 100)

@@ -13,7 +13,7 @@ from components.kit.settings import Mode, SiteFacts
 from components.minio import settings as minio
 from components.mlflow import settings as mlflow
 from components.postgres import settings as postgres
-from validate import coverage
+from validate.suites import coverage
 
 DIGEST = "sha256:" + "1" * 64
 IMAGES: defaultdict[str, str] = defaultdict(lambda: f"apadana.local/any@{DIGEST}")

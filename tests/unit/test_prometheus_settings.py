@@ -19,7 +19,7 @@ from components.postgres import settings as postgres
 from components.prometheus import settings as prometheus
 from components.prometheus import targets
 from components.redis import settings as redis
-from validate import coverage
+from validate.suites import coverage
 
 
 def site(**more: ComponentSettings) -> SiteFacts:

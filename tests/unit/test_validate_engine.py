@@ -15,10 +15,8 @@ import pytest
 
 from components.kit import contract
 from components.kit.probing import Verdict
-from validate import coverage
 from validate.audit.session import is_flowing
 from validate.campaign import lock
-from validate.checks import network
 from validate.core.errors import ClusterError, NotValidError, ValidateError
 from validate.core.model import overall
 from validate.ground import site as sites
@@ -28,10 +26,12 @@ from validate.ground.pods import PodSpec, code_tar, unpack
 from validate.ground.power.lab import Observation
 from validate.ground.site import REPOSITORY
 from validate.ground.targets import describe, volumes
-from validate.placement import Leader, story
 from validate.pod import net
-from validate.smoke import PROBE
-from validate.trial import gap_limit, pick_observer, pick_survivor
+from validate.suites import coverage
+from validate.suites.checks import network
+from validate.suites.ha.placement import Leader, story
+from validate.suites.ha.trial import gap_limit, pick_observer, pick_survivor
+from validate.suites.smoke import PROBE
 
 KAFKA = contract.Component(
     name="kafka", version="4.2.0", mode="managed", secret_ref="kafka-client-probe",

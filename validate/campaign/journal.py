@@ -22,7 +22,7 @@ from typing import Any
 
 from components.kit.probing import Verdict
 from validate.core.model import Result, Table
-from validate.plan import Outcome, Plan
+from validate.suites.plan import Outcome, Plan
 
 VERSION = 1
 FILE = "journal.jsonl"

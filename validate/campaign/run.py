@@ -15,12 +15,12 @@ from pathlib import Path
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
-from validate import plan as planning
 from validate.campaign.journal import Journal, Told, measured, unfinished
 from validate.core.errors import NotValidError, ValidateError
 from validate.core.model import Result, Run, Table
 from validate.ground import Ground
-from validate.plan import Outcome, Plan, Step, Tools
+from validate.suites import plan as planning
+from validate.suites.plan import Outcome, Plan, Step, Tools
 
 #: An interrupted campaign older than this tells of a platform that may be another one by now.
 CONTINUE_WITHIN = 24 * 3600.0

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from components.kit import contract
-from validate import (
-    calm,
+from validate.core.model import Result
+from validate.ground import Ground
+from validate.suites import (
+    audit,
+    backup,
     chaos,
     checks,
     coverage,
-    drills,
     durability,
     integration,
     load,
     plan,
     smoke,
 )
-from validate.core.model import Result
-from validate.ground import Ground
-from validate.plan import Outcome, Step, Tools
+from validate.suites.plan import Outcome, Step, Tools
 
 
 def steps(ground: Ground, only: str | None = None) -> list[Step]:
@@ -29,8 +29,8 @@ def steps(ground: Ground, only: str | None = None) -> list[Step]:
         _coverage(chosen),
         _smoke(only),
         *checks.steps(ground, chosen),
-        *drills.steps(ground, chosen),
-        *calm.steps(ground, chosen),
+        *backup.steps(ground, chosen),
+        *audit.steps(ground, chosen),
         *durability.steps(ground, chosen),
         *chaos.steps(ground, chosen),
         *load.steps(ground, chosen),

@@ -11,17 +11,18 @@ from typing import Annotated
 import typer
 
 from components.kit.probing import Verdict
-from validate import plan, report
+from validate import report
 from validate.campaign import leftovers, lock, suites
 from validate.campaign import run as campaign
 from validate.campaign.run import Voice, Wish, seconds_of, spell
-from validate.chaos import recovery
 from validate.cli import console
 from validate.cli import report as reports
 from validate.core.model import EXIT_CODES, Table
 from validate.ground import Ground, choose, site
-from validate.plan import Step
 from validate.report.options import Options, prepare
+from validate.suites import plan
+from validate.suites.chaos import recovery
+from validate.suites.plan import Step
 
 INTERRUPTED = 130
 Stack = Annotated[str, typer.Option("--stack", help="site or stack, e.g. lab or lab-data")]

@@ -22,12 +22,12 @@ from validate.cli import console
 from validate.core.errors import ValidateError
 from validate.core.model import EXIT_CODES, Recorder, Result, Run
 from validate.ground import site
-from validate.load import beside, profiles, showing, verdict
-from validate.load.profiles import Profile
 from validate.pod.load import certify, pool
 from validate.pod.load.httptarget import HttpRequest
 from validate.pod.load.ledger import Ledger
 from validate.pod.load.outcome import Outcome
+from validate.suites.load import beside, profiles, showing, verdict
+from validate.suites.load.profiles import Profile
 
 SUITE = "load"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")

@@ -1,5 +1,0 @@
-"""Faults as data, planted, proved, undone on the target; what the platform promised meanwhile."""
-
-from validate.chaos.suite import SUITE, steps
-
-__all__ = ["SUITE", "steps"]

@@ -1,0 +1,272 @@
+"""One fault end to end: predicted, planted, proved, undone, and what the platform's clients got."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+
+from components.kit import contract
+from components.kit.probing import Check, Verdict
+from validate.audit.session import AuditSession
+from validate.core import causes
+from validate.core.errors import ClusterError, NotValidError
+from validate.core.model import check_from
+from validate.ground import Client, Ground, Member
+from validate.ground.kubectl import wait_for
+from validate.ground.pods import new_run_id
+from validate.ground.power import hosts as power
+from validate.suites.chaos import aim as aiming
+from validate.suites.chaos import books, located, preflight, report, spec
+from validate.suites.chaos.aim import Aim, Outside, Shot
+from validate.suites.chaos.envelope import ROOT
+from validate.suites.chaos.planted import leftovers
+from validate.suites.chaos.trial import Trial
+from validate.suites.plan import Outcome, Tools
+
+BEFORE = 10.0  # seconds of steady writes before the fault: 99 % of a shorter look is noise
+ASK_LEADER = frozenset({"leader", "one member", "quorum", "pair", "host"})
+CLUSTER = "cluster"
+Tell = Callable[[str, Check], None]
+
+
+@dataclass
+class Experiment:
+    """What one run holds in hand."""
+
+    tools: Tools
+    fault: spec.Fault
+    component: contract.Component | None  # None: a fault of the platform below the components
+    chosen: Sequence[contract.Component]
+    root: str = ROOT
+    shots_of: Callable[[spec.Fault, Aim, Outside], list[Shot]] = aiming.shots
+    before_s: float = BEFORE
+    outcome: Outcome = field(default_factory=Outcome)
+    #: While the fault lasted: component -> its probe's word on its redundancy, "" for whole.
+    not_whole: dict[str, str] = field(default_factory=dict)
+    broken_elsewhere: str = ""
+
+    @property
+    def ground(self) -> Ground:
+        return self.tools.ground
+
+    @property
+    def name(self) -> str:
+        return self.component.name if self.component else CLUSTER
+
+    def tell(self, component: str, check: Check) -> None:
+        """`fault: what was looked at` is the name of each result."""
+        result = report.result(component, replace(check, name=f"{self.fault.name}: {check.name}"))
+        self.tools.add(self.outcome, result)
+
+    def run(self) -> Outcome:
+        begin = time.monotonic()
+        try:
+            self._run()
+        except (NotValidError, ClusterError) as error:
+            took = time.monotonic() - begin
+            self.tell(self.name, Check("experiment", Verdict.INVALID, str(error), {}, took))
+        return self.outcome
+
+    def _run(self) -> None:
+        aim = self._aim()
+        prediction = self._preflight(aim)
+        if prediction is None:
+            return
+        outside = self._outside(aim)
+        shots = self.shots_of(self.fault, aim, outside)
+        watched = self.ground.site.probed(self.chosen)
+        stores = self.ground.site.writing(self.chosen)
+        with self._clients(aim, watched, stores) as (writer, onlooker):
+            self._whole_before(writer, watched)
+            names = [s.name for s in stores]
+            audit = AuditSession(
+                writer, names, new_run_id(), books.CLIENTS, books.RATE, self._lifetime()
+            )
+            trial = Trial(self, aim, outside, shots, writer, onlooker, audit, watched)
+            trial.go()
+            judged = trial.books(prediction)
+        report.tables(self.outcome, self.fault, self.name, judged, trial.proof, trial.whole_s)
+
+    def _lifetime(self) -> float:
+        return self.fault.duration_s + self.fault.bounds.recovered_s + 300
+
+    def aim_now(self, aim: Aim) -> Aim:
+        """At the processes of this moment, not at those that were found before the clients came."""
+        if not aim.members:
+            return aim
+        rooms = {m.member.component for m in (*aim.members, *aim.peers)}
+        named = [c for c in self.ground.site.platform.components if c.name in rooms]
+        return aiming.again(aim, located.locate(self.ground, *named))
+
+    # --- before
+
+    def _aim(self) -> Aim:
+        if self.component is None:
+            return aiming.at(self.fault, None, self.everyone(), None, self.ground.hosts())
+        found = located.locate(self.ground, self.component)
+        leader = None
+        if self.fault.target in ASK_LEADER:
+            leader = self._leader(self.component)
+        aim = aiming.at(self.fault, self.component, found, leader, self.ground.hosts())
+        if isinstance(self.fault.do, spec.DependencyCut):
+            on = self.ground.site.platform.component(self.fault.do.on)
+            peers = tuple(located.locate(self.ground, on))
+            aim = replace(aim, peers=peers, frozen=any(m.shared for m in aim.members))
+        return aim
+
+    def everyone(self) -> list[located.Located]:
+        """Members of all components; the first found decides which host a cluster's fault hits."""
+        try:
+            return located.locate(self.ground, *self.ground.site.platform.components)
+        except NotValidError:
+            return []
+
+    def _leader(self, component: contract.Component) -> str | None:
+        if not self.ground.site.probed([component]):
+            return None
+        wish = ["--component", component.name, "--deadline", "10"]
+        with self.ground.client([component], role="leader", lifetime_s=120) as client:
+            for record in client.checks("primary", *wish, timeout=25):
+                member = (record.get("evidence") or {}).get("member")
+                return str(member) if member else None
+        return None
+
+    def _preflight(self, aim: Aim) -> preflight.Prediction | None:
+        on = self.fault.do.on if isinstance(self.fault.do, spec.DependencyCut) else ""
+        facts = self._facts(aim)
+        prediction = preflight.predict(self.fault, aim.aimed(self.name, on), facts)
+        seen = {"predicted": dict(prediction.states), "target": aim.touched}
+        if prediction.refused:
+            detail = "refused before anything was touched: " + "; ".join(prediction.refused)
+            self.tell(self.name, Check("preflight", Verdict.INVALID, detail, seen))
+            return None
+        told = ", ".join(f"{n} {s}" for n, s in sorted(prediction.states.items()) if "/" not in n)
+        self.tell(self.name, Check("preflight", Verdict.PASS, f"predicted: {told}", seen))
+        return prediction
+
+    def _facts(self, aim: Aim) -> preflight.Facts:
+        platform = self.ground.site.platform
+        members: dict[str, list[Member]] = {}
+        for member in self.ground.members():
+            members.setdefault(member.component, []).append(member)
+        budgets = self._budgets()
+        planes = frozenset(
+            n["metadata"]["name"] for n in self.ground.objects("Node")
+            if "node-role.kubernetes.io/control-plane" in n["metadata"].get("labels", {})
+        )  # fmt: skip
+        left = leftovers(self.ground, aim.touched, self.root)
+        hosts = frozenset(self.ground.hosts())
+        return preflight.Facts(platform, members, hosts, planes, budgets, tuple(left))
+
+    def _budgets(self) -> dict[str, int]:
+        """Disruptions allowed now to the members of each component that has a budget."""
+        platform = self.ground.site.platform
+        pods = {
+            p["metadata"]["name"]: set((p["metadata"].get("labels") or {}).items())
+            for p in self.ground.objects("Pod")
+        }
+        found: dict[str, int] = {}
+        for item in self.ground.objects("PodDisruptionBudget"):
+            wanted = set((item["spec"].get("selector") or {}).get("matchLabels", {}).items())
+            allowed = int((item.get("status") or {}).get("disruptionsAllowed", 0))
+            for name, labels in pods.items():
+                for component in platform.components if wanted <= labels else ():
+                    if component.role_of(name, dict(labels), None) is not None:
+                        allowed_there = found.get(component.name, allowed)
+                        found[component.name] = min(allowed, allowed_there)
+        return found
+
+    def _outside(self, aim: Aim) -> Outside:
+        off: dict[str, list[str]] = {}
+        on: dict[str, list[str]] = {}
+        if self.fault.kind == "host-poweroff":
+            faults = power.adapter(self.ground)
+            for host in aim.hosts:
+                if faults is not None and host in faults.known():
+                    off[host] = power.commands(self.ground, host, "off")
+                    on[host] = power.commands(self.ground, host, "on")
+        addresses = {
+            n["metadata"]["name"]: a["address"] for n in self.ground.objects("Node")
+            for a in n["status"].get("addresses", ()) if a["type"] == "InternalIP"
+        }  # fmt: skip
+        away = {"pod-kill": "delete_pod", "pod-eviction": "evict_pod"}.get(self.fault.kind, "")
+        take = getattr(self.ground, away, None)
+        pods = {m.name: take(m.name, m.member.namespace) for m in aim.members} if take else {}
+        return Outside(off, on, pods, addresses)
+
+    @contextmanager
+    def _clients(
+        self, aim: Aim, watched: Sequence[contract.Component],
+        stores: Sequence[contract.Component],
+    ) -> Iterator[tuple[Client, Client]]:  # fmt: skip
+        """Who writes and who looks on; neither is on a host that is touched, where there is one."""
+        avoid = aim.touched if len(aim.touched) < len(self.ground.hosts()) else ()
+        life = int(self._lifetime()) + 120
+        with ExitStack() as stack:
+            writer = stack.enter_context(
+                self.ground.client(watched, role="audit", avoid=avoid, lifetime_s=life)
+            )
+            onlooker = stack.enter_context(
+                self.ground.client(watched, role="observer", avoid=avoid, lifetime_s=life)
+            )
+            yield writer, onlooker
+
+    def _whole_before(self, client: Client, watched: Sequence[contract.Component]) -> None:
+        """A platform that is not whole can't prove anything, and a fault might end it for good."""
+        if "whole" not in self.fault.steady.before:
+            return
+        told = self._ask_whole(client, watched, 60)
+        missing = [f"{n}: {detail}" for n, (is_whole, detail) in told.items() if not is_whole]
+        if missing:
+            raise NotValidError(f"not whole before the fault: {'; '.join(missing)}")
+
+    def whole(
+        self, client: Client, watched: Sequence[contract.Component], deadline: float, since: float
+    ) -> dict[str, float]:
+        """Tells for each whether it became whole; seconds after `since` (monotonic) of those."""
+        took: dict[str, float] = {}
+
+        def note(component: str) -> None:
+            took[component] = time.monotonic() - since
+
+        def ask() -> dict[str, tuple[bool, str]] | None:
+            # An API that was gone may first drop a connection or two.
+            left = max(1.0, deadline - (time.monotonic() - since))
+            return self._ask_whole(client, watched, left, note)
+
+        try:
+            told = wait_for("the probes to answer", ask, timeout=deadline, every=2.0)
+        except ClusterError as error:
+            told = {c.name: (c.name in took, str(error)) for c in watched}
+        for name, (is_whole, detail) in told.items():
+            seconds = took.get(name, deadline)
+            self.tell(name, report.whole(is_whole, detail, seconds, self._cause(name)))
+        return took
+
+    def _cause(self, name: str) -> str:
+        """What to call it when it does not come back: a dependent's own fault, or the other's."""
+        dependent = isinstance(self.fault.do, spec.DependencyCut) and name == self.name
+        return causes.DEPENDENCY if dependent else causes.NOT_WHOLE_AGAIN
+
+    def _ask_whole(
+        self, client: Client, watched: Sequence[contract.Component], deadline: float,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> dict[str, tuple[bool, str]]:  # fmt: skip
+        said = {c.name: (False, "its probe said nothing") for c in watched}
+        if not watched:
+            return said
+        wish = [arg for c in watched for arg in ("--component", c.name)]
+        wish += ["--deadline", f"{deadline:.0f}"]
+        for record in client.checks("whole", *wish, timeout=deadline + 40):
+            name, check = record["component"], check_from(record)
+            said[name] = (check.verdict is Verdict.PASS, check.detail)
+            if said[name][0]:
+                note(name)
+        return said
+
+
+def estimate(fault: spec.Fault) -> float:
+    """Seconds that an experiment is expected to take."""
+    return 35.0 + fault.duration_s + min(fault.bounds.recovered_s, 20.0)
