@@ -25,8 +25,8 @@ from validate.ground.local import LocalGround
 from validate.pod.load.health import complaints
 from validate.suites import plan
 from validate.suites.load import footprint, profiles, remote, stress, suite, verdict
+from validate.suites.load.case import Case
 from validate.suites.load.roomload import Scenario
-from validate.suites.load.suite import Case
 from validate.suites.plan import Tools
 
 pytestmark = pytest.mark.engine

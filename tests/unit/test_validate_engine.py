@@ -22,7 +22,7 @@ from validate.core.model import overall
 from validate.ground import site as sites
 from validate.ground.kubectl import Cluster, wait_for
 from validate.ground.nodes import Node, node_from, role_of
-from validate.ground.pods import PodSpec, code_tar, unpack
+from validate.ground.pods import PodSpec, code_tar, leave, unpack
 from validate.ground.power.lab import Observation
 from validate.ground.site import REPOSITORY
 from validate.ground.targets import describe, volumes
@@ -151,7 +151,7 @@ def test_both_sides_must_be_seen_in_the_same_second(
 
 
 def test_policies_name_only_this_run() -> None:
-    for made in (network.leave("r1", "ns"), network.enter("r1", "ns"), network.strict("r1", "ns")):
+    for made in (leave("r1", "ns"), network.enter("r1", "ns"), network.strict("r1", "ns")):
         assert made["spec"]["podSelector"]["matchLabels"]["apadana.io/validate-run"] == "r1"
     (rule,) = network.strict("r1", "ns")["spec"]["ingress"]
     (peer,) = rule["from"]

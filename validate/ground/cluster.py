@@ -14,14 +14,12 @@ import yaml
 from components.kit import contract
 from validate.core.errors import ClusterError, NotValidError, ValidateError
 from validate.ground import Member
-from validate.ground.kubectl import Cluster
+from validate.ground.kubectl import API_PORT, Cluster
 from validate.ground.machine import Machine, lab, ssh
 from validate.ground.nodes import Node, node_from
-from validate.ground.pods import RUN_LABEL, Pod, client_spec, new_run_id, pods
+from validate.ground.pods import RUN_LABEL, Pod, client_spec, leave, new_run_id, pods
 from validate.ground.power.lab import LabHosts
 from validate.ground.site import REPOSITORY, Site
-from validate.suites.checks.doors import API_PORT
-from validate.suites.checks.network import leave
 
 #: Which processes belong to a container: its id is in the path of their control group, whatever
 #: the version of control groups and whoever drives them. No tool of the runtime is needed.

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from validate.core.errors import ClusterError, SilentError
 
 R = TypeVar("R")
+API_PORT = 8443  # of each host's load balancer
 #: What kubectl says when the API server, or the way to it, is the trouble.
 NO_ANSWER = ("unable to connect", "refused", "eof", "timeout", "timed out", "etcdserver:")
 

@@ -20,6 +20,7 @@ from validate.ground.site import REPOSITORY, Site
 
 RUN_LABEL = "apadana.io/validate-run"
 ROLE_LABEL = "apadana.io/validate-role"
+POLICY_LABEL = "apadana.io/validate-policy"
 CLIENT_LABEL = "apadana.io/client"
 NOBODY = 10001
 #: A host that has just lost its way to the API asks again after up to so long.
@@ -261,3 +262,19 @@ def client_spec(
         volumes=volumes, mounts=mounts, lifetime_s=lifetime_s, cpu_request=request,
         cpu_limit=limit,
     )  # fmt: skip
+
+
+def policy(kind: str, run: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
+    labels = {RUN_LABEL: run, POLICY_LABEL: kind}
+    meta = {"name": f"validate-{kind}-{run}", "namespace": namespace, "labels": labels}
+    return {
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta,
+        "spec": spec,
+    }  # fmt: skip
+
+
+def leave(run: str, namespace: str) -> dict[str, Any]:
+    """Pods of this run may speak to anyone: the namespace denies what no policy opens."""
+    selected = {"matchLabels": {RUN_LABEL: run}}
+    spec = {"podSelector": selected, "policyTypes": ["Egress"], "egress": [{}]}
+    return policy("leave", run, namespace, spec)

@@ -16,7 +16,7 @@ from validate.core.errors import ClusterError
 from validate.core.model import Recorder, Result, Run, check_from
 from validate.ground import Ground
 from validate.ground.nodes import Context, guarded, node_pods, nodes
-from validate.ground.pods import RUN_LABEL, new_run_id, pods
+from validate.ground.pods import RUN_LABEL, leave, new_run_id, pods
 from validate.ground.site import Site
 from validate.suites import coverage
 from validate.suites.checks import control, doors, network
@@ -136,7 +136,7 @@ def _network(context: Context) -> Iterator[Check]:
     specs = node_pods(context)
     try:
         context.cluster.apply(
-            network.leave(context.run, context.namespace),
+            leave(context.run, context.namespace),
             network.enter(context.run, context.namespace),
         )
         with pods(context.cluster, specs) as running:

@@ -1,8 +1,5 @@
 """Switches hosts off and on: a lab's containers, a site's machines by their BMC or SSH, a toy's.
 
-`python -m validate.ground.power.hosts --stack NAME off|on HOST` is what a fault of a host runs on
-the validator's own machine, under the same envelope with watchdog as every other fault.
-
 A site says how in <state>/power.yaml:
 
   hosts:
@@ -23,16 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
-import typer
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from validate.core.errors import ClusterError, ValidateError
-from validate.ground import Ground, choose, site
+from validate.core.errors import ValidateError
+from validate.ground import Ground
 from validate.ground.kubectl import wait_for
+from validate.ground.local import LocalGround
 from validate.ground.machine import Machine, ssh
 from validate.ground.power import lab
 from validate.ground.power.bmc import FILE, Ipmi, IpmiHosts, Model, Redfish, RedfishHosts
+from validate.ground.site import REPOSITORY
 
 
 class Ssh(Model):
@@ -95,7 +93,7 @@ class SshHosts:
 class GroundHosts:
     """A platform of processes has switches of its own."""
 
-    ground: choose.LocalGround
+    ground: LocalGround
 
     def kill(self, host: str) -> None:
         self.ground.power(host, on=False)
@@ -125,7 +123,7 @@ class MixedHosts:
 
 def adapter(ground: Ground) -> lab.HostFaults | None:
     """How this ground's hosts lose power; None where nobody has said how."""
-    if isinstance(ground, choose.LocalGround):
+    if isinstance(ground, LocalGround):
         return GroundHosts(ground)
     file = ground.site.state / FILE
     if file.is_file():
@@ -150,25 +148,8 @@ def _way(name: str, host: Host) -> lab.HostFaults:
 
 def commands(ground: Ground, host: str, verb: str) -> list[str]:
     """What switches it, whoever runs it and wherever from."""
-    site_ = ground.site
-    place = {"APADANA_STATE": str(site_.state.parent), "PYTHONPATH": str(site.REPOSITORY)}
+    site = ground.site
+    place = {"APADANA_STATE": str(site.state.parent), "PYTHONPATH": str(REPOSITORY)}
     front = ["env", *(f"{k}={v}" for k, v in place.items())]
-    front += [sys.executable, "-m", "validate.ground.power.hosts"]
-    return [*front, "--stack", site_.name, verb, host]
-
-
-def main(stack: Annotated[str, typer.Option("--stack")], verb: str, host: str) -> None:
-    faults = adapter(choose.of(site.load(stack)))
-    if faults is None or host not in faults.known():
-        known = ", ".join(faults.known()) if faults else "none"
-        raise SystemExit(f"{host} can't be switched; those that can: {known}")
-    if verb not in ("off", "on"):
-        raise SystemExit(f"off or on, not {verb}")
-    try:
-        (faults.kill if verb == "off" else faults.start)(host)
-    except ClusterError as error:
-        raise SystemExit(str(error)) from error
-
-
-if __name__ == "__main__":
-    typer.run(main)
+    front += [sys.executable, "-m", "validate.ground.switch"]
+    return [*front, "--stack", site.name, verb, host]

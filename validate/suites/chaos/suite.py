@@ -13,12 +13,13 @@ from validate.ground import Ground
 from validate.ground.site import REPOSITORY
 from validate.suites import plan
 from validate.suites.chaos import experiment, report, spec
+from validate.suites.chaos.context import CLUSTER
 from validate.suites.plan import Outcome, Step, Tools
 
 SUITE = report.SUITE
 RANKS = {"core": plan.CORE, "wide": plan.WIDE, "deep": plan.DEEP}
 #: The platform below the components: its faults lie in the cluster's room, wherever the rooms are.
-CLUSTER_ROOM = REPOSITORY / "components" / experiment.CLUSTER
+CLUSTER_ROOM = REPOSITORY / "components" / CLUSTER
 LIMITS = (
     "Killing a process or a lab's host keeps the kernel and its page cache: these faults say "
     "nothing of a power cut.",
@@ -39,7 +40,7 @@ def faults_of(ground: Ground, chosen: Sequence[contract.Component]) -> dict[str,
     rooms = ground.site.rooms
     files = [rooms / c.name / spec.FILE for c in chosen]
     clustered = (ground.site.state / "kubeconfig").is_file()
-    below = (CLUSTER_ROOM if clustered else rooms / experiment.CLUSTER) / spec.FILE
+    below = (CLUSTER_ROOM if clustered else rooms / CLUSTER) / spec.FILE
     names = {c.name for c in ground.site.platform.components}
     if {c.name for c in chosen} == names:
         files.append(below)

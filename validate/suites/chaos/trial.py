@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
@@ -18,20 +18,18 @@ from validate.ground.kubectl import wait_for
 from validate.ground.machine import local
 from validate.suites.chaos import books, digest, located, preflight, report, spec
 from validate.suites.chaos.aim import Aim, Outside, Shot
+from validate.suites.chaos.context import FaultContext
 from validate.suites.chaos.eyes import ClientEyes, Eyes, OwnEyes
 from validate.suites.chaos.observer import Observer, Point, clock_offset
 from validate.suites.chaos.planted import Planted, machine_of, pause
 from validate.suites.chaos.proofs import Moments, Proof
-
-if TYPE_CHECKING:
-    from validate.suites.chaos.experiment import Experiment
 
 
 @dataclass
 class Trial:
     """What is in hand while it lasts."""
 
-    e: Experiment
+    e: FaultContext
     aim: Aim
     outside: Outside
     shots: list[Shot]

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from components.kit import contract
 from components.kit.probing import Check, Verdict
 from validate.core.errors import ClusterError
-from validate.ground.kubectl import Cluster
+from validate.ground.kubectl import API_PORT, Cluster
 from validate.ground.nodes import Context
 
-API_PORT, REGISTRY_PORT, PAGES_PORT = 8443, 5443, 443
+REGISTRY_PORT, PAGES_PORT = 5443, 443
 GATEWAY = "gateway"
 
 

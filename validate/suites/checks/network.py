@@ -11,10 +11,9 @@ from components.kit.probing import Check, Stopwatch, Verdict
 from validate.core.errors import ClusterError
 from validate.ground.kubectl import wait_for
 from validate.ground.nodes import DOMAIN, PORT, Context, look, look_everywhere
-from validate.ground.pods import ROLE_LABEL, RUN_LABEL, Pod
+from validate.ground.pods import POLICY_LABEL, ROLE_LABEL, RUN_LABEL, Pod, policy
 
 SAME_SECOND = 1.0
-POLICY_LABEL = "apadana.io/validate-policy"
 
 
 def names_and_paths(context: Context, pods: Sequence[Pod]) -> Iterator[Check]:
@@ -82,33 +81,17 @@ def pod_addresses(context: Context, role: str | None = None) -> list[str]:
     return [p["status"]["podIP"] for p in items]
 
 
-def _policy(kind: str, run: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
-    labels = {RUN_LABEL: run, POLICY_LABEL: kind}
-    meta = {"name": f"validate-{kind}-{run}", "namespace": namespace, "labels": labels}
-    return {
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta,
-        "spec": spec,
-    }  # fmt: skip
-
-
-def leave(run: str, namespace: str) -> dict[str, Any]:
-    """Pods of this run may speak to anyone: the namespace denies what no policy opens."""
-    selected = {"matchLabels": {RUN_LABEL: run}}
-    spec = {"podSelector": selected, "policyTypes": ["Egress"], "egress": [{}]}
-    return _policy("leave", run, namespace, spec)
-
-
 def enter(run: str, namespace: str) -> dict[str, Any]:
     """Pods of this run may reach each other: the state in which the forbidden one is allowed."""
     peers = [{"podSelector": {"matchLabels": {RUN_LABEL: run}}}]
-    return _policy("enter", run, namespace, _ingress({RUN_LABEL: run}, peers))
+    return policy("enter", run, namespace, _ingress({RUN_LABEL: run}, peers))
 
 
 def strict(run: str, namespace: str) -> dict[str, Any]:
     """Only the pod in the role `allowed` may reach the server."""
     server = {RUN_LABEL: run, ROLE_LABEL: "server"}
     peers = [{"podSelector": {"matchLabels": {RUN_LABEL: run, ROLE_LABEL: "allowed"}}}]
-    return _policy("strict", run, namespace, _ingress(server, peers))
+    return policy("strict", run, namespace, _ingress(server, peers))
 
 
 def _ingress(selected: Mapping[str, str], peers: list[Any]) -> dict[str, Any]:

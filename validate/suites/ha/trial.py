@@ -16,14 +16,12 @@ from validate.audit import apiaudit, session
 from validate.audit.analysis import Limits
 from validate.core.errors import ClusterError, NotValidError
 from validate.core.model import check_from
-from validate.ground.kubectl import wait_for
+from validate.ground.kubectl import API_PORT, wait_for
 from validate.ground.nodes import Context, Node, nodes
-from validate.ground.pods import RUN_LABEL, Pod, PodSpec, client_spec, new_run_id, pods
+from validate.ground.pods import RUN_LABEL, Pod, PodSpec, client_spec, leave, new_run_id, pods
 from validate.ground.power import lab
 from validate.pod.record import AuditRun, AuditWriter, Recorder
 from validate.suites.checks import control
-from validate.suites.checks.doors import API_PORT
-from validate.suites.checks.network import leave
 from validate.suites.ha import placement
 
 API = "kubernetes"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
@@ -20,13 +20,11 @@ from validate.pod.load.ledger import Ledger
 from validate.pod.load.outcome import Outcome
 from validate.pod.load.worker import Order
 from validate.suites.load import footprint, showing, verdict
+from validate.suites.load.case import Case
 from validate.suites.load.profiles import Profile
 from validate.suites.load.roomload import Scenario
 from validate.suites.plan import Outcome as Found
 from validate.suites.plan import Tools
-
-if TYPE_CHECKING:
-    from validate.suites.load.suite import Case
 
 Watch = Callable[[float, Ledger], str]
 CERTIFY_S, OPEN_AND_CLEAN_S = 60.0, 200.0

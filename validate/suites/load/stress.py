@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from components.kit.probing import Check, Verdict
 from validate.core.errors import ClusterError, ValidateError
@@ -17,12 +16,10 @@ from validate.ground import Client
 from validate.pod.load import health
 from validate.pod.load.outcome import Outcome
 from validate.suites.load import remote, showing, verdict
+from validate.suites.load.case import Case
 from validate.suites.load.profiles import Profile
 from validate.suites.plan import Outcome as Found
 from validate.suites.plan import Tools
-
-if TYPE_CHECKING:
-    from validate.suites.load.suite import Case
 
 STEP_S, WARMUP_S, TIMEOUT_S = 8.0, 1.0, 5.0
 DOUBLINGS, BISECTIONS = 5, 2

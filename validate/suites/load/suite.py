@@ -7,7 +7,6 @@ operations, as short, and the search for headroom (WIDE); full lengths and soaks
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from components.kit import contract
@@ -15,7 +14,7 @@ from validate.ground import Ground
 from validate.ground.site import REPOSITORY, Site
 from validate.suites import plan
 from validate.suites.load import remote, stress
-from validate.suites.load.profiles import Profile
+from validate.suites.load.case import Case
 from validate.suites.load.roomload import RoomLoad, Scenario, read
 from validate.suites.plan import Step
 
@@ -23,28 +22,6 @@ LOAD, STRESS = "load", "stress"
 SHORTEST_S = 45.0  # bursts of pauses and flushes must be seen often enough to be told from a tail
 OVERHEAD_S = 25.0  # a client, a certificate, warm-up, removing what was written
 CONSTRAINED = "group_vars/all/constrained.yml"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One scenario under one profile, as it will be run; `words` say how it differs from it."""
-
-    component: contract.Component
-    scenario: Scenario
-    profile: Profile
-    words: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        """The first part of each result's name: a short or scaled run is not the whole one."""
-        return " ".join([self.scenario.name, self.profile.name, *self.words])
-
-    @property
-    def wish(self) -> dict[str, object]:
-        return {
-            "operation": self.scenario.operation, "clients": self.scenario.clients,
-            "profile": self.profile.model_dump(mode="json", exclude={"assumptions"}),
-        }  # fmt: skip
 
 
 def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
