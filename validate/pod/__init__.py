@@ -1,1 +1,1 @@
-"""What runs in the probe pod: standard library, probing.py and the rooms' probes only."""
+"""What runs where the clients run: standard library, kit's client side, the rooms' probes."""

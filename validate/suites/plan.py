@@ -1,6 +1,6 @@
 """A campaign as data: steps, what each is expected to take, and which a budget leaves room for.
 
-Each suite offers `steps(ground, chosen) -> list[Step]`; pure planning here, running in campaign.py.
+Each suite offers `steps(ground, chosen) -> list[Step]`; pure planning here, running in campaign/.
 """
 
 from __future__ import annotations
