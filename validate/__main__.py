@@ -41,7 +41,7 @@ def audit_command(
 ) -> None:  # fmt: skip
     """Records acknowledged writes for a while and reads everything back; no fault is planted."""
     found = site.load(stack)
-    wish = audit.Wish(only, rate, clients, seconds)
+    wish = audit.AuditOptions(only, rate, clients, seconds)
     _finish(found, audit.run(found, wish, console.tell, console.say))
 
 
@@ -57,7 +57,7 @@ def ha_command(
 ) -> None:  # fmt: skip
     """Kills a host under audited writes, starts it again, and waits until all is whole."""
     found = site.load(stack)
-    wish = ha.Wish(host, aligned, only, rate, clients)
+    wish = ha.HaOptions(host, aligned, only, rate, clients)
     with commands.alone(found, "ha", "a host that was off has been started again"):
         run = ha.run(found, wish, console.tell, console.say)
     _finish(found, run)

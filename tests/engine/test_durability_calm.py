@@ -18,7 +18,7 @@ from validate.suites.plan import Tools
 
 pytestmark = pytest.mark.engine
 # A gap is what the machine makes of it; what is asked here is what the stores keep and show.
-WISH = audit.Wish(seconds=2.0, clients=4, rate=80.0, max_gap_s=60.0)
+WISH = audit.AuditOptions(seconds=2.0, clients=4, rate=80.0, max_gap_s=60.0)
 
 
 def tools(ground: LocalGround, folder: Path) -> Tools:

@@ -23,22 +23,22 @@ from validate.ground.kubectl import wait_for
 from validate.ground.site import REPOSITORY
 from validate.suites.durability import mount, powercut, process
 from validate.suites.durability.mount import Loss
-from validate.suites.durability.powercut import Wish
+from validate.suites.durability.powercut import PowerCutOptions
 
 pytestmark = pytest.mark.engine
 
-QUICK = Wish(seconds=1.0)
-MIXED = Wish(seconds=1.0, loss=Loss(early=0.5, seed=3))
+QUICK = PowerCutOptions(seconds=1.0)
+MIXED = PowerCutOptions(seconds=1.0, loss=Loss(early=0.5, seed=3))
 
 
-def cut(server: Server, folder: Path, wish: Wish) -> Check:
+def cut(server: Server, folder: Path, wish: PowerCutOptions) -> Check:
     found = powercut.trial(server, "run", folder / "record.jsonl", wish)
     check, _ = powercut.judge(found, wish)
     return check
 
 
 @pytest.mark.parametrize("wish", [QUICK, MIXED], ids=["nothing unasked", "half of it early"])
-def test_postgres_as_the_room_sets_it_loses_nothing(wish: Wish, tmp_path: Path) -> None:
+def test_postgres_as_the_room_sets_it_loses_nothing(wish: PowerCutOptions, tmp_path: Path) -> None:
     check = cut(postgres.server(), tmp_path, wish)
     assert check.verdict is Verdict.PASS, check.detail
     assert check.evidence["fault_proved"] is True and check.evidence["lost_count"] == 0
@@ -56,7 +56,7 @@ def test_postgres_without_its_syncs_is_found(wrong: dict[str, str], tmp_path: Pa
 
 
 @pytest.mark.parametrize("wish", [QUICK, MIXED], ids=["nothing unasked", "half of it early"])
-def test_redis_that_always_syncs_loses_nothing(wish: Wish, tmp_path: Path) -> None:
+def test_redis_that_always_syncs_loses_nothing(wish: PowerCutOptions, tmp_path: Path) -> None:
     server = redis.server(loss="power lost on all hosts at once: none")
     assert server.settings == {"appendfsync": "always"} and server.promise.window_s == 0
     check = cut(server, tmp_path, wish)
@@ -64,19 +64,19 @@ def test_redis_that_always_syncs_loses_nothing(wish: Wish, tmp_path: Path) -> No
 
 
 def test_redis_as_the_room_sets_it_loses_its_window_and_says_so(tmp_path: Path) -> None:
-    check = cut(redis.server({"appendfsync": "everysec"}), tmp_path, Wish(seconds=2.5))
+    check = cut(redis.server({"appendfsync": "everysec"}), tmp_path, PowerCutOptions(seconds=2.5))
     assert check.verdict is Verdict.PASS, check.detail
     assert 0 <= check.evidence["lost_window_s"] <= 2.0
 
 
 def test_redis_that_never_syncs_breaks_the_rooms_promise(tmp_path: Path) -> None:
-    check = cut(redis.server({"appendfsync": "no"}), tmp_path, Wish(seconds=5.0))
+    check = cut(redis.server({"appendfsync": "no"}), tmp_path, PowerCutOptions(seconds=5.0))
     assert check.verdict is Verdict.FAIL, check.detail
     assert check.evidence["cause"] == causes.LOST_ON_POWER_CUT
     assert check.evidence["lost_window_s"] > 2.0
 
 
-STEPPED = Wish(seconds=6.0, steps=(86_400, -3_600))
+STEPPED = PowerCutOptions(seconds=6.0, steps=(86_400, -3_600))
 
 
 def test_minio_loses_what_the_file_system_had_not_named(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_minio_loses_what_the_file_system_had_not_named(tmp_path: Path) -> None:
     except NotHereError as error:
         pytest.skip(str(error))
     loss = Loss(early=0.5, seed=3, names_every_s=server.promise.names_every_s)
-    wish = Wish(seconds=7.0, loss=loss)
+    wish = PowerCutOptions(seconds=7.0, loss=loss)
     found = powercut.trial(server, "run", tmp_path / "record.jsonl", wish)
     check, _ = powercut.judge(found, wish)
     assert check.verdict is Verdict.PASS and check.evidence["corrupt_count"] == 0, check.detail
@@ -121,7 +121,7 @@ def test_a_clock_that_was_not_moved_proves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_loses_nothing_proves_nothing(tmp_path: Path) -> None:
-    wish = Wish(seconds=0.5, loss=Loss(early=1.0))
+    wish = PowerCutOptions(seconds=0.5, loss=Loss(early=1.0))
     check = cut(redis.server({"appendfsync": "no"}), tmp_path, wish)
     assert check.verdict is Verdict.INVALID and "not proved" in check.detail
 
@@ -130,7 +130,7 @@ def test_a_killed_validator_leaves_no_server_and_no_mount(tmp_path: Path) -> Non
     code = (
         "from pathlib import Path; from components.redis import powercut as r;"
         "from validate.suites.durability.powercut import *;"
-        f"trial(r.server(), 'run', Path({str(tmp_path / 'record')!r}), Wish(seconds=60))"
+        f"trial(r.server(), 'run', Path({str(tmp_path / 'record')!r}), PowerCutOptions(seconds=60))"
     )
     victim = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)
     try:

@@ -19,15 +19,15 @@ from validate.core import causes
 from validate.core.errors import ClusterError
 from validate.pod.integration import forest, serving
 from validate.suites.integration import links, suite
-from validate.suites.integration.expected import BATCH, STREAMING, Wish
+from validate.suites.integration.expected import BATCH, STREAMING, ChainOptions
 
 pytestmark = pytest.mark.engine
 
-SMALL = Wish(count=1000, window=190, per_segment=12, rate=20_000)
+SMALL = ChainOptions(count=1000, window=190, per_segment=12, rate=20_000)
 Spoil = Callable[[chain.MemoryGround], Any]
 
 
-def ran(ground: Any, folder: Path, wish: Wish = SMALL) -> dict[str, Check]:
+def ran(ground: Any, folder: Path, wish: ChainOptions = SMALL) -> dict[str, Check]:
     told: list[Check] = []
     suite.run(ground, wish, folder, lambda _: None, told.append)
     names = [check.name for check in told]

@@ -14,7 +14,7 @@ from tests import lab
 from tests.chain import Retraining, Sabotaged
 from validate.core import causes
 from validate.ground import Ground, choose
-from validate.suites.integration.expected import Wish
+from validate.suites.integration.expected import ChainOptions
 from validate.suites.integration.suite import run
 
 pytestmark = pytest.mark.live
@@ -72,6 +72,6 @@ def test_a_retraining_that_is_none_is_found_out(tmp_path: Path) -> None:
     lies = Retraining("trained on the old data, and lies about it")
     ground = cast("Ground", Sabotaged(choose.of(lab.found()), lies))
     found: list[Check] = []
-    run(ground, Wish(), tmp_path, print, found.append)
+    run(ground, ChainOptions(), tmp_path, print, found.append)
     failed = {check.evidence.get("cause") for check in found if check.verdict is Verdict.FAIL}
     assert causes.STALE_MODEL in failed, [(c.name, c.detail) for c in found]

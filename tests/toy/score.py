@@ -21,7 +21,7 @@ from tests.toy.defect import Defect
 from tests.toy.plan import make
 from validate.campaign import run as campaign
 from validate.campaign import suites
-from validate.campaign.run import Voice, Wish
+from validate.campaign.run import Selection, Voice
 from validate.ground import choose
 from validate.ground.site import REPOSITORY, load
 from validate.suites.plan import Step
@@ -80,7 +80,7 @@ def one(defect: Defect, root: Path, say: Callable[[str], None] = lambda text: No
         ground = choose.of(load(SITE))
         steps = [s for s in suites.steps(ground) if _wanted(s, defect.look)]
         voice = Voice(say, lambda result: say(f"{result.verdict} {result.test}: {result.detail}"))
-        wish = Wish((), budget=None if defect.look else WIDE_SECONDS, fresh=True)
+        wish = Selection((), budget=None if defect.look else WIDE_SECONDS, fresh=True)
         run, _ = campaign.run(ground, steps, wish, voice)
     bad = [r for r in run.results if r.verdict is Verdict.FAIL]
     return Round(

@@ -14,7 +14,7 @@ from validate.core import causes
 from validate.core.model import Table
 from validate.pod.record import Attempt
 from validate.suites import durability
-from validate.suites.durability.powercut import NAME, Trial, Wish, judge, several
+from validate.suites.durability.powercut import NAME, PowerCutOptions, Trial, judge, several
 
 SECOND = 1_000_000_000
 
@@ -49,7 +49,7 @@ def trial(folder: Path, lost: Sequence[int] = (), window: float = 0.0, writes: i
     return found
 
 
-WISH = Wish(min_acknowledged=50)
+WISH = PowerCutOptions(min_acknowledged=50)
 
 
 @pytest.mark.parametrize(

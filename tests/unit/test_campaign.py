@@ -16,7 +16,7 @@ from components.kit.contract import Platform
 from components.kit.probing import Verdict
 from validate.campaign import journal
 from validate.campaign import run as campaign
-from validate.campaign.run import Voice, Wish, seconds_of
+from validate.campaign.run import Selection, Voice, seconds_of
 from validate.core.errors import NotValidError, ValidateError
 from validate.core.model import Result, Table
 from validate.ground import Ground
@@ -111,13 +111,13 @@ def test_the_digest_changes_with_what_is_done_and_not_with_estimates() -> None:
 
 def test_a_budget_that_is_too_small_is_said_with_what_is_needed(tmp_path: Path) -> None:
     with pytest.raises(ValidateError, match="give at least 30s"):
-        campaign.run(ground(tmp_path), STEPS, Wish((), budget=10), Heard().voice)
+        campaign.run(ground(tmp_path), STEPS, Selection((), budget=10), Heard().voice)
     assert not (tmp_path / "reports" / "campaigns").exists()
 
 
 def test_everything_is_run_journalled_and_put_together(tmp_path: Path) -> None:
     heard = Heard()
-    run, folder = campaign.run(ground(tmp_path), STEPS, Wish((), budget=200), heard.voice)
+    run, folder = campaign.run(ground(tmp_path), STEPS, Selection((), budget=200), heard.voice)
     assert run.verdict is Verdict.PASS
     assert [r.test for r in run.results] == [s.id for s in STEPS[:3]]
     assert [list(t.rows) for t in run.tables] == [[[s.id] for s in STEPS[:3]]]
@@ -148,11 +148,11 @@ def test_a_killed_campaign_goes_on_with_the_step_that_was_cut_off(tmp_path: Path
         return [step(n, act=recorded(n, dies and n.endswith("two"))) for n in names]
 
     with pytest.raises(Killed):
-        campaign.run(ground(tmp_path), steps(dies=True), Wish(()), Heard().voice)
+        campaign.run(ground(tmp_path), steps(dies=True), Selection(()), Heard().voice)
     with next((tmp_path / "reports/campaigns").glob("*/journal.jsonl")).open("a") as torn:
         torn.write('{"kind": "end", "step": "smoke/a/two", "res')
     heard = Heard()
-    run, _ = campaign.run(ground(tmp_path), steps(dies=False), Wish(()), heard.voice)
+    run, _ = campaign.run(ground(tmp_path), steps(dies=False), Selection(()), heard.voice)
     assert ran == ["smoke/a/one", "smoke/a/two", "smoke/a/two", "smoke/a/zzz"]
     assert [r.test for r in run.results] == ["smoke/a/one", "smoke/a/two", "smoke/a/zzz"]
     assert any("interrupted and continued" in limit for limit in run.limits)
@@ -161,12 +161,18 @@ def test_a_killed_campaign_goes_on_with_the_step_that_was_cut_off(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "changed", [Wish((), fresh=True), Wish(("smoke",)), Wish((), only="kafka"), Wish((), budget=99)]
+    "changed",
+    [
+        Selection((), fresh=True),
+        Selection(("smoke",)),
+        Selection((), only="kafka"),
+        Selection((), budget=99),
+    ],
 )
-def test_another_wish_or_a_fresh_one_begins_anew(tmp_path: Path, changed: Wish) -> None:
+def test_another_wish_or_a_fresh_one_begins_anew(tmp_path: Path, changed: Selection) -> None:
     here = ground(tmp_path)
     old = journal.Journal(here.site.reports / "campaigns" / "20260101T000000-00")
-    wish = Wish(())
+    wish = Selection(())
     old.open(plan.make(STEPS[:1]), wish.key(here.site.platform), wish.command)
     _, folder = campaign.run(here, STEPS[:1], changed, Heard().voice)
     assert folder != old.folder
@@ -177,7 +183,7 @@ def test_what_is_used_up_on_the_way_is_left_out_and_said(
 ) -> None:
     clock = iter(range(0, 10_000, 40))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
-    run, _ = campaign.run(ground(tmp_path), STEPS[:3], Wish((), budget=200), Heard().voice)
+    run, _ = campaign.run(ground(tmp_path), STEPS[:3], Selection((), budget=200), Heard().voice)
     assert [r.test for r in run.results] != [s.id for s in STEPS[:3]]
     assert any("used up" in text for text in run.left_out)
 
@@ -200,7 +206,7 @@ def test_a_step_that_can_not_judge_is_invalid_and_the_rest_goes_on(
         return Outcome()
 
     steps = [step("chaos/kafka/a", act=act), step("chaos/kafka/b")]
-    run, _ = campaign.run(ground(tmp_path), steps, Wish(()), Heard().voice)
+    run, _ = campaign.run(ground(tmp_path), steps, Selection(()), Heard().voice)
     assert [r.verdict for r in run.results] == [Verdict.INVALID, Verdict.PASS]
     assert words in run.results[0].detail
     assert run.verdict is Verdict.INVALID
@@ -208,22 +214,22 @@ def test_a_step_that_can_not_judge_is_invalid_and_the_rest_goes_on(
 
 def test_production_wants_the_digest_of_what_will_be_broken(tmp_path: Path) -> None:
     here = ground(tmp_path, campaign.PRODUCTION)
-    wish = Wish(())
+    wish = Selection(())
     with pytest.raises(ValidateError, match="--confirm") as refused:
         campaign.run(here, STEPS, wish, Heard().voice)
     assert "freezes kafka-0" in str(refused.value)
     digest = str(refused.value).split()[-1]
     with pytest.raises(ValidateError, match="is not its digest"):
-        campaign.run(here, STEPS, Wish((), confirm="0" * 16), Heard().voice)
-    run, _ = campaign.run(here, STEPS, Wish((), confirm=digest), Heard().voice)
+        campaign.run(here, STEPS, Selection((), confirm="0" * 16), Heard().voice)
+    run, _ = campaign.run(here, STEPS, Selection((), confirm=digest), Heard().voice)
     assert run.plan_digest == digest
 
 
 def test_suites_without_a_step_and_ids_used_twice_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidateError, match="suites with steps: chaos, load, smoke"):
-        campaign.run(ground(tmp_path), STEPS, Wish(("stress",)), Heard().voice)
+        campaign.run(ground(tmp_path), STEPS, Selection(("stress",)), Heard().voice)
     with pytest.raises(ValidateError, match="same id: smoke/all/everything"):
-        campaign.run(ground(tmp_path), [*STEPS, STEPS[0]], Wish(()), Heard().voice)
+        campaign.run(ground(tmp_path), [*STEPS, STEPS[0]], Selection(()), Heard().voice)
 
 
 @pytest.mark.parametrize(
@@ -244,15 +250,17 @@ def test_only_what_came_to_a_verdict_tells_how_long_it_takes(tmp_path: Path) -> 
         return Outcome([Result("load", "kafka", "run", Verdict.INVALID, "starved")])
 
     steps = [step("smoke/a/one", 50), step("load/kafka/two", 90, act=unsure)]
-    campaign.run(ground(tmp_path), steps, Wish(()), Heard().voice)
+    campaign.run(ground(tmp_path), steps, Selection(()), Heard().voice)
     known = journal.measured(tmp_path / "reports" / "campaigns")
     assert set(known) == {"smoke/a/one"}
     assert known["smoke/a/one"] < 50
 
 
 def test_steps_are_chosen_by_globs(tmp_path: Path) -> None:
-    wish = Wish((), matching="smoke/*,chaos/*/frozen")
+    wish = Selection((), matching="smoke/*,chaos/*/frozen")
     run, _ = campaign.run(ground(tmp_path), STEPS, wish, Heard().voice)
     assert [r.test for r in run.results] == ["smoke/all/everything", "chaos/kafka/frozen"]
     with pytest.raises(ValidateError, match="named chaos/\\*/meteor"):
-        campaign.run(ground(tmp_path), STEPS, Wish((), matching="chaos/*/meteor"), Heard().voice)
+        campaign.run(
+            ground(tmp_path), STEPS, Selection((), matching="chaos/*/meteor"), Heard().voice
+        )

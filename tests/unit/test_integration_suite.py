@@ -17,11 +17,11 @@ from validate.core import causes
 from validate.ground.pods import code_tar, unpack
 from validate.ground.site import REPOSITORY
 from validate.suites.integration import judge, links, steps, suite
-from validate.suites.integration.expected import Expected, Wish
+from validate.suites.integration.expected import ChainOptions, Expected
 from validate.suites.plan import Plan, Tools
 
 ALL = ("kafka", "postgres", "minio", "redis")
-WISH = Wish(count=50, window=10, per_segment=10)
+WISH = ChainOptions(count=50, window=10, per_segment=10)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ INTERRUPTED = "It was interrupted and continued; the step that was cut off ran a
 
 
 @dataclass(frozen=True)
-class Wish:
+class Selection:
     """What was asked for; the same wish continues an interrupted campaign."""
 
     suites: tuple[str, ...]  # () means all
@@ -62,7 +62,7 @@ class Voice:
     tell: Callable[[Result], None]
 
 
-def plan_of(steps: Sequence[Step], wish: Wish, folder: Path) -> Plan:
+def plan_of(steps: Sequence[Step], wish: Selection, folder: Path) -> Plan:
     """The steps that the wish names and its budget holds, with the estimates of earlier runs."""
     twice = planning.repeated(steps)
     if twice:
@@ -93,7 +93,7 @@ def plan_of(steps: Sequence[Step], wish: Wish, folder: Path) -> Plan:
     return made
 
 
-def confirmed(site: str, plan: Plan, wish: Wish) -> None:
+def confirmed(site: str, plan: Plan, wish: Selection) -> None:
     """On production nothing is broken before somebody has read what, and said so."""
     if site != PRODUCTION or not any(s.harm for s in plan.steps):
         return
@@ -107,7 +107,7 @@ def confirmed(site: str, plan: Plan, wish: Wish) -> None:
     )
 
 
-def run(ground: Ground, steps: Sequence[Step], wish: Wish, voice: Voice) -> tuple[Run, Path]:
+def run(ground: Ground, steps: Sequence[Step], wish: Selection, voice: Voice) -> tuple[Run, Path]:
     """The finished run and the folder of its journal and raw records."""
     site = ground.site
     root = site.reports / FOLDER
@@ -181,7 +181,9 @@ def perform(step: Step, tools: Tools) -> Outcome:
     return outcome
 
 
-def _close(ground: Ground, plan: Plan, journal: Journal, wish: Wish, *, continued: bool) -> Run:
+def _close(
+    ground: Ground, plan: Plan, journal: Journal, wish: Selection, *, continued: bool
+) -> Run:
     site, told = ground.site, journal.read()
     found = Run(
         title="Acceptance" if not wish.suites else ", ".join(wish.suites).capitalize(),

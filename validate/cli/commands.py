@@ -14,7 +14,7 @@ from components.kit.probing import Verdict
 from validate import report
 from validate.campaign import leftovers, lock, suites
 from validate.campaign import run as campaign
-from validate.campaign.run import Voice, Wish, seconds_of, spell
+from validate.campaign.run import Selection, Voice, seconds_of, spell
 from validate.cli import console
 from validate.cli import report as reports
 from validate.core.model import EXIT_CODES, Table
@@ -64,7 +64,7 @@ def add(app: typer.Typer, name: str, only_suites: tuple[str, ...], help_: str) -
         paper: reports.PaperFile = None,
     ) -> None:
         seconds = None if budget is None else seconds_of(budget)
-        wish = Wish(only_suites, only, seconds, fresh, confirm, matching)
+        wish = Selection(only_suites, only, seconds, fresh, confirm, matching)
         options = reports.options(sign_key, passphrase_file, witness, pseudonyms, hide, paper)
         found = site.load(stack)
         ground = choose.of(found)
@@ -82,7 +82,7 @@ def _show(made: plan.Plan) -> None:
     console.say(f"{len(rows)} steps, about {spell(made.estimate)}; digest {made.digest()}")
 
 
-def carry_out(ground: Ground, steps: Sequence[Step], wish: Wish, options: Options) -> None:
+def carry_out(ground: Ground, steps: Sequence[Step], wish: Selection, options: Options) -> None:
     """Runs the campaign, writes its report, and ends the program with the verdict's exit code."""
     found = ground.site
     prepare(found.reports, found.name, options)

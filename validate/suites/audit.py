@@ -26,7 +26,7 @@ NO_FAULT = "No fault was planted: this shows the rate and the calm run only."
 
 
 @dataclass(frozen=True)
-class Wish:
+class AuditOptions:
     only: str | None = None
     rate: float = 200.0
     clients: int = 8
@@ -39,13 +39,13 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
     stores = ground.site.writing(chosen)
     if not stores:
         return []
-    wish = Wish()
+    wish = AuditOptions()
     told = {**asdict(wish), "stores": [c.name for c in stores]}
     return [Step(f"{SUITE}/all/calm", SUITE, "all", wish.seconds + 15, plan.CORE,
                  partial(step, stores=stores, wish=wish), wish=told)]  # fmt: skip
 
 
-def step(tools: Tools, stores: Sequence[contract.Component], wish: Wish) -> Outcome:
+def step(tools: Tools, stores: Sequence[contract.Component], wish: AuditOptions) -> Outcome:
     outcome = Outcome(limits=[NO_FAULT])
 
     lifetime = int(wish.seconds) + 400
@@ -55,7 +55,9 @@ def step(tools: Tools, stores: Sequence[contract.Component], wish: Wish) -> Outc
     return outcome
 
 
-def run(site: Site, wish: Wish, told: Callable[[Result], None], say: Callable[[str], None]) -> Run:
+def run(
+    site: Site, wish: AuditOptions, told: Callable[[Result], None], say: Callable[[str], None]
+) -> Run:
     found = Run("Audit", site.name, f"audit --stack {site.name}", site.platform.bundle_digest)
     found.limits = [LIMITS[0], NO_FAULT]
     chosen = site.components(wish.only)
@@ -80,9 +82,13 @@ def run(site: Site, wish: Wish, told: Callable[[Result], None], say: Callable[[s
 
 
 def _audit(
-    client: Client, stores: Sequence[contract.Component], folder: Path, place: str, wish: Wish,
+    client: Client,
+    stores: Sequence[contract.Component],
+    folder: Path,
+    place: str,
+    wish: AuditOptions,
     add: Callable[[Result], None],
-) -> Table:  # fmt: skip
+) -> Table:
     """The records go to `place` under `folder`."""
     names = [c.name for c in stores]
     audit = session.AuditSession(client, names, new_run_id(), wish.clients, wish.rate)

@@ -18,7 +18,7 @@ from validate.pod.integration import asking, pipeline, records, registry, servin
 from validate.pod.integration.ports import MissingError, Stores
 from validate.pod.smoke import emit
 
-Wish = dict[str, Any]
+Fields = dict[str, Any]
 STORE = "store"  # a store did not do what it promises to do
 ENGINE = "engine"  # we did not do what we meant to do
 START_SECONDS = 40.0
@@ -32,21 +32,21 @@ class Place:
     folder: Path
 
 
-def load(at: Place, wish: Wish) -> Wish:
+def load(at: Place, wish: Fields) -> Fields:
     """A delivery goes its way; wish: run, delivery (fields of records.Delivery), rate."""
     delivery = records.Delivery(**wish["delivery"])
     return pipeline.flow(at.stores, wish["run"], delivery, wish["rate"])
 
 
-def look_back(at: Place, wish: Wish) -> Wish:
+def look_back(at: Place, wish: Fields) -> Fields:
     return pipeline.look_back(at.stores, wish["run"], wish["mode"])
 
 
-def publish(at: Place, wish: Wish) -> Wish:
+def publish(at: Place, wish: Fields) -> Fields:
     return pipeline.publish(at.stores, wish["run"], wish["window"])
 
 
-def train(at: Place, wish: Wish) -> Wish:
+def train(at: Place, wish: Fields) -> Fields:
     assert at.stores.objects is not None
     return registry.train(
         at.stores.objects, wish["run"], wish["data"], wish["seed"],
@@ -54,12 +54,12 @@ def train(at: Place, wish: Wish) -> Wish:
     )  # fmt: skip
 
 
-def promote(at: Place, wish: Wish) -> Wish:
+def promote(at: Place, wish: Fields) -> Fields:
     assert at.stores.objects is not None
     return registry.promote(at.stores.objects, wish["run"], wish["model"])
 
 
-def start(at: Place, wish: Wish) -> Wish:
+def start(at: Place, wish: Fields) -> Fields:
     """Starts the server as a process of its own and waits until it answers with this model."""
     with (at.folder / "serving.log").open("ab") as log:
         args = [sys.executable, "-m", "validate.pod", "integration", "--act", "serve",
@@ -68,7 +68,7 @@ def start(at: Place, wish: Wish) -> Wish:
             args, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     end = time.monotonic() + START_SECONDS
-    state: Wish = {}
+    state: Fields = {}
     while time.monotonic() < end and process.poll() is None:
         try:
             state = asking.state(port(at))
@@ -81,7 +81,7 @@ def start(at: Place, wish: Wish) -> Wish:
     raise RuntimeError(f"no answer by model {wish['model'][:12]}: {state} {told}")
 
 
-def serve(at: Place, wish: Wish) -> Wish:
+def serve(at: Place, wish: Fields) -> Fields:
     """The server's process; ends when it is told to."""
     assert at.stores.objects is not None
     server = serving.Server(serving.Service(at.stores.objects, at.stores.online, wish["run"]))
@@ -93,7 +93,7 @@ def serve(at: Place, wish: Wish) -> Wish:
     return {}
 
 
-def stop(at: Place, wish: Wish) -> Wish:
+def stop(at: Place, wish: Fields) -> Fields:
     """Ends the server, if there is one."""
     path = at.folder / "server.json"
     if path.exists():
@@ -110,7 +110,7 @@ def port(at: Place) -> int:
     return int(json.loads((at.folder / "server.json").read_text())["port"])
 
 
-def ask(at: Place, wish: Wish) -> Wish:
+def ask(at: Place, wish: Fields) -> Fields:
     """The questions; with `machines`, those about machines by their online features."""
     if "machines" in wish:
         found = asking.ask_all(port(at), "machines", wish["machines"])
@@ -120,14 +120,14 @@ def ask(at: Place, wish: Wish) -> Wish:
     return found | {"answers_digest": pipeline.answers_digest(found["answers"])}
 
 
-def exchange(at: Place, wish: Wish) -> Wish:
+def exchange(at: Place, wish: Fields) -> Fields:
     assert at.stores.objects is not None
     objects, run, model = at.stores.objects, wish["run"], wish["model"]
     question = pipeline.asked(wish["question_seed"], 1)[0]
     return asking.exchange(port(at), lambda: registry.promote(objects, run, model), model, question)
 
 
-def ask_badly(at: Place, wish: Wish) -> Wish:
+def ask_badly(at: Place, wish: Fields) -> Fields:
     good = pipeline.asked(wish["question_seed"], 2)
     before = json.loads((at.folder / "server.json").read_text())["pid"]
     found = asking.ask_badly(port(at), good)
@@ -142,30 +142,30 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def score(at: Place, wish: Wish) -> Wish:
+def score(at: Place, wish: Fields) -> Fields:
     return pipeline.score(at.stores, wish["run"], wish["model"])
 
 
-def trace(at: Place, wish: Wish) -> Wish:
+def trace(at: Place, wish: Fields) -> Fields:
     return pipeline.trace(at.stores, wish["run"], wish["model"])
 
 
-def clean(at: Place, wish: Wish) -> Wish:
+def clean(at: Place, wish: Fields) -> Fields:
     """Everything of this suite; what a killed run left behind, too."""
     return pipeline.clean(at.stores, wish["run"])
 
 
-VERBS: dict[str, Callable[[Place, Wish], Wish]] = {
+VERBS: dict[str, Callable[[Place, Fields], Fields]] = {
     verb.__name__: verb
     for verb in (load, look_back, publish, train, promote, start, serve, stop, ask, exchange,
                  ask_badly, score, trace, clean)
 }  # fmt: skip
 
 
-def answer(verb: str, at: Callable[[], Place], wish: Wish) -> Wish:
+def answer(verb: str, at: Callable[[], Place], wish: Fields) -> Fields:
     """The record that goes back; a failure says whose it is."""
     begin = time.monotonic()
-    told: Wish = {"kind": "integration", "verb": verb}
+    told: Fields = {"kind": "integration", "verb": verb}
     try:
         told["found"] = VERBS[verb](at(), wish)
     except Exception as error:  # noqa: BLE001  the controlling machine must learn of it

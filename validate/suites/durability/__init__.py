@@ -33,8 +33,8 @@ LOSSES = (Loss(), Loss(early=0.5, seed=11))
 ESTIMATE = 8.0  # seconds for each of them on a quiet machine
 #: A day ahead, then an hour behind: a store that takes the time of day for a measure of time stops
 #: to sync. Long enough after it that the promised window is over.
-WRONG_CLOCK = powercut.Wish(seconds=8.0, steps=(86_400, -3_600))
-CUTS_OF_POWER = {"power-cut": (powercut.Wish(), LOSSES)}
+WRONG_CLOCK = powercut.PowerCutOptions(seconds=8.0, steps=(86_400, -3_600))
+CUTS_OF_POWER = {"power-cut": (powercut.PowerCutOptions(), LOSSES)}
 CUTS = {**CUTS_OF_POWER, "power-cut-wrong-clock": (WRONG_CLOCK, LOSSES[:1])}
 LIMITS = (
     "Power loss is proved on one local server of each store, on the machine that validates, with "
@@ -55,7 +55,7 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
         offered = CUTS if getattr(_module(file), "WRONG_CLOCK", True) else CUTS_OF_POWER
         for name, (wish, losses) in offered.items():
             cut = partial(_cut, component=component, file=file, wish=wish, losses=losses)
-            seconds = (ESTIMATE + wish.seconds - powercut.Wish().seconds) * len(losses)
+            seconds = (ESTIMATE + wish.seconds - powercut.PowerCutOptions().seconds) * len(losses)
             found.append(Step(
                 f"{SUITE}/{component.name}/{name}", SUITE, component.name, seconds, plan.WIDE, cut,
                 wish={"losses": [str(loss) for loss in losses], "wish": str(wish)},
@@ -64,7 +64,7 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
 
 
 def _cut(
-    tools: Tools, component: contract.Component, file: Path, wish: powercut.Wish,
+    tools: Tools, component: contract.Component, file: Path, wish: powercut.PowerCutOptions,
     losses: Sequence[Loss],
 ) -> Outcome:  # fmt: skip
     outcome = Outcome(limits=list(LIMITS))

@@ -4,8 +4,8 @@ The server, all its processes, and the layer under it are killed; nothing is wri
 what a host does when it goes dark with all that its page cache held. With no second host in play,
 what is found stands for the case that all hosts of a store lose power at once.
 
-Before the cut the server's clock may be set wrong (`Wish.steps`): a store that counts its syncs by
-the time of day then breaks its promise.
+Before the cut the server's clock may be set wrong (`PowerCutOptions.steps`): a store that counts
+its syncs by the time of day then breaks its promise.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STEP_WRITES, STEP_S = 20, 15.0  # acknowledged after each step of the clock, wit
 
 
 @dataclass(frozen=True)
-class Wish:
+class PowerCutOptions:
     seconds: float = 3.0  # of writing before the cut, at least
     most_s: float = 60.0  # of writing until enough is acknowledged
     clients: int = 4
@@ -82,7 +82,7 @@ class Trial:
         }  # fmt: skip
 
 
-def trial(server: Server, run: str, record: Path, wish: Wish) -> Trial:
+def trial(server: Server, run: str, record: Path, wish: PowerCutOptions) -> Trial:
     """Writes, cuts, starts again, reads back. NotValidError when this machine can't do it."""
     found = Trial(server, server.version(), record, run)
     with process.workplace() as place:
@@ -100,7 +100,7 @@ def trial(server: Server, run: str, record: Path, wish: Wish) -> Trial:
 
 
 def _write_and_cut(
-    t: Trial, layer: Mounted, run: Path, log: Path, wish: Wish, clock: Clock
+    t: Trial, layer: Mounted, run: Path, log: Path, wish: PowerCutOptions, clock: Clock
 ) -> None:
     with ExitStack() as stack:
         words = t.server.command(layer.path / "data", run)
@@ -146,7 +146,7 @@ def _step(t: Trial, clock: Clock, recorder: Recorder, run: Path, offset: int) ->
     t.clock_proved = t.clock_proved and proved
 
 
-def _write(recorder: Recorder, wish: Wish, share: float) -> None:
+def _write(recorder: Recorder, wish: PowerCutOptions, share: float) -> None:
     """Until this share of what is to be written, and half of the time, are over."""
     end = time.monotonic() + wish.most_s / 2
     Event().wait(wish.seconds / 2)
@@ -159,7 +159,7 @@ def _acknowledged(recorder: Recorder, count: float, end: float) -> None:
         Event().wait(0.05)
 
 
-def _read_back(t: Trial, layer: Mounted, run: Path, log: Path, wish: Wish) -> None:
+def _read_back(t: Trial, layer: Mounted, run: Path, log: Path, wish: PowerCutOptions) -> None:
     with process.running(t.server.command(layer.path / "data", run), log) as server:
         try:
             _ready(t.server, run, server, wish.start_s)
@@ -203,7 +203,7 @@ def _ready(server: Server, run: Path, process_: process.Running, timeout: float)
         raise ClusterError("starting the server", f"{error}; {last[0]}") from error
 
 
-def judge(t: Trial, wish: Wish) -> tuple[Check, Analysis | None]:
+def judge(t: Trial, wish: PowerCutOptions) -> tuple[Check, Analysis | None]:
     """PASS: nothing lost but what the promise leaves open. A cut not proved is INVALID."""
     begin = time.monotonic()
     evidence = t.evidence()
@@ -253,7 +253,7 @@ def allowed_window(t: Trial) -> float:
     return promise.window_s + t.cut_wall - t.set_back_wall
 
 
-def _judged(t: Trial, found: Analysis, wish: Wish) -> Judgement:
+def _judged(t: Trial, found: Analysis, wish: PowerCutOptions) -> Judgement:
     promise = t.server.promise
     window = lost_window(found, t.cut_wall)
     wrong = analysis.damages(found)
@@ -271,7 +271,9 @@ def _judged(t: Trial, found: Analysis, wish: Wish) -> Judgement:
     return Judgement(Verdict.PASS, f"{analysis.bounded(found)}; {t.unsynced} bytes were unsynced")
 
 
-def several(server: Server, run: str, folder: Path, wish: Wish, losses: Sequence[Loss]) -> Check:
+def several(
+    server: Server, run: str, folder: Path, wish: PowerCutOptions, losses: Sequence[Loss]
+) -> Check:
     """The worst of several cuts, each with another way to lose."""
     order = {Verdict.FAIL: 0, Verdict.INVALID: 1, Verdict.PASS: 2}
     checks: list[Check] = []

@@ -33,7 +33,7 @@ NOTES = (
 
 
 @dataclass(frozen=True)
-class Wish:
+class HaOptions:
     """`host`: a name, or 'each'."""
 
     host: str
@@ -43,7 +43,9 @@ class Wish:
     clients: int
 
 
-def run(site: Site, wish: Wish, told: Callable[[Result], None], say: Callable[[str], None]) -> Run:
+def run(
+    site: Site, wish: HaOptions, told: Callable[[Result], None], say: Callable[[str], None]
+) -> Run:
     words = "ha --aligned" if wish.aligned else f"ha --host {wish.host}"
     found = Run(
         "Proof of availability", site.name, f"{words} --stack {site.name}",
@@ -62,7 +64,7 @@ def run(site: Site, wish: Wish, told: Callable[[Result], None], say: Callable[[s
     for victim in _victims(wish, context, faults, stores, say):
         begin = time.monotonic()
         try:
-            how = trial.Wish(wish.rate, wish.clients, wish.aligned)
+            how = trial.HostDeathOptions(wish.rate, wish.clients, wish.aligned)
             rows += trial.one(context, faults, victim, stores, how, add, say)
         except (NotValidError, ClusterError) as error:
             took = time.monotonic() - begin
@@ -79,7 +81,7 @@ def run(site: Site, wish: Wish, told: Callable[[Result], None], say: Callable[[s
 
 
 def _victims(
-    wish: Wish, context: Context, faults: lab.HostFaults,
+    wish: HaOptions, context: Context, faults: lab.HostFaults,
     stores: Sequence[contract.Component], say: Callable[[str], None],
 ) -> list[Node]:  # fmt: skip
     by_name = {node.name: node for node in context.nodes if node.name in faults.known()}

@@ -32,7 +32,7 @@ Add = Callable[[str, Iterable[Check]], None]
 
 
 @dataclass(frozen=True)
-class Wish:
+class HostDeathOptions:
     rate: float
     clients: int
     aligned: bool = False  # the victim must lead everything
@@ -61,9 +61,14 @@ class Trial:
 
 
 def one(
-    context: Context, faults: lab.HostFaults, victim: Node,
-    stores: Sequence[contract.Component], wish: Wish, add: Add, say: Callable[[str], None],
-) -> list[list[str]]:  # fmt: skip
+    context: Context,
+    faults: lab.HostFaults,
+    victim: Node,
+    stores: Sequence[contract.Component],
+    wish: HostDeathOptions,
+    add: Add,
+    say: Callable[[str], None],
+) -> list[list[str]]:
     """The rows of this host; every finding goes to `add` as soon as it is known."""
     survivor = pick_survivor(context.nodes, victim)
     site, run_id = context.site, new_run_id()
@@ -154,7 +159,7 @@ def _whole_before(pod: Pod, names: Sequence[str], victim: Node) -> None:
             )
 
 
-def _write_and_kill(t: Trial, wish: Wish, add: Add) -> None:
+def _write_and_kill(t: Trial, wish: HostDeathOptions, add: Add) -> None:
     t.audit.launch()
     t.audit.wait_flowing(150, "to begin")
     t.led = {s: leader.node for s, leader in placement.leaders(
@@ -181,7 +186,7 @@ def _write_and_kill(t: Trial, wish: Wish, add: Add) -> None:
         t.faults.start(t.victim.name)
 
 
-def _writes_without(t: Trial, wish: Wish, add: Add) -> None:
+def _writes_without(t: Trial, wish: HostDeathOptions, add: Add) -> None:
     name = "writes flow without the host"
     begin = t.fault_wall
     try:
@@ -200,7 +205,7 @@ def _hold(seconds: float) -> None:
     threading.Event().wait(max(0.0, seconds))
 
 
-def _wait_whole_again(t: Trial, wish: Wish, add: Add) -> None:
+def _wait_whole_again(t: Trial, wish: HostDeathOptions, add: Add) -> None:
     begin = time.monotonic()
     add(t.victim.name, [_node_back(t, wish, begin), _etcd_back(t, wish, begin)])
     pending = set(t.audit.stores)
@@ -226,7 +231,7 @@ def _wait_whole_again(t: Trial, wish: Wish, add: Add) -> None:
             add(store, [Check(f"whole again after {t.victim.name}", Verdict.FAIL, str(error))])
 
 
-def _node_back(t: Trial, wish: Wish, begin: float) -> Check:
+def _node_back(t: Trial, wish: HostDeathOptions, begin: float) -> Check:
     def ready() -> bool | None:
         found = {n.name: n.ready for n in nodes(t.context.cluster)}
         return True if all(found.values()) and t.victim.name in found else None
@@ -234,7 +239,7 @@ def _node_back(t: Trial, wish: Wish, begin: float) -> Check:
     return _timed(f"{t.victim.name} is Ready again", ready, wish.return_s, begin)
 
 
-def _etcd_back(t: Trial, wish: Wish, begin: float) -> Check:
+def _etcd_back(t: Trial, wish: HostDeathOptions, begin: float) -> Check:
     def quorum() -> bool | None:
         checks = list(control.etcd_quorum(t.context))
         return True if all(c.verdict is Verdict.PASS for c in checks) else None

@@ -14,7 +14,7 @@ BATCH, STREAMING = "batch", "streaming"
 
 
 @dataclass(frozen=True)
-class Wish:
+class ChainOptions:
     """How much, how fast, and what is allowed; all of it is part of the plan's digest."""
 
     seed: int = 2026
@@ -51,7 +51,7 @@ class Data:
 class Expected:
     """Derived from the wish and the run's name alone."""
 
-    def __init__(self, wish: Wish, run: str) -> None:
+    def __init__(self, wish: ChainOptions, run: str) -> None:
         self.wish, self.run = wish, run
         self.deliveries = {
             BATCH: records.Delivery(BATCH, wish.seed, 0, wish.count, rebuilt=False),

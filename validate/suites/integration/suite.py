@@ -14,7 +14,7 @@ from validate.core.errors import ValidateError
 from validate.core.model import Result, Table
 from validate.ground import Ground
 from validate.suites.integration import judge, links
-from validate.suites.integration.expected import Expected, Wish
+from validate.suites.integration.expected import ChainOptions, Expected
 from validate.suites.integration.story import CLIENT, SERVER, TRAINER, BrokenError, Chain, Story
 from validate.suites.plan import CORE, Outcome, Step, Tools
 
@@ -41,14 +41,14 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
     there = {c.name for c in ground.site.platform.components}
     if not there & set(NEEDED) or not {c.name for c in chosen} >= there & set(NEEDED):
         return []
-    wish = Wish()
+    wish = ChainOptions()
     return [Step(
         f"{SUITE}/{COMPONENT}/retraining", SUITE, COMPONENT, SECONDS, CORE,
         lambda tools: act(tools, wish), wish=wish.as_dict(),
     )]  # fmt: skip
 
 
-def act(tools: Tools, wish: Wish) -> Outcome:
+def act(tools: Tools, wish: ChainOptions) -> Outcome:
     """Runs the chain once; one Result for each link."""
     outcome = Outcome(limits=list(LIMITS), assumptions=list(ASSUMPTIONS))
 
@@ -61,7 +61,7 @@ def act(tools: Tools, wish: Wish) -> Outcome:
 
 
 def run(
-    ground: Ground, wish: Wish, folder: Path, say: Callable[[str], None],
+    ground: Ground, wish: ChainOptions, folder: Path, say: Callable[[str], None],
     tell: Callable[[Check], None],
 ) -> list[Table]:  # fmt: skip
     """Tells a Check for every link as it is known; links that were not reached are INVALID."""
