@@ -98,7 +98,7 @@ CASES: dict[str, dict[str, object]] = {
 
 
 def tried(number: int, do: dict[str, object], root: Path, *, really: bool) -> proofs.Proof:
-    """One fault planted (or only pretended) and looked at, as trial.py does it."""
+    """One fault planted (or only pretended) and looked at, as faultrun.py does it."""
     fault = spec.Fault.model_validate({
         "name": "tried", "do": do, "target": "one member", "duration_s": 5,
         "rationale": "to see it seen", "remediation": "nothing to mend",

@@ -32,7 +32,7 @@ MIXED = PowerCutOptions(seconds=1.0, loss=Loss(early=0.5, seed=3))
 
 
 def cut(server: Server, folder: Path, wish: PowerCutOptions) -> Check:
-    found = powercut.trial(server, "run", folder / "record.jsonl", wish)
+    found = powercut.cut_power(server, "run", folder / "record.jsonl", wish)
     check, _ = powercut.judge(found, wish)
     return check
 
@@ -87,7 +87,7 @@ def test_minio_loses_what_the_file_system_had_not_named(tmp_path: Path) -> None:
         pytest.skip(str(error))
     loss = Loss(early=0.5, seed=3, names_every_s=server.promise.names_every_s)
     wish = PowerCutOptions(seconds=7.0, loss=loss)
-    found = powercut.trial(server, "run", tmp_path / "record.jsonl", wish)
+    found = powercut.cut_power(server, "run", tmp_path / "record.jsonl", wish)
     check, _ = powercut.judge(found, wish)
     assert check.verdict is Verdict.PASS and check.evidence["corrupt_count"] == 0, check.detail
     assert 0 < check.evidence["lost_window_s"] < check.evidence["allowed_window_s"]
@@ -99,7 +99,7 @@ def test_minio_loses_what_the_file_system_had_not_named(tmp_path: Path) -> None:
 def test_redis_that_counts_by_the_time_of_day_stops_to_sync(tmp_path: Path) -> None:
     """A finding: everysec syncs nothing while the clock is behind; the promise has to say so."""
     server = redis.server({"appendfsync": "everysec"})
-    found = powercut.trial(server, "run", tmp_path / "record.jsonl", STEPPED)
+    found = powercut.cut_power(server, "run", tmp_path / "record.jsonl", STEPPED)
     check, _ = powercut.judge(found, STEPPED)
     assert check.verdict is Verdict.PASS and "set back" in check.detail, check.detail
     assert 2.0 < check.evidence["lost_window_s"] < check.evidence["allowed_window_s"]
@@ -130,7 +130,8 @@ def test_a_killed_validator_leaves_no_server_and_no_mount(tmp_path: Path) -> Non
     code = (
         "from pathlib import Path; from components.redis import powercut as r;"
         "from validate.suites.durability.powercut import *;"
-        f"trial(r.server(), 'run', Path({str(tmp_path / 'record')!r}), PowerCutOptions(seconds=60))"
+        f"record = Path({str(tmp_path / 'record')!r});"
+        "cut_power(r.server(), 'run', record, PowerCutOptions(seconds=60))"
     )
     victim = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)
     try:

@@ -14,7 +14,7 @@ from validate.core import causes
 from validate.core.model import Table
 from validate.pod.record import Attempt
 from validate.suites import durability
-from validate.suites.durability.powercut import NAME, PowerCutOptions, Trial, judge, several
+from validate.suites.durability.powercut import NAME, PowerCut, PowerCutOptions, judge, several
 
 SECOND = 1_000_000_000
 
@@ -30,7 +30,9 @@ class Server:
         return "server 1.0"
 
 
-def trial(folder: Path, lost: Sequence[int] = (), window: float = 0.0, writes: int = 100) -> Trial:
+def trial(
+    folder: Path, lost: Sequence[int] = (), window: float = 0.0, writes: int = 100
+) -> PowerCut:
     """A hundred writes a second apart from 0 to 99 s; the cut came at second 100."""
     lines: list[dict[str, object]] = [
         {"kind": "run", "v": 2, "store": "s", "run": "r", "clients": 1, "mono": 0, "wall": 0.0}
@@ -42,7 +44,7 @@ def trial(folder: Path, lost: Sequence[int] = (), window: float = 0.0, writes: i
     lines.append({"kind": "end", "mono": 101 * SECOND, "wall": 101.0})
     record = folder / "record.jsonl"
     record.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = Trial(Server(window), "server 1.0", record, "r", cut_wall=100.0)  # type: ignore[arg-type]
+    found = PowerCut(Server(window), "server 1.0", record, "r", cut_wall=100.0)  # type: ignore[arg-type]
     found.proved, found.proof = True, "seen"
     kept = [f"r-0-{n}" for n in range(writes) if n not in set(lost)]
     found.held = Held([kept], repeats=True, ordered=True)

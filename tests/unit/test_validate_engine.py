@@ -29,8 +29,8 @@ from validate.ground.targets import describe, volumes
 from validate.pod import net
 from validate.suites import coverage
 from validate.suites.checks import network
+from validate.suites.ha.hostdeath import gap_limit, pick_observer, pick_survivor
 from validate.suites.ha.placement import Leader, story
-from validate.suites.ha.trial import gap_limit, pick_observer, pick_survivor
 from validate.suites.smoke import PROBE
 
 KAFKA = contract.Component(

@@ -1,4 +1,4 @@
-"""What an experiment and its trial share: the fault, at whom it is aimed, what was found so far."""
+"""What an experiment and its run share: the fault, at whom it is aimed, what was found so far."""
 
 from __future__ import annotations
 

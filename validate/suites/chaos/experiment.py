@@ -18,8 +18,8 @@ from validate.suites.chaos import aim as aiming
 from validate.suites.chaos import books, located, preflight, report, spec
 from validate.suites.chaos.aim import Aim, Outside
 from validate.suites.chaos.context import FaultContext
+from validate.suites.chaos.faultrun import FaultRun
 from validate.suites.chaos.planted import leftovers
-from validate.suites.chaos.trial import Trial
 from validate.suites.plan import Outcome
 
 ASK_LEADER = frozenset({"leader", "one member", "quorum", "pair", "host"})
@@ -53,10 +53,10 @@ class Experiment(FaultContext):
             audit = AuditSession(
                 writer, names, new_run_id(), books.CLIENTS, books.RATE, self._lifetime()
             )
-            trial = Trial(self, aim, outside, shots, writer, onlooker, audit, watched)
-            trial.go()
-            judged = trial.books(prediction)
-        report.tables(self.outcome, self.fault, self.name, judged, trial.proof, trial.whole_s)
+            run = FaultRun(self, aim, outside, shots, writer, onlooker, audit, watched)
+            run.go()
+            judged = run.books(prediction)
+        report.tables(self.outcome, self.fault, self.name, judged, run.proof, run.whole_s)
 
     def _lifetime(self) -> float:
         return self.fault.duration_s + self.fault.bounds.recovered_s + 300

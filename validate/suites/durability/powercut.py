@@ -52,7 +52,7 @@ class PowerCutOptions:
 
 
 @dataclass
-class Trial:
+class PowerCut:
     """What is known of one cut."""
 
     server: Server
@@ -82,9 +82,9 @@ class Trial:
         }  # fmt: skip
 
 
-def trial(server: Server, run: str, record: Path, wish: PowerCutOptions) -> Trial:
+def cut_power(server: Server, run: str, record: Path, wish: PowerCutOptions) -> PowerCut:
     """Writes, cuts, starts again, reads back. NotValidError when this machine can't do it."""
-    found = Trial(server, server.version(), record, run)
+    found = PowerCut(server, server.version(), record, run)
     with process.workplace() as place:
         disk, mount, sockets = place / "disk", place / "mount", process.own(place / "run")
         data = process.own(disk / "tree" / "data")
@@ -100,7 +100,7 @@ def trial(server: Server, run: str, record: Path, wish: PowerCutOptions) -> Tria
 
 
 def _write_and_cut(
-    t: Trial, layer: Mounted, run: Path, log: Path, wish: PowerCutOptions, clock: Clock
+    t: PowerCut, layer: Mounted, run: Path, log: Path, wish: PowerCutOptions, clock: Clock
 ) -> None:
     with ExitStack() as stack:
         words = t.server.command(layer.path / "data", run)
@@ -131,7 +131,7 @@ def _write_and_cut(
             audit.finish(patience=10)
 
 
-def _step(t: Trial, clock: Clock, recorder: Recorder, run: Path, offset: int) -> None:
+def _step(t: PowerCut, clock: Clock, recorder: Recorder, run: Path, offset: int) -> None:
     """Writes must go on under each wrong time, and the server itself must tell that time."""
     before, last = recorder.durable_ok, clock.offset_s
     clock.step(offset)
@@ -159,7 +159,7 @@ def _acknowledged(recorder: Recorder, count: float, end: float) -> None:
         Event().wait(0.05)
 
 
-def _read_back(t: Trial, layer: Mounted, run: Path, log: Path, wish: PowerCutOptions) -> None:
+def _read_back(t: PowerCut, layer: Mounted, run: Path, log: Path, wish: PowerCutOptions) -> None:
     with process.running(t.server.command(layer.path / "data", run), log) as server:
         try:
             _ready(t.server, run, server, wish.start_s)
@@ -203,7 +203,7 @@ def _ready(server: Server, run: Path, process_: process.Running, timeout: float)
         raise ClusterError("starting the server", f"{error}; {last[0]}") from error
 
 
-def judge(t: Trial, wish: PowerCutOptions) -> tuple[Check, Analysis | None]:
+def judge(t: PowerCut, wish: PowerCutOptions) -> tuple[Check, Analysis | None]:
     """PASS: nothing lost but what the promise leaves open. A cut not proved is INVALID."""
     begin = time.monotonic()
     evidence = t.evidence()
@@ -245,7 +245,7 @@ def lost_window(found: Analysis, cut_wall: float) -> float:
     return round(max(0.0, cut_wall - min(found.lost_walls)), 3)
 
 
-def allowed_window(t: Trial) -> float:
+def allowed_window(t: PowerCut) -> float:
     """Seconds before the cut whose writes the promise leaves open."""
     promise = t.server.promise
     if t.set_back_wall is None or not promise.since_set_back:
@@ -253,7 +253,7 @@ def allowed_window(t: Trial) -> float:
     return promise.window_s + t.cut_wall - t.set_back_wall
 
 
-def _judged(t: Trial, found: Analysis, wish: PowerCutOptions) -> Judgement:
+def _judged(t: PowerCut, found: Analysis, wish: PowerCutOptions) -> Judgement:
     promise = t.server.promise
     window = lost_window(found, t.cut_wall)
     wrong = analysis.damages(found)
@@ -281,7 +281,7 @@ def several(
         chosen = replace(wish, loss=replace(loss, names_every_s=server.promise.names_every_s))
         record = folder / f"{run}-{number}.jsonl"
         try:
-            checks.append(judge(trial(server, run, record, chosen), chosen)[0])
+            checks.append(judge(cut_power(server, run, record, chosen), chosen)[0])
         except Exception as error:  # noqa: BLE001  any client library; nothing was shown then
             detail = f"it could not be tried: {type(error).__name__}: {error}"
             checks.append(Check(wish.name, Verdict.INVALID, detail))

@@ -16,7 +16,7 @@ from validate.ground.pods import client_spec, new_run_id, pods
 from validate.ground.power import lab
 from validate.ground.site import Site
 from validate.suites import coverage
-from validate.suites.ha import placement, trial
+from validate.suites.ha import hostdeath, placement
 from validate.suites.smoke import LIMITS, PROBE
 
 SUITE = "ha"
@@ -64,8 +64,8 @@ def run(
     for victim in _victims(wish, context, faults, stores, say):
         begin = time.monotonic()
         try:
-            how = trial.HostDeathOptions(wish.rate, wish.clients, wish.aligned)
-            rows += trial.one(context, faults, victim, stores, how, add, say)
+            how = hostdeath.HostDeathOptions(wish.rate, wish.clients, wish.aligned)
+            rows += hostdeath.one(context, faults, victim, stores, how, add, say)
         except (NotValidError, ClusterError) as error:
             took = time.monotonic() - begin
             add(victim.name, [Check("trial", Verdict.INVALID, str(error), {}, took)])

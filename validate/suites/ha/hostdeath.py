@@ -42,7 +42,7 @@ class HostDeathOptions:
 
 
 @dataclass
-class Trial:
+class HostDeath:
     """What one run holds in hand."""
 
     context: Context
@@ -94,13 +94,13 @@ def one(
         api = AuditRun(API, run_id, Recorder(folder / f"{API}.jsonl"),
                        lambda: _opened(access), API_CLIENTS, API_RATE)  # fmt: skip
         audit = session.AuditSession(pod, names, run_id, wish.clients, wish.rate)
-        trial = Trial(context, faults, victim, pod, observer, audit, api, folder, say)
+        death = HostDeath(context, faults, victim, pod, observer, audit, api, folder, say)
         with _api_writes(api, access, run_id):
-            _write_and_kill(trial, wish, add)
-            _wait_whole_again(trial, wish, add)
+            _write_and_kill(death, wish, add)
+            _wait_whole_again(death, wish, add)
             audit.stop()
             api.finish()
-            return list(_books(trial, stores, access, add))
+            return list(_books(death, stores, access, add))
 
 
 def pick_survivor(all_nodes: Sequence[Node], victim: Node) -> Node:
@@ -159,7 +159,7 @@ def _whole_before(pod: Pod, names: Sequence[str], victim: Node) -> None:
             )
 
 
-def _write_and_kill(t: Trial, wish: HostDeathOptions, add: Add) -> None:
+def _write_and_kill(t: HostDeath, wish: HostDeathOptions, add: Add) -> None:
     t.audit.launch()
     t.audit.wait_flowing(150, "to begin")
     t.led = {s: leader.node for s, leader in placement.leaders(
@@ -186,7 +186,7 @@ def _write_and_kill(t: Trial, wish: HostDeathOptions, add: Add) -> None:
         t.faults.start(t.victim.name)
 
 
-def _writes_without(t: Trial, wish: HostDeathOptions, add: Add) -> None:
+def _writes_without(t: HostDeath, wish: HostDeathOptions, add: Add) -> None:
     name = "writes flow without the host"
     begin = t.fault_wall
     try:
@@ -205,7 +205,7 @@ def _hold(seconds: float) -> None:
     threading.Event().wait(max(0.0, seconds))
 
 
-def _wait_whole_again(t: Trial, wish: HostDeathOptions, add: Add) -> None:
+def _wait_whole_again(t: HostDeath, wish: HostDeathOptions, add: Add) -> None:
     begin = time.monotonic()
     add(t.victim.name, [_node_back(t, wish, begin), _etcd_back(t, wish, begin)])
     pending = set(t.audit.stores)
@@ -231,7 +231,7 @@ def _wait_whole_again(t: Trial, wish: HostDeathOptions, add: Add) -> None:
             add(store, [Check(f"whole again after {t.victim.name}", Verdict.FAIL, str(error))])
 
 
-def _node_back(t: Trial, wish: HostDeathOptions, begin: float) -> Check:
+def _node_back(t: HostDeath, wish: HostDeathOptions, begin: float) -> Check:
     def ready() -> bool | None:
         found = {n.name: n.ready for n in nodes(t.context.cluster)}
         return True if all(found.values()) and t.victim.name in found else None
@@ -239,7 +239,7 @@ def _node_back(t: Trial, wish: HostDeathOptions, begin: float) -> Check:
     return _timed(f"{t.victim.name} is Ready again", ready, wish.return_s, begin)
 
 
-def _etcd_back(t: Trial, wish: HostDeathOptions, begin: float) -> Check:
+def _etcd_back(t: HostDeath, wish: HostDeathOptions, begin: float) -> Check:
     def quorum() -> bool | None:
         checks = list(control.etcd_quorum(t.context))
         return True if all(c.verdict is Verdict.PASS for c in checks) else None
@@ -259,7 +259,7 @@ def _timed(name: str, look: Callable[[], bool | None], timeout: float, begin: fl
 
 
 def _books(
-    t: Trial, stores: Sequence[contract.Component], access: apiaudit.ApiAccess, add: Add
+    t: HostDeath, stores: Sequence[contract.Component], access: apiaudit.ApiAccess, add: Add
 ) -> Iterator[list[str]]:
     collected = t.audit.collect(t.folder)
     collected.append(_read_api(t, access))
@@ -283,7 +283,7 @@ def gap_limit(component: contract.Component) -> Limits:
     return Limits(max_gap_s=promised)
 
 
-def _read_api(t: Trial, access: apiaudit.ApiAccess) -> session.Collected:
+def _read_api(t: HostDeath, access: apiaudit.ApiAccess) -> session.Collected:
     record = t.folder / f"{API}.jsonl"
 
     def read() -> list[str]:
@@ -301,7 +301,7 @@ def _read_api(t: Trial, access: apiaudit.ApiAccess) -> session.Collected:
     return session.Collected(API, record, Held([found]))
 
 
-def _note(t: Trial, did: str) -> None:
+def _note(t: HostDeath, did: str) -> None:
     """Written before it is done, so that a killed validator leaves a trace of what to undo."""
     line = json.dumps({"wall": time.time(), "host": t.victim.name, "did": did})
     logs = t.context.site.logs

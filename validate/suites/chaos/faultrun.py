@@ -26,7 +26,7 @@ from validate.suites.chaos.proofs import Moments, Proof
 
 
 @dataclass
-class Trial:
+class FaultRun:
     """What is in hand while it lasts."""
 
     e: FaultContext
