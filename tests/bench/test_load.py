@@ -24,7 +24,7 @@ from validate.core.model import Table
 from validate.pod.load import certify, pool
 from validate.pod.load.health import complaints
 from validate.pod.load.httptarget import HttpRequest
-from validate.pod.load.outcome import Outcome
+from validate.pod.load.outcome import LoadOutcome
 from validate.pod.load.truth import Truth
 from validate.suites.load import beside, profiles, remote
 from validate.suites.load.profiles import LatencyLimit, Profile
@@ -49,7 +49,7 @@ def show(title: str, columns: list[str], rows: list[list[str]]) -> None:
     console.show(Table(title, columns, rows))
 
 
-def sent(url: str, rate: float, seconds: float = 5.0) -> Outcome:
+def sent(url: str, rate: float, seconds: float = 5.0) -> LoadOutcome:
     profile = Profile(
         name="speed", rate_per_s=rate, spacing="constant", duration_s=seconds, latency=(LIMIT,),
         warmup_s=1,
@@ -57,7 +57,7 @@ def sent(url: str, rate: float, seconds: float = 5.0) -> Outcome:
     return pool.run(profile.order(1, HttpRequest(url)))
 
 
-def fit(outcome: Outcome) -> bool:
+def fit(outcome: LoadOutcome) -> bool:
     """The goal: open loop, 1 % of the requests at most sent a millisecond late, none failed."""
     health = outcome.health
     return health.lateness_p99_ms < 1 and health.cpu_share <= 0.95 and not outcome.ledger.failed
@@ -119,12 +119,12 @@ def locust_said(folder: Path) -> tuple[int, float]:
     return int(whole["Request Count"]), float(whole["Requests/s"])
 
 
-def sound(outcome: Outcome) -> bool:
+def sound(outcome: LoadOutcome) -> bool:
     """What the generator demands of itself before it judges a limit of 300 ms; none failed."""
     return not complaints(outcome.health, LIMIT.max_ms) and not outcome.ledger.failed
 
 
-def highest(url: str, rates: Iterable[int], good: Callable[[Outcome], bool]) -> float:
+def highest(url: str, rates: Iterable[int], good: Callable[[LoadOutcome], bool]) -> float:
     """The highest of the rates that is good; answers per second.
 
     Each may be tried twice: a hiccup of the machine is no bound of the generator.
@@ -241,7 +241,7 @@ def test_rate_into_real_stores() -> None:
         "failed"], rows)  # fmt: skip
 
 
-def told(found: Outcome | str) -> list[str]:
+def told(found: LoadOutcome | str) -> list[str]:
     if isinstance(found, str):
         return [found, "-", "-", "-", "-"]
     h = found.health

@@ -21,7 +21,7 @@ from validate.ground.local import LocalGround
 from validate.ground.machine import local
 from validate.suites.chaos import aim, experiment, located, recovery, spec
 from validate.suites.chaos.envelope import Envelope, Injection
-from validate.suites.plan import Outcome, Tools
+from validate.suites.plan import StepOutcome, Tools
 
 pytestmark = [
     pytest.mark.engine,
@@ -54,7 +54,7 @@ class Tried:
         tools = Tools(ground, folder, self.told.append, lambda _: None)
         kv = ground.site.platform.component("kv")
         self.experiment = experiment.Experiment(tools, one, kv, [kv], self.root, before_s=1.5)
-        self.outcome = Outcome()
+        self.outcome = StepOutcome()
 
     def run(self) -> Tried:
         self.outcome = self.experiment.run()

@@ -20,7 +20,7 @@ from validate.core.errors import ValidateError
 from validate.core.model import Result
 from validate.report import reading
 from validate.report.verify import verify
-from validate.suites.plan import Outcome, Plan, Step
+from validate.suites.plan import Plan, Step, StepOutcome
 
 pytestmark = pytest.mark.engine
 app = typer.Typer()
@@ -95,8 +95,8 @@ def test_a_report_is_made_again_for_the_clients_key(tmp_path: Path) -> None:
 def test_a_journal_of_an_interrupted_campaign_gives_a_report_of_what_there_is(
     tmp_path: Path,
 ) -> None:
-    step = Step("chaos/kafka/frozen", "chaos", "kafka", 60, 0, lambda _: Outcome())
-    late = Step("chaos/redis/frozen", "chaos", "redis", 60, 0, lambda _: Outcome())
+    step = Step("chaos/kafka/frozen", "chaos", "kafka", 60, 0, lambda _: StepOutcome())
+    late = Step("chaos/redis/frozen", "chaos", "redis", 60, 0, lambda _: StepOutcome())
     folder = reports.root(tmp_path) / "campaigns" / "20260101T000000-00"
     journal = Journal(folder)
     journal.open(Plan((step, late), (), None), "key", "chaos")
@@ -104,7 +104,7 @@ def test_a_journal_of_an_interrupted_campaign_gives_a_report_of_what_there_is(
     (folder / "records" / "raw.jsonl").write_text("{}\n")
     found = Result("chaos", "kafka", "frozen", Verdict.PASS, "0 lost", {}, records=("raw.jsonl",))
     journal.begin(step.id)
-    journal.end(step.id, 61.0, Outcome([found], limits=["one host"]))
+    journal.end(step.id, 61.0, StepOutcome([found], limits=["one host"]))
     journal.begin(late.id)
     told = call("report", folder)
     assert told.exit_code == 0, told.output

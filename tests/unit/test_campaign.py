@@ -21,7 +21,7 @@ from validate.core.errors import NotValidError, ValidateError
 from validate.core.model import Result, Table
 from validate.ground import Ground
 from validate.suites import plan
-from validate.suites.plan import Outcome, Step, Tools
+from validate.suites.plan import Step, StepOutcome, Tools
 
 
 def platform(site: str = "lab") -> Platform:
@@ -43,12 +43,12 @@ class Heard:
         return Voice(self.said.append, self.told.append)
 
 
-def passing(step: str) -> Callable[[Tools], Outcome]:
+def passing(step: str) -> Callable[[Tools], StepOutcome]:
     suite, component, name = step.split("/")
 
-    def act(_: Tools) -> Outcome:
+    def act(_: Tools) -> StepOutcome:
         result = Result(suite, component, name, Verdict.PASS, "fine")
-        return Outcome([result], [Table("Store x fault", ["what"], [[step]])], ["a limit"])
+        return StepOutcome([result], [Table("Store x fault", ["what"], [[step]])], ["a limit"])
 
     return act
 
@@ -134,8 +134,8 @@ def test_a_killed_campaign_goes_on_with_the_step_that_was_cut_off(tmp_path: Path
 
     ran: list[str] = []
 
-    def recorded(name: str, dies: bool) -> Callable[[Tools], Outcome]:
-        def act(tools: Tools) -> Outcome:
+    def recorded(name: str, dies: bool) -> Callable[[Tools], StepOutcome]:
+        def act(tools: Tools) -> StepOutcome:
             ran.append(name)
             if dies:
                 raise Killed
@@ -200,10 +200,10 @@ def test_what_is_used_up_on_the_way_is_left_out_and_said(
 def test_a_step_that_can_not_judge_is_invalid_and_the_rest_goes_on(
     tmp_path: Path, error: Exception | None, words: str
 ) -> None:
-    def act(_: Tools) -> Outcome:
+    def act(_: Tools) -> StepOutcome:
         if error is not None:
             raise error
-        return Outcome()
+        return StepOutcome()
 
     steps = [step("chaos/kafka/a", act=act), step("chaos/kafka/b")]
     run, _ = campaign.run(ground(tmp_path), steps, Selection(()), Heard().voice)
@@ -246,8 +246,8 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 
 def test_only_what_came_to_a_verdict_tells_how_long_it_takes(tmp_path: Path) -> None:
-    def unsure(_: Tools) -> Outcome:
-        return Outcome([Result("load", "kafka", "run", Verdict.INVALID, "starved")])
+    def unsure(_: Tools) -> StepOutcome:
+        return StepOutcome([Result("load", "kafka", "run", Verdict.INVALID, "starved")])
 
     steps = [step("smoke/a/one", 50), step("load/kafka/two", 90, act=unsure)]
     campaign.run(ground(tmp_path), steps, Selection(()), Heard().voice)

@@ -24,7 +24,7 @@ from validate.pod.load.arrivals import NANOS, Schedule
 from validate.pod.load.health import Health
 from validate.pod.load.httptarget import HttpRequest
 from validate.pod.load.ledger import Ledger
-from validate.pod.load.outcome import Outcome
+from validate.pod.load.outcome import LoadOutcome
 from validate.pod.load.timing import new_loop
 from validate.pod.load.truth import Truth
 from validate.pod.load.worker import Conductor, Order, carry_out
@@ -74,7 +74,7 @@ def measured(case: Truth, add_ms: float = 0.0, drop: int = 0) -> certify.Certifi
             latency = 5 * MS
         cause = "HTTP 500" if latency is None else ""
         ledger.record(start, (latency or 0) + int(add_ms * MS), cause)
-    return certify.compare(case, 100, starts, [], Outcome(ledger, Ledger([300 * MS]), FINE))
+    return certify.compare(case, 100, starts, [], LoadOutcome(ledger, Ledger([300 * MS]), FINE))
 
 
 @pytest.mark.parametrize("case", [c for c in certify.FULL if not c.frozen_s], ids=lambda c: c.name)
@@ -145,7 +145,7 @@ def test_after_a_freeze_as_many_more_may_be_slow_as_its_queue_explains(
         if 830 <= number < 830 + early:  # some that waited are not seen
             latency = 5 * MS
         ledger.record(start, latency, "")
-    seen = Outcome(ledger, Ledger([300 * MS]), FINE)
+    seen = LoadOutcome(ledger, Ledger([300 * MS]), FINE)
     assert certify.compare(case, 100, starts, freeze, seen).check().verdict is verdict
 
 
@@ -155,7 +155,7 @@ def test_a_starved_generator_is_not_certified() -> None:
     ledger = Ledger([300 * MS])
     for start in starts:
         ledger.record(start, 5 * MS, "")
-    starved = Outcome(ledger, Ledger([300 * MS]), replace(FINE, lateness_p99_ms=20.0))
+    starved = LoadOutcome(ledger, Ledger([300 * MS]), replace(FINE, lateness_p99_ms=20.0))
     assert certify.compare(case, 100, starts, [], starved).check().verdict is Verdict.INVALID
 
 

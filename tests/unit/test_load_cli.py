@@ -21,7 +21,7 @@ from validate.pod.load import certify, pool
 from validate.pod.load.health import Health
 from validate.pod.load.httptarget import HttpRequest
 from validate.pod.load.ledger import NANOS, Ledger
-from validate.pod.load.outcome import Outcome
+from validate.pod.load.outcome import LoadOutcome
 from validate.suites.load import beside, profiles
 from validate.suites.load.verdict import new_ledger
 
@@ -88,14 +88,14 @@ def test_wrong_durations(text: str) -> None:
         load.seconds_of(text)
 
 
-def counted(latency_ms: float, lateness_ms: float = 0.3) -> Outcome:
+def counted(latency_ms: float, lateness_ms: float = 0.3) -> LoadOutcome:
     profile = profiles.named("http")
     ledger = new_ledger(profile)
     for second in range(600):
         for number in range(120):
             ledger.record(second * NANOS + number, int(latency_ms * 1e6), "")
     health = Health(0.1, lateness_ms, 5.0, 0.1, 0, 72_000, 72_000)
-    return Outcome(ledger, Ledger(ledger.limits, ledger.window_s), health)
+    return LoadOutcome(ledger, Ledger(ledger.limits, ledger.window_s), health)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_exit_code_is_the_verdict(
 ) -> None:  # fmt: skip
     loaded: list[str] = []
 
-    def run(*_: object, **__: object) -> Outcome:
+    def run(*_: object, **__: object) -> LoadOutcome:
         loaded.append("yes")
         return counted(latency, lateness)
 

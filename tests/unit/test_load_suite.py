@@ -22,7 +22,7 @@ from validate.ground.local import LocalGround
 from validate.ground.site import REPOSITORY, Site
 from validate.pod.load.health import Health
 from validate.pod.load.ledger import NANOS, Ledger
-from validate.pod.load.outcome import Outcome
+from validate.pod.load.outcome import LoadOutcome
 from validate.suites import plan
 from validate.suites.load import footprint, profiles, remote, roomload, stress, suite
 from validate.suites.load.case import Case
@@ -122,7 +122,7 @@ def rung(rate: float, bad: int = 0, lateness_ms: float = 0.4) -> stress.Rung:
     ledger = new_ledger(PROFILE)
     for number in range(800):
         ledger.record(number * NANOS // 100, NANOS if number < bad else 1_000_000, "")
-    outcome = Outcome(ledger, Ledger(ledger.limits), replace(FINE, lateness_p99_ms=lateness_ms))
+    outcome = LoadOutcome(ledger, Ledger(ledger.limits), replace(FINE, lateness_p99_ms=lateness_ms))
     return stress.Rung(rate, outcome, stress.holds(PROFILE, outcome))
 
 

@@ -14,7 +14,7 @@ from validate.core import causes
 from validate.core.errors import ValidateError
 from validate.pod.load.health import Health, complaints
 from validate.pod.load.ledger import NANOS, Counts, Ledger
-from validate.pod.load.outcome import Outcome
+from validate.pod.load.outcome import LoadOutcome
 from validate.suites.load import profiles, roomload
 from validate.suites.load.profiles import LatencyLimit, Profile
 from validate.suites.load.verdict import Budget, judge, judge_budget, new_ledger
@@ -61,12 +61,12 @@ PROFILE = Profile(
 )
 
 
-def outcome(health: Health = FINE, per_second: int = 100, latency: int = MS) -> Outcome:
+def outcome(health: Health = FINE, per_second: int = 100, latency: int = MS) -> LoadOutcome:
     ledger = new_ledger(PROFILE)
     for second in range(60):
         for number in range(per_second):
             ledger.record(second * NANOS + number, latency, "")
-    return Outcome(ledger, Ledger(ledger.limits), health)
+    return LoadOutcome(ledger, Ledger(ledger.limits), health)
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:
@@ -108,13 +108,13 @@ def test_the_rate_is_of_good_answers_and_needs_enough_offered() -> None:
     assert "rate" not in by_name(judge(PROFILE, replace(late, stopped="why")))
 
 
-def ran(behave: Callable[[int, int], tuple[int, str]]) -> Outcome:
+def ran(behave: Callable[[int, int], tuple[int, str]]) -> LoadOutcome:
     """60 s at 100/s; `behave` says how many ms a request due at (second, ms) took, and why."""
     ledger = new_ledger(PROFILE)
     told = [(s * 1000 + n * 10, *behave(s, n * 10)) for s in range(60) for n in range(100)]
     for due, took, cause in sorted(told, key=lambda t: t[0] + t[1]):
         ledger.record(due * MS, took * MS, cause)
-    return Outcome(ledger, Ledger(ledger.limits), FINE)
+    return LoadOutcome(ledger, Ledger(ledger.limits), FINE)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_drift_is_found_and_too_little_of_it_is_not_judged() -> None:
         for second in range(200):
             for number in range(20):
                 ledger.record(second * NANOS, int((20 + number) * MS * (1 + growth * second)), "")
-        found = by_name(judge(soak, Outcome(ledger, Ledger(ledger.limits), FINE)))
+        found = by_name(judge(soak, LoadOutcome(ledger, Ledger(ledger.limits), FINE)))
         assert found["drift of p99"].verdict is verdict
     short = by_name(judge(soak.lasting(5), outcome()))["drift of p99"]
     assert short.verdict is Verdict.INVALID and "windows" in short.detail

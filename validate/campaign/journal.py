@@ -22,7 +22,7 @@ from typing import Any
 
 from components.kit.probing import Verdict
 from validate.core.model import Result, Table
-from validate.suites.plan import Outcome, Plan
+from validate.suites.plan import Plan, StepOutcome
 
 VERSION = 1
 FILE = "journal.jsonl"
@@ -33,7 +33,7 @@ class Told:
     """A journal, read."""
 
     plan: dict[str, Any] = field(default_factory=dict)
-    done: dict[str, Outcome] = field(default_factory=dict)
+    done: dict[str, StepOutcome] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
     interrupted: str = ""  # the step that had begun and not ended
@@ -75,7 +75,7 @@ class Journal:
     def begin(self, step: str) -> None:
         self._add(kind="begin", step=step)
 
-    def end(self, step: str, seconds: float, outcome: Outcome) -> None:
+    def end(self, step: str, seconds: float, outcome: StepOutcome) -> None:
         self._add(kind="end", step=step, seconds=round(seconds, 3), **asdict(outcome))
 
     def left(self, step: str, why: str) -> None:
@@ -124,8 +124,8 @@ def _take(told: Told, record: Mapping[str, Any]) -> None:
             told.closed = True
 
 
-def _outcome(record: Mapping[str, Any]) -> Outcome:
-    return Outcome(
+def _outcome(record: Mapping[str, Any]) -> StepOutcome:
+    return StepOutcome(
         results=[result_from(r) for r in record["results"]],
         tables=[Table(**t) for t in record["tables"]],
         limits=list(record["limits"]),
@@ -168,5 +168,5 @@ def measured(root: Path) -> dict[str, float]:
     return seconds
 
 
-def _judged(outcome: Outcome) -> bool:
+def _judged(outcome: StepOutcome) -> bool:
     return all(result.verdict is not Verdict.INVALID for result in outcome.results)

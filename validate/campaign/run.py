@@ -20,7 +20,7 @@ from validate.core.errors import NotValidError, ValidateError
 from validate.core.model import Result, Run, Table
 from validate.ground import Ground
 from validate.suites import plan as planning
-from validate.suites.plan import Outcome, Plan, Step, Tools
+from validate.suites.plan import Plan, Step, StepOutcome, Tools
 
 #: An interrupted campaign older than this tells of a platform that may be another one by now.
 CONTINUE_WITHIN = 24 * 3600.0
@@ -164,7 +164,7 @@ def _walk(plan: Plan, journal: Journal, told: Told, tools: Tools) -> None:
         journal.end(step.id, time.monotonic() - started, outcome)
 
 
-def perform(step: Step, tools: Tools) -> Outcome:
+def perform(step: Step, tools: Tools) -> StepOutcome:
     """The step's outcome; what keeps it from judging is INVALID, and the campaign goes on."""
     try:
         outcome = step.act(tools)
@@ -172,9 +172,9 @@ def perform(step: Step, tools: Tools) -> Outcome:
             return outcome
         detail = "it ended without a single result"
     except (ValidateError, NotValidError) as error:
-        outcome, detail = Outcome(), str(error)
+        outcome, detail = StepOutcome(), str(error)
     except Exception as error:  # noqa: BLE001  a mistake of ours must show in the verdict
-        outcome, detail = Outcome(), f"{type(error).__name__}: {error}"
+        outcome, detail = StepOutcome(), f"{type(error).__name__}: {error}"
         (tools.folder / f"{step.id.replace('/', '-')}.traceback").write_text(traceback.format_exc())
     check = Check(f"{step.id.rpartition('/')[2]} to its end", Verdict.INVALID, detail)
     tools.add(outcome, Result.of(step.suite, step.component, check))

@@ -19,7 +19,7 @@ from validate.suites import (
     plan,
     smoke,
 )
-from validate.suites.plan import Outcome, Step, Tools
+from validate.suites.plan import Step, StepOutcome, Tools
 
 
 def steps(ground: Ground, only: str | None = None) -> list[Step]:
@@ -39,8 +39,8 @@ def steps(ground: Ground, only: str | None = None) -> list[Step]:
 
 
 def _coverage(chosen: Sequence[contract.Component]) -> Step:
-    def act(tools: Tools) -> Outcome:
-        outcome = Outcome()
+    def act(tools: Tools) -> StepOutcome:
+        outcome = StepOutcome()
         for check in coverage.checks(chosen, tools.ground.site.rooms):
             component = check.name.rpartition(" ")[2]
             tools.add(outcome, Result.of("coverage", component, check))
@@ -50,8 +50,8 @@ def _coverage(chosen: Sequence[contract.Component]) -> Step:
 
 
 def _smoke(only: str | None) -> Step:
-    def act(tools: Tools) -> Outcome:
+    def act(tools: Tools) -> StepOutcome:
         found = smoke.run(tools.ground, only, tools.tell)
-        return Outcome(found.results, found.tables, found.limits)
+        return StepOutcome(found.results, found.tables, found.limits)
 
     return Step("smoke/all/everything", "smoke", "all", 30.0, plan.ALWAYS, act)

@@ -25,7 +25,7 @@ from validate.ground import site
 from validate.pod.load import certify, pool
 from validate.pod.load.httptarget import HttpRequest
 from validate.pod.load.ledger import Ledger
-from validate.pod.load.outcome import Outcome
+from validate.pod.load.outcome import LoadOutcome
 from validate.suites.load import beside, profiles, showing, verdict
 from validate.suites.load.profiles import Profile
 
@@ -90,7 +90,7 @@ def load_command(  # noqa: PLR0913  one parameter for each option
 
 def carry_out(
     run: Run, profile: Profile, request: HttpRequest, seed: int, processes: int | None
-) -> Outcome | None:
+) -> LoadOutcome | None:
     """Fills `run`; without a certificate nothing is loaded (None)."""
     count = processes or pool.processes_for(profile.top_rate)
 

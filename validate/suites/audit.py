@@ -18,7 +18,7 @@ from validate.ground.kubectl import wait_for
 from validate.ground.pods import client_spec, new_run_id, pods
 from validate.ground.site import Site
 from validate.suites import coverage, plan
-from validate.suites.plan import Outcome, Step, Tools
+from validate.suites.plan import Step, StepOutcome, Tools
 from validate.suites.smoke import LIMITS, PROBE
 
 SUITE = "audit"
@@ -45,8 +45,8 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
                  partial(step, stores=stores, wish=wish), wish=told)]  # fmt: skip
 
 
-def step(tools: Tools, stores: Sequence[contract.Component], wish: AuditOptions) -> Outcome:
-    outcome = Outcome(limits=[NO_FAULT])
+def step(tools: Tools, stores: Sequence[contract.Component], wish: AuditOptions) -> StepOutcome:
+    outcome = StepOutcome(limits=[NO_FAULT])
 
     lifetime = int(wish.seconds) + 400
     with tools.ground.client(stores, role="audit", lifetime_s=lifetime) as client:

@@ -11,7 +11,7 @@ from validate.core.model import Result, check_from
 from validate.ground import Ground
 from validate.ground.pods import new_run_id
 from validate.suites import plan
-from validate.suites.plan import Outcome, Step, Tools
+from validate.suites.plan import Step, StepOutcome, Tools
 
 SUITE = "backup"
 DEADLINE = 90.0  # seconds; a drill copies the probe's own writes and nothing of a client's
@@ -33,9 +33,9 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
     ]  # fmt: skip
 
 
-def drill(tools: Tools, component: contract.Component) -> Outcome:
+def drill(tools: Tools, component: contract.Component) -> StepOutcome:
     """Write, save, restore into another scope, read back, clean up: all where a client runs."""
-    outcome = Outcome(limits=list(LIMITS))
+    outcome = StepOutcome(limits=list(LIMITS))
     args = ("drill", "--component", component.name, "--run", f"drill{new_run_id()}")
     with tools.ground.client([component], role="drill", lifetime_s=300) as client:
         found = client.checks(*args, "--deadline", f"{DEADLINE:g}", timeout=DEADLINE + 20)

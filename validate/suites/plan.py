@@ -19,7 +19,7 @@ ALWAYS, CORE, WIDE, DEEP = 0, 10, 20, 30
 
 
 @dataclass
-class Outcome:
+class StepOutcome:
     """What one step found."""
 
     results: list[Result] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Tools:
     say: Callable[[str], None]
     tell: Callable[[Result], None]
 
-    def add(self, outcome: Outcome, result: Result) -> None:
+    def add(self, outcome: StepOutcome, result: Result) -> None:
         """Call once for each result, as soon as it is known."""
         outcome.results.append(result)
         self.tell(result)
@@ -52,7 +52,7 @@ class Step:
     component: str
     estimate: float  # seconds
     rank: int
-    act: Callable[[Tools], Outcome] = field(compare=False, repr=False)
+    act: Callable[[Tools], StepOutcome] = field(compare=False, repr=False)
     harm: str = ""  # what it does to the platform, in words; "" means it only reads and writes
     #: All that decides what the step does (fault, duration, limits, rates): part of the digest.
     wish: Mapping[str, object] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from validate.pod.errors import NotValidError
 from validate.pod.load import health, pool, truth
 from validate.pod.load.arrivals import Schedule, intended
 from validate.pod.load.httptarget import HttpRequest
-from validate.pod.load.outcome import Outcome
+from validate.pod.load.outcome import LoadOutcome
 from validate.pod.load.worker import Order
 
 LIMIT_MS = 300.0
@@ -184,7 +184,7 @@ def one(case: truth.Truth, rate: float, seconds: float) -> Certificate:
 
 def compare(
     case: truth.Truth, rate: float, starts: Sequence[int], frozen: Sequence[tuple[int, int]],
-    outcome: Outcome, held: Sequence[int] = (),
+    outcome: LoadOutcome, held: Sequence[int] = (),
 ) -> Certificate:  # fmt: skip
     """What the servers' seeds, clocks and freezes say beside what was measured."""
     true = latencies(case, starts, frozen, held=() if frozen else held)

@@ -11,7 +11,7 @@ from validate.pod.load.ledger import Ledger, together
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LoadOutcome:
     """Counts, and how the generator fared.
 
     `stopped` says why it ended before its time, if it did; `begin_ns`: the monotonic clock's moment
@@ -33,7 +33,7 @@ class Outcome:
         }  # fmt: skip
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Outcome:
+    def of(cls, record: Mapping[str, Any]) -> LoadOutcome:
         return cls(
             Ledger.of(record["ledger"]), Ledger.of(record["warmup"]), Health.of(record["health"]),
             str(record["stopped"]), int(record["begin_ns"]),
@@ -41,9 +41,9 @@ class Outcome:
         )  # fmt: skip
 
 
-def whole(parts: Sequence[Outcome], stopped: str = "") -> Outcome:
+def whole(parts: Sequence[LoadOutcome], stopped: str = "") -> LoadOutcome:
     """What several processes of the same run measured together."""
-    return Outcome(
+    return LoadOutcome(
         together(part.ledger for part in parts), together(part.warmup for part in parts),
         worst(part.health for part in parts), stopped, parts[0].begin_ns,
         "; ".join(part.left for part in parts if part.left),

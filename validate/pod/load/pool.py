@@ -21,7 +21,7 @@ from typing import Any
 from validate.pod.errors import NotValidError
 from validate.pod.load.arrivals import NANOS
 from validate.pod.load.ledger import Ledger, together
-from validate.pod.load.outcome import Outcome, whole
+from validate.pod.load.outcome import LoadOutcome, whole
 from validate.pod.load.worker import Order
 
 ROOT = Path(__file__).resolve().parents[3]  # where `validate` is imported from
@@ -57,7 +57,7 @@ class _Worker:
     lines: _Lines
     ledger: Ledger = field(init=False)
     ready: bool = False
-    result: Outcome | None = None
+    result: LoadOutcome | None = None
     failed: str = ""
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class _Worker:
             self.ready = True
             return True
         if record["kind"] == "result":
-            self.result = Outcome.of(record)
+            self.result = LoadOutcome.of(record)
         else:
             self.failed = str(record["why"])
         return False
@@ -109,7 +109,7 @@ class _Worker:
         return self.failed or self.process.stderr.read()[-2000:]
 
 
-def run(order: Order, processes: int = 1, watch: Watch = lambda seconds, ledger: "") -> Outcome:
+def run(order: Order, processes: int = 1, watch: Watch = lambda seconds, ledger: "") -> LoadOutcome:
     """The whole run. A process that dies leaves the run without a verdict (NotValidError)."""
     lines: _Lines = queue.Queue()
     workers = [_Worker(part, lines) for part in shared_out(order, processes)]

@@ -29,7 +29,7 @@ from validate.pod.load.health import measured, throttled_ns
 from validate.pod.load.httptarget import Asked, HttpRequest, HttpTarget
 from validate.pod.load.ledger import Ledger
 from validate.pod.load.operations import Client, OpenTarget, OperationTarget, Writers
-from validate.pod.load.outcome import Outcome
+from validate.pod.load.outcome import LoadOutcome
 from validate.pod.load.timing import RealTime, new_loop
 
 Say = Callable[[Mapping[str, Any]], None]
@@ -185,7 +185,7 @@ async def _opened(order: Order, loop: asyncio.AbstractEventLoop, timers: RealTim
 async def _run(
     order: Order, target: OpenTarget, timers: RealTime, begin: int, say: Say, conductor: Conductor
 ) -> dict[str, Any]:
-    """What Outcome.of() reads."""
+    """What LoadOutcome.of() reads."""
     ledger = Ledger(order.limits_ns, order.window_s)
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     progress = _Progress(ledger, order, timers.now, say, conductor)
@@ -209,7 +209,7 @@ async def _run(
         generator.lateness, used, wall, target.exhausted, generator.intended, counted, held
     )
     stopped = "asked to stop" if generator.stopped else ""
-    return Outcome(ledger, warmup, health, stopped, begin).as_dict()
+    return LoadOutcome(ledger, warmup, health, stopped, begin).as_dict()
 
 
 async def _closed(driver: Driver) -> str:

@@ -17,7 +17,7 @@ from validate.suites.chaos import aim as aiming
 from validate.suites.chaos import located, report, spec
 from validate.suites.chaos.aim import Aim, Outside, Shot
 from validate.suites.chaos.envelope import ROOT
-from validate.suites.plan import Outcome, Tools
+from validate.suites.plan import StepOutcome, Tools
 
 BEFORE = 10.0  # seconds of steady writes before the fault: 99 % of a shorter look is noise
 CLUSTER = "cluster"
@@ -34,7 +34,7 @@ class FaultContext:
     root: str = ROOT
     shots_of: Callable[[spec.Fault, Aim, Outside], list[Shot]] = aiming.shots
     before_s: float = BEFORE
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: StepOutcome = field(default_factory=StepOutcome)
     #: While the fault lasted: component -> its probe's word on its redundancy, "" for whole.
     not_whole: dict[str, str] = field(default_factory=dict)
     broken_elsewhere: str = ""

@@ -20,7 +20,7 @@ from validate.suites.chaos.aim import Aim, Outside
 from validate.suites.chaos.context import FaultContext
 from validate.suites.chaos.faultrun import FaultRun
 from validate.suites.chaos.planted import leftovers
-from validate.suites.plan import Outcome
+from validate.suites.plan import StepOutcome
 
 ASK_LEADER = frozenset({"leader", "one member", "quorum", "pair", "host"})
 
@@ -29,7 +29,7 @@ ASK_LEADER = frozenset({"leader", "one member", "quorum", "pair", "host"})
 class Experiment(FaultContext):
     """One fault of one component, or of the platform below the components."""
 
-    def run(self) -> Outcome:
+    def run(self) -> StepOutcome:
         begin = time.monotonic()
         try:
             self._run()

@@ -1,4 +1,4 @@
-"""What an experiment tells: checks in words, rows of the tables. Pure but for `Outcome`."""
+"""What an experiment tells: checks in words, rows of the tables. Pure but for `StepOutcome`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from validate.core.model import Result, Table
 from validate.suites.chaos import preflight, spec
 from validate.suites.chaos.books import Judged
 from validate.suites.chaos.proofs import Moments, Proof
-from validate.suites.plan import Outcome
+from validate.suites.plan import StepOutcome
 
 SUITE = "chaos"
 MATRIX = "Store x fault"
@@ -96,7 +96,7 @@ def refusals(
 
 
 def tables(
-    outcome: Outcome, fault: spec.Fault, hit: str, judged: Sequence[Judged], proof: Proof,
+    outcome: StepOutcome, fault: spec.Fault, hit: str, judged: Sequence[Judged], proof: Proof,
     whole_s: dict[str, float],
 ) -> None:  # fmt: skip
     rows = [_row(fault, hit, one, proof, whole_s.get(one.store)) for one in judged]
@@ -128,7 +128,7 @@ def _seconds(value: float | None) -> str:
     return "not seen" if value is None else f"{value:.1f}"
 
 
-def predictions(outcome: Outcome, fault: spec.Fault, rows: Sequence[Sequence[str]]) -> None:
+def predictions(outcome: StepOutcome, fault: spec.Fault, rows: Sequence[Sequence[str]]) -> None:
     if rows:
         named = [[fault.name, *row] for row in rows]
         outcome.tables.append(Table(PREDICTIONS, PREDICTION_COLUMNS, named))

@@ -14,7 +14,7 @@ from validate.ground.site import REPOSITORY
 from validate.suites import plan
 from validate.suites.chaos import experiment, report, spec
 from validate.suites.chaos.context import CLUSTER
-from validate.suites.plan import Outcome, Step, Tools
+from validate.suites.plan import Step, StepOutcome, Tools
 
 SUITE = report.SUITE
 RANKS = {"core": plan.CORE, "wide": plan.WIDE, "deep": plan.DEEP}
@@ -72,7 +72,7 @@ def _step(name: str, fault: spec.Fault, chosen: Sequence[contract.Component]) ->
 
 def act(
     tools: Tools, name: str, fault: spec.Fault, chosen: Sequence[contract.Component]
-) -> Outcome:
+) -> StepOutcome:
     component = next((c for c in chosen if c.name == name), None)
     outcome = experiment.Experiment(tools, fault, component, chosen).run()
     outcome.limits.extend(LIMITS)
@@ -94,8 +94,8 @@ def harm(name: str, fault: spec.Fault) -> str:
 def _coverage(
     ground: Ground, chosen: Sequence[contract.Component], found: dict[str, list[spec.Fault]]
 ) -> Step:
-    def run(tools: Tools) -> Outcome:
-        outcome = Outcome()
+    def run(tools: Tools) -> StepOutcome:
+        outcome = StepOutcome()
         for component, check in coverage(ground.site.rooms, chosen, found):
             tools.add(outcome, report.result(component, check))
         return outcome

@@ -18,7 +18,7 @@ from validate.ground.kubectl import wait_for
 from validate.ground.pods import new_run_id
 from validate.suites import plan
 from validate.suites.checks import alerts, leak, objects, ports
-from validate.suites.plan import Outcome, Step, Tools
+from validate.suites.plan import Step, StepOutcome, Tools
 
 SUITE = "safety"
 STRANGER = "stranger"  # a client that no policy lets in
@@ -51,8 +51,8 @@ def _step(component: contract.Component, what: str, estimate: float, rank: int, 
     return Step(f"{SUITE}/{component.name}/{what}", SUITE, component.name, estimate, rank, act)
 
 
-def _act(tools: Tools, component: contract.Component, look: Look) -> Outcome:
-    outcome = Outcome(limits=list(LIMITS))
+def _act(tools: Tools, component: contract.Component, look: Look) -> StepOutcome:
+    outcome = StepOutcome(limits=list(LIMITS))
     for check in look(tools.ground, component):
         tools.add(outcome, Result.of(SUITE, component.name, check))
     return outcome

@@ -24,7 +24,7 @@ from validate.ground.pods import new_run_id
 from validate.suites import plan
 from validate.suites.durability import powercut
 from validate.suites.durability.mount import Loss
-from validate.suites.plan import Outcome, Step, Tools
+from validate.suites.plan import Step, StepOutcome, Tools
 
 SUITE = "durability"
 FILE = "powercut.py"
@@ -66,8 +66,8 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
 def _cut(
     tools: Tools, component: contract.Component, file: Path, wish: powercut.PowerCutOptions,
     losses: Sequence[Loss],
-) -> Outcome:  # fmt: skip
-    outcome = Outcome(limits=list(LIMITS))
+) -> StepOutcome:  # fmt: skip
+    outcome = StepOutcome(limits=list(LIMITS))
     begin = time.monotonic()
     records: list[Path] = []
     try:

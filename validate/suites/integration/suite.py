@@ -16,7 +16,7 @@ from validate.ground import Ground
 from validate.suites.integration import judge, links
 from validate.suites.integration.expected import ChainOptions, Expected
 from validate.suites.integration.story import CLIENT, SERVER, TRAINER, BrokenError, Chain, Story
-from validate.suites.plan import CORE, Outcome, Step, Tools
+from validate.suites.plan import CORE, Step, StepOutcome, Tools
 
 SUITE, COMPONENT = "integration", "chain"
 NEEDED, ONLINE = ("kafka", "postgres", "minio"), "redis"
@@ -48,9 +48,9 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
     )]  # fmt: skip
 
 
-def act(tools: Tools, wish: ChainOptions) -> Outcome:
+def act(tools: Tools, wish: ChainOptions) -> StepOutcome:
     """Runs the chain once; one Result for each link."""
-    outcome = Outcome(limits=list(LIMITS), assumptions=list(ASSUMPTIONS))
+    outcome = StepOutcome(limits=list(LIMITS), assumptions=list(ASSUMPTIONS))
 
     def tell(check: Check) -> None:
         result = Result.of(SUITE, COMPONENT, check)

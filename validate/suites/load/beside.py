@@ -24,7 +24,7 @@ from validate.core.errors import ValidateError
 from validate.core.model import Table
 from validate.ground.site import REPOSITORY
 from validate.pod.load.httptarget import HttpRequest
-from validate.pod.load.outcome import Outcome
+from validate.pod.load.outcome import LoadOutcome
 from validate.suites.load.profiles import Profile
 from validate.suites.load.showing import milliseconds
 
@@ -112,7 +112,7 @@ def _install(tool: str) -> str:
     return "`python -m validate.suites.load.beside` puts it into the cache (PyPI must be reachable)"
 
 
-def table(wanted: Second, profile: Profile, request: HttpRequest, outcome: Outcome) -> Table:
+def table(wanted: Second, profile: Profile, request: HttpRequest, outcome: LoadOutcome) -> Table:
     """What the tool says of the same address at about the same rate, below what we say."""
     seconds = min(LONGEST_S, profile.duration_s)
     if wanted.tool == "ab":
@@ -122,7 +122,7 @@ def table(wanted: Second, profile: Profile, request: HttpRequest, outcome: Outco
     return Table("What they say, what we say", COLUMNS, [ours(profile, outcome), *theirs], NOTE)
 
 
-def ours(profile: Profile, outcome: Outcome) -> list[str]:
+def ours(profile: Profile, outcome: LoadOutcome) -> list[str]:
     ledger, seen = outcome.ledger, outcome.ledger.histogram()
     seconds = max(1, min(int(profile.duration_s), len(ledger.seconds)))
     return [

@@ -17,14 +17,13 @@ from validate.ground import Client
 from validate.ground.pods import new_run_id
 from validate.pod.load.httptarget import HttpRequest
 from validate.pod.load.ledger import Ledger
-from validate.pod.load.outcome import Outcome
+from validate.pod.load.outcome import LoadOutcome
 from validate.pod.load.worker import Order
 from validate.suites.load import footprint, showing, verdict
 from validate.suites.load.case import Case
 from validate.suites.load.profiles import Profile
 from validate.suites.load.roomload import Scenario
-from validate.suites.plan import Outcome as Found
-from validate.suites.plan import Tools
+from validate.suites.plan import StepOutcome, Tools
 
 Watch = Callable[[float, Ledger], str]
 CERTIFY_S, OPEN_AND_CLEAN_S = 60.0, 200.0
@@ -35,9 +34,9 @@ LIMITS = (
 )
 
 
-def measure(case: Case, tools: Tools) -> Found:
+def measure(case: Case, tools: Tools) -> StepOutcome:
     """The step: certificate, run, verdicts, tables. What can't be judged is INVALID, with why."""
-    found = Found(limits=list(LIMITS), assumptions=list(case.profile.assumptions))
+    found = StepOutcome(limits=list(LIMITS), assumptions=list(case.profile.assumptions))
     profile, component = case.profile, case.component
 
     def tell(check: Check, records: tuple[str, ...] = ()) -> None:
@@ -78,7 +77,7 @@ def measure(case: Case, tools: Tools) -> Found:
 def run(
     client: Client, order: Order, profile: Profile, say: Callable[[str], None], *, certified: bool,
     stop_early: bool = True,
-) -> tuple[Outcome | str, list[Check]]:  # fmt: skip
+) -> tuple[LoadOutcome | str, list[Check]]:  # fmt: skip
     """(what was measured, or why nothing was; the certificates of the generator)."""
     wish = json.dumps({"order": order.record(), "certify": not certified})
     certificates: list[Check] = []
@@ -100,7 +99,7 @@ def run(
         elif kind == "failed":
             return f"the generator could not run: {record['why']}", certificates
         elif kind == "outcome":
-            return replace(Outcome.of(record), stopped=stopped), certificates
+            return replace(LoadOutcome.of(record), stopped=stopped), certificates
     bad = [check.name for check in certificates if check.verdict is not Verdict.PASS]
     if bad:
         return f"the generator is not certified there and now: {', '.join(bad)}", certificates
@@ -133,7 +132,7 @@ def _lifetime(profile: Profile) -> int:
     return int(CERTIFY_S + profile.warmup_s + profile.duration_s + OPEN_AND_CLEAN_S + 60)
 
 
-def _write(tools: Tools, case: Case, outcome: Outcome, growth: list[footprint.Sample]) -> str:
+def _write(tools: Tools, case: Case, outcome: LoadOutcome, growth: list[footprint.Sample]) -> str:
     """The raw record; its name relative to the records' folder."""
     name = re.sub(r"[^a-z0-9.-]", "-", f"load-{case.component.name}-{slug(case.title)}.json")
     record: dict[str, Any] = {

@@ -6,7 +6,7 @@ import math
 
 from validate.core.model import Table
 from validate.pod.load.ledger import Ledger
-from validate.pod.load.outcome import Outcome
+from validate.pod.load.outcome import LoadOutcome
 from validate.suites.load.profiles import Profile
 
 PERCENTILES = (0.5, 0.9, 0.99, 0.999)
@@ -25,12 +25,12 @@ def progress(profile: Profile, at: float, ledger: Ledger) -> str:
     return text
 
 
-def tables(title: str, profile: Profile, outcome: Outcome) -> list[Table]:
+def tables(title: str, profile: Profile, outcome: LoadOutcome) -> list[Table]:
     """Latency, and why requests failed if any did. `title`: of the run, "" for the only one."""
     return [latency(title, profile, outcome), *_causes(title, outcome)]
 
 
-def latency(title: str, profile: Profile, outcome: Outcome) -> Table:
+def latency(title: str, profile: Profile, outcome: LoadOutcome) -> Table:
     rows = []
     for name, ledger in (("measured", outcome.ledger), ("warm-up", outcome.warmup)):
         seen = ledger.histogram()
@@ -44,7 +44,7 @@ def latency(title: str, profile: Profile, outcome: Outcome) -> Table:
     return Table(_titled("Latency from the intended start", title), columns, rows, note)
 
 
-def _causes(title: str, outcome: Outcome) -> list[Table]:
+def _causes(title: str, outcome: LoadOutcome) -> list[Table]:
     rows = [[cause, str(count)] for cause, count in outcome.ledger.causes.most_common(8)]
     if not rows:
         return []

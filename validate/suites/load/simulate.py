@@ -15,7 +15,7 @@ from validate.pod.load.generator import Generator, Phases
 from validate.pod.load.health import measured
 from validate.pod.load.httptarget import Sink
 from validate.pod.load.ledger import given_up
-from validate.pod.load.outcome import Outcome
+from validate.pod.load.outcome import LoadOutcome
 from validate.pod.load.timing import SimulatedTime
 from validate.suites.load.profiles import Profile
 from validate.suites.load.verdict import hopeless, new_ledger
@@ -58,7 +58,7 @@ class SimulatedTarget:
         self.sink(intended, self._time.now(), cause)
 
 
-def rehearse(profile: Profile, behaviour: Behaviour, seed: int) -> Outcome:
+def rehearse(profile: Profile, behaviour: Behaviour, seed: int) -> LoadOutcome:
     """The whole run of a profile in simulated time, stopped early where it is hopeless."""
     time = SimulatedTime()
     target = SimulatedTarget(behaviour, time, seed, profile.timeout_s)
@@ -79,4 +79,4 @@ def rehearse(profile: Profile, behaviour: Behaviour, seed: int) -> Outcome:
     time.run()
     counted = ledger.requests + generator.warmup.requests
     health = measured(generator.lateness, 0, 1, 0, generator.intended, counted)
-    return Outcome(ledger, generator.warmup, health, why)
+    return LoadOutcome(ledger, generator.warmup, health, why)

@@ -14,12 +14,11 @@ from validate.core.errors import ClusterError, ValidateError
 from validate.core.model import Result, Table
 from validate.ground import Client
 from validate.pod.load import health
-from validate.pod.load.outcome import Outcome
+from validate.pod.load.outcome import LoadOutcome
 from validate.suites.load import remote, showing, verdict
 from validate.suites.load.case import Case
 from validate.suites.load.profiles import Profile
-from validate.suites.plan import Outcome as Found
-from validate.suites.plan import Tools
+from validate.suites.plan import StepOutcome, Tools
 
 STEP_S, WARMUP_S, TIMEOUT_S = 8.0, 1.0, 5.0
 DOUBLINGS, BISECTIONS = 5, 2
@@ -34,18 +33,18 @@ class Rung:
     """One step. `holds`: None where the generator could not tell."""
 
     rate: float
-    outcome: Outcome
+    outcome: LoadOutcome
     holds: bool | None
 
 
-def search(case: Case, tools: Tools) -> Found:
+def search(case: Case, tools: Tools) -> StepOutcome:
     """The step of the suite."""
     component, name = case.component, f"{case.scenario.name}: headroom"
     told = (
         f"Headroom of {component.name} {case.scenario.name} counts from "
         f"{case.profile.top_rate:g}/s ({case.title}); nobody demands any."
     )
-    found = Found(limits=[*remote.LIMITS], assumptions=[told])
+    found = StepOutcome(limits=[*remote.LIMITS], assumptions=[told])
     try:
         with tools.ground.client([component], role="load", lifetime_s=900) as client:
             rungs = list(_rungs(case, client, tools))
@@ -102,7 +101,7 @@ def _rung(case: Case, client: Client, tools: Tools, rate: float, *, first: bool)
     return rung
 
 
-def holds(profile: Profile, outcome: Outcome) -> bool | None:
+def holds(profile: Profile, outcome: LoadOutcome) -> bool | None:
     """By the plain shares: a step is short, and nothing is decided by it."""
     broken = any(
         budget.counts.total_bad > budget.allowed * budget.counts.total

@@ -16,7 +16,7 @@ from components.kit.probing import Check, Verdict
 from validate.core import causes
 from validate.pod.load.health import complaints
 from validate.pod.load.ledger import Counts, Ledger
-from validate.pod.load.outcome import Outcome
+from validate.pod.load.outcome import LoadOutcome
 from validate.suites.load import binomial, trend
 from validate.suites.load.profiles import Profile
 
@@ -47,7 +47,7 @@ def budgets(profile: Profile, ledger: Ledger) -> list[Budget]:
     return found
 
 
-def judge(profile: Profile, found: Outcome, confidence: float = CONFIDENCE) -> list[Check]:
+def judge(profile: Profile, found: LoadOutcome, confidence: float = CONFIDENCE) -> list[Check]:
     """One Check per limit, for the rate, the drift and the generator; INVALID is never PASS."""
     if not 0.5 < confidence < 1:
         raise ValueError(f"confidence {confidence}: between 0.5 and 1, for example 0.95")
@@ -177,7 +177,7 @@ def _tightest(profile: Profile) -> float:
     return min((limit.max_ms for limit in profile.latency), default=profile.timeout_s * 1000)
 
 
-def _rate(profile: Profile, found: Outcome) -> list[Check]:
+def _rate(profile: Profile, found: LoadOutcome) -> list[Check]:
     """Good answers per second that came while it was measured; not judged when it was cut short."""
     least = profile.min_rate_per_s
     seconds = int(profile.duration_s)
@@ -200,7 +200,7 @@ def _rate(profile: Profile, found: Outcome) -> list[Check]:
     return [Check("rate", verdict, detail, evidence)]
 
 
-def _drift(profile: Profile, found: Outcome, confidence: float) -> list[Check]:
+def _drift(profile: Profile, found: LoadOutcome, confidence: float) -> list[Check]:
     most = profile.max_drift_share
     if most is None:
         return []
