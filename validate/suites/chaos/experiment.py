@@ -15,7 +15,7 @@ from validate.ground import Client, Member
 from validate.ground.pods import new_run_id
 from validate.ground.power import hosts as power
 from validate.suites.chaos import aim as aiming
-from validate.suites.chaos import books, located, preflight, report, spec
+from validate.suites.chaos import located, preflight, report, spec, writes
 from validate.suites.chaos.aim import Aim, Outside
 from validate.suites.chaos.context import FaultContext
 from validate.suites.chaos.faultrun import FaultRun
@@ -51,11 +51,11 @@ class Experiment(FaultContext):
             self._whole_before(writer, watched)
             names = [s.name for s in stores]
             audit = AuditSession(
-                writer, names, new_run_id(), books.CLIENTS, books.RATE, self._lifetime()
+                writer, names, new_run_id(), writes.CLIENTS, writes.RATE, self._lifetime()
             )
             run = FaultRun(self, aim, outside, shots, writer, onlooker, audit, watched)
             run.go()
-            judged = run.books(prediction)
+            judged = run.judge_writes(prediction)
         report.tables(self.outcome, self.fault, self.name, judged, run.proof, run.whole_s)
 
     def _lifetime(self) -> float:

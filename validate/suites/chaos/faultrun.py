@@ -16,7 +16,7 @@ from validate.core.errors import ClusterError, NotValidError
 from validate.ground import Client, Member
 from validate.ground.kubectl import wait_for
 from validate.ground.machine import local
-from validate.suites.chaos import books, digest, located, preflight, report, spec
+from validate.suites.chaos import digest, located, preflight, report, spec, writes
 from validate.suites.chaos.aim import Aim, Outside, Shot
 from validate.suites.chaos.context import FaultContext
 from validate.suites.chaos.eyes import ClientEyes, Eyes, OwnEyes
@@ -183,7 +183,7 @@ class FaultRun:
             return False  # the way to the clients is slow; they write their record on their own
         for component in others:
             may_stop = self._may_stop(component)
-            wanted = books.limits(e.fault, component, target=False, may_stop=may_stop)
+            wanted = writes.limits(e.fault, component, target=False, may_stop=may_stop)
             told = status.get(component.name, {})
             acks = [float(v) for v in (told.get("last_ack") or {}).values()]
             silent = float(told.get("wall", 0.0)) - max(acks, default=0.0)
@@ -299,10 +299,10 @@ class FaultRun:
         self.e.tell(self.e.name, Check("nothing left behind", Verdict.PASS, detail,
                                        {"entries": entries}))  # fmt: skip
 
-    def books(self, prediction: preflight.Prediction) -> list[books.Judged]:
+    def judge_writes(self, prediction: preflight.Prediction) -> list[writes.Judged]:
         """Reads everything back and judges it, store by store."""
         e, fault = self.e, self.e.fault
-        judged: list[books.Judged] = []
+        judged: list[writes.Judged] = []
         allowed: dict[str, float] = {}  # how long a store may pause before it counts as down
         if self.audit.stores:
             self.ended = time.time() + self.offset
@@ -311,11 +311,11 @@ class FaultRun:
             folder = self._folder()
             for item in self.audit.collect(folder):
                 component = next(c for c in e.chosen if c.name == item.store)
-                wanted = books.limits(fault, component, target=item.store == e.name,
+                wanted = writes.limits(fault, component, target=item.store == e.name,
                                       may_stop=self._may_stop(component))  # fmt: skip
                 stops = self._stops(component)
                 allowed[item.store] = 0.0 if stops else wanted.max_gap_s
-                one = books.judge(item, wanted, at, proved=self.proof.proved, end=self.ended)
+                one = writes.judge(item, wanted, at, proved=self.proof.proved, end=self.ended)
                 judged.append(one)
                 e.tell(item.store, report.with_curve(one))
         seen = {

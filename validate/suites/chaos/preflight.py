@@ -172,7 +172,7 @@ class Seen:
 
     state: str
     detail: str
-    sure: bool = True  # False: its books can't be judged
+    sure: bool = True  # False: its writes can't be judged
 
 
 def score(

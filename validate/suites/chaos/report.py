@@ -8,8 +8,8 @@ from components.kit.probing import Check, Verdict
 from validate.core import causes
 from validate.core.model import Result, Table
 from validate.suites.chaos import preflight, spec
-from validate.suites.chaos.books import Judged
 from validate.suites.chaos.proofs import Moments, Proof
+from validate.suites.chaos.writes import Judged
 from validate.suites.plan import StepOutcome
 
 SUITE = "chaos"
@@ -48,7 +48,7 @@ def whole(is_whole: bool, detail: str, seconds: float, cause: str) -> Check:
 
 
 def with_curve(one: Judged) -> Check:
-    """The check of a store's books, with the curve for the report's line."""
+    """The check of a store's writes, with the curve for the report's line."""
     evidence = dict(one.check.evidence)
     if one.curve is not None:
         evidence["curve"] = one.curve.as_dict()

@@ -1,4 +1,4 @@
-"""One host's death from beginning to end: before, the kill, the proof, the return, the books."""
+"""One host's death from beginning to end: before, the kill, the proof, the return, the writes."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def one(
             _wait_whole_again(death, wish, add)
             audit.stop()
             api.finish()
-            return list(_books(death, stores, access, add))
+            return list(_judge_writes(death, stores, access, add))
 
 
 def pick_survivor(all_nodes: Sequence[Node], victim: Node) -> Node:
@@ -258,7 +258,7 @@ def _timed(name: str, look: Callable[[], bool | None], timeout: float, begin: fl
     return Check(name, Verdict.PASS, f"{took:.1f} s after its start", {}, took)
 
 
-def _books(
+def _judge_writes(
     t: HostDeath, stores: Sequence[contract.Component], access: apiaudit.ApiAccess, add: Add
 ) -> Iterator[list[str]]:
     collected = t.audit.collect(t.folder)

@@ -36,7 +36,7 @@ def limits(
 
 @dataclass(frozen=True)
 class Judged:
-    """One store's part of the books."""
+    """What the acknowledged writes of one store say."""
 
     store: str
     check: Check
