@@ -24,10 +24,10 @@ from validate.ground import Member
 from validate.ground.machine import local
 from validate.suites.chaos import aim, proofs, spec
 from validate.suites.chaos.envelope import Envelope
-from validate.suites.chaos.eyes import OwnEyes, PeerEyes
 from validate.suites.chaos.kinds.process import clock_wrong
 from validate.suites.chaos.located import Located
 from validate.suites.chaos.observer import Observer
+from validate.suites.chaos.vantage import OwnVantage, PeerVantage
 
 pytestmark = [
     pytest.mark.engine,
@@ -75,9 +75,9 @@ def cable(number: int) -> Iterator[Cable]:
         stack.callback(server.wait)
         stack.callback(server.kill)
         made = Cable(located("m", server.pid, "10.9.0.1"), located("p", ends[1], "10.9.0.2"))
-        eyes = PeerEyes(local(), made.peer)
+        place = PeerVantage(local(), made.peer)
         wish = {"kind": "detect", "host": "10.9.0.1", "port": PORT}
-        until("the server", lambda: eyes.look([wish], 40)[0]["prompt"] is not None, 60)
+        until("the server", lambda: place.look([wish], 40)[0]["prompt"] is not None, 60)
         yield made
 
 
@@ -106,8 +106,8 @@ def tried(number: int, do: dict[str, object], root: Path, *, really: bool) -> pr
     with cable(number) as made:
         at = aim.Aim((made.member,), (made.peer,))
         (shot,) = aim.shots(fault, at, aim.Outside({}, {}, {}, {}))
-        eyes = PeerEyes(local(), made.peer)
-        observer = Observer(fault, at, eyes, lambda _: local(), [("10.9.0.1", PORT)])
+        place = PeerVantage(local(), made.peer)
+        observer = Observer(fault, at, place, lambda _: local(), [("10.9.0.1", PORT)])
         envelope = Envelope(local(), str(root / f"{number}-{really}"))
         observer.prepare()
         observer.begin(HOLD)
@@ -160,7 +160,7 @@ def test_the_clock_of_one_process_is_moved_and_put_back(tmp_path: Path) -> None:
         member = located("m", server.pid, "127.0.0.1")
         (shot,) = aim.shots(fault, aim.Aim((member,)), aim.Outside({}, {}, {}, {}))
         observer = Observer(
-            fault, aim.Aim((member,)), OwnEyes(local()), lambda _: local(), [("127.0.0.1", port)]
+            fault, aim.Aim((member,)), OwnVantage(local()), lambda _: local(), [("127.0.0.1", port)]
         )
         observer.begin(HOLD)
         asked = time.time()

@@ -19,10 +19,10 @@ from validate.ground.machine import local
 from validate.suites.chaos import digest, located, preflight, report, spec, writes
 from validate.suites.chaos.aim import Aim, Outside, Shot
 from validate.suites.chaos.context import FaultContext
-from validate.suites.chaos.eyes import ClientEyes, Eyes, OwnEyes
 from validate.suites.chaos.observer import Observer, Point, clock_offset
 from validate.suites.chaos.planted import Planted, machine_of, pause
 from validate.suites.chaos.proofs import Moments, Proof
+from validate.suites.chaos.vantage import ClientVantage, OwnVantage, Vantage
 
 
 @dataclass
@@ -55,7 +55,7 @@ class FaultRun:
         # Before anybody looks: what takes its time here would be missing in what is seen.
         self.aim = e.aim_now(self.aim)
         self.shots = e.shots_of(fault, self.aim, self.outside)
-        observer = Observer(fault, self.aim, self._eyes(), e.ground.machine, self._points())
+        observer = Observer(fault, self.aim, self._vantage(), e.ground.machine, self._points())
         try:
             observer.prepare()
             observer.begin(fault.duration_s)
@@ -212,13 +212,13 @@ class FaultRun:
         depends = self.e.name in component.depends_on
         return cut_from or (depends and fault.during != "continues")
 
-    def _eyes(self) -> Eyes:
+    def _vantage(self) -> Vantage:
         """A client elsewhere; but commands reach clients of a cluster by the API."""
         do = self.e.fault.do
         outside = isinstance(do, spec.PortClosed) and (
             do.seen_at == "outside" or bool(preflight.API_PORTS & set(do.ports))
         )
-        return OwnEyes(local("validator")) if outside else ClientEyes(self.onlooker)
+        return OwnVantage(local("validator")) if outside else ClientVantage(self.onlooker)
 
     def _points(self) -> list[Point]:
         """Where that which is hit answers, as a client sees it."""

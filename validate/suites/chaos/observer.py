@@ -15,9 +15,9 @@ from validate.ground.machine import Machine
 from validate.ground.pods import new_run_id
 from validate.suites.chaos import proofs, spec
 from validate.suites.chaos.aim import Aim
-from validate.suites.chaos.eyes import Eyes, PeerEyes
 from validate.suites.chaos.located import Located
 from validate.suites.chaos.proofs import Moments, Proof
+from validate.suites.chaos.vantage import PeerVantage, Vantage
 
 LEAD = 2.0  # seconds that are looked at before the fault
 LONGEST = 20.0  # seconds of a fault that are looked at
@@ -36,19 +36,19 @@ class Observer:
 
     fault: spec.Fault
     aim: Aim
-    far: Eyes
+    far: Vantage
     machine: Callable[[str], Machine]
     points: Sequence[Point]  # where what is hit answers, as the client sees it
     offset: float = 0.0  # the onlooker's clock minus ours
     prompts: dict[Point, str] = field(default_factory=dict)
     seen_first: dict[str, Any] = field(default_factory=dict)
     _looks: list[Future[list[Any]]] = field(default_factory=list)
-    _marks: list[tuple[Eyes, str]] = field(default_factory=list)  # of the looks
+    _marks: list[tuple[Vantage, str]] = field(default_factory=list)  # of the looks
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8))
 
     @property
     def where(self) -> str:
-        near = self._peer_eyes()
+        near = self._peer_vantage()
         return f"{self.far.name}, {near.name}" if near else self.far.name
 
     def prepare(self) -> None:
@@ -91,7 +91,7 @@ class Observer:
         wishes = self._far_wishes(seconds)
         if wishes:
             self._start(self.far, wishes, seconds)
-        near = self._peer_eyes()
+        near = self._peer_vantage()
         if near is not None:
             self._start(near, self._near_wishes(seconds), seconds)
             for member in self.aim.members if self._one_way else ():
@@ -99,9 +99,9 @@ class Observer:
                 # at the peer.
                 wish = {"kind": "send", "host": near.member.address, "port": FLOOD_PORT,
                         "seconds": seconds, "size": 16, "per_second": 5}  # fmt: skip
-                self._start(PeerEyes(self.machine(member.host), member), [wish], seconds)
-        for eyes, mark in self._marks:
-            eyes.wait_until_begun(mark)
+                self._start(PeerVantage(self.machine(member.host), member), [wish], seconds)
+        for place, mark in self._marks:
+            place.wait_until_begun(mark)
         _pause(LEAD)
 
     def during(self) -> None:
@@ -221,19 +221,19 @@ class Observer:
         do = self.fault.do
         return isinstance(do, spec.NetworkCut) and do.direction != "both" and not self.aim.hosts
 
-    def _peer_eyes(self) -> PeerEyes | None:
+    def _peer_vantage(self) -> PeerVantage | None:
         if not (self._from_peer or self._one_way):
             return None
         hit = {m.host for m in self.aim.members}
         peer = next((p for p in self.aim.peers if p.host not in hit), None)
         if peer is None:
             raise NotValidError("no member on another host could see which way is cut")
-        return PeerEyes(self.machine(peer.host), peer)
+        return PeerVantage(self.machine(peer.host), peer)
 
-    def _start(self, eyes: Eyes, wishes: list[dict[str, Any]], seconds: float) -> None:
+    def _start(self, place: Vantage, wishes: list[dict[str, Any]], seconds: float) -> None:
         mark = f"look-{new_run_id()}.begun"
-        self._marks.append((eyes, mark))
-        self._looks.append(self._pool.submit(eyes.look, wishes, seconds + 45, mark))
+        self._marks.append((place, mark))
+        self._looks.append(self._pool.submit(place.look, wishes, seconds + 45, mark))
 
     # --- what is measured once before and once while it lasts
 
@@ -248,9 +248,9 @@ class Observer:
         assert isinstance(do, spec.SlowLink)
         wanted = do.kbit_per_s * 1000 / 8 * 3 / PACKET  # packets a second: thrice the limit
         near = next((p for p in self.aim.peers if p.host != member.host), None)
-        eyes: list[Eyes] = [self.far]
-        eyes += [PeerEyes(self.machine(near.host), near)] if near else []
-        for one in eyes:
+        places: list[Vantage] = [self.far]
+        places += [PeerVantage(self.machine(near.host), near)] if near else []
+        for one in places:
             with suppress(ClusterError, KeyError):
                 here = one.look([{"kind": "address", "host": member.address}], 30)[0]["address"]
                 heard = self._send(member, here, wanted, one)
@@ -261,7 +261,7 @@ class Observer:
         return self._send(member, FARTHEST, wanted, None)
 
     def _send(
-        self, member: Located, address: str, per_second: float, ear: Eyes | None
+        self, member: Located, address: str, per_second: float, ear: Vantage | None
     ) -> dict[str, Any]:
         listening = None
         if ear is not None:
@@ -269,7 +269,7 @@ class Observer:
             listening = self._pool.submit(ear.look, [wish], 60)
             _pause(1.0)
         before = self._sent_bytes(member)
-        PeerEyes(self.machine(member.host), member).look([{
+        PeerVantage(self.machine(member.host), member).look([{
             "kind": "send", "host": address, "port": FLOOD_PORT, "seconds": FLOOD_SECONDS,
             "size": PACKET, "per_second": per_second,
         }], 60)  # fmt: skip

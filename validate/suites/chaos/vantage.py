@@ -1,4 +1,4 @@
-"""Where an onlooker stands: each place runs onlooker.py with a list of wishes."""
+"""Where an onlooker stands: each place runs sensor.py with a list of wishes."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ BEGUN = (
 PATIENCE = 60.0
 
 
-class Eyes(Protocol):
+class Vantage(Protocol):
     @property
     def name(self) -> str: ...
 
     def look(
         self, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str = ""
     ) -> list[Any]:
-        """Runs onlooker.py there; `mark` is a file that is made there when looking begins."""
+        """Runs sensor.py there; `mark` is a file that is made there when looking begins."""
         ...
 
     def wait_until_begun(self, mark: str) -> None:
@@ -52,7 +52,7 @@ class Eyes(Protocol):
 
 
 @dataclass(frozen=True)
-class ClientEyes:
+class ClientVantage:
     """From a client on another host."""
 
     client: Client
@@ -64,7 +64,7 @@ class ClientEyes:
     def look(
         self, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str = ""
     ) -> list[Any]:
-        code = text("onlooker.py").encode()
+        code = text("sensor.py").encode()
         seconds = max((float(wish.get("seconds", 0.0)) for wish in wishes), default=0.0)
         if seconds < LONG:
             command = ("python3", "-", json.dumps(wishes), *([mark] if mark else []))
@@ -93,7 +93,7 @@ class ClientEyes:
 
 
 @dataclass(frozen=True)
-class OwnEyes:
+class OwnVantage:
     """From the validator's own machine: what is hit takes the way to any client with it."""
 
     machine: Machine
@@ -102,7 +102,7 @@ class OwnEyes:
     def look(
         self, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str = ""
     ) -> list[Any]:
-        code = text("onlooker.py")
+        code = text("sensor.py")
         script = (
             f'look() {{\npython3 - "$1" $2 <<\'APADANA_LOOK\'\n{code}APADANA_LOOK\n}}\nlook "$@"\n'
         )
@@ -115,7 +115,7 @@ class OwnEyes:
 
 
 @dataclass(frozen=True)
-class PeerEyes:
+class PeerVantage:
     """From the network namespace of another member, on its own machine."""
 
     machine: Machine
@@ -128,7 +128,7 @@ class PeerEyes:
     def look(
         self, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str = ""
     ) -> list[Any]:
-        code = text("onlooker.py")
+        code = text("sensor.py")
         script = (
             f'look() {{\nnsenter -t "$1" -n python3 - "$2" $3 <<\'APADANA_LOOK\'\n{code}'
             'APADANA_LOOK\n}\nlook "$@"\n'

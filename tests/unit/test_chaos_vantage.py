@@ -11,15 +11,15 @@ import pytest
 
 from validate.core.errors import ClusterError, SilentError
 from validate.ground.local import LocalClient
-from validate.suites.chaos import eyes
-from validate.suites.chaos.eyes import ClientEyes
+from validate.suites.chaos import vantage
+from validate.suites.chaos.vantage import ClientVantage
 
 
 @dataclass(frozen=True)
 class CutClient(LocalClient):
     """Its first answers get lost, as those of an exec through a host that is cut off."""
 
-    lost: list[str] = field(default_factory=lambda: [eyes.FETCH, eyes.FETCH])
+    lost: list[str] = field(default_factory=lambda: [vantage.FETCH, vantage.FETCH])
 
     def run(self, *command: str, timeout: float = 20.0, stdin: bytes | None = None) -> str:
         for part in command:
@@ -43,15 +43,15 @@ def series(point: tuple[str, int]) -> dict[str, object]:
 def test_an_answer_that_was_lost_is_fetched_again(
     tmp_path: Path, server: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(eyes, "LONG", 0.5)
+    monkeypatch.setattr(vantage, "LONG", 0.5)
     client = CutClient("client", tmp_path, ())
-    (found,) = ClientEyes(client).look([series(server)], 20)
+    (found,) = ClientVantage(client).look([series(server)], 20)
     assert client.lost == []
     assert {tried["outcome"] for tried in found["tries"]} == {"open"}
 
 
 def test_a_look_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eyes, "LONG", 0.5)
-    monkeypatch.setattr(eyes, "text", lambda _: "import nothing_of_that_name")
+    monkeypatch.setattr(vantage, "LONG", 0.5)
+    monkeypatch.setattr(vantage, "text", lambda _: "import nothing_of_that_name")
     with pytest.raises(ClusterError, match="nothing_of_that_name"):
-        ClientEyes(LocalClient("client", tmp_path, ())).look([{"seconds": 1.0}], 20)
+        ClientVantage(LocalClient("client", tmp_path, ())).look([{"seconds": 1.0}], 20)
