@@ -25,7 +25,7 @@ from validate.ground.machine import local
 from validate.suites.chaos import aim, proofs, spec
 from validate.suites.chaos.envelope import Envelope
 from validate.suites.chaos.kinds.process import clock_wrong
-from validate.suites.chaos.located import Located
+from validate.suites.chaos.members import RunningMember
 from validate.suites.chaos.observer import Observer
 from validate.suites.chaos.vantage import OwnVantage, PeerVantage
 
@@ -41,8 +41,8 @@ HOLD = 3.0
 class Cable:
     """A member that serves, and a peer beside it."""
 
-    member: Located
-    peer: Located
+    member: RunningMember
+    peer: RunningMember
 
 
 def ip(*words: str) -> None:
@@ -81,9 +81,9 @@ def cable(number: int) -> Iterator[Cable]:
         yield made
 
 
-def located(name: str, pid: int, address: str) -> Located:
+def located(name: str, pid: int, address: str) -> RunningMember:
     member = Member("web", name, f"host-{name}", (pid,), address)
-    return Located(member, "", (named(pid),), "", False, (PORT,))
+    return RunningMember(member, "", (named(pid),), "", False, (PORT,))
 
 
 CASES: dict[str, dict[str, object]] = {

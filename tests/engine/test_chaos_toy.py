@@ -19,7 +19,7 @@ from validate.core.model import Result
 from validate.ground import site
 from validate.ground.local import LocalGround
 from validate.ground.machine import local
-from validate.suites.chaos import aim, experiment, located, recovery, spec
+from validate.suites.chaos import aim, experiment, members, recovery, spec
 from validate.suites.chaos.envelope import Envelope, Injection
 from validate.suites.plan import StepOutcome, Tools
 
@@ -170,7 +170,7 @@ Tried(ground, Path({str(tmp_path)!r}), fault({{"kind": "freeze"}}, duration_s=12
     kv = ground.site.platform.component("kv")
     states = [
         ground.machine(m.host).run(f"cat /proc/{m.pid}/stat").rpartition(")")[2].split()[0]
-        for m in located.locate(ground, kv)
+        for m in members.locate(ground, kv)
     ]
     assert len(states) == 3
     assert "T" not in states

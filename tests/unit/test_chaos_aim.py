@@ -15,14 +15,16 @@ from validate.ground import Member
 from validate.suites.chaos import aim, envelope, spec
 from validate.suites.chaos.aim import Aim, Outside
 from validate.suites.chaos.kinds import network
-from validate.suites.chaos.located import Located, ports_of, split
+from validate.suites.chaos.members import RunningMember, ports_of, split
 
 NOWHERE = Outside({}, {}, {}, {})
 
 
-def located(name: str, host: str, number: int, *, role: str = "", shared: bool = False) -> Located:
+def located(
+    name: str, host: str, number: int, *, role: str = "", shared: bool = False
+) -> RunningMember:
     member = Member("kv", name, host, (number,), f"10.0.0.{number}", {"data": f"/data/{name}"})
-    return Located(member, role, (f"{number}:77",), f"net:[{number}]", shared, (7002,))
+    return RunningMember(member, role, (f"{number}:77",), f"net:[{number}]", shared, (7002,))
 
 
 THREE = [located("kv-0", "h1", 1), located("kv-1", "h2", 2), located("kv-2", "h3", 3)]
@@ -33,7 +35,9 @@ def fault(**change: object) -> spec.Fault:
     return spec.Fault.model_validate({**GOOD, **change})
 
 
-def hit(target: str, leader: str | None = "kv-1", among: Sequence[Located] = THREE) -> list[str]:
+def hit(
+    target: str, leader: str | None = "kv-1", among: Sequence[RunningMember] = THREE
+) -> list[str]:
     kind = "network-cut" if target in ("pair", "host") else "freeze"
     found = aim.at(fault(target=target, do={"kind": kind}), ROOM, among, leader, ["h1", "h2", "h3"])
     return [m.name for m in found.members] or list(found.hosts)
@@ -184,11 +188,11 @@ def test_data_is_the_volume_of_that_name_or_the_first_drive(
     paths: dict[str, str] | None, data: str
 ) -> None:
     member = Member("kv", "kv-0", "h1", (1,), paths=paths)
-    assert Located(member, "", ("1:77",), "net:[1]", False, ()).data == data
+    assert RunningMember(member, "", ("1:77",), "net:[1]", False, ()).data == data
 
 
 def test_what_is_not_known_is_not_guessed() -> None:
-    bare = Located(Member("kv", "kv-0", "h1", (1,)), "", ("1:77",), "net:[1]", True, ())
+    bare = RunningMember(Member("kv", "kv-0", "h1", (1,)), "", ("1:77",), "net:[1]", True, ())
     with pytest.raises(NotValidError, match="its port is not known"):
         aim.shots(fault(do={"kind": "network-cut"}), Aim((bare,)), NOWHERE)
     with pytest.raises(NotValidError, match="keeps its data is not known"):

@@ -10,7 +10,7 @@ from validate.core.errors import NotValidError
 from validate.suites.chaos import spec
 from validate.suites.chaos.envelope import Injection
 from validate.suites.chaos.kinds import disk, network, process, service
-from validate.suites.chaos.located import Located
+from validate.suites.chaos.members import RunningMember
 from validate.suites.chaos.preflight import Aimed, tolerance
 
 
@@ -25,8 +25,8 @@ class Shot:
 
 @dataclass(frozen=True)
 class Aim:
-    members: tuple[Located, ...] = ()
-    peers: tuple[Located, ...] = ()  # the other end of a cut; onlookers stand there
+    members: tuple[RunningMember, ...] = ()
+    peers: tuple[RunningMember, ...] = ()  # the other end of a cut; onlookers stand there
     hosts: tuple[str, ...] = ()
     #: The peers are frozen, because packets between the two can't be told from others.
     frozen: bool = False
@@ -43,11 +43,11 @@ class Aim:
 
 
 def at(
-    fault: spec.Fault, component: contract.Component | None, located: Sequence[Located],
+    fault: spec.Fault, component: contract.Component | None, found: Sequence[RunningMember],
     leader: str | None, hosts: Sequence[str],
 ) -> Aim:  # fmt: skip
     """Always the same choice for the same platform, so that a run can be repeated."""
-    able = [m for m in located if fault.role in m.role]
+    able = [m for m in found if fault.role in m.role]
     led = [m for m in able if m.name == leader]
     if fault.target == "all hosts":
         return Aim(hosts=tuple(hosts))
@@ -65,17 +65,17 @@ def at(
     return Aim(chosen, _other_end(component, chosen[0], rest) if fault.target == "pair" else rest)
 
 
-def again(aim: Aim, located: Sequence[Located]) -> Aim:
+def again(aim: Aim, found: Sequence[RunningMember]) -> Aim:
     """The same members as they are now: one may have been started again since it was chosen."""
-    now = {m.name: m for m in located}
+    now = {m.name: m for m in found}
     members, peers = (tuple(now.get(m.name, m) for m in ms) for ms in (aim.members, aim.peers))
     return replace(aim, members=members, peers=peers)
 
 
 def _chosen(
-    target: spec.Target, component: contract.Component, able: Sequence[Located],
-    led: Sequence[Located],
-) -> tuple[Located, ...]:  # fmt: skip
+    target: spec.Target, component: contract.Component, able: Sequence[RunningMember],
+    led: Sequence[RunningMember],
+) -> tuple[RunningMember, ...]:  # fmt: skip
     others = [m for m in able if m not in led]
     if target in ("leader", "pair"):
         return tuple((led or able)[:1])
@@ -88,15 +88,15 @@ def _chosen(
 
 
 def _other_end(
-    component: contract.Component, first: Located, rest: Sequence[Located]
-) -> tuple[Located, ...]:
+    component: contract.Component, first: RunningMember, rest: Sequence[RunningMember]
+) -> tuple[RunningMember, ...]:
     other = next((m for m in rest if m.host != first.host), None)
     if other is None:
         raise NotValidError(f"{component.name} has no two members on different hosts")
     return (other,)
 
 
-def _host(able: Sequence[Located], led: Sequence[Located], hosts: Sequence[str]) -> str:
+def _host(able: Sequence[RunningMember], led: Sequence[RunningMember], hosts: Sequence[str]) -> str:
     chosen = next((m.host for m in [*led, *able]), None) or next(iter(hosts), None)
     if chosen is None:
         raise NotValidError("no host is known")
@@ -139,7 +139,7 @@ def _on_host(fault: spec.Fault, host: str, outside: Outside) -> Shot:
 
 
 def _on(
-    fault: spec.Fault, member: Located, aim: Aim, outside: Outside
+    fault: spec.Fault, member: RunningMember, aim: Aim, outside: Outside
 ) -> tuple[str, Injection, str]:
     do, host = fault.do, member.host
     one = member.processes[0]
@@ -168,7 +168,7 @@ def _on(
     return host, made, member.name
 
 
-def _socket(member: Located, aim: Aim) -> network.Socket | None:
+def _socket(member: RunningMember, aim: Aim) -> network.Socket | None:
     if not member.shared:
         return None
     others = tuple((p.address, port) for p in aim.peers for port in p.ports)

@@ -14,7 +14,7 @@ from validate.core.model import check_from
 from validate.ground import Client, Ground
 from validate.ground.kubectl import wait_for
 from validate.suites.chaos import aim as aiming
-from validate.suites.chaos import located, report, spec
+from validate.suites.chaos import members, report, spec
 from validate.suites.chaos.aim import Aim, Outside, Shot
 from validate.suites.chaos.envelope import ROOT
 from validate.suites.plan import StepOutcome, Tools
@@ -58,12 +58,12 @@ class FaultContext:
             return aim
         rooms = {m.member.component for m in (*aim.members, *aim.peers)}
         named = [c for c in self.ground.site.platform.components if c.name in rooms]
-        return aiming.again(aim, located.locate(self.ground, *named))
+        return aiming.again(aim, members.locate(self.ground, *named))
 
-    def everyone(self) -> list[located.Located]:
+    def everyone(self) -> list[members.RunningMember]:
         """Members of all components; the first found decides which host a cluster's fault hits."""
         try:
-            return located.locate(self.ground, *self.ground.site.platform.components)
+            return members.locate(self.ground, *self.ground.site.platform.components)
         except NotValidError:
             return []
 

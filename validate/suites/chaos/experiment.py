@@ -15,10 +15,11 @@ from validate.ground import Client, Member
 from validate.ground.pods import new_run_id
 from validate.ground.power import hosts as power
 from validate.suites.chaos import aim as aiming
-from validate.suites.chaos import located, preflight, report, spec, writes
+from validate.suites.chaos import preflight, report, spec, writes
 from validate.suites.chaos.aim import Aim, Outside
 from validate.suites.chaos.context import FaultContext
 from validate.suites.chaos.faultrun import FaultRun
+from validate.suites.chaos.members import locate
 from validate.suites.chaos.planted import leftovers
 from validate.suites.plan import StepOutcome
 
@@ -66,14 +67,14 @@ class Experiment(FaultContext):
     def _aim(self) -> Aim:
         if self.component is None:
             return aiming.at(self.fault, None, self.everyone(), None, self.ground.hosts())
-        found = located.locate(self.ground, self.component)
+        found = locate(self.ground, self.component)
         leader = None
         if self.fault.target in ASK_LEADER:
             leader = self._leader(self.component)
         aim = aiming.at(self.fault, self.component, found, leader, self.ground.hosts())
         if isinstance(self.fault.do, spec.DependencyCut):
             on = self.ground.site.platform.component(self.fault.do.on)
-            peers = tuple(located.locate(self.ground, on))
+            peers = tuple(locate(self.ground, on))
             aim = replace(aim, peers=peers, frozen=any(m.shared for m in aim.members))
         return aim
 

@@ -16,9 +16,10 @@ from validate.core.errors import ClusterError, NotValidError
 from validate.ground import Client, Member
 from validate.ground.kubectl import wait_for
 from validate.ground.machine import local
-from validate.suites.chaos import digest, located, preflight, report, spec, writes
+from validate.suites.chaos import digest, preflight, report, spec, writes
 from validate.suites.chaos.aim import Aim, Outside, Shot
 from validate.suites.chaos.context import FaultContext
+from validate.suites.chaos.members import locate, ports_of
 from validate.suites.chaos.observer import Observer, Point, clock_offset
 from validate.suites.chaos.planted import Planted, machine_of, pause
 from validate.suites.chaos.proofs import Moments, Proof
@@ -78,7 +79,7 @@ class FaultRun:
         """Of each member its first process: another one means that it was started again."""
         if not isinstance(self.e.fault.do, spec.BadInput) or self.e.component is None:
             return {}
-        found = located.locate(self.e.ground, self.e.component)
+        found = locate(self.e.ground, self.e.component)
         return {m.name: m.processes[0] for m in found}
 
     def _survived(self, lived: dict[str, str]) -> None:
@@ -239,7 +240,7 @@ class FaultRun:
             if do.protocol and do.protocol not in protocols:
                 listed = ", ".join(protocols) or "none"
                 raise NotValidError(f"{self.e.name} has no endpoint {do.protocol}: {listed}")
-            found = [(m, located.ports_of(self.e.component, m.member, do.protocol))
+            found = [(m, ports_of(self.e.component, m.member, do.protocol))
                      for m in aim.peers]  # fmt: skip
             return [(m.address, ports[0]) for m, ports in found if ports and m.address]
         hit = aim.members

@@ -15,7 +15,7 @@ from validate.ground.machine import Machine
 from validate.ground.pods import new_run_id
 from validate.suites.chaos import proofs, spec
 from validate.suites.chaos.aim import Aim
-from validate.suites.chaos.located import Located
+from validate.suites.chaos.members import RunningMember
 from validate.suites.chaos.proofs import Moments, Proof
 from validate.suites.chaos.vantage import PeerVantage, Vantage
 
@@ -237,12 +237,12 @@ class Observer:
 
     # --- what is measured once before and once while it lasts
 
-    def _free(self, member: Located) -> int:
+    def _free(self, member: RunningMember) -> int:
         """Not by the fault's own script, but on its machine: a file system has no other door."""
         said = self.machine(member.host).run('df --output=avail -B1 "$1" | tail -n 1', member.data)
         return int(said)
 
-    def _flood(self, member: Located) -> dict[str, Any]:
+    def _flood(self, member: RunningMember) -> dict[str, Any]:
         """What arrives at the client (or at a peer) when the member's network sends a lot."""
         do = self.fault.do
         assert isinstance(do, spec.SlowLink)
@@ -261,7 +261,7 @@ class Observer:
         return self._send(member, FARTHEST, wanted, None)
 
     def _send(
-        self, member: Located, address: str, per_second: float, ear: Vantage | None
+        self, member: RunningMember, address: str, per_second: float, ear: Vantage | None
     ) -> dict[str, Any]:
         listening = None
         if ear is not None:
@@ -279,7 +279,7 @@ class Observer:
         heard = listening.result(timeout=70)[0].get("bytes", 0)
         return {"bytes": heard, "seconds": FLOOD_SECONDS, "counted": "as it arrived"}
 
-    def _sent_bytes(self, member: Located) -> int:
+    def _sent_bytes(self, member: RunningMember) -> int:
         """Of the first interface that isn't the loop."""
         script = 'nsenter -t "$1" -n ip -j -s link show up'
         told = json.loads(self.machine(member.host).run(script, str(member.pid)))

@@ -13,7 +13,7 @@ from validate.ground.kubectl import wait_for
 from validate.ground.machine import Machine
 from validate.ground.pods import new_run_id
 from validate.suites.chaos.envelope import text
-from validate.suites.chaos.located import Located
+from validate.suites.chaos.members import RunningMember
 
 #: A look of so many seconds runs on by itself, and its answer is fetched: the way of the command
 #: may lead over what is hit, and a look that was cut can't be made again.
@@ -119,7 +119,7 @@ class PeerVantage:
     """From the network namespace of another member, on its own machine."""
 
     machine: Machine
-    member: Located
+    member: RunningMember
 
     @property
     def name(self) -> str:

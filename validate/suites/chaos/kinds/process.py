@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from validate.suites.chaos.envelope import Injection
 
-#: "pid:start", as lib.sh and `Located` have them.
+#: "pid:start", as lib.sh and `RunningMember` have them.
 Process = str
 
 

@@ -26,7 +26,7 @@ main "$@"
 
 
 @dataclass(frozen=True)
-class Located:
+class RunningMember:
     """`processes` are "pid:start"; `shared`: others live in its network namespace too."""
 
     member: Member
@@ -66,7 +66,7 @@ def split(address: str) -> tuple[str, int]:
     return (host, int(port)) if colon and port.isdigit() else (address, 0)
 
 
-def locate(ground: Ground, *components: contract.Component) -> list[Located]:
+def locate(ground: Ground, *components: contract.Component) -> list[RunningMember]:
     """Their members that have processes, as they are now; NotValidError when there is none."""
     wanted = {c.name: c for c in components}
     everyone = ground.members()
@@ -81,7 +81,7 @@ def locate(ground: Ground, *components: contract.Component) -> list[Located]:
         others = [m for m in everyone if m.host == member.host and m.component != member.component]
         theirs = {mine[p][1] for m in others for p in m.pids if p in mine}
         machines = {mine[0][1], mine[-1][1]}
-        found.append(Located(
+        found.append(RunningMember(
             member, member.role, processes, namespace, namespace in theirs | machines,
             ports_of(component, member), tuple(m.name for m in others),
         ))  # fmt: skip
