@@ -19,8 +19,8 @@ from validate.suites.chaos import preflight, report, spec, writes
 from validate.suites.chaos.aim import Aim, Outside
 from validate.suites.chaos.context import FaultContext
 from validate.suites.chaos.faultrun import FaultRun
+from validate.suites.chaos.injector import leftovers
 from validate.suites.chaos.members import locate
-from validate.suites.chaos.planted import leftovers
 from validate.suites.plan import StepOutcome
 
 ASK_LEADER = frozenset({"leader", "one member", "quorum", "pair", "host"})

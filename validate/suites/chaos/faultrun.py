@@ -19,9 +19,9 @@ from validate.ground.machine import local
 from validate.suites.chaos import digest, preflight, report, spec, writes
 from validate.suites.chaos.aim import Aim, Outside, Shot
 from validate.suites.chaos.context import FaultContext
+from validate.suites.chaos.injector import Injector, machine_of, pause
 from validate.suites.chaos.members import locate, ports_of
 from validate.suites.chaos.observer import Observer, Point, clock_offset
-from validate.suites.chaos.planted import Planted, machine_of, pause
 from validate.suites.chaos.proofs import Moments, Proof
 from validate.suites.chaos.vantage import ClientVantage, OwnVantage, Vantage
 
@@ -98,18 +98,18 @@ class FaultRun:
 
     def _break(self, observer: Observer) -> None:
         e, fault = self.e, self.e.fault
-        planted = Planted(e.ground, fault.duration_s, e.tools.say, e.root)
+        injector = Injector(e.ground, fault.duration_s, e.tools.say, e.root)
         asked = time.time()
         applied = ended = asked
         try:
-            with planted:
-                planted.plant(self.shots)
+            with injector:
+                injector.inject(self.shots)
                 applied = time.time()
                 self._hold(observer, applied)
                 ended = time.time()
         finally:
             self.at = Moments(asked, applied, ended)
-            for reason in planted.failed:
+            for reason in injector.failed:
                 detail = f"could not be undone: {reason}"
                 cause = {"cause": causes.LEFT_BEHIND}
                 e.tell(e.name, Check("undone", Verdict.FAIL, detail, cause))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from validate.core.errors import ClusterError
 from validate.ground import Ground
 from validate.suites.chaos.envelope import ROOT, Envelope
+from validate.suites.chaos.injector import HERE, machine_of
 from validate.suites.chaos.kinds.disk import forgotten
-from validate.suites.chaos.planted import HERE, machine_of
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The faults that are planted now: armed one by one, and taken away whatever happens."""
+"""The faults that are injected now: armed one by one, and taken away whatever happens."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Armed:
 
 
 @dataclass
-class Planted:
-    """`with Planted(...) as planted: planted.plant(shots)`; leaving undoes what is there."""
+class Injector:
+    """`with Injector(...) as injector: injector.inject(shots)`; leaving undoes what is there."""
 
     ground: Ground
     seconds: int
@@ -44,7 +44,7 @@ class Planted:
     armed: list[Armed] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)  # undos that did not work
 
-    def __enter__(self) -> Planted:
+    def __enter__(self) -> Injector:
         return self
 
     def __exit__(
@@ -53,7 +53,7 @@ class Planted:
     ) -> None:  # fmt: skip
         self.undo()
 
-    def plant(self, shots: Sequence[Shot]) -> None:
+    def inject(self, shots: Sequence[Shot]) -> None:
         """ClusterError when one can't be applied; those before it are undone on leaving."""
         for shot in shots:
             target = Envelope(machine_of(self.ground, shot.host), self.root)
