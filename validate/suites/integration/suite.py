@@ -14,8 +14,8 @@ from validate.core.errors import ValidateError
 from validate.core.model import Result, Table
 from validate.ground import Ground
 from validate.suites.integration import judge, links
+from validate.suites.integration.chain import CLIENT, SERVER, TRAINER, BrokenError, Chain, ChainRun
 from validate.suites.integration.expected import ChainOptions, Expected
-from validate.suites.integration.story import CLIENT, SERVER, TRAINER, BrokenError, Chain, Story
 from validate.suites.plan import CORE, Step, StepOutcome, Tools
 
 SUITE, COMPONENT = "integration", "chain"
@@ -94,13 +94,13 @@ def _run(
             for role, given in pods(components).items()
         }
         chain = Chain(clients, expected, folder / RECORD)
-        story = Story(chain, say, ONLINE in components)
+        chain_run = ChainRun(chain, say, ONLINE in components)
         chain.call(CLIENT, "clean")  # what a killed run left behind
         try:
-            for check in story.tell():
+            for check in chain_run.tell():
                 told(check)
         finally:
-            tables += story.tables()
+            tables += chain_run.tables()
             with suppress(ValidateError, BrokenError):  # the link then stays untold: INVALID
                 chain.call(SERVER, "stop")
                 told(judge.cleaned(links.CLEAN, chain.call(CLIENT, "clean")))

@@ -1,4 +1,4 @@
-"""The story: records, a model, new records, another model. Each link is judged when it is there.
+"""The chain: records, a model, new records, another model. Each link is judged when it is there.
 
 Three pods: one with the stores' clients, one that can only read and write objects and trains, one
 that answers. Nothing is handed from pod to pod but names and digests; all else goes by the stores.
@@ -77,7 +77,7 @@ def _cause(error: str) -> str:
 
 
 @dataclass
-class Story:
+class ChainRun:
     """The order of things; keeps what later links are compared with."""
 
     chain: Chain
