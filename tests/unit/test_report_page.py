@@ -17,10 +17,10 @@ from validate.core.model import Result, Table
 from validate.core.plain import canonical, plain
 from validate.report import junit
 from validate.report.changes import Changes
+from validate.report.content import Content, Vouched
 from validate.report.faults import Cell, glance
 from validate.report.matrix import Matrix
 from validate.report.seal import Key
-from validate.report.story import Story, Vouched
 
 
 class Outside(HTMLParser):
@@ -111,8 +111,8 @@ def test_what_a_store_said_can_not_become_markup(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_the_sentence(verdicts: tuple[Verdict, ...], words: str) -> None:
     vouched = Vouched(Key.model_construct(), (), "", "", "", "", None, False)
-    story = Story(make(*verdicts), [], Matrix([]), Changes(None), vouched)
-    assert story.sentence().startswith(words)
+    content = Content(make(*verdicts), [], Matrix([]), Changes(None), vouched)
+    assert content.sentence().startswith(words)
 
 
 def test_stores_and_faults_stand_on_the_first_page_and_each_cell_leads_to_its_record(

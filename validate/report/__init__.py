@@ -1,6 +1,6 @@
 """Writes a run as one signed report, under <state root>/reports/<site>/<time>/.
 
-index.html (the whole story in one file), report.pdf, junit.xml, results.json (canonical), the raw
+index.html (the whole content in one file), report.pdf, junit.xml, results.json (canonical), the raw
 records, manifest.json with the SHA-256 of each, manifest.sig. `latest` points to the newest.
 """
 
@@ -34,8 +34,8 @@ from validate.report import (
     register,
     seal,
 )
+from validate.report.content import Content, Vouched
 from validate.report.options import Options, keys_folder, prepare
-from validate.report.story import Story, Vouched
 
 __all__ = ["Options", "digest_of", "prepare", "write"]
 LOCK_SECONDS = 120
@@ -106,32 +106,32 @@ def _fill(folder: Path, root: Path, run: Run, options: Options) -> None:
         contract_digest=reading.contract_digest(root), run_id=options.run_id or _run_id(run),
         previous=previous, pseudonyms=names is not None,
     )  # fmt: skip
-    story = Story(shown, numbered, matrix.build(known, numbered), changes, vouched)
-    files = _files(story, results)
+    content = Content(shown, numbered, matrix.build(known, numbered), changes, vouched)
+    files = _files(content, results)
     if names:
         _nothing_leaks(names, files)
         pseudonyms.remember(keys_folder(root), run.site, names)
-    _seal(folder, story, files, signer, at)
+    _seal(folder, content, files, signer, at)
 
 
-def _files(story: Story, results: bytes) -> dict[str, bytes]:
+def _files(content: Content, results: bytes) -> dict[str, bytes]:
     from validate.report import pdf
 
     return {
         seal.RESULTS: results,
-        seal.JUNIT: junit.render(story.run).encode(),
-        seal.PDF: pdf.render(story),
-        seal.PAGE: html.render(story).encode(),
+        seal.JUNIT: junit.render(content.run).encode(),
+        seal.PDF: pdf.render(content),
+        seal.PAGE: html.render(content).encode(),
     }
 
 
 def _seal(
-    folder: Path, story: Story, files: Mapping[str, bytes], signer: keys.Signer, at: datetime
+    folder: Path, content: Content, files: Mapping[str, bytes], signer: keys.Signer, at: datetime
 ) -> None:
-    run, vouched = story.run, story.vouched
+    run, vouched = content.run, content.vouched
     manifest = seal.Manifest(
         site=run.site, title=run.title, command=run.command, verdict=run.verdict,
-        counts={v: story.count(v) for v in Verdict}, run_id=vouched.run_id,
+        counts={v: content.count(v) for v in Verdict}, run_id=vouched.run_id,
         started=_moment(run.started), finished=_moment(run.finished), signed_at=at,
         bundle_digest=run.bundle_digest, contract_digest=vouched.contract_digest,
         plan_digest=run.plan_digest, pseudonyms=vouched.pseudonyms,
@@ -158,7 +158,7 @@ def _nothing_leaks(names: pseudonyms.Pseudonyms, files: Mapping[str, bytes]) -> 
     """What was to be hidden must not stand in anything that is handed out."""
     for name, raw in files.items():
         if name == seal.PDF:
-            continue  # compressed; made from the same story as the page
+            continue  # compressed; made from the same content as the page
         leaked = names.leaked(raw.decode("utf-8", "replace"))
         if leaked:
             raise ValidateError(

@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from components.kit.probing import Verdict
 from validate.core.model import Run
+from validate.report.content import spell
 from validate.report.matrix import Matrix, State
 from validate.report.records import Record
-from validate.report.story import spell
 
 POINTS = 240  # more can't be told apart at the width of a page
 HEIGHT = 40.0

@@ -17,11 +17,11 @@ from components.kit.probing import Verdict
 from validate.core.model import Table
 from validate.core.plain import plain
 from validate.report import charts, faults
+from validate.report.content import Content, plural, spell
 from validate.report.matrix import MEANINGS, State
 from validate.report.records import Record
 from validate.report.register import LAYERS
 from validate.report.seal import CLOSE, OPEN
-from validate.report.story import Story, plural, spell
 
 TEMPLATES = Path(__file__).parent / "page"
 #: Characters of evidence that the page may hold in all, and for one result at most.
@@ -37,20 +37,20 @@ VERDICTS = {
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 
 
-def render(story: Story) -> str:
+def render(content: Content) -> str:
     """The page with an empty seal."""
-    allowed = _allowance([_pretty(r.result.evidence) for r in story.records])
+    allowed = _allowance([_pretty(r.result.evidence) for r in content.records])
     return _environment().get_template("page.html.j2").render(
-        story=story, run=story.run, matrix=story.matrix, changes=story.changes,
-        vouched=story.vouched, State=State, layers=LAYERS, meanings=MEANINGS, verdicts=VERDICTS,
+        content=content, run=content.run, matrix=content.matrix, changes=content.changes,
+        vouched=content.vouched, State=State, layers=LAYERS, meanings=MEANINGS, verdicts=VERDICTS,
         cover=COVER,
         pretty=lambda record: _cut(_pretty(record.result.evidence), allowed),
-        bar=charts.clause_bar(story.matrix), parts=charts.parts(story.matrix),
+        bar=charts.clause_bar(content.matrix), parts=charts.parts(content.matrix),
         curves=lambda record: charts.curves(record.result.evidence),
-        with_curves=[r for r in story.records if charts.curves(r.result.evidence)],
-        lanes=charts.timeline(story.run, story.components),
-        cell=lambda table, row, n: _cell(story.records, table, row, n),
-        glance=faults.glance(story.run.tables, story.records),
+        with_curves=[r for r in content.records if charts.curves(r.result.evidence)],
+        lanes=charts.timeline(content.run, content.components),
+        cell=lambda table, row, n: _cell(content.records, table, row, n),
+        glance=faults.glance(content.run.tables, content.records),
         seal=Markup(OPEN + CLOSE),
     )  # fmt: skip
 

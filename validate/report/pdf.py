@@ -1,4 +1,4 @@
-"""The same story on paper: first page, tables, clauses, tests; the digest at the foot of each page.
+"""The content on paper: first page, tables, clauses, tests; the digest at the foot of each page.
 
 Written with the fonts that every reader has, so a sign outside Latin-1 is shown as `?`; the page
 and results.json hold it as it was.
@@ -32,9 +32,9 @@ from reportlab.platypus import (
 from components.kit.probing import Verdict
 from validate.core.model import Table as RunTable
 from validate.report import charts, faults
+from validate.report.content import Content, spell
 from validate.report.matrix import Row, State
 from validate.report.records import Record
-from validate.report.story import Story, spell
 
 INK, SOFT, LINE = colors.HexColor("#1f1c18"), colors.HexColor("#655f56"), colors.HexColor("#ccc4b6")
 SHADES = {
@@ -68,19 +68,19 @@ SUB = _style("sub", 9.6, fontName="Helvetica-Bold", spaceBefore=7, spaceAfter=2,
 TITLE = _style("title", 21, fontName="Times-Bold", spaceAfter=2)
 
 
-def render(story: Story) -> bytes:
-    """The file's bytes; the same story gives the same bytes."""
+def render(content: Content) -> bytes:
+    """The file's bytes; the same content gives the same bytes."""
     out = io.BytesIO()
-    run = story.run
+    run = content.run
     document = SimpleDocTemplate(
         out, pagesize=A4, leftMargin=16 * mm, rightMargin=16 * mm, topMargin=15 * mm,
         bottomMargin=19 * mm, title=_text(f"{run.title} of {run.site}: {run.verdict}"),
-        author="Apadana validate", subject=f"results.json sha256:{story.vouched.results_digest}",
+        author="Apadana validate", subject=f"results.json sha256:{content.vouched.results_digest}",
         invariant=1,
     )  # fmt: skip
-    flow = [*_cover(story), PageBreak(), *_tables(story.fault_tables), *_matrix(story)]
-    flow += [*_tables(story.other_tables), *_limits(story), *_tests(story)]
-    foot = f"results.json sha256:{story.vouched.results_digest}"
+    flow = [*_cover(content), PageBreak(), *_tables(content.fault_tables), *_matrix(content)]
+    flow += [*_tables(content.other_tables), *_limits(content), *_tests(content)]
+    foot = f"results.json sha256:{content.vouched.results_digest}"
 
     class Numbered(Canvas):
         """Knows how many pages there are when the first one's foot is written."""
@@ -112,19 +112,20 @@ def _foot(canvas: Any, left: str, right: str) -> None:
     canvas.drawRightString(A4[0] - 16 * mm, 11 * mm, right)
 
 
-def _cover(story: Story) -> Flow:
-    run, vouched = story.run, story.vouched
-    ink, shade = SHADES[story.verdict]
+def _cover(content: Content) -> Flow:
+    run, vouched = content.run, content.vouched
+    ink, shade = SHADES[content.verdict]
     word = _style("word", 27, fontName="Helvetica-Bold", textColor=ink, leading=31)
     said = _style("said", 12, fontName="Times-Roman")
-    box = Table([[Paragraph(str(story.verdict), word), Paragraph(_text(story.sentence()), said)]],
+    verdict, sentence = str(content.verdict), _text(content.sentence())
+    box = Table([[Paragraph(verdict, word), Paragraph(sentence, said)]],
                 colWidths=[47 * mm, WIDTH - 47 * mm])  # fmt: skip
     box.setStyle(TableStyle([
         ("BACKGROUND", (0, 0), (-1, -1), shade), ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
         ("LINEBEFORE", (0, 0), (0, -1), 4, ink), ("LEFTPADDING", (0, 0), (0, 0), 12),
         ("TOPPADDING", (0, 0), (-1, -1), 10), ("BOTTOMPADDING", (0, 0), (-1, -1), 12),
     ]))  # fmt: skip
-    counts = ", ".join(f"{story.count(v)} {w}" for v, w in (
+    counts = ", ".join(f"{content.count(v)} {w}" for v, w in (
         (Verdict.PASS, "hold"), (Verdict.FAIL, "do not hold"),
         (Verdict.INVALID, "could not be judged")))  # fmt: skip
     flow: Flow = [
@@ -134,13 +135,13 @@ def _cover(story: Story) -> Flow:
                         f"python -m validate {run.command}"), FAINT),
         Spacer(1, 8), box, Spacer(1, 6),
         Paragraph(f"<b>{len(run.results)}</b> tests: {counts}.", BODY), Spacer(1, 4),
-        _bar(story), Paragraph(_text(_legend(story)), FAINT), Spacer(1, 2),
-        Paragraph(_text(story.covered()), COVER),
+        _bar(content), Paragraph(_text(_legend(content)), FAINT), Spacer(1, 2),
+        Paragraph(_text(content.covered()), COVER),
     ]  # fmt: skip
-    flow += _points("What does not hold", story.of(Verdict.FAIL))
-    flow += _points("What could not be judged", story.of(Verdict.INVALID))
-    flow += [Paragraph("What is not covered", SUB), *_lines(_uncovered(story))]
-    flow += [Paragraph("What changed since the last report", SUB), *_lines(_changes(story))]
+    flow += _points("What does not hold", content.of(Verdict.FAIL))
+    flow += _points("What could not be judged", content.of(Verdict.INVALID))
+    flow += [Paragraph("What is not covered", SUB), *_lines(_uncovered(content))]
+    flow += [Paragraph("What changed since the last report", SUB), *_lines(_changes(content))]
     owner = f": {vouched.key.owner}" if vouched.key.owner else ""
     who = f"the key that the client gave{owner}" if vouched.key.kind == "client" else (
         "a key that this lab made for itself; it is not the client's key")  # fmt: skip
@@ -149,7 +150,7 @@ def _cover(story: Story) -> Flow:
         if vouched.previous
         else "none"
     )
-    flow += _glance(story)
+    flow += _glance(content)
     return [*flow, Paragraph("Who answers for it", SUB), *_lines([
         f"Signed {vouched.signed_at} with {who}", f"Key {vouched.key.fingerprint}",
         f"Witnesses: {', '.join(vouched.witnesses) or 'none were named'}",
@@ -175,12 +176,12 @@ class _Bar(Flowable):
             left += wide
 
 
-def _bar(story: Story) -> Flowable:
-    return _Bar(charts.parts(story.matrix))
+def _bar(content: Content) -> Flowable:
+    return _Bar(charts.parts(content.matrix))
 
 
-def _legend(story: Story) -> str:
-    return "clauses: " + " · ".join(f"{p.state} {p.count}" for p in charts.parts(story.matrix))
+def _legend(content: Content) -> str:
+    return "clauses: " + " · ".join(f"{p.state} {p.count}" for p in charts.parts(content.matrix))
 
 
 def _points(title: str, found: Sequence[Record]) -> Flow:
@@ -196,19 +197,19 @@ def _points(title: str, found: Sequence[Record]) -> Flow:
     return flow + [Paragraph(row, COVER) for row in rows or ["Nothing."]]
 
 
-def _uncovered(story: Story) -> Iterable[str]:
-    gaps, idle = story.matrix.of(State.UNCOVERED), story.matrix.of(State.NOT_RUN)
+def _uncovered(content: Content) -> Iterable[str]:
+    gaps, idle = content.matrix.of(State.UNCOVERED), content.matrix.of(State.NOT_RUN)
     here = [r.clause.id for r in gaps if r.clause.must and r.clause.layer == "platform"]
     yield f"{len(gaps)} clauses have no test; of the platform, demanded: {', '.join(here) or '-'}"
     if idle:
         yield f"{len(idle)} clauses have tests that this run did not make"
-    left = story.run.left_out
+    left = content.run.left_out
     if left:
         yield f"{len(left)} planned tests were left out, the first: {left[0]}"
 
 
-def _changes(story: Story) -> Iterable[str]:
-    found = story.changes
+def _changes(content: Content) -> Iterable[str]:
+    found = content.changes
     if found.past is None:
         yield found.why
         return
@@ -245,9 +246,9 @@ def _tables(tables: Sequence[RunTable]) -> Flow:
     return flow
 
 
-def _glance(story: Story) -> Flow:
+def _glance(content: Content) -> Flow:
     """Stores under faults, on the first page where there is room for it."""
-    found = faults.glance(story.run.tables, story.records)
+    found = faults.glance(content.run.tables, content.records)
     if found is None or len(found.stores) >= MOST_COLUMNS:
         return []
     rows: list[list[Any]] = []
@@ -283,9 +284,9 @@ def _filled(row: Sequence[str], width: int) -> list[str]:
     return [*(str(cell)[:DETAIL] for cell in row), *[""] * (width - len(row))]
 
 
-def _matrix(story: Story) -> Flow:
+def _matrix(content: Content) -> Flow:
     rows: list[list[Any]] = [
-        [row.clause.id, Paragraph(_said(row), SMALL), str(row.state)] for row in story.matrix.rows
+        [row.clause.id, Paragraph(_said(row), SMALL), str(row.state)] for row in content.matrix.rows
     ]
     bold = [("FONT", (0, 1), (0, -1), "Helvetica-Bold", 7.6)]
     head, widths = ["Clause", "Demand and tests", "State"], [20 * mm, WIDTH - 44 * mm, 24 * mm]
@@ -314,22 +315,22 @@ def _said(row: Row) -> str:
     return "<br/>".join(lines)
 
 
-def _limits(story: Story) -> Flow:
+def _limits(content: Content) -> Flow:
     flow: Flow = [Paragraph("Assumptions and limits", HEAD)]
     for title, texts in (
-        ("Assumed, because the contract leaves it open", story.run.assumptions),
-        ("What this run can't show", story.run.limits),
-        ("Planned and left out", story.run.left_out),
+        ("Assumed, because the contract leaves it open", content.run.assumptions),
+        ("What this run can't show", content.run.limits),
+        ("Planned and left out", content.run.left_out),
     ):  # fmt: skip
         if texts:
             flow += [Paragraph(title, SUB), *_lines(texts)]
     return flow
 
 
-def _tests(story: Story) -> Flow:
+def _tests(content: Content) -> Flow:
     rows: list[list[Any]] = []
     shades: list[Any] = [("FONT", (2, 1), (2, -1), "Courier", 6.4)]
-    for _, _, records in story.components:
+    for _, _, records in content.components:
         for record in records:
             r = record.result
             said = (

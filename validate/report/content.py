@@ -30,7 +30,7 @@ class Vouched:
 
 
 @dataclass(frozen=True)
-class Story:
+class Content:
     run: Run
     records: Sequence[Record]
     matrix: Matrix
