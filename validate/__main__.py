@@ -20,9 +20,11 @@ from validate.ground import choose, site
 from validate.suites import audit, ha, smoke
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
     help="Proves the platform from a client's point of view.",
-)  # fmt: skip
+)
 Rate = Annotated[float, typer.Option(min=1, max=5000, help="writes a second per store")]
 Clients = Annotated[int, typer.Option(min=1, max=64, help="client threads per store")]
 
@@ -36,9 +38,12 @@ def smoke_command(stack: Stack, only: Only = None) -> None:
 
 @app.command("audit")
 def audit_command(
-    stack: Stack, only: Only = None, rate: Rate = 200.0, clients: Clients = 8,
+    stack: Stack,
+    only: Only = None,
+    rate: Rate = 200.0,
+    clients: Clients = 8,
     seconds: Annotated[float, typer.Option(min=5, max=3600, help="how long to write")] = 30.0,
-) -> None:  # fmt: skip
+) -> None:
     """Records acknowledged writes for a while and reads everything back; no fault is planted."""
     found = site.load(stack)
     wish = audit.AuditOptions(only, rate, clients, seconds)
@@ -47,14 +52,15 @@ def audit_command(
 
 @app.command("ha")
 def ha_command(
-    stack: Stack, only: Only = None, rate: Rate = ha.RATE, clients: Clients = 8,
-    host: Annotated[
-        str, typer.Option("--host", help="the host to kill, or 'each' for all in turn")
-    ] = "each",
+    stack: Stack,
+    only: Only = None,
+    rate: Rate = ha.RATE,
+    clients: Clients = 8,
+    host: Annotated[str, typer.Option("--host", help="the host to kill, or 'each' for all in turn")] = "each",
     aligned: Annotated[
         bool, typer.Option("--aligned", help="gather all leaders on one host and kill that one")
     ] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Kills a host under audited writes, starts it again, and waits until all is whole."""
     found = site.load(stack)
     wish = ha.HaOptions(host, aligned, only, rate, clients)

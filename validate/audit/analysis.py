@@ -69,17 +69,25 @@ class Analysis:
         """The evidence: exact counts, the first uids of each class; None is "not visible"."""
         d = self.damage
         fields: dict[str, object] = {
-            "store": self.store, "clients": self.clients, "seconds": self.seconds,
-            "acknowledged": self.acknowledged, "bound_95": self.bound,
-            "unknown_resolved": d.unknown_resolved, "repeated_by_retry": d.repeated_by_retry,
-            "failed_attempts": self.failed_attempts, "retried_writes": self.retried_writes,
-            "reads": self.reads, "worst_client": _plain(self.worst_client),
-            "service": _plain(self.service), "rate": self.rate, "steady_rate": self.steady_rate,
-            "median_ms": self.median_ms, "p99_ms": self.p99_ms, "errors": dict(self.errors),
-            "client_settings": {
-                "demanded": self.demanded, "used": self.used, "weaker": list(self.weak),
-            },
-        }  # fmt: skip
+            "store": self.store,
+            "clients": self.clients,
+            "seconds": self.seconds,
+            "acknowledged": self.acknowledged,
+            "bound_95": self.bound,
+            "unknown_resolved": d.unknown_resolved,
+            "repeated_by_retry": d.repeated_by_retry,
+            "failed_attempts": self.failed_attempts,
+            "retried_writes": self.retried_writes,
+            "reads": self.reads,
+            "worst_client": _plain(self.worst_client),
+            "service": _plain(self.service),
+            "rate": self.rate,
+            "steady_rate": self.steady_rate,
+            "median_ms": self.median_ms,
+            "p99_ms": self.p99_ms,
+            "errors": dict(self.errors),
+            "client_settings": {"demanded": self.demanded, "used": self.used, "weaker": list(self.weak)},
+        }
         for name in ("lost", "corrupt", "duplicated", "phantom", "reordered", "stale"):
             found = getattr(d, name)
             fields[f"{name}_count"] = None if found is None else len(found)
@@ -134,10 +142,7 @@ def percentile(sorted_values: Sequence[float], share: float) -> float:
 
 
 def analyse(
-    records: Iterable[Mapping[str, Any]] | History,
-    read_back: Iterable[str] | Held,
-    *,
-    fault_wall: float | None = None,
+    records: Iterable[Mapping[str, Any]] | History, read_back: Iterable[str] | Held, *, fault_wall: float | None = None
 ) -> Analysis:
     """`fault_wall`: the moment of the fault; the steady rate is measured before it."""
     h = records if isinstance(records, History) else History.of(records)
@@ -193,9 +198,7 @@ def _worst_client(h: History) -> Gap:
     for row, end in zip(h.acks.write, h.acks.end, strict=True):
         by_client.setdefault(h.writes.client[row], []).append(end)
     gaps = [_gap(h, times, client) for client, times in by_client.items()]
-    return max(
-        gaps, key=lambda gap: (gap.awake_s, gap.seconds), default=Gap(0.0, None, h.wall(h.begin))
-    )
+    return max(gaps, key=lambda gap: (gap.awake_s, gap.seconds), default=Gap(0.0, None, h.wall(h.begin)))
 
 
 def _steady_rate(h: History, fault_wall: float | None) -> float:
@@ -221,20 +224,31 @@ def judge(found: Analysis, limits: Limits, *, fault_proved: bool | None = None) 
         return Judgement(Verdict.INVALID, unfit)
     worst = found.worst_client
     if worst.awake_s <= limits.max_gap_s < worst.seconds:
-        return Judgement(Verdict.INVALID, (
-            f"client {worst.client} waited {worst.seconds:.1f} s, but its own machine let it stand "
-            f"still for {worst.stalled_s:.1f} s of that: it was starved"
-        ))  # fmt: skip
+        return Judgement(
+            Verdict.INVALID,
+            (
+                f"client {worst.client} waited {worst.seconds:.1f} s, but its own machine let it stand "
+                f"still for {worst.stalled_s:.1f} s of that: it was starved"
+            ),
+        )
     if worst.seconds > limits.max_gap_s:
         cause = causes.FREEZES if fault_proved is None else causes.SLOW_RECOVERY
-        return Judgement(Verdict.FAIL, (
-            f"client {worst.client} waited {worst.seconds:.1f} s for an acknowledgement from "
-            f"{clock(worst.began_wall)} on, allowed are {limits.max_gap_s:g} s"
-        ), cause, (cause,))  # fmt: skip
-    return Judgement(Verdict.PASS, (
-        f"{bounded(found)}, longest gap {worst.seconds:.1f} s of {limits.max_gap_s:g} s allowed, "
-        f"{found.steady_rate:.0f}/s"
-    ))  # fmt: skip
+        return Judgement(
+            Verdict.FAIL,
+            (
+                f"client {worst.client} waited {worst.seconds:.1f} s for an acknowledgement from "
+                f"{clock(worst.began_wall)} on, allowed are {limits.max_gap_s:g} s"
+            ),
+            cause,
+            (cause,),
+        )
+    return Judgement(
+        Verdict.PASS,
+        (
+            f"{bounded(found)}, longest gap {worst.seconds:.1f} s of {limits.max_gap_s:g} s allowed, "
+            f"{found.steady_rate:.0f}/s"
+        ),
+    )
 
 
 def bounded(found: Analysis) -> str:
@@ -247,9 +261,7 @@ def damages(found: Analysis) -> list[tuple[str, str]]:
     """(cause, sentence) for each class of which something was found, the worst first."""
     d, n = found.damage, found.acknowledged
     lost = [f"{u} (acknowledged {clock(w)})" for u, w in zip(d.lost, found.lost_walls, strict=True)]
-    stale = [
-        f"{s.saw} was read {s.late_s:.3f} s after {s.expected} was known" for s in d.stale or ()
-    ]
+    stale = [f"{s.saw} was read {s.late_s:.3f} s after {s.expected} was known" for s in d.stale or ()]
     table: list[tuple[str, Sequence[str], str]] = [
         (causes.LOST_WRITES, lost, f"of {n} acknowledged writes are lost"),
         (causes.CORRUPT_DATA, d.corrupt or (), "writes came back with another content"),
@@ -258,7 +270,7 @@ def damages(found: Analysis) -> list[tuple[str, str]]:
         (causes.REORDERED_WRITES, d.reordered or (), "writes stand after a later one"),
         (causes.STALE_READS, stale, f"of {found.reads} reads were stale"),
         (causes.WEAK_ACKNOWLEDGEMENT, found.weak, "settings are weaker than demanded"),
-    ]  # fmt: skip
+    ]
     return [(cause, f"{len(of)} {what}: {_first(of)}") for cause, of, what in table if of]
 
 
@@ -267,10 +279,7 @@ def _unfit(found: Analysis, limits: Limits, fault_proved: bool | None) -> str:
     if fault_proved is False:
         return "the fault was not proved by the observer: nothing was shown"
     if found.acknowledged < limits.min_acknowledged:
-        return (
-            f"only {found.acknowledged} acknowledged writes, at least {limits.min_acknowledged} "
-            "are needed to judge"
-        )
+        return f"only {found.acknowledged} acknowledged writes, at least {limits.min_acknowledged} are needed to judge"
     needed = limits.min_steady_rate(found.clients)
     if found.steady_rate < needed:
         return (

@@ -33,8 +33,7 @@ class ApiAccess:
     context: ssl.SSLContext = field(repr=False)
 
 
-def access(cluster: Cluster, address: str, port: int, server_name: str,
-           namespace: str, run: str) -> ApiAccess:  # fmt: skip
+def access(cluster: Cluster, address: str, port: int, server_name: str, namespace: str, run: str) -> ApiAccess:
     view = cluster.json("config", "view", "--raw", "--minify")
     user, server = view["users"][0]["user"], view["clusters"][0]["cluster"]
     try:
@@ -77,9 +76,7 @@ class ApiWriter:
         if self._connection is None:
             self.open()
         selector = quote(f"{RUN_LABEL}={run},audit=true")
-        status, answer = self._ask(
-            "GET", f"{self._path()}?labelSelector={selector}", None, BULK_TIMEOUT
-        )
+        status, answer = self._ask("GET", f"{self._path()}?labelSelector={selector}", None, BULK_TIMEOUT)
         if status != 200:
             raise OSError(f"HTTP {status}: {answer[:200]!r}")
         items: list[Any] = json.loads(answer)["items"]
@@ -99,9 +96,7 @@ class ApiWriter:
     def _path(self) -> str:
         return f"/api/v1/namespaces/{self._access.namespace}/configmaps"
 
-    def _ask(
-        self, method: str, path: str, body: str | None, timeout: float = TIMEOUT
-    ) -> tuple[int, bytes]:
+    def _ask(self, method: str, path: str, body: str | None, timeout: float = TIMEOUT) -> tuple[int, bytes]:
         if self._connection is None or self._connection.sock is None:
             raise OSError("not connected")
         self._connection.sock.settimeout(timeout)

@@ -93,9 +93,13 @@ class History:
         begin = int(head["mono"])
         offset = float(head["wall"]) - begin / NANOS
         return cls(
-            str(head["store"]), str(head["run"]), int(head["clients"]), begin, offset,
+            str(head["store"]),
+            str(head["run"]),
+            int(head["clients"]),
+            begin,
+            offset,
             demanded=head.get("demanded") or {},
-        )  # fmt: skip
+        )
 
     def wall(self, moment: int) -> float:
         return moment / NANOS + self.wall_offset

@@ -175,9 +175,7 @@ def _known(events: Iterable[tuple[int, int]]) -> tuple[list[int], list[int], lis
     return times, highest, since
 
 
-def weaker(
-    used: Mapping[str, object], required: Mapping[str, object], least: Mapping[str, object]
-) -> tuple[str, ...]:
+def weaker(used: Mapping[str, object], required: Mapping[str, object], least: Mapping[str, object]) -> tuple[str, ...]:
     """What the client used less of than the contract requires, or than an acknowledgement needs.
 
     Only settings that both name are compared. A number must be at least as high.

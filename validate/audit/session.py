@@ -118,9 +118,11 @@ def held(text: str, answer: Mapping[str, Any]) -> Held:
     """What validate.pod.audit.read_back wrote: a uid a line, an empty line between lanes."""
     corrupt = answer.get("corrupt")
     return Held(
-        [lane.split() for lane in text.split("\n\n")], bool(answer["duplicates"]),
-        bool(answer.get("ordered")), None if corrupt is None else tuple(corrupt),
-    )  # fmt: skip
+        [lane.split() for lane in text.split("\n\n")],
+        bool(answer["duplicates"]),
+        bool(answer.get("ordered")),
+        None if corrupt is None else tuple(corrupt),
+    )
 
 
 def is_flowing(status: dict[str, Any], clients: int) -> bool:
@@ -137,9 +139,8 @@ def _story(status: dict[str, Any]) -> str:
 
 
 def judge_store(
-    collected: Collected, limits: analysis.Limits, *,
-    fault_wall: float | None = None, fault_proved: bool | None = None,
-) -> tuple[Check, analysis.Analysis | None]:  # fmt: skip
+    collected: Collected, limits: analysis.Limits, *, fault_wall: float | None = None, fault_proved: bool | None = None
+) -> tuple[Check, analysis.Analysis | None]:
     """One Check per store: what was acknowledged, what is lost, how long nobody answered."""
     name = "acknowledged writes"
     begin = time.monotonic()
@@ -162,15 +163,32 @@ def row(found: analysis.Analysis, *extra: str) -> list[str]:
     d = found.damage
     classes = (d.lost, d.corrupt, d.duplicated, d.phantom, d.reordered, d.stale)
     return [
-        found.store, f"{found.steady_rate:.0f}", str(found.acknowledged),
+        found.store,
+        f"{found.steady_rate:.0f}",
+        str(found.acknowledged),
         *("not visible" if found_ is None else str(len(found_)) for found_ in classes),
-        str(d.unknown_resolved), f"{found.worst_client.seconds:.1f}",
-        f"{found.service.seconds:.1f}", str(found.failed_attempts), str(found.retried_writes),
+        str(d.unknown_resolved),
+        f"{found.worst_client.seconds:.1f}",
+        f"{found.service.seconds:.1f}",
+        str(found.failed_attempts),
+        str(found.retried_writes),
         *extra,
-    ]  # fmt: skip
+    ]
 
 
 COLUMNS = (
-    "service", "writes/s", "acknowledged", "lost", "corrupt", "duplicated", "phantom", "reordered",
-    "stale reads", "unknown, found", "gap s", "all silent s", "failed calls", "retried",
-)  # fmt: skip
+    "service",
+    "writes/s",
+    "acknowledged",
+    "lost",
+    "corrupt",
+    "duplicated",
+    "phantom",
+    "reordered",
+    "stale reads",
+    "unknown, found",
+    "gap s",
+    "all silent s",
+    "failed calls",
+    "retried",
+)

@@ -57,11 +57,16 @@ class Journal:
     def open(self, plan: Plan, key: str, command: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._add(
-            kind="plan", v=VERSION, key=key, id=self.folder.name, command=command,
-            digest=plan.digest(), budget=plan.budget,
+            kind="plan",
+            v=VERSION,
+            key=key,
+            id=self.folder.name,
+            command=command,
+            digest=plan.digest(),
+            budget=plan.budget,
             steps=[{"id": s.id, "estimate": s.estimate, "harm": s.harm} for s in plan.steps],
             left_out=[s.id for s in plan.left_out],
-        )  # fmt: skip
+        )
 
     def mend(self) -> None:
         """Cuts off a line that a kill left torn: what is appended next must not join it."""

@@ -41,9 +41,13 @@ def held(site: Site, what: str) -> Iterator[None]:
         ) from None
     token = uuid4().hex
     record = {
-        "who": getpass.getuser(), "pid": os.getpid(), "parent": os.getppid(),
-        "since": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"), "what": what, "token": token,
-    }  # fmt: skip
+        "who": getpass.getuser(),
+        "pid": os.getpid(),
+        "parent": os.getppid(),
+        "since": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "what": what,
+        "token": token,
+    }
     fresh = holder.with_suffix(".new")
     fresh.write_text(json.dumps(record) + "\n")
     fresh.replace(holder)

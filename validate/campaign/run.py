@@ -78,12 +78,9 @@ def plan_of(steps: Sequence[Step], wish: Selection, folder: Path) -> Plan:
         had = ", ".join(sorted({s.suite for s in steps})) or "none"
         asked = ", ".join(wish.suites) or "all suites"
         named = f" named {wish.matching}" if wish.matching else ""
-        raise ValidateError(
-            f"no step of {asked}{named} fits; suites with steps: {had} (see --dry-run)"
-        )
+        raise ValidateError(f"no step of {asked}{named} fits; suites with steps: {had} (see --dry-run)")
     made = planning.make(wanted, wish.budget)
-    must = [s for s in wanted if s.rank == planning.ALWAYS] or sorted(
-        wanted, key=lambda s: s.estimate)[:1]  # fmt: skip
+    must = [s for s in wanted if s.rank == planning.ALWAYS] or sorted(wanted, key=lambda s: s.estimate)[:1]
     need = sum(s.estimate for s in must)
     if wish.budget is not None and wish.budget < need:
         raise ValidateError(
@@ -181,15 +178,15 @@ def perform(step: Step, tools: Tools) -> StepOutcome:
     return outcome
 
 
-def _close(
-    ground: Ground, plan: Plan, journal: Journal, wish: Selection, *, continued: bool
-) -> Run:
+def _close(ground: Ground, plan: Plan, journal: Journal, wish: Selection, *, continued: bool) -> Run:
     site, told = ground.site, journal.read()
     found = Run(
         title="Acceptance" if not wish.suites else ", ".join(wish.suites).capitalize(),
-        site=site.name, command=f"{wish.command} --stack {site.name}",
-        bundle_digest=site.platform.bundle_digest, started=told.began,
-    )  # fmt: skip
+        site=site.name,
+        command=f"{wish.command} --stack {site.name}",
+        bundle_digest=site.platform.bundle_digest,
+        started=told.began,
+    )
     order = [told.done[s.id] for s in plan.steps if s.id in told.done]
     for outcome in order:
         found.results += outcome.results

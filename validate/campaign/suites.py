@@ -7,18 +7,7 @@ from collections.abc import Sequence
 from components.kit import contract
 from validate.core.model import Result
 from validate.ground import Ground
-from validate.suites import (
-    audit,
-    backup,
-    chaos,
-    checks,
-    coverage,
-    durability,
-    integration,
-    load,
-    plan,
-    smoke,
-)
+from validate.suites import audit, backup, chaos, checks, coverage, durability, integration, load, plan, smoke
 from validate.suites.plan import Step, StepOutcome, Tools
 
 

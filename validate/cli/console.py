@@ -34,10 +34,7 @@ def complain(text: str) -> None:
 
 def show(table: Table) -> None:
     if not _out.is_terminal:
-        widths = [
-            max(len(str(row[i])) for row in [table.columns, *table.rows])
-            for i in range(len(table.columns))
-        ]
+        widths = [max(len(str(row[i])) for row in [table.columns, *table.rows]) for i in range(len(table.columns))]
         for row in [table.columns, *table.rows]:
             say("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip())
         return
@@ -56,8 +53,7 @@ def close(run: Run, folder: Path) -> None:
     counts = {v: sum(1 for r in run.results if r.verdict is v) for v in Verdict}
     summary = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
     line = Text(f"\n{run.verdict}", style=STYLES[run.verdict])
-    line.append(f"  {summary or 'nothing was judged'}, {run.finished - run.started:.1f} s",
-                style="default")  # fmt: skip
+    line.append(f"  {summary or 'nothing was judged'}, {run.finished - run.started:.1f} s", style="default")
     _out.print(line)
     say(f"report: {folder / 'index.html'}")
     say(f"digest: {report.digest_of(folder)}")

@@ -42,12 +42,8 @@ LIMITS = (
 def load_command(  # noqa: PLR0913  one parameter for each option
     url: Annotated[str, typer.Option("--url", help="http:// or https:// address to load")],
     profile: Annotated[str, typer.Option("--profile", help=", ".join(profiles.PROFILES))] = "http",
-    duration: Annotated[
-        str | None, typer.Option("--duration", help="instead of the profile's: 30s, 10m, 8h")
-    ] = None,
-    stack: Annotated[
-        str | None, typer.Option("--stack", help="whose contract allows the address")
-    ] = None,
+    duration: Annotated[str | None, typer.Option("--duration", help="instead of the profile's: 30s, 10m, 8h")] = None,
+    stack: Annotated[str | None, typer.Option("--stack", help="whose contract allows the address")] = None,
     seed: Annotated[int, typer.Option("--seed", help="of the Poisson arrivals")] = 1,
     processes: Annotated[
         int | None, typer.Option("--processes", min=1, max=64, help="default: one per 10,000/s")
@@ -56,12 +52,8 @@ def load_command(  # noqa: PLR0913  one parameter for each option
     beside_tool: Annotated[
         str | None, typer.Option("--beside", help="run after ours, for comparison: locust, ab")
     ] = None,
-    locustfile: Annotated[
-        Path | None, typer.Option("--locustfile", help="with --beside locust: your own file")
-    ] = None,
-    users: Annotated[
-        int | None, typer.Option("--users", min=1, max=10_000, help="of locust; default: by rate")
-    ] = None,
+    locustfile: Annotated[Path | None, typer.Option("--locustfile", help="with --beside locust: your own file")] = None,
+    users: Annotated[int | None, typer.Option("--users", min=1, max=10_000, help="of locust; default: by rate")] = None,
     folder: Annotated[Path | None, typer.Option("--report", help="where reports go")] = None,
 ) -> None:
     """Loads one address as users would, and says PASS, FAIL or INVALID with the confidence."""
@@ -78,8 +70,7 @@ def load_command(  # noqa: PLR0913  one parameter for each option
     beside.known(second)
     request = request_for(wanted, url, connect_to, ca_file)
     command = f"load-url --url {url} --profile {profile} --duration {wanted.duration_s:g}s"
-    run = Run("Load", found.name if found else "-", command,
-              found.platform.bundle_digest if found else "-")  # fmt: skip
+    run = Run("Load", found.name if found else "-", command, found.platform.bundle_digest if found else "-")
     run.limits.extend([*wanted.assumptions, *LIMITS])
     outcome = carry_out(run, wanted, request, seed, processes)
     if second is not None and outcome is not None:
@@ -88,9 +79,7 @@ def load_command(  # noqa: PLR0913  one parameter for each option
     _finish(run, folder or (found.reports if found else None))
 
 
-def carry_out(
-    run: Run, profile: Profile, request: HttpRequest, seed: int, processes: int | None
-) -> LoadOutcome | None:
+def carry_out(run: Run, profile: Profile, request: HttpRequest, seed: int, processes: int | None) -> LoadOutcome | None:
     """Fills `run`; without a certificate nothing is loaded (None)."""
     count = processes or pool.processes_for(profile.top_rate)
 
@@ -110,9 +99,7 @@ def carry_out(
     return outcome
 
 
-def request_for(
-    profile: Profile, url: str, connect_to: str | None, ca_file: Path | None
-) -> HttpRequest:
+def request_for(profile: Profile, url: str, connect_to: str | None, ca_file: Path | None) -> HttpRequest:
     """GET, or for a profile of records POST with one record of its size."""
     ca = str(ca_file) if ca_file else None
     if not profile.record_bytes:
@@ -145,9 +132,7 @@ def admit(url: str, platform: contract.Platform | None) -> str | None:
     try:
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     except (KeyError, ValueError):
-        raise ValidateError(
-            f"--url {url}: must begin with http:// or https:// and a valid port"
-        ) from None
+        raise ValidateError(f"--url {url}: must begin with http:// or https:// and a valid port") from None
     host = parts.hostname
     if not host or parts.username or parts.password or any(c.isspace() for c in url):
         raise ValidateError(f"--url {url}: give a host, and no user, password or spaces")

@@ -19,56 +19,48 @@ from validate.report.options import KEY, PASSPHRASE_FILE, Options
 from validate.report.verify import Demands, Proof, verify
 
 SignKey = Annotated[
-    Path | None,
-    typer.Option("--sign-key", envvar=KEY, help="private key (PEM, 0600); default: the lab's own"),
-]  # fmt: skip
+    Path | None, typer.Option("--sign-key", envvar=KEY, help="private key (PEM, 0600); default: the lab's own")
+]
 PassphraseFile = Annotated[
-    Path | None,
-    typer.Option("--passphrase-file", envvar=PASSPHRASE_FILE, help="of the private key"),
-]  # fmt: skip
-Witness = Annotated[
-    list[str] | None, typer.Option("--witness", help="who looked on; may be given again")
+    Path | None, typer.Option("--passphrase-file", envvar=PASSPHRASE_FILE, help="of the private key")
 ]
-Pseudonymise = Annotated[
-    bool, typer.Option("--pseudonyms", help="replace names and addresses of machines")
-]
-Names = Annotated[
-    list[str] | None, typer.Option("--hide", help="a further name to replace; may be given again")
-]
-PaperFile = Annotated[
-    Path | None, typer.Option("--paper", help="YAML: owner, date, document of clauses on paper")
-]
+Witness = Annotated[list[str] | None, typer.Option("--witness", help="who looked on; may be given again")]
+Pseudonymise = Annotated[bool, typer.Option("--pseudonyms", help="replace names and addresses of machines")]
+Names = Annotated[list[str] | None, typer.Option("--hide", help="a further name to replace; may be given again")]
+PaperFile = Annotated[Path | None, typer.Option("--paper", help="YAML: owner, date, document of clauses on paper")]
 
 
 def options(
-    sign_key: Path | None = None, passphrase_file: Path | None = None,
-    witnesses: list[str] | None = None, pseudonyms: bool = False, names: list[str] | None = None,
-    paper: Path | None = None, records: Path | None = None,
-) -> Options:  # fmt: skip
+    sign_key: Path | None = None,
+    passphrase_file: Path | None = None,
+    witnesses: list[str] | None = None,
+    pseudonyms: bool = False,
+    names: list[str] | None = None,
+    paper: Path | None = None,
+    records: Path | None = None,
+) -> Options:
     """What a command's parameters ask of a report."""
     return Options(
-        sign_key=sign_key, passphrase_file=passphrase_file, witnesses=tuple(witnesses or ()),
-        pseudonyms=pseudonyms or bool(names), names=tuple(names or ()), paper=paper,
+        sign_key=sign_key,
+        passphrase_file=passphrase_file,
+        witnesses=tuple(witnesses or ()),
+        pseudonyms=pseudonyms or bool(names),
+        names=tuple(names or ()),
+        paper=paper,
         records=records,
-    )  # fmt: skip
+    )
 
 
 def verify_command(
     path: Annotated[Path, typer.Argument(metavar="REPORT", help="its folder, or the page alone")],
-    key: Annotated[
-        str, typer.Option("--key", help="public key in PEM, or its fingerprint sha256:…")
-    ] = "",
+    key: Annotated[str, typer.Option("--key", help="public key in PEM, or its fingerprint sha256:…")] = "",
     stack: Annotated[str, typer.Option("--stack", help="refuse the report of another one")] = "",
-    require_pass: Annotated[
-        bool, typer.Option("--require-pass", help="refuse any verdict but PASS")
-    ] = False,
+    require_pass: Annotated[bool, typer.Option("--require-pass", help="refuse any verdict but PASS")] = False,
     accept_expired: Annotated[
         bool, typer.Option("--accept-expired", help="take a key that expired after the signing")
     ] = False,
-    only_digest: Annotated[
-        bool, typer.Option("--digest", help="print nothing but the report's digest")
-    ] = False,
-) -> None:  # fmt: skip
+    only_digest: Annotated[bool, typer.Option("--digest", help="print nothing but the report's digest")] = False,
+) -> None:
     """Proves off-line that a report is what was signed; says of each file what is wrong."""
     wanted = Verdict.PASS if require_pass else None
     proof = verify(path, Demands(key, stack, wanted, accept_expired))
@@ -103,15 +95,15 @@ def _tell(path: Path, proof: Proof) -> None:
 
 
 def report_command(  # noqa: PLR0913  one parameter for each option
-    source: Annotated[
-        Path, typer.Argument(metavar="RESULTS", help="results.json, journal.jsonl, or their folder")
-    ],
-    into: Annotated[
-        Path | None, typer.Option("--into", help="folder of reports; default: where it came from")
-    ] = None,
-    sign_key: SignKey = None, passphrase_file: PassphraseFile = None, witness: Witness = None,
-    pseudonyms: Pseudonymise = False, hide: Names = None, paper: PaperFile = None,
-) -> None:  # fmt: skip
+    source: Annotated[Path, typer.Argument(metavar="RESULTS", help="results.json, journal.jsonl, or their folder")],
+    into: Annotated[Path | None, typer.Option("--into", help="folder of reports; default: where it came from")] = None,
+    sign_key: SignKey = None,
+    passphrase_file: PassphraseFile = None,
+    witness: Witness = None,
+    pseudonyms: Pseudonymise = False,
+    hide: Names = None,
+    paper: PaperFile = None,
+) -> None:
     """Makes the report again: of results that were not signed, for another key, without names."""
     run, records = reading.read(source)
     if not run.results:

@@ -40,10 +40,15 @@ class Result:
     @classmethod
     def of(cls, suite: str, component: str, check: Check) -> Result:
         return cls(
-            suite, component, check.name, check.verdict, check.detail,
-            dict(check.evidence), round(check.seconds, 3),
+            suite,
+            component,
+            check.name,
+            check.verdict,
+            check.detail,
+            dict(check.evidence),
+            round(check.seconds, 3),
             cause=str(check.evidence.get("cause", "")),
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,9 @@ def overall(verdicts: Iterable[Verdict]) -> Verdict:
 def check_from(record: Mapping[str, Any]) -> Check:
     """A Check that came as a JSON line from the probe pod."""
     return Check(
-        str(record["name"]), Verdict(record["verdict"]), str(record["detail"]),
-        dict(record.get("evidence") or {}), float(record.get("seconds") or 0.0),
-    )  # fmt: skip
+        str(record["name"]),
+        Verdict(record["verdict"]),
+        str(record["detail"]),
+        dict(record.get("evidence") or {}),
+        float(record.get("seconds") or 0.0),
+    )

@@ -44,9 +44,7 @@ def canonical(value: Any) -> bytes:
 
 def dump(value: Any) -> bytes:
     """`canonical` of what is plain already."""
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
 
 

@@ -68,8 +68,12 @@ class Ground(Protocol):
         ...
 
     def client(
-        self, components: Sequence[contract.Component], *, role: str = "client",
-        avoid: Sequence[str] = (), lifetime_s: int = 900,
-    ) -> AbstractContextManager[Client]:  # fmt: skip
+        self,
+        components: Sequence[contract.Component],
+        *,
+        role: str = "client",
+        avoid: Sequence[str] = (),
+        lifetime_s: int = 900,
+    ) -> AbstractContextManager[Client]:
         """A client with the code sent to it, on a host outside `avoid`; gone afterwards."""
         ...

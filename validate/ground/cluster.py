@@ -82,14 +82,10 @@ class ClusterGround:
                 _, component, role = owner[name]
                 namespace = pod["metadata"]["namespace"]
                 away = "" if namespace == platform.namespace else namespace
-                members.append(Member(
-                    component, name, host, tuple(mine), address, claims[name], role, away,
-                ))  # fmt: skip
+                members.append(Member(component, name, host, tuple(mine), address, claims[name], role, away))
         return sorted(members, key=lambda m: m.name)
 
-    def _servers(
-        self, asked: Sequence[contract.Component]
-    ) -> Iterator[tuple[str, tuple[Mapping[str, Any], str, str]]]:
+    def _servers(self, asked: Sequence[contract.Component]) -> Iterator[tuple[str, tuple[Mapping[str, Any], str, str]]]:
         """Name of each pod that is a server, with the pod, its component and its role."""
         spaces = {w.namespace for c in asked for w in c.workloads} | {None}
         for space in spaces:
@@ -121,10 +117,12 @@ class ClusterGround:
     def _paths(self, found: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
         """Per pod: the name of each claimed volume and where its host keeps it."""
         bound = {
-            f"{v['spec']['claimRef']['namespace']}/{v['spec']['claimRef']['name']}":
-            (v["spec"].get("local") or v["spec"].get("hostPath") or {}).get("path")
-            for v in self.objects("PersistentVolume") if v["spec"].get("claimRef")
-        }  # fmt: skip
+            f"{v['spec']['claimRef']['namespace']}/{v['spec']['claimRef']['name']}": (
+                v["spec"].get("local") or v["spec"].get("hostPath") or {}
+            ).get("path")
+            for v in self.objects("PersistentVolume")
+            if v["spec"].get("claimRef")
+        }
         paths: dict[str, dict[str, str]] = {}
         for pod in found:
             mine = paths.setdefault(pod["metadata"]["name"], {})
@@ -150,8 +148,7 @@ class ClusterGround:
     def evict_pod(self, name: str, namespace: str = "") -> list[str]:
         """The command that asks a pod to go, as draining its host does; refused by its budget."""
         where = namespace or self.site.platform.namespace
-        asked = {"apiVersion": "policy/v1", "kind": "Eviction",
-                 "metadata": {"name": name, "namespace": where}}  # fmt: skip
+        asked = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": where}}
         path = f"/api/v1/namespaces/{where}/pods/{name}/eviction"
         return self._kubectl(json.dumps(asked), "create", "--raw", path, "-f", "-")
 
@@ -164,16 +161,18 @@ class ClusterGround:
 
     @contextmanager
     def client(
-        self, components: Sequence[contract.Component], *, role: str = "client",
-        avoid: Sequence[str] = (), lifetime_s: int = 900,
-    ) -> Iterator[Pod]:  # fmt: skip
+        self,
+        components: Sequence[contract.Component],
+        *,
+        role: str = "client",
+        avoid: Sequence[str] = (),
+        lifetime_s: int = 900,
+    ) -> Iterator[Pod]:
         """A pod that may speak to the stores and to the hosts, reached through its own host."""
         node = pick(self.nodes(), role, avoid)
         near = self._through(node)
         run, namespace = new_run_id(), self.site.platform.namespace
-        spec = client_spec(
-            self.site, components, run, role=role, node=node.name, lifetime_s=lifetime_s
-        )
+        spec = client_spec(self.site, components, run, role=role, node=node.name, lifetime_s=lifetime_s)
         if role == STRANGER:
             spec = replace(spec, client=False)
         near.apply(leave(run, namespace))

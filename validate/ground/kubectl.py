@@ -91,9 +91,17 @@ class Cluster:
 
     def delete(self, namespace: str, kinds: str, selector: str, timeout: float = 30.0) -> None:
         self.run(
-            "-n", namespace, "delete", kinds, "-l", selector, "--wait=false", "--now",
-            "--ignore-not-found", timeout=timeout,
-        )  # fmt: skip
+            "-n",
+            namespace,
+            "delete",
+            kinds,
+            "-l",
+            selector,
+            "--wait=false",
+            "--now",
+            "--ignore-not-found",
+            timeout=timeout,
+        )
 
     def exec(
         self,
@@ -109,9 +117,7 @@ class Cluster:
         where += ["-i"] if stdin is not None else []
         return self.run(*where, "--", *command, stdin=stdin, timeout=timeout)
 
-    def exec_lines(
-        self, namespace: str, pod: str, command: Sequence[str], *, timeout: float
-    ) -> Iterator[str]:
+    def exec_lines(self, namespace: str, pod: str, command: Sequence[str], *, timeout: float) -> Iterator[str]:
         """Lines as they come; ClusterError when the command fails or its time is over."""
         args = ["-n", namespace, "exec", pod, "--", *command]
         process = self.start(*args)

@@ -115,9 +115,14 @@ class LocalClient:
         place = {"PYTHONPATH": str(self.folder), "APADANA_WORK": str(self.folder)}
         front = list(self.reach) and [*self.reach, "env", f"--chdir={self.folder}"]
         return subprocess.Popen(
-            [*front, *words], cwd=self.folder, env={**os.environ, **place}, stdin=stdin,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+            [*front, *words],
+            cwd=self.folder,
+            env={**os.environ, **place},
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -161,12 +166,16 @@ class LocalGround:
                 pids[file] = tuple(map(int, found))
         return [
             Member(
-                m["component"], m["name"], m["host"],
-                pids.get(str(self.site.state / m["pid_file"]), ()), m["address"], m["paths"],
+                m["component"],
+                m["name"],
+                m["host"],
+                pids.get(str(self.site.state / m["pid_file"]), ()),
+                m["address"],
+                m["paths"],
                 self._role(m["component"], m["name"]),
             )
             for m in mine
-        ]  # fmt: skip
+        ]
 
     def _role(self, component: str, member: str) -> str:
         """As the contract says it; a process beside the contract has none."""
@@ -185,17 +194,19 @@ class LocalGround:
 
     @contextmanager
     def client(
-        self, components: Sequence[contract.Component], *, role: str = "client",
-        avoid: Sequence[str] = (), lifetime_s: int = 900,
-    ) -> Iterator[LocalClient]:  # fmt: skip
+        self,
+        components: Sequence[contract.Component],
+        *,
+        role: str = "client",
+        avoid: Sequence[str] = (),
+        lifetime_s: int = 900,
+    ) -> Iterator[LocalClient]:
         """Clients stand beside the hosts, so `avoid` is kept; `lifetime_s` is for pods."""
         told = self._told()
         places = told["clients"]
         reach = places.get(role, places.get(DEFAULT_ROLE, []))
         secrets = self.site.state / told["secrets"]
-        described = json.dumps(
-            [{**targets.describe(c), "mounted": str(secrets / c.name)} for c in components]
-        )
+        described = json.dumps([{**targets.describe(c), "mounted": str(secrets / c.name)} for c in components])
         with tempfile.TemporaryDirectory(prefix="validate-client-") as place:
             client = LocalClient(role, Path(place), reach)
             code = code_tar(REPOSITORY, described.encode(), self.site.rooms)

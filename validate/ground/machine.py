@@ -34,9 +34,7 @@ class ShellMachine:
         command = [*self.reach, "sh", "-s", "--", *args]
         what = f"a script on {self.name}"
         try:
-            done = subprocess.run(
-                command, input=script, capture_output=True, text=True, timeout=timeout, check=False
-            )
+            done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=timeout, check=False)
         except FileNotFoundError as error:
             raise ClusterError(what, f"{command[0]} is not installed") from error
         except subprocess.TimeoutExpired as error:
@@ -56,7 +54,15 @@ def lab(container: str, name: str) -> ShellMachine:
 
 def ssh(name: str, address: str, key: str, known_hosts: str, user: str = "root") -> ShellMachine:
     """A site's host. Only a host key that was seen before is trusted."""
-    options = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes",
-               "-o", f"UserKnownHostsFile={known_hosts}", "-o", "ConnectTimeout=10"]  # fmt: skip
+    options = [
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        f"UserKnownHostsFile={known_hosts}",
+        "-o",
+        "ConnectTimeout=10",
+    ]
     front = ["ssh", "-i", key, *options, f"{user}@{address}"]
     return ShellMachine(name, (*front, *(() if user == "root" else ("sudo",))))

@@ -91,9 +91,7 @@ def look(pod: Pod, wishes: Sequence[Mapping[str, Any]], timeout: float = 20) -> 
     return found
 
 
-def look_everywhere(
-    pods: Sequence[Pod], wishes: Callable[[Pod], Sequence[Mapping[str, Any]]]
-) -> dict[str, list[Any]]:
+def look_everywhere(pods: Sequence[Pod], wishes: Callable[[Pod], Sequence[Mapping[str, Any]]]) -> dict[str, list[Any]]:
     """From all pods at once; a pod that can't be asked counts as nothing reached."""
 
     def one(pod: Pod) -> list[Any]:

@@ -61,9 +61,7 @@ class PodSpec:
             **({CLIENT_LABEL: "true"} if self.client else {}),
             **self.labels,
         }
-        empty: list[Any] = [
-            {"name": name, "emptyDir": {"sizeLimit": "512Mi"}} for name in ("tmp", "work")
-        ]
+        empty: list[Any] = [{"name": name, "emptyDir": {"sizeLimit": "512Mi"}} for name in ("tmp", "work")]
         spec: dict[str, Any] = {
             "restartPolicy": "Never",
             "activeDeadlineSeconds": self.lifetime_s,
@@ -138,8 +136,7 @@ class Pod:
                 yield json.loads(line)
             except ValueError:
                 raise ClusterError(
-                    f"reading what {args[0]} in pod {self.name} prints",
-                    f"expected a JSON line, got {line[:200]!r}",
+                    f"reading what {args[0]} in pod {self.name} prints", f"expected a JSON line, got {line[:200]!r}"
                 ) from None
 
     def checks(self, *args: str, timeout: float) -> Iterator[dict[str, Any]]:
@@ -248,29 +245,39 @@ def pods(cluster: Cluster, specs: Sequence[PodSpec], timeout: float = 60.0) -> I
 
 
 def client_spec(
-    site: Site, components: Sequence[contract.Component], run: str, *,
-    role: str = "client", node: str | None = None, lifetime_s: int = 900,
-) -> PodSpec:  # fmt: skip
+    site: Site,
+    components: Sequence[contract.Component],
+    run: str,
+    *,
+    role: str = "client",
+    node: str | None = None,
+    lifetime_s: int = 900,
+) -> PodSpec:
     """The pod that plays the platform's client: it has the secrets and may reach the stores."""
     volumes, mounts = targets.volumes(components)
     # A starved client sees gaps that are its own.
     request = {"audit": "100m", "load": "500m"}.get(role, PodSpec.cpu_request)
     limit = "4000m" if role == "load" else PodSpec.cpu_limit
     return PodSpec(
-        name=f"validate-{role}-{run}", namespace=site.platform.namespace,
-        image=site.image(IMAGES.get(role, "clients")), run=run, role=role, node=node, client=True,
-        volumes=volumes, mounts=mounts, lifetime_s=lifetime_s, cpu_request=request,
+        name=f"validate-{role}-{run}",
+        namespace=site.platform.namespace,
+        image=site.image(IMAGES.get(role, "clients")),
+        run=run,
+        role=role,
+        node=node,
+        client=True,
+        volumes=volumes,
+        mounts=mounts,
+        lifetime_s=lifetime_s,
+        cpu_request=request,
         cpu_limit=limit,
-    )  # fmt: skip
+    )
 
 
 def policy(kind: str, run: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
     labels = {RUN_LABEL: run, POLICY_LABEL: kind}
     meta = {"name": f"validate-{kind}-{run}", "namespace": namespace, "labels": labels}
-    return {
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta,
-        "spec": spec,
-    }  # fmt: skip
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta, "spec": spec}
 
 
 def leave(run: str, namespace: str) -> dict[str, Any]:

@@ -83,9 +83,7 @@ class Site:
         chosen = [c for c in found if c.name == only]
         if not chosen:
             known = ", ".join(c.name for c in found) or "none"
-            raise ValidateError(
-                f"--only {only}: the contract of {self.name} has no such component; it has: {known}"
-            )
+            raise ValidateError(f"--only {only}: the contract of {self.name} has no such component; it has: {known}")
         return chosen
 
 
@@ -99,20 +97,15 @@ def load(stack: str) -> Site:
     state = root / name
     if not state.is_dir():
         marks = ("kubeconfig", "local.json")
-        known = ", ".join(
-            sorted(p.name for p in root.glob("*/") if any((p / m).exists() for m in marks))
-        )
+        known = ", ".join(sorted(p.name for p in root.glob("*/") if any((p / m).exists() for m in marks)))
         raise ValidateError(
-            f"--stack {stack}: there is no site {name!r} under {root} (APADANA_STATE); "
-            f"sites: {known or 'none'}"
+            f"--stack {stack}: there is no site {name!r} under {root} (APADANA_STATE); sites: {known or 'none'}"
         )
     try:
         platform = contract.load(state / "platform.json")
     except contract.ContractError as error:
         raise ValidateError(str(error)) from error
     if platform.site != name:
-        raise ValidateError(
-            f"{state / 'platform.json'} is the contract of site {platform.site!r}, not {name!r}"
-        )
+        raise ValidateError(f"{state / 'platform.json'} is the contract of site {platform.site!r}, not {name!r}")
     bundle = Path(os.environ.get("APADANA_BUNDLE") or cache / "bundle")
     return Site(name, state, bundle, platform)

@@ -83,9 +83,7 @@ def _act(args: argparse.Namespace) -> None:
     if args.verb == "smoke":
         smoke.in_parallel(names, "smoke", smoke.smoke, args.deadline, smoke.SMOKE_AT_ONCE)
     elif args.verb == "whole":
-        smoke.in_parallel(
-            names, "redundancy", lambda n: smoke.whole(n, args.deadline), args.deadline + 15
-        )
+        smoke.in_parallel(names, "redundancy", lambda n: smoke.whole(n, args.deadline), args.deadline + 15)
     elif args.verb == "primary":
         smoke.in_parallel(names, "primary", smoke.primaries, args.deadline)
     elif args.verb == "launch":

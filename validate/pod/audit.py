@@ -26,12 +26,24 @@ def launch(names: list[str], run: str, clients: int, rate: float, lifetime: floa
     """Starts one process for each store and returns."""
     FOLDER.mkdir(exist_ok=True)
     for name in names:
-        args = [sys.executable, "-m", "validate.pod", "clients", "--component", name,
-                "--run", run, "--clients", str(clients), "--rate", str(rate),
-                "--lifetime", str(lifetime)]  # fmt: skip
+        args = [
+            sys.executable,
+            "-m",
+            "validate.pod",
+            "clients",
+            "--component",
+            name,
+            "--run",
+            run,
+            "--clients",
+            str(clients),
+            "--rate",
+            str(rate),
+            "--lifetime",
+            str(lifetime),
+        ]
         with (FOLDER / f"{name}.log").open("ab") as log:
-            subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                             start_new_session=True)  # fmt: skip
+            subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     emit({"kind": "launched", "components": names, "run": run})
 
 
@@ -61,9 +73,13 @@ def clients(name: str, run: str, count: int, rate: float, lifetime: float) -> No
 
 def _status(name: str, recorder: Recorder, state: str) -> None:
     record: dict[str, Any] = {
-        "state": state, "acknowledged": recorder.durable_ok, "failed": recorder.failed,
-        "last_ack": dict(recorder.last_ack), "broken": recorder.broken, "wall": time.time(),
-    }  # fmt: skip
+        "state": state,
+        "acknowledged": recorder.durable_ok,
+        "failed": recorder.failed,
+        "last_ack": dict(recorder.last_ack),
+        "broken": recorder.broken,
+        "wall": time.time(),
+    }
     temporary = FOLDER / f".{name}.status"
     temporary.write_text(json.dumps(record))
     temporary.replace(FOLDER / f"{name}.status")
@@ -99,16 +115,21 @@ def read_back(name: str, run: str, deadline: float) -> None:
             break
         except Exception as error:  # noqa: BLE001  told below when it stays so
             if time.monotonic() > end:
-                emit({"kind": "readback", "component": name,
-                      "error": f"{type(error).__name__}: {error}"})  # fmt: skip
+                emit({"kind": "readback", "component": name, "error": f"{type(error).__name__}: {error}"})
                 return
             time.sleep(1.0)  # between two tries under a deadline
     lanes = ["\n".join(lane) for lane in found.lanes if lane]
     (FOLDER / f"{name}.readback").write_text("\n\n".join(lanes))
-    emit({
-        "kind": "readback", "component": name, "count": sum(len(lane) for lane in found.lanes),
-        "duplicates": found.repeats, "ordered": found.ordered, "corrupt": found.corrupt,
-    })  # fmt: skip
+    emit(
+        {
+            "kind": "readback",
+            "component": name,
+            "count": sum(len(lane) for lane in found.lanes),
+            "duplicates": found.repeats,
+            "ordered": found.ordered,
+            "corrupt": found.corrupt,
+        }
+    )
 
 
 def read_with(writer: Any, run: str) -> Held:

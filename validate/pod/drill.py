@@ -40,8 +40,14 @@ def drill(name: str, run: str) -> Iterator[Check]:
         yield Check("restore drill", Verdict.FAIL, detail, evidence, time.monotonic() - begin)
         return
     missing = sorted(written - back)
-    evidence = {"written": len(written), "back": len(back & written), "missing": missing[:10],
-                **saved, "scope": original, "restored_into": scope}  # fmt: skip
+    evidence = {
+        "written": len(written),
+        "back": len(back & written),
+        "missing": missing[:10],
+        **saved,
+        "scope": original,
+        "restored_into": scope,
+    }
     seconds = time.monotonic() - begin
     if missing:
         detail = f"{len(missing)} of {len(written)} writes did not come back: {missing[:3]}"

@@ -156,11 +156,17 @@ class AuditRun:
     def start(self) -> None:
         self.recorder.add(
             {
-                "kind": "run", "v": RECORD_VERSION, "store": self.store, "run": self.run,
-                "clients": self.clients, "rate": self.rate,
-                "mono": time.monotonic_ns(), "wall": time.time(), "demanded": self.demanded,
+                "kind": "run",
+                "v": RECORD_VERSION,
+                "store": self.store,
+                "run": self.run,
+                "clients": self.clients,
+                "rate": self.rate,
+                "mono": time.monotonic_ns(),
+                "wall": time.time(),
+                "demanded": self.demanded,
             }
-        )  # fmt: skip
+        )
         for number in range(self.clients):
             self._begin(self._client, number)
         self._begin(self._reader)
@@ -264,19 +270,22 @@ class AuditRun:
             self.recorder.add({"kind": "settings", "used": used, "least": least})
         return True
 
-    def _record_read(
-        self, client: int, seen: int | None, begin: int, error: Exception | None
-    ) -> None:
-        self.recorder.add({
-            "kind": "read", "client": client, "seen": seen, "start": begin,
-            "end": time.monotonic_ns(), "outcome": "ok" if error is None else "failed",
-            "error": _told(error),
-        })  # fmt: skip
+    def _record_read(self, client: int, seen: int | None, begin: int, error: Exception | None) -> None:
+        self.recorder.add(
+            {
+                "kind": "read",
+                "client": client,
+                "seen": seen,
+                "start": begin,
+                "end": time.monotonic_ns(),
+                "outcome": "ok" if error is None else "failed",
+                "error": _told(error),
+            }
+        )
 
     def _record(
-        self, client: int, seq: int, uid: str, tries: int, begin: int, outcome: str,
-        error: Exception | None,
-    ) -> None:  # fmt: skip
+        self, client: int, seq: int, uid: str, tries: int, begin: int, outcome: str, error: Exception | None
+    ) -> None:
         now, wall = time.monotonic_ns(), time.time()
         made = Attempt(client, seq, uid, tries, begin, now, wall, outcome, _told(error))
         self.recorder.add(made.line())

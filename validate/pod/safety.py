@@ -42,11 +42,9 @@ def safety(name: str, run: str) -> Iterator[Check]:
     if hasattr(module, "version"):
         yield _asked("versions", "wrong-version", lambda: _version(module, target))
     if hasattr(module, "put_value"):
-        yield _asked("values come back as they went", "corrupt-data",
-                     lambda: _values(module, target, run))  # fmt: skip
+        yield _asked("values come back as they went", "corrupt-data", lambda: _values(module, target, run))
     if hasattr(module, "bad_requests"):
-        yield _asked("bad requests are refused", "bad-input",
-                     lambda: _bad_requests(module, target))  # fmt: skip
+        yield _asked("bad requests are refused", "bad-input", lambda: _bad_requests(module, target))
 
 
 # --- TLS and certificates
@@ -92,8 +90,13 @@ def handshake(ca_file: str, endpoint: Endpoint, host: str, port: int) -> dict[st
                 ends = ssl.cert_time_to_seconds(str((secured.getpeercert() or {})["notAfter"]))
                 days = int((ends - time.time()) / 86_400)
                 cause = "certificate" if days < LEFT_DAYS else ""
-                return {"where": where, "cause": cause, "version": secured.version(), "days": days,
-                        "seen": f"its certificate ends in {days} days"}  # fmt: skip
+                return {
+                    "where": where,
+                    "cause": cause,
+                    "version": secured.version(),
+                    "days": days,
+                    "seen": f"its certificate ends in {days} days",
+                }
     except ssl.SSLCertVerificationError as error:
         return {"where": where, "cause": "certificate", "seen": error.verify_message}
     except ssl.SSLError as error:

@@ -39,10 +39,7 @@ def whole(name: str, deadline: float, every: float = 1.0) -> Iterator[Check]:
         check = _whole_once(module.whole, target)
         waited = time.monotonic() - begin
         if check.verdict is Verdict.PASS or waited >= deadline:
-            yield Check(
-                check.name, check.verdict, check.detail,
-                {**check.evidence, "whole_at": time.time()}, waited,
-            )  # fmt: skip
+            yield Check(check.name, check.verdict, check.detail, {**check.evidence, "whole_at": time.time()}, waited)
             return
         time.sleep(every)  # between two looks at a condition that has a deadline
 
@@ -57,16 +54,11 @@ def _whole_once(look: Callable[[Target], Check], target: Target) -> Check:
 def primaries(name: str) -> Iterator[Check]:
     look = getattr(targets.probe(name), "primary", None)  # a room where nobody leads has none
     found = look(targets.target(name)) if look else None
-    yield Check("primary", Verdict.PASS if found else Verdict.INVALID, found or "none",
-                {"member": found})  # fmt: skip
+    yield Check("primary", Verdict.PASS if found else Verdict.INVALID, found or "none", {"member": found})
 
 
 def in_parallel(
-    names: Iterable[str],
-    what: str,
-    look: Callable[[str], Iterable[Check]],
-    deadline: float,
-    at_once: int = 1000,
+    names: Iterable[str], what: str, look: Callable[[str], Iterable[Check]], deadline: float, at_once: int = 1000
 ) -> None:
     """Each component in a thread of its own; one that hangs is told as such and left behind."""
     free = threading.Semaphore(at_once)
@@ -84,8 +76,7 @@ def in_parallel(
     for name, thread in threads.items():
         thread.join(max(0.0, end - time.monotonic()))
         if thread.is_alive():
-            emit_check(name, Check(what, Verdict.FAIL, f"not finished within {deadline:g} s",
-                                   {}, deadline))  # fmt: skip
+            emit_check(name, Check(what, Verdict.FAIL, f"not finished within {deadline:g} s", {}, deadline))
 
 
 def _one(name: str, what: str, look: Callable[[str], Iterable[Check]]) -> None:

@@ -22,18 +22,7 @@ from components.kit.probing import Verdict
 from validate.core.errors import ValidateError
 from validate.core.model import Run
 from validate.core.plain import as_record, digest, dump, plain
-from validate.report import (
-    history,
-    html,
-    junit,
-    keys,
-    matrix,
-    pseudonyms,
-    reading,
-    records,
-    register,
-    seal,
-)
+from validate.report import history, html, junit, keys, matrix, pseudonyms, reading, records, register, seal
 from validate.report.content import Content, Vouched
 from validate.report.options import Options, keys_folder, prepare
 
@@ -90,9 +79,7 @@ def _fill(folder: Path, root: Path, run: Run, options: Options) -> None:
     at = keys.now()
     signer = options.signer(root, run.site, at)
     known = register.load(options.paper)
-    names = (
-        pseudonyms.make(keys_folder(root), run, root, options.names) if options.pseudonyms else None
-    )
+    names = pseudonyms.make(keys_folder(root), run, root, options.names) if options.pseudonyms else None
     shown = replace(run, results=list(run.results), limits=list(run.limits))
     records.collect(shown, options.records, folder, names.text if names else None)
     run.results += shown.results[len(run.results) :]
@@ -101,11 +88,15 @@ def _fill(folder: Path, root: Path, run: Run, options: Options) -> None:
     previous, changes = history.compared(root, shown, names.run if names else lambda old: old)
     results = _results(shown)
     vouched = Vouched(
-        key=_key(signer), witnesses=tuple(plain(list(options.witnesses))),
-        signed_at=at.strftime("%Y-%m-%d %H:%M:%S UTC"), results_digest=digest(results),
-        contract_digest=reading.contract_digest(root), run_id=options.run_id or _run_id(run),
-        previous=previous, pseudonyms=names is not None,
-    )  # fmt: skip
+        key=_key(signer),
+        witnesses=tuple(plain(list(options.witnesses))),
+        signed_at=at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        results_digest=digest(results),
+        contract_digest=reading.contract_digest(root),
+        run_id=options.run_id or _run_id(run),
+        previous=previous,
+        pseudonyms=names is not None,
+    )
     content = Content(shown, numbered, matrix.build(known, numbered), changes, vouched)
     files = _files(content, results)
     if names:
@@ -125,19 +116,27 @@ def _files(content: Content, results: bytes) -> dict[str, bytes]:
     }
 
 
-def _seal(
-    folder: Path, content: Content, files: Mapping[str, bytes], signer: keys.Signer, at: datetime
-) -> None:
+def _seal(folder: Path, content: Content, files: Mapping[str, bytes], signer: keys.Signer, at: datetime) -> None:
     run, vouched = content.run, content.vouched
     manifest = seal.Manifest(
-        site=run.site, title=run.title, command=run.command, verdict=run.verdict,
-        counts={v: content.count(v) for v in Verdict}, run_id=vouched.run_id,
-        started=_moment(run.started), finished=_moment(run.finished), signed_at=at,
-        bundle_digest=run.bundle_digest, contract_digest=vouched.contract_digest,
-        plan_digest=run.plan_digest, pseudonyms=vouched.pseudonyms,
-        witnesses=list(vouched.witnesses), key=vouched.key, previous=vouched.previous,
+        site=run.site,
+        title=run.title,
+        command=run.command,
+        verdict=run.verdict,
+        counts={v: content.count(v) for v in Verdict},
+        run_id=vouched.run_id,
+        started=_moment(run.started),
+        finished=_moment(run.finished),
+        signed_at=at,
+        bundle_digest=run.bundle_digest,
+        contract_digest=vouched.contract_digest,
+        plan_digest=run.plan_digest,
+        pseudonyms=vouched.pseudonyms,
+        witnesses=list(vouched.witnesses),
+        key=vouched.key,
+        previous=vouched.previous,
         files=seal.list_files(folder, files),
-    ).dump()  # fmt: skip
+    ).dump()
     signature = keys.sign(manifest, signer.private)
     written = dict(files) | {
         seal.PAGE: seal.fill(files[seal.PAGE], manifest, signature),
@@ -171,8 +170,10 @@ def _key(signer: keys.Signer) -> seal.Key:
     return seal.Key(
         fingerprint=keys.fingerprint(signer.public),
         public=base64.b64encode(signer.public.public_bytes_raw()).decode(),
-        kind=signer.kind, owner=plain(signer.about.owner), not_after=signer.about.not_after,
-    )  # fmt: skip
+        kind=signer.kind,
+        owner=plain(signer.about.owner),
+        not_after=signer.about.not_after,
+    )
 
 
 def _run_id(run: Run) -> str:

@@ -14,9 +14,15 @@ WORST = (Verdict.FAIL, Verdict.INVALID, Verdict.PASS)
 #: Figures of evidence of which less is better (a dot leads into a mapping), and the difference that
 #: nobody would act on. `took`: of the test itself.
 FIGURES = {
-    "took_s": 5.0, "p99_ms": 10.0, "median_ms": 5.0, "worst_client.seconds": 1.0,
-    "curve.silent_s": 1.0, "curve.goodput_99_s": 2.0, "gap_s": 1.0, "recovery_s": 2.0,
-}  # fmt: skip
+    "took_s": 5.0,
+    "p99_ms": 10.0,
+    "median_ms": 5.0,
+    "worst_client.seconds": 1.0,
+    "curve.silent_s": 1.0,
+    "curve.goodput_99_s": 2.0,
+    "gap_s": 1.0,
+    "recovery_s": 2.0,
+}
 #: Slower means beyond all that was seen, and by a fifth more than is usual.
 AT_LEAST = 1.2
 #: With one or two reports to compare with little is known of the noise: only a doubling counts.
@@ -91,8 +97,7 @@ def compare(now: Mapping[str, Seen], history: Sequence[Past], why: str = "") -> 
     last = history[0].seen
 
     def became(verdict: Verdict) -> list[str]:
-        return [t for t, s in now.items() if s.verdict is verdict
-                and t in last and last[t].verdict is not verdict]  # fmt: skip
+        return [t for t, s in now.items() if s.verdict is verdict and t in last and last[t].verdict is not verdict]
 
     known = {test for past in history for test in past.seen}
     return Changes(
@@ -112,10 +117,10 @@ def _slower(now: Mapping[str, Seen], history: Sequence[Past]) -> Iterable[Slower
             continue  # a failure is told as such
         for figure, value in here.figures.items():
             before = [
-                past.seen[test].figures[figure] for past in history
-                if test in past.seen and past.seen[test].verdict is Verdict.PASS
-                and figure in past.seen[test].figures
-            ]  # fmt: skip
+                past.seen[test].figures[figure]
+                for past in history
+                if test in past.seen and past.seen[test].verdict is Verdict.PASS and figure in past.seen[test].figures
+            ]
             if not before:
                 continue
             usual = median(before)

@@ -59,10 +59,7 @@ def curves(evidence: Mapping[str, Any]) -> list[Curve]:
         band = edges if all(type(edge) is int for edge in edges) else None  # type: ignore[assignment]
     elif isinstance(found, Mapping):
         pairs = [(str(name), values) for name, values in found.items()]
-    return [
-        _curve(name, [float(v) for v in values], band)
-        for name, values in pairs if _is_numbers(values)
-    ]  # fmt: skip
+    return [_curve(name, [float(v) for v in values], band) for name, values in pairs if _is_numbers(values)]
 
 
 def without_curve(evidence: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,10 +75,11 @@ def without_curve(evidence: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_numbers(values: object) -> bool:
-    return isinstance(values, (list, tuple)) and len(values) > 1 and all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
-        for v in values
-    )  # fmt: skip
+    return (
+        isinstance(values, (list, tuple))
+        and len(values) > 1
+        and all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values)
+    )
 
 
 def _curve(name: str, values: Sequence[float], band: tuple[int, int] | None) -> Curve:
@@ -97,9 +95,7 @@ def _curve(name: str, values: Sequence[float], band: tuple[int, int] | None) -> 
         f'{_shade(band, len(values))}<polygon points="0,41 {line} 300,41"/>'
         f'<polyline points="{line}"/></svg>'
     )
-    return Curve(
-        name, picture, _number(min(values), top), _number(max(values), top), spell(len(values))
-    )
+    return Curve(name, picture, _number(min(values), top), _number(max(values), top), spell(len(values)))
 
 
 def _shade(band: tuple[int, int] | None, size: int) -> str:
@@ -143,8 +139,7 @@ def timeline(run: Run, components: Iterable[tuple[str, Verdict, Sequence[Record]
             left = min(max(begin, 0.0), 1.0) * 1000
             width = min(max(result.seconds / total * 1000, 3.0), 1000 - min(left, 997))
             pieces.append(
-                f'<rect class="{result.verdict}" x="{min(left, 997):.1f}" y="1" '
-                f'width="{width:.1f}" height="8"/>'
+                f'<rect class="{result.verdict}" x="{min(left, 997):.1f}" y="1" width="{width:.1f}" height="8"/>'
             )
         svg = (
             '<svg class="lane" viewBox="0 0 1000 10" preserveAspectRatio="none" '
@@ -162,8 +157,7 @@ def clause_bar(matrix: Matrix) -> Markup:
     for part in parts(matrix):
         width = part.count / total * 1000
         pieces.append(
-            f'<rect class="s-{part.state.name}" x="{left:.2f}" y="0" '
-            f'width="{max(width - 2, 1):.2f}" height="14"/>'
+            f'<rect class="s-{part.state.name}" x="{left:.2f}" y="0" width="{max(width - 2, 1):.2f}" height="14"/>'
         )
         left += width
     return Markup(
@@ -173,10 +167,7 @@ def clause_bar(matrix: Matrix) -> Markup:
 
 
 #: From what is proved to what is not: how a reader looks at a bar.
-BAR = (
-    State.HOLDS, State.PARTLY, State.FAILS, State.UNCLEAR, State.NOT_RUN, State.UNCOVERED,
-    State.PAPER,
-)  # fmt: skip
+BAR = (State.HOLDS, State.PARTLY, State.FAILS, State.UNCLEAR, State.NOT_RUN, State.UNCOVERED, State.PAPER)
 
 
 def parts(matrix: Matrix) -> list[Part]:

@@ -94,9 +94,7 @@ class Content:
                 "judged. None of the others failed."
             )
         causes = f": {', '.join(self.causes[:4])}" if self.causes else ""
-        return (
-            f"{fails} of {plural(total, 'test')} show a promise that does not hold{causes}.{untold}"
-        )
+        return f"{fails} of {plural(total, 'test')} show a promise that does not hold{causes}.{untold}"
 
     def covered(self) -> str:
         """How much of the contract this run speaks of."""

@@ -40,22 +40,19 @@ def glance(tables: Iterable[Table], records: Sequence[Record]) -> Glance | None:
     fault has hurt is shown with the worst of its verdicts."""
     rows = [
         dict(zip(map(str, table.columns), map(str, row), strict=False))
-        for table in tables if is_faults(table) and set(NEEDED) <= set(table.columns)
+        for table in tables
+        if is_faults(table) and set(NEEDED) <= set(table.columns)
         for row in table.rows
-    ]  # fmt: skip
+    ]
     if not rows:
         return None
     stores = sorted({row["store"] for row in rows})
     names = dict.fromkeys(row["fault"] for row in rows)
-    told = [
-        (name, [_cell(name, store, rows, records) for store in stores]) for name in names
-    ]  # fmt: skip
+    told = [(name, [_cell(name, store, rows, records) for store in stores]) for name in names]
     return Glance(stores, told)
 
 
-def _cell(
-    fault: str, store: str, rows: Sequence[Mapping[str, str]], records: Sequence[Record]
-) -> Cell:
+def _cell(fault: str, store: str, rows: Sequence[Mapping[str, str]], records: Sequence[Record]) -> Cell:
     found = [row for row in rows if (row["fault"], row["store"]) == (fault, store)]
     if not found:
         return Cell()
@@ -84,12 +81,11 @@ def anchor_of(records: Sequence[Record], store: str, fault: str, verdict: str) -
     """The record that a cell speaks of: of that store, named after the fault, with that verdict
     where there is one."""
     found = [
-        r for r in records
-        if slug(r.result.component) == slug(store) and slug(fault) in slug(r.result.name)
+        r
+        for r in records
+        if slug(r.result.component) == slug(store)
+        and slug(fault) in slug(r.result.name)
         and "acknowledged" in r.result.name
-    ] or [
-        r for r in records
-        if slug(r.result.component) == slug(store) and slug(fault) in slug(r.result.name)
-    ]  # fmt: skip
+    ] or [r for r in records if slug(r.result.component) == slug(store) and slug(fault) in slug(r.result.name)]
     found.sort(key=lambda r: (r.result.verdict != verdict, _rank(r.result.verdict)))
     return found[0].anchor if found else ""

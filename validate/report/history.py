@@ -60,9 +60,7 @@ def chain(root: Path) -> Iterator[Link]:
         folder, wanted = root / previous.folder, previous.digest
 
 
-def compared(
-    root: Path, run: Run, adapt: Callable[[Run], Run]
-) -> tuple[seal.Previous | None, changes.Changes]:
+def compared(root: Path, run: Run, adapt: Callable[[Run], Run]) -> tuple[seal.Previous | None, changes.Changes]:
     """The link to the forerunner, and what changed since the last report of the same kind.
 
     `adapt` brings an earlier run's names into this one's (pseudonyms); a report that does not
@@ -92,7 +90,4 @@ def _past(link: Link, adapt: Callable[[Run], Run]) -> changes.Past:
         run = adapt(reading.run_from(json.loads(raw)))
     except (ValueError, KeyError, TypeError) as error:
         raise seal.SealError(f"{link.folder.name}/{seal.RESULTS} can't be read: {error}") from error
-    return changes.Past(
-        link.folder.name, link.manifest.finished.timestamp(), link.digest,
-        changes.seen(run.results),
-    )  # fmt: skip
+    return changes.Past(link.folder.name, link.manifest.finished.timestamp(), link.digest, changes.seen(run.results))

@@ -40,27 +40,43 @@ _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u
 def render(content: Content) -> str:
     """The page with an empty seal."""
     allowed = _allowance([_pretty(r.result.evidence) for r in content.records])
-    return _environment().get_template("page.html.j2").render(
-        content=content, run=content.run, matrix=content.matrix, changes=content.changes,
-        vouched=content.vouched, State=State, layers=LAYERS, meanings=MEANINGS, verdicts=VERDICTS,
-        cover=COVER,
-        pretty=lambda record: _cut(_pretty(record.result.evidence), allowed),
-        bar=charts.clause_bar(content.matrix), parts=charts.parts(content.matrix),
-        curves=lambda record: charts.curves(record.result.evidence),
-        with_curves=[r for r in content.records if charts.curves(r.result.evidence)],
-        lanes=charts.timeline(content.run, content.components),
-        cell=lambda table, row, n: _cell(content.records, table, row, n),
-        glance=faults.glance(content.run.tables, content.records),
-        seal=Markup(OPEN + CLOSE),
-    )  # fmt: skip
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            content=content,
+            run=content.run,
+            matrix=content.matrix,
+            changes=content.changes,
+            vouched=content.vouched,
+            State=State,
+            layers=LAYERS,
+            meanings=MEANINGS,
+            verdicts=VERDICTS,
+            cover=COVER,
+            pretty=lambda record: _cut(_pretty(record.result.evidence), allowed),
+            bar=charts.clause_bar(content.matrix),
+            parts=charts.parts(content.matrix),
+            curves=lambda record: charts.curves(record.result.evidence),
+            with_curves=[r for r in content.records if charts.curves(r.result.evidence)],
+            lanes=charts.timeline(content.run, content.components),
+            cell=lambda table, row, n: _cell(content.records, table, row, n),
+            glance=faults.glance(content.run.tables, content.records),
+            seal=Markup(OPEN + CLOSE),
+        )
+    )
 
 
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, finalize=_seen,
-    )  # fmt: skip
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_seen,
+    )
     environment.filters.update(time=_time, spell=spell, plural=plural)
     return environment
 
@@ -99,19 +115,14 @@ def _pretty(evidence: Mapping[str, Any]) -> str:
 def _lines(value: Any, indent: str) -> str:
     inner = indent + "  "
     if isinstance(value, dict) and value:
-        rows = [
-            f"{inner}{json.dumps(k, ensure_ascii=False)}: {_lines(v, inner)}"
-            for k, v in value.items()
-        ]
+        rows = [f"{inner}{json.dumps(k, ensure_ascii=False)}: {_lines(v, inner)}" for k, v in value.items()]
         return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
     if isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value):
         return "[\n" + ",\n".join(f"{inner}{_lines(v, inner)}" for v in value) + f"\n{indent}]"
     return json.dumps(value, ensure_ascii=False)
 
 
-def _cell(
-    records: Sequence[Record], table: Table, row: Sequence[str], number: int
-) -> tuple[str, str]:
+def _cell(records: Sequence[Record], table: Table, row: Sequence[str], number: int) -> tuple[str, str]:
     """(verdict or '', anchor or '') of a cell: a cell that begins with a verdict is coloured.
 
     In a table of stores and faults it leads to its record.

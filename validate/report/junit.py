@@ -18,17 +18,23 @@ def render(run: Run) -> str:
     for component in dict.fromkeys(r.component for r in run.results):
         results = [r for r in run.results if r.component == component]
         suite = ET.SubElement(
-            root, "testsuite", name=_clean(component), tests=str(len(results)),
+            root,
+            "testsuite",
+            name=_clean(component),
+            tests=str(len(results)),
             failures=str(sum(r.verdict is Verdict.FAIL for r in results)),
             errors=str(sum(r.verdict is Verdict.INVALID for r in results)),
             time=f"{sum(r.seconds for r in results):.3f}",
             timestamp=datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
-        )  # fmt: skip
+        )
         for result in results:
             case = ET.SubElement(
-                suite, "testcase", classname=_clean(f"{result.suite}.{component}"),
-                name=_clean(result.name), time=f"{result.seconds:.3f}",
-            )  # fmt: skip
+                suite,
+                "testcase",
+                classname=_clean(f"{result.suite}.{component}"),
+                name=_clean(result.name),
+                time=f"{result.seconds:.3f}",
+            )
             if result.verdict is not Verdict.PASS:
                 kind = "failure" if result.verdict is Verdict.FAIL else "error"
                 ET.SubElement(case, kind, type=result.verdict, message=_clean(result.detail))

@@ -81,9 +81,7 @@ def site(folder: Path, name: str, now: datetime) -> Signer:
         _create(path, Ed25519PrivateKey.generate())
     signer = Signer(_private(path, None), _about(path), "lab")
     _refuse_expired(path, signer.about, now)
-    text = signer.public.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    text = signer.public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     if not public.exists() or public.read_bytes() != text:
         public.write_bytes(text)
     return signer
@@ -143,18 +141,23 @@ def _private(path: Path, passphrase: bytes | None) -> Ed25519PrivateKey:
         raise KeyFileError(f"the signing key {path} can't be read: {error.strerror}") from error
     if mode & 0o077:
         raise KeyFileError(
-            f"the signing key {path} has mode {mode:04o}, only 0600 or 0400 is allowed: "
-            f"run `chmod 600 {path}`"
+            f"the signing key {path} has mode {mode:04o}, only 0600 or 0400 is allowed: run `chmod 600 {path}`"
         )
     try:
         key = serialization.load_pem_private_key(raw, password=passphrase)
     except TypeError as error:  # a passphrase where none is needed, or none where one is
-        hint = "is encrypted: give --passphrase-file" if passphrase is None else (
-            "is not encrypted, and a passphrase was given: leave it out")  # fmt: skip
+        hint = (
+            "is encrypted: give --passphrase-file"
+            if passphrase is None
+            else ("is not encrypted, and a passphrase was given: leave it out")
+        )
         raise KeyFileError(f"the signing key {path} {hint}") from error
     except ValueError as error:
-        wrong = "is no private key in PEM" if passphrase is None else (
-            "is no private key in PEM, or the passphrase is wrong")  # fmt: skip
+        wrong = (
+            "is no private key in PEM"
+            if passphrase is None
+            else ("is no private key in PEM, or the passphrase is wrong")
+        )
         raise KeyFileError(f"the signing key {path} {wrong}") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFileError(f"{path} holds a {type(key).__name__}; an Ed25519 key is needed")
@@ -185,9 +188,7 @@ def _refuse_expired(path: Path, about: About, now: datetime) -> None:
 def _create(path: Path, key: Ed25519PrivateKey) -> None:
     """For its owner's eyes only, from the first moment; the first of two writers wins."""
     text = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)

@@ -79,14 +79,11 @@ def build(register: Register, records: Sequence[Record]) -> Matrix:
         for clause in register.clauses
     ]
     order = list(State)
-    rows.sort(key=lambda row: (order.index(row.state), LAYERS.index(row.clause.layer),
-                               not row.clause.must))  # fmt: skip
+    rows.sort(key=lambda row: (order.index(row.state), LAYERS.index(row.clause.layer), not row.clause.must))
     return Matrix(rows)
 
 
-def _row(
-    clause: Clause, proof: Proof | None, paper: Paper | None, records: Sequence[Record]
-) -> Row:
+def _row(clause: Clause, proof: Proof | None, paper: Paper | None, records: Sequence[Record]) -> Row:
     if clause.layer == PAPER:
         return Row(clause, State.PAPER, paper=paper)
     if proof is None or not proof.tests:

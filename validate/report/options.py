@@ -10,9 +10,7 @@ from pathlib import Path
 
 from validate.report import keys, register
 
-KEY, PASSPHRASE, PASSPHRASE_FILE = (
-    "APADANA_SIGN_KEY", "APADANA_SIGN_PASSPHRASE", "APADANA_SIGN_PASSPHRASE_FILE",
-)  # fmt: skip
+KEY, PASSPHRASE, PASSPHRASE_FILE = ("APADANA_SIGN_KEY", "APADANA_SIGN_PASSPHRASE", "APADANA_SIGN_PASSPHRASE_FILE")
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,7 @@ class Options:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Options:
         """For callers that ask no one: the key and its passphrase."""
         key, file = environment.get(KEY), environment.get(PASSPHRASE_FILE)
-        return cls(
-            sign_key=Path(key) if key else None, passphrase_file=Path(file) if file else None
-        )
+        return cls(sign_key=Path(key) if key else None, passphrase_file=Path(file) if file else None)
 
     def passphrase(self) -> bytes | None:
         """From the file, else from the environment; a trailing line end is none of it."""

@@ -7,15 +7,11 @@ and results.json hold it as it was.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
-from xml.sax.saxutils import escape
 
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
-from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (
@@ -27,7 +23,7 @@ from reportlab.platypus import (
     Spacer,
     Table,
     TableStyle,
-)  # fmt: skip
+)
 
 from components.kit.probing import Verdict
 from validate.core.model import Table as RunTable
@@ -35,37 +31,42 @@ from validate.report import charts, faults
 from validate.report.content import Content, spell
 from validate.report.matrix import Row, State
 from validate.report.records import Record
+from validate.report.typeset import (
+    BODY,
+    COVER,
+    FAINT,
+    HEAD,
+    MANY,
+    SMALL,
+    SOFT,
+    SUB,
+    TINY,
+    TITLE,
+    Flow,
+    clock,
+    escaped,
+    paragraphs,
+    plain,
+    ruled,
+    typeface,
+)
 
-INK, SOFT, LINE = colors.HexColor("#1f1c18"), colors.HexColor("#655f56"), colors.HexColor("#ccc4b6")
 SHADES = {
     Verdict.PASS: ("#1a6644", "#e4f1e9"),
     Verdict.FAIL: ("#a1232a", "#fae6e4"),
     Verdict.INVALID: ("#7a5200", "#faefd6"),
 }
 STATES = {
-    State.HOLDS: "#1a6644", State.PARTLY: "#8fc3a6", State.FAILS: "#a1232a",
-    State.UNCLEAR: "#7a5200", State.NOT_RUN: "#b9b1a4", State.UNCOVERED: "#d9d1c4",
+    State.HOLDS: "#1a6644",
+    State.PARTLY: "#8fc3a6",
+    State.FAILS: "#a1232a",
+    State.UNCLEAR: "#7a5200",
+    State.NOT_RUN: "#b9b1a4",
+    State.UNCOVERED: "#d9d1c4",
     State.PAPER: "#a9b9c9",
-}  # fmt: skip
+}
 WIDTH = A4[0] - 32 * mm - 12  # the frame has 6 points on each side
-SHOWN, DETAIL = 8, 300  # lines of a list on the first page; characters of a detail
-MANY, MOST_COLUMNS = 8, 18  # columns: from where on the type is small, and where it ends
-LEADING = 9.4
-SIGNS = str.maketrans({"→": "->", "≥": ">=", "≤": "<=", "≠": "!=", "−": "-", "✓": "yes", "✗": "no"})
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-Flow = list[Flowable]
-
-
-def _style(name: str, size: float, **other: Any) -> ParagraphStyle:
-    plain: dict[str, Any] = {"fontName": "Helvetica", "leading": size * 1.32, "textColor": INK}
-    return ParagraphStyle(name, fontSize=size, **(plain | other))
-
-
-BODY, COVER, SMALL = _style("body", 10), _style("cover", 8.6), _style("small", 7.6)
-FAINT, TINY = _style("faint", 7.6, textColor=SOFT), _style("tiny", 6)
-HEAD = _style("head", 13, fontName="Times-Bold", spaceBefore=11, spaceAfter=4)
-SUB = _style("sub", 9.6, fontName="Helvetica-Bold", spaceBefore=7, spaceAfter=2, keepWithNext=1)
-TITLE = _style("title", 21, fontName="Times-Bold", spaceAfter=2)
+MOST_COLUMNS, SHOWN, DETAIL = 18, 8, 300  # of a table; lines of a list on the first page; characters of a detail
 
 
 def render(content: Content) -> bytes:
@@ -73,11 +74,17 @@ def render(content: Content) -> bytes:
     out = io.BytesIO()
     run = content.run
     document = SimpleDocTemplate(
-        out, pagesize=A4, leftMargin=16 * mm, rightMargin=16 * mm, topMargin=15 * mm,
-        bottomMargin=19 * mm, title=_text(f"{run.title} of {run.site}: {run.verdict}"),
-        author="Apadana validate", subject=f"results.json sha256:{content.vouched.results_digest}",
+        out,
+        pagesize=A4,
+        leftMargin=16 * mm,
+        rightMargin=16 * mm,
+        topMargin=15 * mm,
+        bottomMargin=19 * mm,
+        title=escaped(f"{run.title} of {run.site}: {run.verdict}"),
+        author="Apadana validate",
+        subject=f"results.json sha256:{content.vouched.results_digest}",
         invariant=1,
-    )  # fmt: skip
+    )
     flow = [*_cover(content), PageBreak(), *_tables(content.fault_tables), *_matrix(content)]
     flow += [*_tables(content.other_tables), *_limits(content), *_tests(content)]
     foot = f"results.json sha256:{content.vouched.results_digest}"
@@ -115,48 +122,71 @@ def _foot(canvas: Any, left: str, right: str) -> None:
 def _cover(content: Content) -> Flow:
     run, vouched = content.run, content.vouched
     ink, shade = SHADES[content.verdict]
-    word = _style("word", 27, fontName="Helvetica-Bold", textColor=ink, leading=31)
-    said = _style("said", 12, fontName="Times-Roman")
-    verdict, sentence = str(content.verdict), _text(content.sentence())
-    box = Table([[Paragraph(verdict, word), Paragraph(sentence, said)]],
-                colWidths=[47 * mm, WIDTH - 47 * mm])  # fmt: skip
-    box.setStyle(TableStyle([
-        ("BACKGROUND", (0, 0), (-1, -1), shade), ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
-        ("LINEBEFORE", (0, 0), (0, -1), 4, ink), ("LEFTPADDING", (0, 0), (0, 0), 12),
-        ("TOPPADDING", (0, 0), (-1, -1), 10), ("BOTTOMPADDING", (0, 0), (-1, -1), 12),
-    ]))  # fmt: skip
-    counts = ", ".join(f"{content.count(v)} {w}" for v, w in (
-        (Verdict.PASS, "hold"), (Verdict.FAIL, "do not hold"),
-        (Verdict.INVALID, "could not be judged")))  # fmt: skip
+    word = typeface("word", 27, fontName="Helvetica-Bold", textColor=ink, leading=31)
+    said = typeface("said", 12, fontName="Times-Roman")
+    verdict, sentence = str(content.verdict), escaped(content.sentence())
+    box = Table([[Paragraph(verdict, word), Paragraph(sentence, said)]], colWidths=[47 * mm, WIDTH - 47 * mm])
+    box.setStyle(
+        TableStyle(
+            [
+                ("BACKGROUND", (0, 0), (-1, -1), shade),
+                ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+                ("LINEBEFORE", (0, 0), (0, -1), 4, ink),
+                ("LEFTPADDING", (0, 0), (0, 0), 12),
+                ("TOPPADDING", (0, 0), (-1, -1), 10),
+                ("BOTTOMPADDING", (0, 0), (-1, -1), 12),
+            ]
+        )
+    )
+    counts = ", ".join(
+        f"{content.count(v)} {w}"
+        for v, w in ((Verdict.PASS, "hold"), (Verdict.FAIL, "do not hold"), (Verdict.INVALID, "could not be judged"))
+    )
     flow: Flow = [
-        Paragraph("A P A D A N A", _style("mark", 8, fontName="Helvetica-Bold", spaceAfter=8)),
-        Paragraph(_text(f"{run.title} report: platform “{run.site}”"), TITLE),
-        Paragraph(_text(f"{_time(run.finished)} · took {spell(run.finished - run.started)} · "
-                        f"python -m validate {run.command}"), FAINT),
-        Spacer(1, 8), box, Spacer(1, 6),
-        Paragraph(f"<b>{len(run.results)}</b> tests: {counts}.", BODY), Spacer(1, 4),
-        _bar(content), Paragraph(_text(_legend(content)), FAINT), Spacer(1, 2),
-        Paragraph(_text(content.covered()), COVER),
-    ]  # fmt: skip
+        Paragraph("A P A D A N A", typeface("mark", 8, fontName="Helvetica-Bold", spaceAfter=8)),
+        Paragraph(escaped(f"{run.title} report: platform “{run.site}”"), TITLE),
+        Paragraph(
+            escaped(
+                f"{clock(run.finished)} · took {spell(run.finished - run.started)} · python -m validate {run.command}"
+            ),
+            FAINT,
+        ),
+        Spacer(1, 8),
+        box,
+        Spacer(1, 6),
+        Paragraph(f"<b>{len(run.results)}</b> tests: {counts}.", BODY),
+        Spacer(1, 4),
+        _bar(content),
+        Paragraph(escaped(_legend(content)), FAINT),
+        Spacer(1, 2),
+        Paragraph(escaped(content.covered()), COVER),
+    ]
     flow += _points("What does not hold", content.of(Verdict.FAIL))
     flow += _points("What could not be judged", content.of(Verdict.INVALID))
-    flow += [Paragraph("What is not covered", SUB), *_lines(_uncovered(content))]
-    flow += [Paragraph("What changed since the last report", SUB), *_lines(_changes(content))]
+    flow += [Paragraph("What is not covered", SUB), *paragraphs(_uncovered(content))]
+    flow += [Paragraph("What changed since the last report", SUB), *paragraphs(_changes(content))]
     owner = f": {vouched.key.owner}" if vouched.key.owner else ""
-    who = f"the key that the client gave{owner}" if vouched.key.kind == "client" else (
-        "a key that this lab made for itself; it is not the client's key")  # fmt: skip
-    before = (
-        f"{vouched.previous.folder}, sha256:{vouched.previous.digest}"
-        if vouched.previous
-        else "none"
+    who = (
+        f"the key that the client gave{owner}"
+        if vouched.key.kind == "client"
+        else ("a key that this lab made for itself; it is not the client's key")
     )
+    before = f"{vouched.previous.folder}, sha256:{vouched.previous.digest}" if vouched.previous else "none"
     flow += _glance(content)
-    return [*flow, Paragraph("Who answers for it", SUB), *_lines([
-        f"Signed {vouched.signed_at} with {who}", f"Key {vouched.key.fingerprint}",
-        f"Witnesses: {', '.join(vouched.witnesses) or 'none were named'}",
-        f"Bundle {run.bundle_digest}; contract {vouched.contract_digest or 'none'}; "
-        f"plan {run.plan_digest or 'none'}; run {vouched.run_id}", f"Report before it: {before}",
-    ])]  # fmt: skip
+    return [
+        *flow,
+        Paragraph("Who answers for it", SUB),
+        *paragraphs(
+            [
+                f"Signed {vouched.signed_at} with {who}",
+                f"Key {vouched.key.fingerprint}",
+                f"Witnesses: {', '.join(vouched.witnesses) or 'none were named'}",
+                f"Bundle {run.bundle_digest}; contract {vouched.contract_digest or 'none'}; "
+                f"plan {run.plan_digest or 'none'}; run {vouched.run_id}",
+                f"Report before it: {before}",
+            ]
+        ),
+    ]
 
 
 class _Bar(Flowable):
@@ -186,11 +216,11 @@ def _legend(content: Content) -> str:
 
 def _points(title: str, found: Sequence[Record]) -> Flow:
     rows = [
-        f"<b>{_text(r.result.component)}: {_text(r.result.name)}</b>"
-        f"{_text(f' ({r.result.cause})' if r.result.cause else '')}. "
-        f"{_text(r.result.detail[:DETAIL])}"
+        f"<b>{escaped(r.result.component)}: {escaped(r.result.name)}</b>"
+        f"{escaped(f' ({r.result.cause})' if r.result.cause else '')}. "
+        f"{escaped(r.result.detail[:DETAIL])}"
         for r in found[:SHOWN]
-    ]  # fmt: skip
+    ]
     if len(found) > SHOWN:
         rows.append(f"and {len(found) - SHOWN} more, in the list of tests")
     flow: Flow = [Paragraph(title, SUB)]
@@ -214,35 +244,40 @@ def _changes(content: Content) -> Iterable[str]:
         yield found.why
         return
     told = (
-        ("now fail", found.failing), ("can no longer be judged", found.unclear),
-        ("are no longer tested", found.untested), ("now pass", found.fixed), ("are new", found.new),
+        ("now fail", found.failing),
+        ("can no longer be judged", found.unclear),
+        ("are no longer tested", found.untested),
+        ("now pass", found.fixed),
+        ("are new", found.new),
         ("are slower than noise explains", [s.test for s in found.slower]),
-    )  # fmt: skip
+    )
     for words, tests in told:
         if tests:
             yield f"{len(tests)} {words}: {', '.join(tests[:4])}{' …' if len(tests) > 4 else ''}"
     if found.none:
         yield "Nothing: the same tests, the same verdicts, no slower."
-    yield f"Compared with {found.past.folder} ({_time(found.past.finished)})"
+    yield f"Compared with {found.past.folder} ({clock(found.past.finished)})"
 
 
 def _tables(tables: Sequence[RunTable]) -> Flow:
     flow: Flow = []
     for table in tables:
-        flow += [CondPageBreak(45 * mm), Paragraph(_text(table.title), HEAD)]
+        flow += [CondPageBreak(45 * mm), Paragraph(escaped(table.title), HEAD)]
         width = max((len(row) for row in [table.columns, *table.rows]), default=0)
         if not 0 < width <= MOST_COLUMNS:
             flow.append(Paragraph("It does not fit on paper: see the page.", FAINT))
             continue
         style = SMALL if width <= MANY else TINY
-        rows = [[Paragraph(_text(c), style) for c in _filled(row, width)] for row in table.rows]
+        rows = [[Paragraph(escaped(c), style) for c in _filled(row, width)] for row in table.rows]
         shades = [
             ("BACKGROUND", (x, y), (x, y), SHADES[verdict][1])
-            for y, row in enumerate(table.rows, start=1) for x, text in enumerate(row)
-            for verdict in Verdict if str(text).split(" ")[0].rstrip(":") == verdict
-        ]  # fmt: skip
-        flow.append(_grid(_filled(table.columns, width), rows, _widths(table, width), shades))
-        flow += [Paragraph(_text(table.note), FAINT)] if table.note else []
+            for y, row in enumerate(table.rows, start=1)
+            for x, text in enumerate(row)
+            for verdict in Verdict
+            if str(text).split(" ")[0].rstrip(":") == verdict
+        ]
+        flow.append(ruled(_filled(table.columns, width), rows, _widths(table, width), shades))
+        flow += [Paragraph(escaped(table.note), FAINT)] if table.note else []
     return flow
 
 
@@ -254,22 +289,21 @@ def _glance(content: Content) -> Flow:
     rows: list[list[Any]] = []
     shades: list[Any] = []
     for y, (name, cells) in enumerate(found.rows, start=1):
-        rows.append([_plain(name), *(_plain(f"{c.verdict} {c.text}".strip()) for c in cells)])
+        rows.append([plain(name), *(plain(f"{c.verdict} {c.text}".strip()) for c in cells)])
         shades += [
             ("BACKGROUND", (x, y), (x, y), SHADES[Verdict(cell.verdict)][1])
-            for x, cell in enumerate(cells, start=1) if cell.verdict in SHADES
-        ]  # fmt: skip
+            for x, cell in enumerate(cells, start=1)
+            if cell.verdict in SHADES
+        ]
     width = WIDTH / (len(found.stores) + 1)
-    grid = _grid(["", *found.stores], rows, [width] * (len(found.stores) + 1), shades)
+    grid = ruled(["", *found.stores], rows, [width] * (len(found.stores) + 1), shades)
     return [Paragraph("Stores under faults", SUB), grid]
 
 
 def _widths(table: RunTable, width: int) -> list[float]:
     """By the longest word of each column, so that few words are broken."""
     words = [
-        max(
-            len(word) for row in [table.columns, *table.rows] for word in f"{_at(row, n)} -".split()
-        )
+        max(len(word) for row in [table.columns, *table.rows] for word in f"{_at(row, n)} -".split())
         for n in range(width)
     ]
     shares = [min(max(longest, 4), 24) + 1 for longest in words]
@@ -291,27 +325,24 @@ def _matrix(content: Content) -> Flow:
     bold = [("FONT", (0, 1), (0, -1), "Helvetica-Bold", 7.6)]
     head, widths = ["Clause", "Demand and tests", "State"], [20 * mm, WIDTH - 44 * mm, 24 * mm]
     title = Paragraph("Clause by clause", HEAD)
-    return [CondPageBreak(45 * mm), title, _grid(head, rows, widths, bold)]
+    return [CondPageBreak(45 * mm), title, ruled(head, rows, widths, bold)]
 
 
 def _said(row: Row) -> str:
-    lines = [_text(row.clause.statement)]
-    lines += [f"<font color='#655f56'>{_text(text)}</font>" for text in row.open_points]
+    lines = [escaped(row.clause.statement)]
+    lines += [f"<font color='#655f56'>{escaped(text)}</font>" for text in row.open_points]
     if row.state is State.PAPER:
         p = row.paper
-        lines.append(
-            _text(f"Owner: {p.owner}, {p.date} {p.document}")
-            if p
-            else "No owner and no date are named."
-        )
+        lines.append(escaped(f"Owner: {p.owner}, {p.date} {p.document}") if p else "No owner and no date are named.")
     shown = list(row.records) if len(row.records) <= 4 else row.worst[:8]
     if len(row.records) > 4:
         counts = ", ".join(f"{row.count(v)} {v}" for v in Verdict if row.count(v))
         lines.append(f"{len(row.records)} tests: {counts}")
     lines += [
-        f'{r.result.verdict} <a href="#{r.anchor}">{_text(r.result.test[:DETAIL])}</a> '
-        f'<font face="Courier" size="6.5">{r.digest[:12]}</font>' for r in shown
-    ]  # fmt: skip
+        f'{r.result.verdict} <a href="#{r.anchor}">{escaped(r.result.test[:DETAIL])}</a> '
+        f'<font face="Courier" size="6.5">{r.digest[:12]}</font>'
+        for r in shown
+    ]
     return "<br/>".join(lines)
 
 
@@ -321,9 +352,9 @@ def _limits(content: Content) -> Flow:
         ("Assumed, because the contract leaves it open", content.run.assumptions),
         ("What this run can't show", content.run.limits),
         ("Planned and left out", content.run.left_out),
-    ):  # fmt: skip
+    ):
         if texts:
-            flow += [Paragraph(title, SUB), *_lines(texts)]
+            flow += [Paragraph(title, SUB), *paragraphs(texts)]
     return flow
 
 
@@ -333,66 +364,10 @@ def _tests(content: Content) -> Flow:
     for _, _, records in content.components:
         for record in records:
             r = record.result
-            said = (
-                f'<a name="{record.anchor}"/><b>{_text(r.test[:DETAIL])}</b><br/>'
-                f"{_text(r.detail[:DETAIL])}"
-            )
+            said = f'<a name="{record.anchor}"/><b>{escaped(r.test[:DETAIL])}</b><br/>{escaped(r.detail[:DETAIL])}'
             digest = f"{record.digest[:32]}\n{record.digest[32:]}"
             rows.append([str(r.verdict), Paragraph(said, SMALL), digest])
             shades.append(("BACKGROUND", (0, len(rows)), (0, len(rows)), SHADES[r.verdict][1]))
     head = ["Verdict", "Test and what it found", "SHA-256 of its record"]
-    grid = _grid(head, rows, [17 * mm, WIDTH - 66 * mm, 49 * mm], shades)
+    grid = ruled(head, rows, [17 * mm, WIDTH - 66 * mm, 49 * mm], shades)
     return [CondPageBreak(45 * mm), Paragraph("Tests", HEAD), grid]
-
-
-def _grid(
-    head: Sequence[str], rows: Sequence[list[Any]], widths: Sequence[float], styles: Sequence[Any]
-) -> Flowable:
-    """Its head again on each page.
-
-    Plain strings cost a tenth of what paragraphs cost. Heights are given, because without them
-    each paragraph is set anew whenever a page ends in the table.
-    """
-    style = FAINT if len(head) <= MANY else TINY
-    titles: list[Any] = [Paragraph(f"<b>{_text(word)}</b>", style) for word in head]
-    all_rows = [titles, *rows]
-    heights = [_height(row, widths) for row in all_rows]
-    grid = Table(all_rows, colWidths=list(widths), rowHeights=heights, repeatRows=1)
-    grid.setStyle(TableStyle([
-        ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LINEBELOW", (0, 0), (-1, -1), 0.4, LINE),
-        ("LINEBELOW", (0, 0), (-1, 0), 0.7, INK), ("LEFTPADDING", (0, 0), (-1, -1), 3),
-        ("RIGHTPADDING", (0, 0), (-1, -1), 3),
-        ("TOPPADDING", (0, 0), (-1, -1), 2), ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
-        ("FONT", (0, 1), (-1, -1), "Helvetica", 7.6), ("LEADING", (0, 1), (-1, -1), LEADING),
-        ("TEXTCOLOR", (0, 1), (-1, -1), INK), *styles,
-    ]))  # fmt: skip
-    return grid
-
-
-def _height(row: Sequence[Any], widths: Sequence[float]) -> float:
-    """Of the highest cell, with the padding of `_grid` above, below and beside it."""
-    highest = 0.0
-    for cell, width in zip(row, widths, strict=True):
-        if isinstance(cell, Paragraph):
-            highest = max(highest, cell.wrap(width - 6, 1e6)[1])
-        else:
-            highest = max(highest, LEADING * (str(cell).count("\n") + 1))
-    return highest + 5
-
-
-def _lines(texts: Iterable[str]) -> Flow:
-    return [Paragraph(_text(text), COVER) for text in texts]
-
-
-def _text(text: object) -> str:
-    """Escaped, and only what the standard fonts can show."""
-    return escape(_plain(text))
-
-
-def _plain(text: object) -> str:
-    shown = _UNSEEN.sub("?", str(text)).translate(SIGNS)
-    return shown.encode("cp1252", "replace").decode("cp1252")
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

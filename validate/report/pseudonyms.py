@@ -29,9 +29,7 @@ from validate.report.reading import run_from
 
 #: Keys of evidence whose values name machines, whoever wrote them. Of HOSTS the first label is a
 #: name too (db1 of db1.example); of an address it may be any word (api of api.example).
-HOSTS = frozenset({
-    "host", "hosts", "hostname", "node", "nodes", "victim", "observer", "survivor", "machine",
-})  # fmt: skip
+HOSTS = frozenset({"host", "hosts", "hostname", "node", "nodes", "victim", "observer", "survivor", "machine"})
 NAMING = HOSTS | {"server", "leader", "address"}
 _IP4 = r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)"
 _IP6 = r"(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?:%\w+)?(?![\w:])"

@@ -24,9 +24,7 @@ def run_from(data: Mapping[str, Any]) -> Run:
     """The opposite of results.json; what this version doesn't know is left out."""
     known = {f.name for f in fields(Run)}
     values = {key: value for key, value in data.items() if key in known}
-    values["results"] = [
-        result_from({k: v for k, v in record.items() if k != "test"}) for record in data["results"]
-    ]
+    values["results"] = [result_from({k: v for k, v in record.items() if k != "test"}) for record in data["results"]]
     values["tables"] = [Table(**table) for table in data.get("tables", [])]
     return Run(**values)
 
@@ -77,9 +75,8 @@ def _left(told: Told) -> list[str]:
     left = [f"{step}: {why}" for step, why in told.left.items()]
     left += [f"{step}: the budget has no room for it" for step in told.plan["left_out"]]
     return left + [
-        f"{step['id']}: the campaign ended before it"
-        for step in told.plan["steps"] if step["id"] not in ended
-    ]  # fmt: skip
+        f"{step['id']}: the campaign ended before it" for step in told.plan["steps"] if step["id"] not in ended
+    ]
 
 
 def contract_of(reports: Path) -> Path:

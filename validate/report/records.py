@@ -26,10 +26,7 @@ class Record:
 
 
 def number(results: Iterable[Result]) -> list[Record]:
-    return [
-        Record(result, f"r{n}", digest(dump(as_record(result))))
-        for n, result in enumerate(results, start=1)
-    ]
+    return [Record(result, f"r{n}", digest(dump(as_record(result)))) for n, result in enumerate(results, start=1)]
 
 
 def collect(run: Run, source: Path | None, folder: Path, wash: Callable[[str], str] | None) -> None:
@@ -51,13 +48,10 @@ def collect(run: Run, source: Path | None, folder: Path, wash: Callable[[str], s
             kept[name] = target
         else:
             left_out.append(name)
-    run.results = [
-        replace(r, records=tuple(kept[n] for n in r.records if n in kept)) for r in run.results
-    ]
+    run.results = [replace(r, records=tuple(kept[n] for n in r.records if n in kept)) for r in run.results]
     if left_out:
         run.limits.append(
-            f"{len(left_out)} raw records are no text and were left out, because names in them "
-            "could not be replaced."
+            f"{len(left_out)} raw records are no text and were left out, because names in them could not be replaced."
         )
     if missing:
         run.results.append(_missing(missing, source))
@@ -69,8 +63,7 @@ def _missing(names: Sequence[str], source: Path | None) -> Result:
         f"{len(names)} raw records that results name can't be taken from there ({where}): "
         f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
     )
-    return Result(SUITE, "records", "raw records are there", Verdict.INVALID, detail,
-                  {"missing": list(names)})  # fmt: skip
+    return Result(SUITE, "records", "raw records are there", Verdict.INVALID, detail, {"missing": list(names)})
 
 
 def _origin(name: str, source: Path | None) -> Path | None:

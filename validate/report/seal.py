@@ -103,10 +103,7 @@ def file_of(path: Path) -> File:
 
 def list_files(folder: Path, written: Mapping[str, bytes]) -> dict[str, File]:
     """Every file of the folder, and those in hand; names are relative, with slashes."""
-    found = {
-        path.relative_to(folder).as_posix(): file_of(path)
-        for path in sorted(folder.rglob("*")) if path.is_file()
-    }  # fmt: skip
+    found = {path.relative_to(folder).as_posix(): file_of(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     return found | {name: file_entry(raw) for name, raw in written.items()}
 
 
@@ -117,9 +114,7 @@ def read(raw: bytes) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise SealError(
-            f"{error.error_count()} mistakes, the first: {place}: {first['msg']}"
-        ) from error
+        raise SealError(f"{error.error_count()} mistakes, the first: {place}: {first['msg']}") from error
 
 
 def fill(page: bytes, manifest: bytes, signature: bytes) -> bytes:
@@ -139,9 +134,7 @@ def take(page: bytes) -> tuple[bytes, bytes, bytes]:
     """
     found = _SEAL.findall(page)
     if len(found) != 1 or page.count(OPEN.encode()) != 1:
-        raise SealError(
-            "it holds no seal, or more than one: cut short, altered, or not written by this program"
-        )
+        raise SealError("it holds no seal, or more than one: cut short, altered, or not written by this program")
     parts = found[0].split(b".")
     try:
         manifest, signature = (base64.b64decode(part, validate=True) for part in parts)

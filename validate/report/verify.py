@@ -122,8 +122,9 @@ def _files(folder: Path, raw: bytes, signature: bytes, proof: Proof) -> None:
     wanted = proof.manifest.files
     there = {
         path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()
-    }  # fmt: skip
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or not path.is_dir()
+    }
     seen: dict[str, str] = {}
     for name, path in there.items():
         if name in (seal.MANIFEST, seal.SIGNATURE):
@@ -179,9 +180,7 @@ def _hash(path: Path, proof: Proof) -> str | None:
     return None
 
 
-def _key(
-    path: Path, proof: Proof, manifest: seal.Manifest, demands: Demands, now: datetime
-) -> None:
+def _key(path: Path, proof: Proof, manifest: seal.Manifest, demands: Demands, now: datetime) -> None:
     own, wanted, about = manifest.key.fingerprint, demands.key, keys.About()
     if not wanted.startswith(FINGERPRINT):
         beside = None if wanted else _own_key(path, manifest)
@@ -211,9 +210,7 @@ def _own_key(path: Path, manifest: seal.Manifest) -> Path | None:
     return known if manifest.key.kind == "lab" and known.is_file() else None
 
 
-def _expiry(
-    proof: Proof, manifest: seal.Manifest, end: datetime, demands: Demands, now: datetime
-) -> None:
+def _expiry(proof: Proof, manifest: seal.Manifest, end: datetime, demands: Demands, now: datetime) -> None:
     if manifest.signed_at > end:
         proof.problems.append(
             f"its key expired on {end:%Y-%m-%d %H:%M} UTC, and it was signed on "
@@ -229,13 +226,9 @@ def _expiry(
 
 def _asked_for(proof: Proof, manifest: seal.Manifest, demands: Demands) -> None:
     if demands.stack and manifest.site != demands.stack:
-        proof.problems.append(
-            f"it is the report of {manifest.site!r}, and {demands.stack!r} was asked for"
-        )
+        proof.problems.append(f"it is the report of {manifest.site!r}, and {demands.stack!r} was asked for")
     if demands.verdict is not None and manifest.verdict is not demands.verdict:
-        proof.problems.append(
-            f"its verdict is {manifest.verdict}, and {demands.verdict} was asked for"
-        )
+        proof.problems.append(f"its verdict is {manifest.verdict}, and {demands.verdict} was asked for")
 
 
 def _chain(folder: Path, manifest: seal.Manifest, proof: Proof) -> None:

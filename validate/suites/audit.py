@@ -41,8 +41,17 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
         return []
     wish = AuditOptions()
     told = {**asdict(wish), "stores": [c.name for c in stores]}
-    return [Step(f"{SUITE}/all/calm", SUITE, "all", wish.seconds + 15, plan.CORE,
-                 partial(step, stores=stores, wish=wish), wish=told)]  # fmt: skip
+    return [
+        Step(
+            f"{SUITE}/all/calm",
+            SUITE,
+            "all",
+            wish.seconds + 15,
+            plan.CORE,
+            partial(step, stores=stores, wish=wish),
+            wish=told,
+        )
+    ]
 
 
 def step(tools: Tools, stores: Sequence[contract.Component], wish: AuditOptions) -> StepOutcome:
@@ -55,9 +64,7 @@ def step(tools: Tools, stores: Sequence[contract.Component], wish: AuditOptions)
     return outcome
 
 
-def run(
-    site: Site, wish: AuditOptions, told: Callable[[Result], None], say: Callable[[str], None]
-) -> Run:
+def run(site: Site, wish: AuditOptions, told: Callable[[Result], None], say: Callable[[str], None]) -> Run:
     found = Run("Audit", site.name, f"audit --stack {site.name}", site.platform.bundle_digest)
     found.limits = [LIMITS[0], NO_FAULT]
     chosen = site.components(wish.only)

@@ -25,12 +25,16 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
     """One step for each component whose room has a backup.py; what lacks one, coverage says."""
     return [
         Step(
-            f"{SUITE}/{component.name}/restore-drill", SUITE, component.name, 15.0, plan.CORE,
+            f"{SUITE}/{component.name}/restore-drill",
+            SUITE,
+            component.name,
+            15.0,
+            plan.CORE,
             partial(drill, component=component),
         )
         for component in chosen
         if (ground.site.rooms / component.name / "backup.py").is_file()
-    ]  # fmt: skip
+    ]
 
 
 def drill(tools: Tools, component: contract.Component) -> StepOutcome:

@@ -33,9 +33,7 @@ def needed(component: contract.Component, file: str) -> bool:
     return file != "backup.py" or component.backup is not None or not stateless(component)
 
 
-def checks(
-    chosen: Sequence[contract.Component], rooms: Path, files: Sequence[str] = tuple(FILES)
-) -> Iterator[Check]:
+def checks(chosen: Sequence[contract.Component], rooms: Path, files: Sequence[str] = tuple(FILES)) -> Iterator[Check]:
     """One Check for each component and file; `rooms` holds a folder for each component."""
     if not chosen:
         yield Check("components", Verdict.INVALID, "the contract lists no component")

@@ -41,8 +41,7 @@ def run(ground: Ground, only: str | None, told: Report) -> Run:
     clustered = (site.state / "kubeconfig").is_file()
     found.limits.extend(LIMITS if clustered else LIMITS[1:2])
     found.limits.extend(
-        f"{room.name} is not here and nothing of it was proved: {room.because}."
-        for room in site.platform.off
+        f"{room.name} is not here and nothing of it was proved: {room.because}." for room in site.platform.off
     )
     add = Recorder(found, SUITE, told)
     chosen = site.components(only)
@@ -135,10 +134,7 @@ def _cluster(site: Site, add: Add) -> list[Job]:
 def _network(context: Context) -> Iterator[Check]:
     specs = node_pods(context)
     try:
-        context.cluster.apply(
-            leave(context.run, context.namespace),
-            network.enter(context.run, context.namespace),
-        )
+        context.cluster.apply(leave(context.run, context.namespace), network.enter(context.run, context.namespace))
         with pods(context.cluster, specs) as running:
             yield from network.names_and_paths(context, running)
             if len(running) < 3:

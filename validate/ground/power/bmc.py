@@ -117,8 +117,7 @@ class RedfishHosts:
     def _ask(self, system: Redfish, url: str, body: Mapping[str, str] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         login = base64.b64encode(f"{system.user}:{system.password()}".encode()).decode()
-        headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json",
-                   "OData-Version": "4.0"}  # fmt: skip
+        headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json", "OData-Version": "4.0"}
         request = urllib.request.Request(url, data, headers)
         context = None
         if url.startswith("https:"):
@@ -153,10 +152,7 @@ class IpmiHosts:
         if self._is(host, wanted):
             return
         self._power(host, wanted)
-        wait_for(
-            f"{host} to be {wanted}", lambda: self._is(host, wanted) or None,
-            timeout=self.patience, every=1.0,
-        )  # fmt: skip
+        wait_for(f"{host} to be {wanted}", lambda: self._is(host, wanted) or None, timeout=self.patience, every=1.0)
 
     def _is(self, host: str, wanted: str) -> bool:
         return self._power(host, "status").strip().endswith(f" {wanted}")
@@ -164,23 +160,35 @@ class IpmiHosts:
     def _power(self, host: str, word: str) -> str:
         bmc = self.machines[host]
         command = [
-            "ipmitool", "-I", "lanplus", "-H", bmc.address, "-p", str(bmc.port), "-U", bmc.user,
-            "-C", str(bmc.cipher_suite), "-E", "-N", "3", "-R", "2", "chassis", "power", word,
-        ]  # fmt: skip
+            "ipmitool",
+            "-I",
+            "lanplus",
+            "-H",
+            bmc.address,
+            "-p",
+            str(bmc.port),
+            "-U",
+            bmc.user,
+            "-C",
+            str(bmc.cipher_suite),
+            "-E",
+            "-N",
+            "3",
+            "-R",
+            "2",
+            "chassis",
+            "power",
+            word,
+        ]
         place = {**os.environ, "IPMITOOL_PASSWORD": bmc.password()}
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=60, env=place, check=False
-            )
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=place, check=False)
         except FileNotFoundError:
             raise ValidateError(
-                f"{FILE}: {host} is switched by IPMI, and ipmitool is not on this machine: "
-                "apt-get install ipmitool"
+                f"{FILE}: {host} is switched by IPMI, and ipmitool is not on this machine: apt-get install ipmitool"
             ) from None
         except subprocess.TimeoutExpired as error:
-            raise ClusterError(
-                f"IPMI of {host}", f"no answer within {error.timeout:g} s"
-            ) from error
+            raise ClusterError(f"IPMI of {host}", f"no answer within {error.timeout:g} s") from error
         if done.returncode != 0:
             told = done.stderr.strip() or done.stdout.strip()
             raise ClusterError(f"IPMI of {host}", told or f"ipmitool ended with {done.returncode}")

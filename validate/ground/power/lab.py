@@ -92,10 +92,7 @@ def watch(observer: Pod, victim: Node) -> list[Any]:
     """TCP to the victim's kubelet and SSH, from a pod on a third host."""
     return look(
         observer,
-        [
-            {"kind": "tcp", "host": victim.address, "port": port, "timeout": 1.5}
-            for port in (KUBELET, SSH)
-        ],
+        [{"kind": "tcp", "host": victim.address, "port": port, "timeout": 1.5} for port in (KUBELET, SSH)],
         timeout=8,
     )
 

@@ -79,9 +79,7 @@ class Traffic:
         self._stop.set()
 
 
-def exchange(
-    port: int, promote: Callable[[], object], model: str, instance: list[float]
-) -> dict[str, Any]:
+def exchange(port: int, promote: Callable[[], object], model: str, instance: list[float]) -> dict[str, Any]:
     """Promotes a model under traffic and waits until it answers, or until the deadline."""
     traffic = Traffic(port, {"instances": [instance]})
     thread = threading.Thread(target=traffic.run, daemon=True)
@@ -96,10 +94,15 @@ def exchange(
     traffic.stop()
     thread.join(ANSWER_SECONDS * 2)
     return {
-        "wanted": model, "taken": taken, "seconds": round(seconds, 3), "asked": traffic.asked,
-        "failed": len(traffic.failed), "failures": traffic.failed[:5], "models": traffic.models,
+        "wanted": model,
+        "taken": taken,
+        "seconds": round(seconds, 3),
+        "asked": traffic.asked,
+        "failed": len(traffic.failed),
+        "failures": traffic.failed[:5],
+        "models": traffic.models,
         "state": state(port),
-    }  # fmt: skip
+    }
 
 
 def _until(reached: Callable[[], bool], seconds: float) -> bool:

@@ -23,9 +23,7 @@ class Case:
     allowed: tuple[int, ...] = SHAPE
 
 
-def post(
-    path: str, body: str | bytes, kind: str = "application/json", length: int | None = None
-) -> bytes:
+def post(path: str, body: str | bytes, kind: str = "application/json", length: int | None = None) -> bytes:
     """A POST as bytes; `length` lies about the body."""
     data = body.encode() if isinstance(body, str) else body
     head = (
@@ -93,8 +91,7 @@ def cases(good: list[float]) -> list[Case]:
         Case("length of 20 digits", post(PREDICT, text, length=10**20), (400, 413)),
         Case("negative length", post(PREDICT, text, length=-5), (400, 411)),
         Case("wrong content type", post(PREDICT, text, kind="text/csv"), (415,)),
-        Case("unknown machine", post(PREDICT, json.dumps({"machines": ["no-such-machine"]})),
-             (400, 404)),
+        Case("unknown machine", post(PREDICT, json.dumps({"machines": ["no-such-machine"]})), (400, 404)),
         Case("unknown path", post("/v1/models/other:predict", text), (404,)),
         Case("not HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", (400, HUNG_UP)),
-    ]  # fmt: skip
+    ]

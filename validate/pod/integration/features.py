@@ -62,9 +62,15 @@ def row(raw: bytes, mode: str) -> Row:
     if label not in (0, 1) or isinstance(label, bool) or not isinstance(at, int):
         raise BadRecordError(f"needs_service {label!r} (0 or 1), at {at!r} (seconds)")
     return Row(
-        record["id"], mode, record["segment"], record["machine"], at, text(vector(record)),
-        int(label), hashlib.sha256(raw).hexdigest(),
-    )  # fmt: skip
+        record["id"],
+        mode,
+        record["segment"],
+        record["machine"],
+        at,
+        text(vector(record)),
+        int(label),
+        hashlib.sha256(raw).hexdigest(),
+    )
 
 
 def vector(record: Mapping[str, Any]) -> list[float]:

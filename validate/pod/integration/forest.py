@@ -78,9 +78,12 @@ class Forest:
     def dump(self) -> bytes:
         """Equal models are equal bytes."""
         content = {
-            "format": FORMAT, "features": list(NAMES), "data": self.data,
-            "training": self.training, "trees": [vars(tree) for tree in self.trees],
-        }  # fmt: skip
+            "format": FORMAT,
+            "features": list(NAMES),
+            "data": self.data,
+            "training": self.training,
+            "trees": [vars(tree) for tree in self.trees],
+        }
         return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 

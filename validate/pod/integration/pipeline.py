@@ -11,16 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from validate.pod.integration import forest, records
-from validate.pod.integration.features import (
-    BadRecordError,
-    Row,
-    digest_of,
-    row,
-    sha256,
-    strict,
-    text,
-    vector,
-)
+from validate.pod.integration.features import BadRecordError, Row, digest_of, row, sha256, strict, text, vector
 from validate.pod.integration.ports import Message, Online, Position, Stores
 
 ROOT = "integration"  # of all objects and keys of this suite
@@ -43,9 +34,7 @@ class Progress:
     reordered: int = 0
 
 
-def flow(
-    stores: Stores, run: str, delivery: records.Delivery, rate: float | None
-) -> dict[str, Any]:
+def flow(stores: Stores, run: str, delivery: records.Delivery, rate: float | None) -> dict[str, Any]:
     """Sends a delivery and processes it: at once (batch), or while it comes in (streaming)."""
     log = stores.log
     assert log is not None
@@ -70,12 +59,20 @@ def flow(
             )
     sent = sending.join()
     return {
-        "sent": len(items), "acknowledged": sent.acknowledged, "resent": sent.resent,
-        "read": len(set(progress.seen)), "read_digest": digest_of(set(progress.seen)),
-        "twice": len(progress.seen) - len(set(progress.seen)), "reordered": progress.reordered,
-        "aside": progress.aside, "parts": progress.parts, "from": start, "to": sending.end,
-        "seconds": round(time.monotonic() - begin, 3), "rate": rate,
-    }  # fmt: skip
+        "sent": len(items),
+        "acknowledged": sent.acknowledged,
+        "resent": sent.resent,
+        "read": len(set(progress.seen)),
+        "read_digest": digest_of(set(progress.seen)),
+        "twice": len(progress.seen) - len(set(progress.seen)),
+        "reordered": progress.reordered,
+        "aside": progress.aside,
+        "parts": progress.parts,
+        "from": start,
+        "to": sending.end,
+        "seconds": round(time.monotonic() - begin, 3),
+        "rate": rate,
+    }
 
 
 class _Sending:
@@ -109,9 +106,7 @@ class _Sending:
         return all(position.get(p, 0) >= at for p, at in (self.end or {}).items())
 
 
-def process(
-    stores: Stores, run: str, mode: str, messages: Sequence[Message], progress: Progress
-) -> None:
+def process(stores: Stores, run: str, mode: str, messages: Sequence[Message], progress: Progress) -> None:
     """One small batch into all stores. The table comes last: its commit is what makes progress,
     and doing the same batch again changes nothing."""
     ours = [message for message in messages if message.run == run]
@@ -180,11 +175,14 @@ def look_back(stores: Stores, run: str, mode: str) -> dict[str, Any]:
                 continue
             archived[found.digest] = found
     return {
-        "table": len(rows), "table_digest": digest_of(r.digest for r in rows),
+        "table": len(rows),
+        "table_digest": digest_of(r.digest for r in rows),
         "skewed": sum(archived.get(r.digest, r).features != r.features for r in rows),
-        "objects": len(archived), "objects_digest": digest_of(archived),
-        "position": stores.table.position(run), **parity(stores.online, run, everything),
-    }  # fmt: skip
+        "objects": len(archived),
+        "objects_digest": digest_of(archived),
+        "position": stores.table.position(run),
+        **parity(stores.online, run, everything),
+    }
 
 
 def parity(online: Online | None, run: str, rows: Sequence[Row]) -> dict[str, Any]:
@@ -196,13 +194,17 @@ def parity(online: Online | None, run: str, rows: Sequence[Row]) -> dict[str, An
     wrong = [m for m, f in offline.items() if found.get(online_key(run, m)) != f]
     missing = [m for m in wrong if online_key(run, m) not in found]
     skewed = next((m for m in wrong if m not in missing), None)
-    example = {"machine": skewed, "offline": offline[skewed],
-               "online": found[online_key(run, skewed)]} if skewed else {}  # fmt: skip
+    example = (
+        {"machine": skewed, "offline": offline[skewed], "online": found[online_key(run, skewed)]} if skewed else {}
+    )
     return {
-        "machines": sorted(offline), "online_missing": len(missing),
-        "online_skewed": len(wrong) - len(missing), "example": example,
-        "offline_digest": digest_of(offline.values()), "online_digest": digest_of(found.values()),
-    }  # fmt: skip
+        "machines": sorted(offline),
+        "online_missing": len(missing),
+        "online_skewed": len(wrong) - len(missing),
+        "example": example,
+        "offline_digest": digest_of(offline.values()),
+        "online_digest": digest_of(found.values()),
+    }
 
 
 def newest(rows: Iterable[Row]) -> dict[str, str]:
@@ -237,9 +239,14 @@ def publish(stores: Stores, run: str, window: int) -> dict[str, Any]:
     raw = dataset(rows, window)
     version = sha256(raw)
     stores.objects.put(place(run, "data", f"{version}.jsonl"), raw)
-    about = {"data": version, "rows": raw.count(b"\n"), "window": window, "records": len(rows),
-             "records_digest": digest_of(r.digest for r in rows),
-             "position": stores.table.position(run)}  # fmt: skip
+    about = {
+        "data": version,
+        "rows": raw.count(b"\n"),
+        "window": window,
+        "records": len(rows),
+        "records_digest": digest_of(r.digest for r in rows),
+        "position": stores.table.position(run),
+    }
     stores.objects.put(place(run, "data", f"{version}.json"), json.dumps(about).encode())
     return about
 
@@ -253,22 +260,24 @@ def trace(stores: Stores, run: str, model: str) -> dict[str, Any]:
     about = strict(stores.objects.get(place(run, "data", f"{found.data}.json")))
     rows = stores.table.rows(run)
     return {
-        "model": found.digest, "training": found.training, "data": sha256(data),
-        "data_named": found.data, "rows": data.count(b"\n"), "records_named": about["records"],
-        "records": len(rows), "records_digest_named": about["records_digest"],
+        "model": found.digest,
+        "training": found.training,
+        "data": sha256(data),
+        "data_named": found.data,
+        "rows": data.count(b"\n"),
+        "records_named": about["records"],
+        "records": len(rows),
+        "records_digest_named": about["records_digest"],
         "records_digest": digest_of(r.digest for r in rows),
         "data_again": sha256(dataset(rows, int(about["window"]))),
-    }  # fmt: skip
+    }
 
 
 def score(stores: Stores, run: str, model: str) -> dict[str, Any]:
     """Batch answers: every machine's newest record from the table, answered into an object."""
     assert stores.table is not None and stores.objects is not None
     found = forest.load(stores.objects.get(place(run, "models", f"{model}.json")))
-    answers = {
-        machine: found.answer(strict(features))
-        for machine, features in newest(stores.table.rows(run)).items()
-    }
+    answers = {machine: found.answer(strict(features)) for machine, features in newest(stores.table.rows(run)).items()}
     key = place(run, "answers", f"{model}.json")
     stores.objects.put(key, json.dumps(answers, sort_keys=True).encode())
     again: Mapping[str, float] = strict(stores.objects.get(key))
@@ -288,8 +297,7 @@ def clean(stores: Stores, run: str) -> dict[str, Any]:
     """Removes all that this suite wrote; returns what is left, by store."""
     left: dict[str, int] = {}
     if stores.online is not None:
-        names = [f"{s}-{n:02d}" for s in records.SEGMENTS
-                 for n in range(records.MACHINES_PER_SEGMENT)]  # fmt: skip
+        names = [f"{s}-{n:02d}" for s in records.SEGMENTS for n in range(records.MACHINES_PER_SEGMENT)]
         left["online"] = stores.online.remove([online_key(run, name) for name in names])
     if stores.table is not None:
         left["table"] = stores.table.remove(run)

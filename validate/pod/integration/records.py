@@ -48,8 +48,7 @@ class Delivery:
             segment = names[number % len(names)]
             machine = f"{segment}-{int(dice.random() * MACHINES_PER_SEGMENT):02d}"
             found = measured(dice, segment)
-            found |= {"run": run, "id": f"{self.mode}-{number:06d}", "machine": machine,
-                      "at": START + number}  # fmt: skip
+            found |= {"run": run, "id": f"{self.mode}-{number:06d}", "machine": machine, "at": START + number}
             label = truth(found, self.rebuilt)
             found["needs_service"] = int(label != (dice.random() < NOISE))
             yield found

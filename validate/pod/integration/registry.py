@@ -10,9 +10,7 @@ from validate.pod.integration.features import sha256, strict
 from validate.pod.integration.ports import Objects
 
 
-def train(
-    objects: Objects, run: str, data: str, seed: int, questions: list[list[float]]
-) -> dict[str, Any]:
+def train(objects: Objects, run: str, data: str, seed: int, questions: list[list[float]]) -> dict[str, Any]:
     """Trains on the data of this version, stores the model, and answers the questions itself.
 
     `data_seen` is computed from the bytes that the training was given.
@@ -26,10 +24,14 @@ def train(
     objects.put(pipeline.place(run, "models", f"{digest}.json"), packed)
     answers = [found.answer(x) for x in questions]
     return {
-        "model": digest, "bytes": len(packed), "data_seen": sha256(raw),
-        "rows_seen": raw.count(b"\n"), "training": found.training,
-        "answers_digest": pipeline.answers_digest(answers), "answers": answers,
-    }  # fmt: skip
+        "model": digest,
+        "bytes": len(packed),
+        "data_seen": sha256(raw),
+        "rows_seen": raw.count(b"\n"),
+        "training": found.training,
+        "answers_digest": pipeline.answers_digest(answers),
+        "answers": answers,
+    }
 
 
 def promote(objects: Objects, run: str, model: str) -> dict[str, Any]:

@@ -88,9 +88,7 @@ def _listed(value: object) -> list[Any]:
     if not isinstance(value, list) or not value:
         raise RefusedError(HTTPStatus.BAD_REQUEST, "expected a list that is not empty")
     if len(value) > MAX_INSTANCES:
-        raise RefusedError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{len(value)} at once, {MAX_INSTANCES} allowed"
-        )
+        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{len(value)} at once, {MAX_INSTANCES} allowed")
     return value
 
 
@@ -116,8 +114,12 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != PATH:
             return self._refuse(RefusedError(HTTPStatus.NOT_FOUND, f"there is {PATH} only"))
         model = service.model
-        told = {"name": "machines", "ready": model is not None,
-                "model": model.digest if model else "", "refused": service.refused}  # fmt: skip
+        told = {
+            "name": "machines",
+            "ready": model is not None,
+            "model": model.digest if model else "",
+            "refused": service.refused,
+        }
         return self._reply(HTTPStatus.OK, told)
 
     def do_POST(self) -> None:

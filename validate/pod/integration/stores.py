@@ -24,8 +24,12 @@ KEPT_SECONDS = 3600  # of online features, should nobody remove them
 def open_stores() -> Stores:
     """Those of which this pod was given an address and a secret."""
     made: dict[str, Any] = {}
-    kinds = {"kafka": ("log", KafkaLog), "postgres": ("table", PostgresTable),
-             "minio": ("objects", MinioObjects), "redis": ("online", RedisOnline)}  # fmt: skip
+    kinds = {
+        "kafka": ("log", KafkaLog),
+        "postgres": ("table", PostgresTable),
+        "minio": ("objects", MinioObjects),
+        "redis": ("online", RedisOnline),
+    }
     for name in targets.names():
         if name in kinds:
             port, kind = kinds[name]
@@ -64,8 +68,7 @@ class KafkaLog:
                 if topic.error is not None:
                     raise KafkaException(topic.error)
                 spots = [TopicPartition(TOPIC, number) for number in topic.partitions]
-                return {s.partition: consumer.get_watermark_offsets(s, timeout=CALL_SECONDS)[1]
-                        for s in spots}  # fmt: skip
+                return {s.partition: consumer.get_watermark_offsets(s, timeout=CALL_SECONDS)[1] for s in spots}
 
             return again(f"topic {TOPIC}", look, (KafkaException,))
         finally:
@@ -103,10 +106,15 @@ class KafkaLog:
                             continue
                         raise KafkaException(error)
                     headers = dict(message.headers() or [])
-                    found.append(Message(
-                        message.partition(), message.offset(), (message.key() or b"").decode(),
-                        message.value() or b"", (headers.get("run") or b"").decode(),
-                    ))  # fmt: skip
+                    found.append(
+                        Message(
+                            message.partition(),
+                            message.offset(),
+                            (message.key() or b"").decode(),
+                            message.value() or b"",
+                            (headers.get("run") or b"").decode(),
+                        )
+                    )
                 yield found
         finally:
             consumer.close()
@@ -119,9 +127,7 @@ class KafkaLog:
         return Consumer(self._probe.config(self._target, **options))
 
 
-def _produce(
-    producer: Any, run: str, items: list[tuple[str, bytes]], rate: float | None
-) -> list[tuple[str, bytes]]:
+def _produce(producer: Any, run: str, items: list[tuple[str, bytes]], rate: float | None) -> list[tuple[str, bytes]]:
     """Sends all, at the rate if there is one; returns those that were not acknowledged."""
     acknowledged: set[int] = set()
 
@@ -133,12 +139,10 @@ def _produce(
         if rate is not None:
             producer.poll(max(0.0, begin + number / rate - time.monotonic()))
         try:
-            producer.produce(TOPIC, key=key, value=value, headers={"run": run.encode()},
-                             on_delivery=delivered(number))  # fmt: skip
+            producer.produce(TOPIC, key=key, value=value, headers={"run": run.encode()}, on_delivery=delivered(number))
         except BufferError:
             producer.poll(1.0)
-            producer.produce(TOPIC, key=key, value=value, headers={"run": run.encode()},
-                             on_delivery=delivered(number))  # fmt: skip
+            producer.produce(TOPIC, key=key, value=value, headers={"run": run.encode()}, on_delivery=delivered(number))
         producer.poll(0)
     producer.flush(CALL_SECONDS + 2)
     return [item for number, item in enumerate(items) if number not in acknowledged]
@@ -158,8 +162,7 @@ class PostgresTable:
 
         def write(connection: Any) -> None:
             connection.execute(
-                f"INSERT INTO {TABLE} SELECT %s, * FROM unnest({given}) ON CONFLICT DO NOTHING",
-                (run, *columns),
+                f"INSERT INTO {TABLE} SELECT %s, * FROM unnest({given}) ON CONFLICT DO NOTHING", (run, *columns)
             )
             connection.execute(
                 f"INSERT INTO {TABLE}_position SELECT %s, * FROM unnest(%s::int[], %s::bigint[])"
@@ -197,9 +200,8 @@ class PostgresTable:
             warned: list[str] = []
             with self._connect() as connection:
                 connection.add_notice_handler(
-                    lambda d: warned.append(d.message_primary or "")
-                    if d.severity_nonlocalized == "WARNING" else None
-                )  # fmt: skip
+                    lambda d: warned.append(d.message_primary or "") if d.severity_nonlocalized == "WARNING" else None
+                )
                 self._make(connection)
                 with connection.transaction():
                     found = action(connection)
@@ -236,8 +238,7 @@ class MinioObjects:
         self._turn = 0
 
     def put(self, key: str, data: bytes) -> None:
-        self._do(f"writing {key}", lambda c: c.put_object(
-            self._bucket, key, io.BytesIO(data), len(data)))  # fmt: skip
+        self._do(f"writing {key}", lambda c: c.put_object(self._bucket, key, io.BytesIO(data), len(data)))
 
     def get(self, key: str) -> bytes:
         def read(client: Any) -> bytes:
@@ -251,10 +252,12 @@ class MinioObjects:
         return self._do(f"reading {key}", read)
 
     def names(self, prefix: str) -> list[str]:
-        return self._do(f"listing {prefix}", lambda c: sorted(
-            str(item.object_name)
-            for item in c.list_objects(self._bucket, prefix=prefix, recursive=True)
-        ))  # fmt: skip
+        return self._do(
+            f"listing {prefix}",
+            lambda c: sorted(
+                str(item.object_name) for item in c.list_objects(self._bucket, prefix=prefix, recursive=True)
+            ),
+        )
 
     def remove(self, prefix: str) -> int:
         def clear(client: Any) -> int:
@@ -265,8 +268,7 @@ class MinioObjects:
         return self._do(f"removing {prefix}", clear)
 
     def _versions(self, client: Any, prefix: str) -> list[Any]:
-        return list(client.list_objects(
-            self._bucket, prefix=prefix, recursive=True, include_version=True))  # fmt: skip
+        return list(client.list_objects(self._bucket, prefix=prefix, recursive=True, include_version=True))
 
     def _do(self, what: str, action: Callable[[Any], R]) -> R:
         import urllib3

@@ -26,8 +26,7 @@ def fit(raw: bytes, run: str, seed: int) -> Forest:
         n_estimators=TREES, max_depth=DEPTH, min_samples_leaf=LEAF_SIZE, random_state=seed
     )
     model.fit(x, y)
-    told = {"run": run, "library": f"scikit-learn {sklearn.__version__}", "rows": len(y),
-            "seed": seed}  # fmt: skip
+    told = {"run": run, "library": f"scikit-learn {sklearn.__version__}", "rows": len(y), "seed": seed}
     found = Forest([_tree(each.tree_) for each in model.estimators_], sha256(raw), told)
     _agree(found, model, x)
     return found
@@ -37,9 +36,12 @@ def _tree(grown: Any) -> Tree:
     """Counts in a leaf become the share of class 1."""
     shares = [float(value[0][1] / value[0].sum()) for value in grown.value]
     return Tree(
-        grown.children_left.tolist(), grown.children_right.tolist(), grown.feature.tolist(),
-        grown.threshold.tolist(), shares,
-    )  # fmt: skip
+        grown.children_left.tolist(),
+        grown.children_right.tolist(),
+        grown.feature.tolist(),
+        grown.threshold.tolist(),
+        shares,
+    )
 
 
 def _agree(found: Forest, model: Any, x: list[list[float]]) -> None:

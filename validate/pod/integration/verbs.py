@@ -49,9 +49,12 @@ def publish(at: Place, wish: Fields) -> Fields:
 def train(at: Place, wish: Fields) -> Fields:
     assert at.stores.objects is not None
     return registry.train(
-        at.stores.objects, wish["run"], wish["data"], wish["seed"],
+        at.stores.objects,
+        wish["run"],
+        wish["data"],
+        wish["seed"],
         pipeline.asked(wish["question_seed"], wish["per_segment"]),
-    )  # fmt: skip
+    )
 
 
 def promote(at: Place, wish: Fields) -> Fields:
@@ -62,11 +65,8 @@ def promote(at: Place, wish: Fields) -> Fields:
 def start(at: Place, wish: Fields) -> Fields:
     """Starts the server as a process of its own and waits until it answers with this model."""
     with (at.folder / "serving.log").open("ab") as log:
-        args = [sys.executable, "-m", "validate.pod", "integration", "--act", "serve",
-                "--wish", json.dumps(wish)]  # fmt: skip
-        process = subprocess.Popen(
-            args, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+        args = [sys.executable, "-m", "validate.pod", "integration", "--act", "serve", "--wish", json.dumps(wish)]
+        process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     end = time.monotonic() + START_SECONDS
     state: Fields = {}
     while time.monotonic() < end and process.poll() is None:
@@ -157,9 +157,23 @@ def clean(at: Place, wish: Fields) -> Fields:
 
 VERBS: dict[str, Callable[[Place, Fields], Fields]] = {
     verb.__name__: verb
-    for verb in (load, look_back, publish, train, promote, start, serve, stop, ask, exchange,
-                 ask_badly, score, trace, clean)
-}  # fmt: skip
+    for verb in (
+        load,
+        look_back,
+        publish,
+        train,
+        promote,
+        start,
+        serve,
+        stop,
+        ask,
+        exchange,
+        ask_badly,
+        score,
+        trace,
+        clean,
+    )
+}
 
 
 def answer(verb: str, at: Callable[[], Place], wish: Fields) -> Fields:

@@ -43,9 +43,8 @@ ERRORS = truth.Truth("0.2 % errors", median_ms=5, error_share=0.002)
 FROZEN = truth.Truth("frozen 2 s of 10 s", median_ms=5, frozen_s=2, every_s=10)
 FROZEN_SHORT = truth.Truth("frozen 0.5 s of 2.5 s", median_ms=5, frozen_s=0.5, every_s=2.5)
 MIXED = truth.Truth(
-    "lognormal, 1 % take 400 ms, 0.2 % errors", median_ms=20, sigma=0.5, slow_share=0.01,
-    slow_ms=400, error_share=0.002,
-)  # fmt: skip
+    "lognormal, 1 % take 400 ms, 0.2 % errors", median_ms=20, sigma=0.5, slow_share=0.01, slow_ms=400, error_share=0.002
+)
 QUICK = (CONSTANT, LOGNORMAL, SLOW, ERRORS, FROZEN_SHORT)
 BRIEF = (MIXED, FROZEN_SHORT)  # the same in two: before each of many runs in one campaign
 FULL = (CONSTANT, LOGNORMAL, SLOW, ERRORS, FROZEN)
@@ -63,9 +62,12 @@ class TruthServer:
 def serving(behaviour: truth.Truth) -> Iterator[TruthServer]:
     """A truth server in its own process, ended on leaving."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "validate.pod.load.truth"], cwd=pool.ROOT, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-m", "validate.pod.load.truth"],
+        cwd=pool.ROOT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     assert process.stdin is not None and process.stdout is not None
     try:
         process.stdin.write(truth.line(behaviour))
@@ -129,9 +131,7 @@ class Certificate:
     def check(self) -> Check:
         reasons = list(self.wrong)
         if not abs(self.error_ms) <= self.tolerance_ms:
-            reasons.append(
-                f"p99 is off by {self.error_ms:+.2f} ms, allowed are {self.tolerance_ms:.2f} ms"
-            )
+            reasons.append(f"p99 is off by {self.error_ms:+.2f} ms, allowed are {self.tolerance_ms:.2f} ms")
         if self.seen_counts != self.true_counts:
             reasons.append(
                 f"counted {self.seen_counts[0]} failed and {self.seen_counts[1]} over "
@@ -148,9 +148,12 @@ class Certificate:
 
 
 def certify(
-    rate: float, cases: Sequence[truth.Truth] = QUICK, seconds: float = QUICK_S,
-    told: Callable[[Check], None] = lambda check: None, tries: int = TRIES,
-) -> list[Certificate]:  # fmt: skip
+    rate: float,
+    cases: Sequence[truth.Truth] = QUICK,
+    seconds: float = QUICK_S,
+    told: Callable[[Check], None] = lambda check: None,
+    tries: int = TRIES,
+) -> list[Certificate]:
     """Each case at the rate (per process), within what is certified: 100 to 5,000 requests/s.
 
     In a short sample the p99 is one of a handful of values, and one hiccup of the machine moves it.
@@ -183,16 +186,24 @@ def one(case: truth.Truth, rate: float, seconds: float) -> Certificate:
 
 
 def compare(
-    case: truth.Truth, rate: float, starts: Sequence[int], frozen: Sequence[tuple[int, int]],
-    outcome: LoadOutcome, held: Sequence[int] = (),
-) -> Certificate:  # fmt: skip
+    case: truth.Truth,
+    rate: float,
+    starts: Sequence[int],
+    frozen: Sequence[tuple[int, int]],
+    outcome: LoadOutcome,
+    held: Sequence[int] = (),
+) -> Certificate:
     """What the servers' seeds, clocks and freezes say beside what was measured."""
     true = latencies(case, starts, frozen, held=() if frozen else held)
     edge = int(EDGE_MS * 1e6)
-    bounds = None if not frozen else (
-        percentile(latencies(case, starts, frozen, edge=-edge), 0.99) / 1e6,
-        percentile(latencies(case, starts, frozen, edge, rate / DRAINED_PER_S), 0.99) / 1e6,
-    )  # fmt: skip
+    bounds = (
+        None
+        if not frozen
+        else (
+            percentile(latencies(case, starts, frozen, edge=-edge), 0.99) / 1e6,
+            percentile(latencies(case, starts, frozen, edge, rate / DRAINED_PER_S), 0.99) / 1e6,
+        )
+    )
     limit = int(LIMIT_MS * 1e6)
     seen = outcome.ledger
     over = sum(1 for t in true if t is None or t > limit)
@@ -204,17 +215,21 @@ def compare(
     if -fewer <= counted - over <= more:
         counted = over
     return Certificate(
-        case.name, rate, len(starts), percentile(true, 0.99) / 1e6,
+        case.name,
+        rate,
+        len(starts),
+        percentile(true, 0.99) / 1e6,
         seen.histogram().percentile(0.99) * 1e3,
-        (sum(1 for t in true if t is None), over), (seen.failed, counted),
-        tuple(health.complaints(outcome.health, LIMIT_MS)), bounds=bounds,
-    )  # fmt: skip
+        (sum(1 for t in true if t is None), over),
+        (seen.failed, counted),
+        tuple(health.complaints(outcome.health, LIMIT_MS)),
+        bounds=bounds,
+    )
 
 
 def _kept_by_a_queue(
-    case: truth.Truth, rate: float, starts: Sequence[int], true: Sequence[int | None],
-    frozen: Sequence[tuple[int, int]],
-) -> int:  # fmt: skip
+    case: truth.Truth, rate: float, starts: Sequence[int], true: Sequence[int | None], frozen: Sequence[tuple[int, int]]
+) -> int:
     """How many that the truth calls quick may be slow, because a freeze's queue is worked off."""
     if not frozen:
         return 0
@@ -223,15 +238,20 @@ def _kept_by_a_queue(
     return sum(
         1
         for start, t in zip(starts, true, strict=True)
-        if t is not None and limit - drain < t <= 0.95 * limit
+        if t is not None
+        and limit - drain < t <= 0.95 * limit
         and any(begin <= start < end + drain for begin, end in frozen)
-    )  # fmt: skip
+    )
 
 
 def latencies(
-    case: truth.Truth, starts: Sequence[int], frozen: Sequence[tuple[int, int]],
-    edge: int = 0, queued: float = 0.0, held: Sequence[int] = (),
-) -> list[int | None]:  # fmt: skip
+    case: truth.Truth,
+    starts: Sequence[int],
+    frozen: Sequence[tuple[int, int]],
+    edge: int = 0,
+    queued: float = 0.0,
+    held: Sequence[int] = (),
+) -> list[int | None]:
     """What each request saw, in ns from its intended start; None for an error.
 
     A request that comes during a freeze is read at its end; an answer due in one is sent then.
@@ -251,7 +271,7 @@ def latencies(
     return [
         None if error else thawed(thawed(start) + delay) - start
         for start, delay, (_, error) in zip(starts, kept, drawn, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def percentile(values: Sequence[int | None], share: float) -> float:

@@ -36,9 +36,7 @@ class Phases:
         if skip:
             m = self.measured
             rate = m.rate or (m.end_rate or 0) / 10
-            yield from intended(
-                Schedule(rate, self.warmup_s, m.spacing, None, m.seed + 1, m.part, m.parts)
-            )
+            yield from intended(Schedule(rate, self.warmup_s, m.spacing, None, m.seed + 1, m.part, m.parts))
         for batch in intended(self.measured):
             yield [moment + skip for moment in batch]
 
@@ -47,9 +45,15 @@ class Generator:
     """One process's share of a run. Calls only `timers` and `target`; knows no event loop."""
 
     def __init__(
-        self, phases: Phases, target: Target, timers: Timers, ledger: Ledger, *,
-        watch: Callable[[], bool] = lambda: False, done: Callable[[], None] = lambda: None,
-    ) -> None:  # fmt: skip
+        self,
+        phases: Phases,
+        target: Target,
+        timers: Timers,
+        ledger: Ledger,
+        *,
+        watch: Callable[[], bool] = lambda: False,
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
         """`watch` is called now and then and stops the run by True; `done` when all is counted."""
         self.ledger = ledger
         self.warmup = Ledger(ledger.limits, ledger.window_s)

@@ -57,26 +57,41 @@ def throttled_ns(files: Iterable[Path] = CPU_STAT) -> int:
 
 
 def measured(
-    lateness: Histogram, cpu_ns: int, wall_ns: int, sockets_exhausted: int, intended: int,
-    counted: int, throttled: int = 0,
-) -> Health:  # fmt: skip
+    lateness: Histogram,
+    cpu_ns: int,
+    wall_ns: int,
+    sockets_exhausted: int,
+    intended: int,
+    counted: int,
+    throttled: int = 0,
+) -> Health:
     return Health(
-        round(lateness.percentile(0.5) * 1e3, 3), round(lateness.percentile(0.99) * 1e3, 3),
-        round(lateness.largest / 1e6, 3), round(cpu_ns / max(1, wall_ns), 3),
-        sockets_exhausted, intended, counted, cpu_seconds=round(cpu_ns / 1e9, 3),
+        round(lateness.percentile(0.5) * 1e3, 3),
+        round(lateness.percentile(0.99) * 1e3, 3),
+        round(lateness.largest / 1e6, 3),
+        round(cpu_ns / max(1, wall_ns), 3),
+        sockets_exhausted,
+        intended,
+        counted,
+        cpu_seconds=round(cpu_ns / 1e9, 3),
         throttled_share=round(throttled / max(1, wall_ns), 4),
-    )  # fmt: skip
+    )
 
 
 def worst(parts: Iterable[Health]) -> Health:
     found = list(parts)
     return Health(
-        max(h.lateness_p50_ms for h in found), max(h.lateness_p99_ms for h in found),
-        max(h.lateness_max_ms for h in found), max(h.cpu_share for h in found),
-        sum(h.sockets_exhausted for h in found), sum(h.intended for h in found),
-        sum(h.counted for h in found), len(found),
-        round(sum(h.cpu_seconds for h in found), 3), max(h.throttled_share for h in found),
-    )  # fmt: skip
+        max(h.lateness_p50_ms for h in found),
+        max(h.lateness_p99_ms for h in found),
+        max(h.lateness_max_ms for h in found),
+        max(h.cpu_share for h in found),
+        sum(h.sockets_exhausted for h in found),
+        sum(h.intended for h in found),
+        sum(h.counted for h in found),
+        len(found),
+        round(sum(h.cpu_seconds for h in found), 3),
+        max(h.throttled_share for h in found),
+    )
 
 
 def complaints(health: Health, tightest_ms: float) -> list[str]:

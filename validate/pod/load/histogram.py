@@ -77,9 +77,12 @@ class Histogram:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "unit_ns": 1024, "sub_bits": SUB_BITS, "unbounded": self.unbounded,
-            "largest_ns": self.largest, "buckets": sorted(self.buckets.items()),
-        }  # fmt: skip
+            "unit_ns": 1024,
+            "sub_bits": SUB_BITS,
+            "unbounded": self.unbounded,
+            "largest_ns": self.largest,
+            "buckets": sorted(self.buckets.items()),
+        }
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Histogram:

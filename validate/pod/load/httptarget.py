@@ -85,9 +85,15 @@ class HttpTarget:
     """Takes requests for the generator. All that is told to `sink` is one call per request."""
 
     def __init__(
-        self, request: Asked, loop: asyncio.AbstractEventLoop, now: Callable[[], int], *,
-        timeout_s: float = 10.0, most_connections: int = 512, most_outstanding: int = 100_000,
-    ) -> None:  # fmt: skip
+        self,
+        request: Asked,
+        loop: asyncio.AbstractEventLoop,
+        now: Callable[[], int],
+        *,
+        timeout_s: float = 10.0,
+        most_connections: int = 512,
+        most_outstanding: int = 100_000,
+    ) -> None:
         self.request, self.loop, self.now = request, loop, now
         self.next_wire = request.wires()
         self.expect = request.expect

@@ -169,13 +169,14 @@ class Ledger:
     def as_dict(self, since: int = 0) -> dict[str, Any]:
         """`since`: leave out the seconds before it; progress sends what may still change."""
         return {
-            "limits_ns": list(self.limits), "window_s": self.window_s, "since": since,
-            "seconds": self.seconds[since:], "causes": dict(self.causes),
+            "limits_ns": list(self.limits),
+            "window_s": self.window_s,
+            "since": since,
+            "seconds": self.seconds[since:],
+            "causes": dict(self.causes),
             "silences": [[s.begin, s.end, s.late] for s in self.silences],
-            "windows": {
-                str(w): h.as_dict() for w, h in self.windows.items() if w >= since // self.window_s
-            },
-        }  # fmt: skip
+            "windows": {str(w): h.as_dict() for w, h in self.windows.items() if w >= since // self.window_s},
+        }
 
     def take(self, record: Mapping[str, Any]) -> None:
         """What as_dict() said, over what is known of the same seconds and windows."""

@@ -58,9 +58,15 @@ class OperationTarget:
     """At most `most_running` operations at once; the others wait, and their latency counts it."""
 
     def __init__(
-        self, driver: Caller, loop: asyncio.AbstractEventLoop, now: Callable[[], int], *,
-        timeout_s: float = 10.0, most_running: int = 64, most_outstanding: int = 100_000,
-    ) -> None:  # fmt: skip
+        self,
+        driver: Caller,
+        loop: asyncio.AbstractEventLoop,
+        now: Callable[[], int],
+        *,
+        timeout_s: float = 10.0,
+        most_running: int = 64,
+        most_outstanding: int = 100_000,
+    ) -> None:
         self.sink: Sink = lambda intended, finished, cause: None
         self.outstanding = 0
         self.exhausted = 0

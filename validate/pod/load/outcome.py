@@ -27,24 +27,33 @@ class LoadOutcome:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "ledger": self.ledger.as_dict(), "warmup": self.warmup.as_dict(),
-            "health": self.health.as_dict(), "stopped": self.stopped, "begin_ns": self.begin_ns,
+            "ledger": self.ledger.as_dict(),
+            "warmup": self.warmup.as_dict(),
+            "health": self.health.as_dict(),
+            "stopped": self.stopped,
+            "begin_ns": self.begin_ns,
             "left": self.left,
-        }  # fmt: skip
+        }
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> LoadOutcome:
         return cls(
-            Ledger.of(record["ledger"]), Ledger.of(record["warmup"]), Health.of(record["health"]),
-            str(record["stopped"]), int(record["begin_ns"]),
+            Ledger.of(record["ledger"]),
+            Ledger.of(record["warmup"]),
+            Health.of(record["health"]),
+            str(record["stopped"]),
+            int(record["begin_ns"]),
             str(record.get("left", "")),
-        )  # fmt: skip
+        )
 
 
 def whole(parts: Sequence[LoadOutcome], stopped: str = "") -> LoadOutcome:
     """What several processes of the same run measured together."""
     return LoadOutcome(
-        together(part.ledger for part in parts), together(part.warmup for part in parts),
-        worst(part.health for part in parts), stopped, parts[0].begin_ns,
+        together(part.ledger for part in parts),
+        together(part.warmup for part in parts),
+        worst(part.health for part in parts),
+        stopped,
+        parts[0].begin_ns,
         "; ".join(part.left for part in parts if part.left),
-    )  # fmt: skip
+    )

@@ -43,10 +43,7 @@ def processes_for(rate: float, each: float = HTTP_A_PROCESS) -> int:
 
 def shared_out(order: Order, processes: int) -> list[Order]:
     """The same run in parts."""
-    return [
-        replace(order, schedule=replace(order.schedule, part=part, parts=processes))
-        for part in range(processes)
-    ]
+    return [replace(order, schedule=replace(order.schedule, part=part, parts=processes)) for part in range(processes)]
 
 
 @dataclass(eq=False)
@@ -63,9 +60,13 @@ class _Worker:
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.order.limits_ns, self.order.window_s)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "validate.pod.load.worker"], cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, "-m", "validate.pod.load.worker"],
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         self.tell(self.order.line())
         threading.Thread(target=self._read, daemon=True).start()
 

@@ -105,9 +105,11 @@ class RealTime:
 
 class _Spec(ctypes.Structure):
     _fields_ = (
-        ("interval_s", ctypes.c_long), ("interval_ns", ctypes.c_long),
-        ("value_s", ctypes.c_long), ("value_ns", ctypes.c_long),
-    )  # fmt: skip
+        ("interval_s", ctypes.c_long),
+        ("interval_ns", ctypes.c_long),
+        ("value_s", ctypes.c_long),
+        ("value_ns", ctypes.c_long),
+    )
 
 
 _FIRING = 1  # earlier than any moment: what is added while timers fire is armed once, at the end

@@ -92,17 +92,11 @@ def target_of(order: Order, loop: asyncio.AbstractEventLoop, now: Callable[[], i
     driver = _driver(order)
     if hasattr(driver, "wires"):
         return driver, _http(driver, order, loop, now)
-    return driver, OperationTarget(
-        driver, loop, now, timeout_s=order.timeout_s, most_running=order.clients
-    )
+    return driver, OperationTarget(driver, loop, now, timeout_s=order.timeout_s, most_running=order.clients)
 
 
-def _http(
-    asked: Asked, order: Order, loop: asyncio.AbstractEventLoop, now: Callable[[], int]
-) -> HttpTarget:
-    return HttpTarget(
-        asked, loop, now, timeout_s=order.timeout_s, most_connections=order.most_connections
-    )
+def _http(asked: Asked, order: Order, loop: asyncio.AbstractEventLoop, now: Callable[[], int]) -> HttpTarget:
+    return HttpTarget(asked, loop, now, timeout_s=order.timeout_s, most_connections=order.most_connections)
 
 
 def _driver(order: Order) -> Any:
@@ -190,9 +184,13 @@ async def _run(
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     progress = _Progress(ledger, order, timers.now, say, conductor)
     generator = Generator(
-        Phases(order.schedule, order.warmup_s), target, timers, ledger,
-        watch=progress.watch, done=lambda: over.set_result(None),
-    )  # fmt: skip
+        Phases(order.schedule, order.warmup_s),
+        target,
+        timers,
+        ledger,
+        watch=progress.watch,
+        done=lambda: over.set_result(None),
+    )
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection in the middle would be measured as the target's latency
@@ -205,9 +203,7 @@ async def _run(
     gc.enable()
     warmup = generator.warmup
     counted = ledger.requests + warmup.requests
-    health = measured(
-        generator.lateness, used, wall, target.exhausted, generator.intended, counted, held
-    )
+    health = measured(generator.lateness, used, wall, target.exhausted, generator.intended, counted, held)
     stopped = "asked to stop" if generator.stopped else ""
     return LoadOutcome(ledger, warmup, health, stopped, begin).as_dict()
 
@@ -225,10 +221,7 @@ async def _closed(driver: Driver) -> str:
 class _Progress:
     """Once a second: the seconds that may still have changed since it was last said."""
 
-    def __init__(
-        self, ledger: Ledger, order: Order, now: Callable[[], int], say: Say,
-        conductor: Conductor,
-    ) -> None:  # fmt: skip
+    def __init__(self, ledger: Ledger, order: Order, now: Callable[[], int], say: Say, conductor: Conductor) -> None:
         self.begin = 0
         self._ledger, self._now, self._say, self._conductor = ledger, now, say, conductor
         self._settled = int(order.timeout_s) + 2  # a second this long past changes no more

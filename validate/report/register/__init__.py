@@ -44,9 +44,8 @@ class Clause(_Row):
     statement: Annotated[str, Field(min_length=1)]
     must: bool
     proof: Literal[
-        "install", "smoke", "functional", "integration", "fault", "load", "stress", "security",
-        "document", "review",
-    ]  # fmt: skip
+        "install", "smoke", "functional", "integration", "fault", "load", "stress", "security", "document", "review"
+    ]
     layer: Layer
     names: list[str] = []
 
@@ -127,19 +126,20 @@ def _twice(text: str) -> list[str]:
 
 
 def _mistakes(
-    clauses: list[Clause], proofs: dict[str, Proof], owners: dict[str, Paper],
-    folder: Path, paper: Path | None,
-) -> list[str]:  # fmt: skip
+    clauses: list[Clause], proofs: dict[str, Proof], owners: dict[str, Paper], folder: Path, paper: Path | None
+) -> list[str]:
     ids = [clause.id for clause in clauses]
     on_paper = {clause.id for clause in clauses if clause.layer == PAPER}
-    wrong = [f"{folder / 'requirements.yaml'}: {i} stands there twice"
-             for i in sorted({i for i in ids if ids.count(i) > 1})]  # fmt: skip
+    wrong = [
+        f"{folder / 'requirements.yaml'}: {i} stands there twice" for i in sorted({i for i in ids if ids.count(i) > 1})
+    ]
     tests = folder / "tests.yaml"
     wrong += [f"{tests}: there is no clause {i}" for i in proofs if i not in ids]
     wrong += [
         f"{tests}: {i} is of the layer paper, which no test proves: name its owner in paper.yaml"
-        for i in proofs if i in on_paper
-    ]  # fmt: skip
+        for i in proofs
+        if i in on_paper
+    ]
     place = paper or folder / "paper.yaml"
     for i in owners:
         if i not in ids:

@@ -43,9 +43,12 @@ class Aim:
 
 
 def at(
-    fault: spec.Fault, component: contract.Component | None, found: Sequence[RunningMember],
-    leader: str | None, hosts: Sequence[str],
-) -> Aim:  # fmt: skip
+    fault: spec.Fault,
+    component: contract.Component | None,
+    found: Sequence[RunningMember],
+    leader: str | None,
+    hosts: Sequence[str],
+) -> Aim:
     """Always the same choice for the same platform, so that a run can be repeated."""
     able = [m for m in found if fault.role in m.role]
     led = [m for m in able if m.name == leader]
@@ -73,9 +76,8 @@ def again(aim: Aim, found: Sequence[RunningMember]) -> Aim:
 
 
 def _chosen(
-    target: spec.Target, component: contract.Component, able: Sequence[RunningMember],
-    led: Sequence[RunningMember],
-) -> tuple[RunningMember, ...]:  # fmt: skip
+    target: spec.Target, component: contract.Component, able: Sequence[RunningMember], led: Sequence[RunningMember]
+) -> tuple[RunningMember, ...]:
     others = [m for m in able if m not in led]
     if target in ("leader", "pair"):
         return tuple((led or able)[:1])
@@ -138,9 +140,7 @@ def _on_host(fault: spec.Fault, host: str, outside: Outside) -> Shot:
     raise NotValidError(f"{fault.kind} has no injection for a host")
 
 
-def _on(
-    fault: spec.Fault, member: RunningMember, aim: Aim, outside: Outside
-) -> tuple[str, Injection, str]:
+def _on(fault: spec.Fault, member: RunningMember, aim: Aim, outside: Outside) -> tuple[str, Injection, str]:
     do, host = fault.do, member.host
     one = member.processes[0]
     if command := outside.take_pod.get(member.name):
@@ -200,6 +200,4 @@ def _dependency(aim: Aim) -> list[Shot]:
     if aim.frozen:
         return [Shot(p.host, process.freeze(p.processes), p.name) for p in aim.peers]
     far = [p.address for p in aim.peers]
-    return [
-        Shot(m.host, network.cut(m.processes[0], "both", peers=far), m.name) for m in aim.members
-    ]
+    return [Shot(m.host, network.cut(m.processes[0], "both", peers=far), m.name) for m in aim.members]

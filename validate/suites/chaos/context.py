@@ -96,9 +96,12 @@ class FaultContext:
         return causes.DEPENDENCY if dependent else causes.NOT_WHOLE_AGAIN
 
     def _ask_whole(
-        self, client: Client, watched: Sequence[contract.Component], deadline: float,
+        self,
+        client: Client,
+        watched: Sequence[contract.Component],
+        deadline: float,
         note: Callable[[str], None] = lambda _: None,
-    ) -> dict[str, tuple[bool, str]]:  # fmt: skip
+    ) -> dict[str, tuple[bool, str]]:
         said = {c.name: (False, "its probe said nothing") for c in watched}
         if not watched:
             return said

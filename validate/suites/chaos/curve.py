@@ -51,11 +51,17 @@ def of(acknowledged: Iterable[float], fault: float, undo: float, end: float) -> 
     during = [t for t in after if t <= undo]
     lasted = max(undo - fault, 1e-9)
     return Curve(
-        begin, start, min(size - 1, max(0, int(undo - begin))), tuple(counts), round(steady, 2),
-        _first(times, fault, undo), _again(counts, before, begin, fault),
-        _silence(after, fault, end), round(len(during) / lasted / steady, 3) if steady else 0.0,
+        begin,
+        start,
+        min(size - 1, max(0, int(undo - begin))),
+        tuple(counts),
+        round(steady, 2),
+        _first(times, fault, undo),
+        _again(counts, before, begin, fault),
+        _silence(after, fault, end),
+        round(len(during) / lasted / steady, 3) if steady else 0.0,
         any(t > undo - min(3.0, lasted / 2) for t in during),
-    )  # fmt: skip
+    )
 
 
 def _first(times: Sequence[float], fault: float, undo: float) -> float | None:
@@ -71,18 +77,14 @@ def _first(times: Sequence[float], fault: float, undo: float) -> float | None:
     return round(ended - fault, 2) if longest > 1.0 else 0.0
 
 
-def _again(
-    counts: Sequence[int], before: Sequence[int], begin: float, fault: float
-) -> float | None:
+def _again(counts: Sequence[int], before: Sequence[int], begin: float, fault: float) -> float | None:
     """To the second from which on 99 % came through, over WINDOW seconds each time.
 
     Less the noise that the seconds before the fault show, at least one write: a count jitters by
     one at its edges.
     """
     first = max(0, int(fault - begin))
-    sums = [
-        (i, sum(counts[i : i + WINDOW])) for i in range(first, len(counts) - WINDOW)
-    ]  # fmt: skip
+    sums = [(i, sum(counts[i : i + WINDOW])) for i in range(first, len(counts) - WINDOW)]
     if not sums or not any(before):
         return None
     noise = max(1.0, NOISE * pstdev(before) * WINDOW**0.5)

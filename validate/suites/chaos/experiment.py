@@ -51,9 +51,7 @@ class Experiment(FaultContext):
         with self._clients(aim, watched, stores) as (writer, onlooker):
             self._whole_before(writer, watched)
             names = [s.name for s in stores]
-            audit = AuditSession(
-                writer, names, new_run_id(), writes.CLIENTS, writes.RATE, self._lifetime()
-            )
+            audit = AuditSession(writer, names, new_run_id(), writes.CLIENTS, writes.RATE, self._lifetime())
             run = FaultRun(self, aim, outside, shots, writer, onlooker, audit, watched)
             run.go()
             judged = run.judge_writes(prediction)
@@ -108,9 +106,10 @@ class Experiment(FaultContext):
             members.setdefault(member.component, []).append(member)
         budgets = self._budgets()
         planes = frozenset(
-            n["metadata"]["name"] for n in self.ground.objects("Node")
+            n["metadata"]["name"]
+            for n in self.ground.objects("Node")
             if "node-role.kubernetes.io/control-plane" in n["metadata"].get("labels", {})
-        )  # fmt: skip
+        )
         left = leftovers(self.ground, aim.touched, self.root)
         hosts = frozenset(self.ground.hosts())
         return preflight.Facts(platform, members, hosts, planes, budgets, tuple(left))
@@ -119,8 +118,7 @@ class Experiment(FaultContext):
         """Disruptions allowed now to the members of each component that has a budget."""
         platform = self.ground.site.platform
         pods = {
-            p["metadata"]["name"]: set((p["metadata"].get("labels") or {}).items())
-            for p in self.ground.objects("Pod")
+            p["metadata"]["name"]: set((p["metadata"].get("labels") or {}).items()) for p in self.ground.objects("Pod")
         }
         found: dict[str, int] = {}
         for item in self.ground.objects("PodDisruptionBudget"):
@@ -143,9 +141,11 @@ class Experiment(FaultContext):
                     off[host] = power.commands(self.ground, host, "off")
                     on[host] = power.commands(self.ground, host, "on")
         addresses = {
-            n["metadata"]["name"]: a["address"] for n in self.ground.objects("Node")
-            for a in n["status"].get("addresses", ()) if a["type"] == "InternalIP"
-        }  # fmt: skip
+            n["metadata"]["name"]: a["address"]
+            for n in self.ground.objects("Node")
+            for a in n["status"].get("addresses", ())
+            if a["type"] == "InternalIP"
+        }
         away = {"pod-kill": "delete_pod", "pod-eviction": "evict_pod"}.get(self.fault.kind, "")
         take = getattr(self.ground, away, None)
         pods = {m.name: take(m.name, m.member.namespace) for m in aim.members} if take else {}
@@ -153,19 +153,14 @@ class Experiment(FaultContext):
 
     @contextmanager
     def _clients(
-        self, aim: Aim, watched: Sequence[contract.Component],
-        stores: Sequence[contract.Component],
-    ) -> Iterator[tuple[Client, Client]]:  # fmt: skip
+        self, aim: Aim, watched: Sequence[contract.Component], stores: Sequence[contract.Component]
+    ) -> Iterator[tuple[Client, Client]]:
         """Who writes and who looks on; neither is on a host that is touched, where there is one."""
         avoid = aim.touched if len(aim.touched) < len(self.ground.hosts()) else ()
         life = int(self._lifetime()) + 120
         with ExitStack() as stack:
-            writer = stack.enter_context(
-                self.ground.client(watched, role="audit", avoid=avoid, lifetime_s=life)
-            )
-            onlooker = stack.enter_context(
-                self.ground.client(watched, role="observer", avoid=avoid, lifetime_s=life)
-            )
+            writer = stack.enter_context(self.ground.client(watched, role="audit", avoid=avoid, lifetime_s=life))
+            onlooker = stack.enter_context(self.ground.client(watched, role="observer", avoid=avoid, lifetime_s=life))
             yield writer, onlooker
 
     def _whole_before(self, client: Client, watched: Sequence[contract.Component]) -> None:

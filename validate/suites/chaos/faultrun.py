@@ -138,8 +138,7 @@ class FaultRun:
             return
         wish = [arg for c in self.watched for arg in ("--component", c.name)]
         try:
-            for record in self.writer.checks("whole", *wish, "--deadline", "1",
-                                             timeout=min(left, 12.0)):  # fmt: skip
+            for record in self.writer.checks("whole", *wish, "--deadline", "1", timeout=min(left, 12.0)):
                 bad = record["verdict"] != Verdict.PASS
                 self.e.not_whole[record["component"]] = record["detail"] if bad else ""
         except ClusterError:
@@ -240,8 +239,7 @@ class FaultRun:
             if do.protocol and do.protocol not in protocols:
                 listed = ", ".join(protocols) or "none"
                 raise NotValidError(f"{self.e.name} has no endpoint {do.protocol}: {listed}")
-            found = [(m, ports_of(self.e.component, m.member, do.protocol))
-                     for m in aim.peers]  # fmt: skip
+            found = [(m, ports_of(self.e.component, m.member, do.protocol)) for m in aim.peers]
             return [(m.address, ports[0]) for m, ports in found if ports and m.address]
         hit = aim.members
         if not hit or aim.frozen:
@@ -297,8 +295,7 @@ class FaultRun:
             return
         entries = sum(len(v) for v in before.values())
         detail = f"the state of {', '.join(self.aim.touched) or 'the hosts'} is as before"
-        self.e.tell(self.e.name, Check("nothing left behind", Verdict.PASS, detail,
-                                       {"entries": entries}))  # fmt: skip
+        self.e.tell(self.e.name, Check("nothing left behind", Verdict.PASS, detail, {"entries": entries}))
 
     def judge_writes(self, prediction: preflight.Prediction) -> list[writes.Judged]:
         """Reads everything back and judges it, store by store."""
@@ -312,8 +309,9 @@ class FaultRun:
             folder = self._folder()
             for item in self.audit.collect(folder):
                 component = next(c for c in e.chosen if c.name == item.store)
-                wanted = writes.limits(fault, component, target=item.store == e.name,
-                                      may_stop=self._may_stop(component))  # fmt: skip
+                wanted = writes.limits(
+                    fault, component, target=item.store == e.name, may_stop=self._may_stop(component)
+                )
                 stops = self._stops(component)
                 allowed[item.store] = 0.0 if stops else wanted.max_gap_s
                 one = writes.judge(item, wanted, at, proved=self.proof.proved, end=self.ended)
@@ -323,7 +321,7 @@ class FaultRun:
             j.store: report.seen(j, e.not_whole.get(j.store), self.at, allowed[j.store])
             for j in judged
             if j.curve is not None
-        }  # fmt: skip
+        }
         checks, rows = preflight.score(fault, e.name, prediction, seen, self.proof.proved)
         for check in checks:
             e.tell(check.name.rpartition(" ")[2], check)

@@ -81,10 +81,17 @@ def locate(ground: Ground, *components: contract.Component) -> list[RunningMembe
         others = [m for m in everyone if m.host == member.host and m.component != member.component]
         theirs = {mine[p][1] for m in others for p in m.pids if p in mine}
         machines = {mine[0][1], mine[-1][1]}
-        found.append(RunningMember(
-            member, member.role, processes, namespace, namespace in theirs | machines,
-            ports_of(component, member), tuple(m.name for m in others),
-        ))  # fmt: skip
+        found.append(
+            RunningMember(
+                member,
+                member.role,
+                processes,
+                namespace,
+                namespace in theirs | machines,
+                ports_of(component, member),
+                tuple(m.name for m in others),
+            )
+        )
     if not found:
         names = ", ".join(wanted) or "the platform"
         raise NotValidError(f"{names} has no member with a process: nothing can be broken")

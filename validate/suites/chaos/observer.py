@@ -76,10 +76,7 @@ class Observer:
         """Not every host serves every port; where nobody listens, nothing can be missed."""
         wishes = [{**self._series(p, 0.1), "every": 0.2} for p in self.points]
         answers = proofs.of(self.far.look(wishes, 40), "series")
-        found = [
-            (a["host"], a["port"]) for a in answers
-            if any(t["outcome"] in proofs.LIVE for t in a["tries"])
-        ]  # fmt: skip
+        found = [(a["host"], a["port"]) for a in answers if any(t["outcome"] in proofs.LIVE for t in a["tries"])]
         if not found:
             told = ", ".join(f"{h}:{p}" for h, p in self.points)
             raise NotValidError(f"nobody listens at {told}: that it stops could not be seen")
@@ -97,8 +94,14 @@ class Observer:
             for member in self.aim.members if self._one_way else ():
                 # A member that has nothing to say would look mute; whether this arrives is seen
                 # at the peer.
-                wish = {"kind": "send", "host": near.member.address, "port": FLOOD_PORT,
-                        "seconds": seconds, "size": 16, "per_second": 5}  # fmt: skip
+                wish = {
+                    "kind": "send",
+                    "host": near.member.address,
+                    "port": FLOOD_PORT,
+                    "seconds": seconds,
+                    "size": 16,
+                    "per_second": 5,
+                }
                 self._start(PeerVantage(self.machine(member.host), member), [wish], seconds)
         for place, mark in self._marks:
             place.wait_until_begun(mark)
@@ -186,28 +189,31 @@ class Observer:
         if isinstance(do, spec.DiskFull | spec.SlowLink) or self._from_peer:
             return []
         if isinstance(do, spec.BadInput):
-            return [{"kind": "pester", "host": h, "port": p, "seconds": seconds}
-                    for h, p in self.points]  # fmt: skip
+            return [{"kind": "pester", "host": h, "port": p, "seconds": seconds} for h, p in self.points]
         if isinstance(do, spec.ClockWrong):
-            return [{"kind": "dates", "host": h, "port": p, "seconds": seconds, "every": 0.5}
-                    for h, p in self.points]  # fmt: skip
+            return [{"kind": "dates", "host": h, "port": p, "seconds": seconds, "every": 0.5} for h, p in self.points]
         wishes = [self._series(p, seconds) for p in self.points]
         if isinstance(do, spec.MemberKill | spec.PodKill | spec.PodEviction):
-            wishes += [{"kind": "hold", "host": h, "port": p, "seconds": seconds, "every": 0.6}
-                       for h, p in self.points]  # fmt: skip
+            wishes += [{"kind": "hold", "host": h, "port": p, "seconds": seconds, "every": 0.6} for h, p in self.points]
         return wishes
 
     def _near_wishes(self, seconds: float) -> list[dict[str, Any]]:
         wishes = [self._series(p, seconds) for p in self.points] if self._from_peer else []
         if self._one_way:
-            wishes += [{"kind": "sniff", "source": m.address, "seconds": seconds}
-                       for m in self.aim.members]  # fmt: skip
+            wishes += [{"kind": "sniff", "source": m.address, "seconds": seconds} for m in self.aim.members]
         return wishes
 
     def _series(self, point: Point, seconds: float) -> dict[str, Any]:
         word = self.prompts.get(point, "connect")
-        return {"kind": "series", "host": point[0], "port": point[1], "prompt": word,
-                "seconds": seconds, "every": EVERY, "timeout": PATIENCE}  # fmt: skip
+        return {
+            "kind": "series",
+            "host": point[0],
+            "port": point[1],
+            "prompt": word,
+            "seconds": seconds,
+            "every": EVERY,
+            "timeout": PATIENCE,
+        }
 
     @property
     def _from_peer(self) -> bool:
@@ -260,19 +266,26 @@ class Observer:
         # by its own kernel, not by the injector.
         return self._send(member, FARTHEST, wanted, None)
 
-    def _send(
-        self, member: RunningMember, address: str, per_second: float, ear: Vantage | None
-    ) -> dict[str, Any]:
+    def _send(self, member: RunningMember, address: str, per_second: float, ear: Vantage | None) -> dict[str, Any]:
         listening = None
         if ear is not None:
             wish = {"kind": "listen", "port": FLOOD_PORT, "seconds": FLOOD_SECONDS + 2}
             listening = self._pool.submit(ear.look, [wish], 60)
             _pause(1.0)
         before = self._sent_bytes(member)
-        PeerVantage(self.machine(member.host), member).look([{
-            "kind": "send", "host": address, "port": FLOOD_PORT, "seconds": FLOOD_SECONDS,
-            "size": PACKET, "per_second": per_second,
-        }], 60)  # fmt: skip
+        PeerVantage(self.machine(member.host), member).look(
+            [
+                {
+                    "kind": "send",
+                    "host": address,
+                    "port": FLOOD_PORT,
+                    "seconds": FLOOD_SECONDS,
+                    "size": PACKET,
+                    "per_second": per_second,
+                }
+            ],
+            60,
+        )
         if listening is None:
             count = self._sent_bytes(member) - before
             return {"bytes": count, "seconds": FLOOD_SECONDS, "counted": "as it left"}

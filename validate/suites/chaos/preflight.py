@@ -20,10 +20,7 @@ UNAFFECTED, DEGRADED, DOWN = "unaffected", "degraded", "down"
 WORSE = {UNAFFECTED: 0, DEGRADED: 1, DOWN: 2}
 CONTROL = "kubernetes"  # the API and its etcd, predicted beside the components
 #: Kinds after which the member can't do its part; the others only make it slower or its input odd.
-LOSES = frozenset({
-    "pod-kill", "pod-eviction", "member-kill", "freeze", "network-cut", "disk-full",
-    "host-poweroff",
-})  # fmt: skip
+LOSES = frozenset({"pod-kill", "pod-eviction", "member-kill", "freeze", "network-cut", "disk-full", "host-poweroff"})
 IMPAIRS = frozenset({"loss", "slow-link", "clock-wrong"})
 API_PORTS = frozenset({6443, 8443})
 
@@ -79,9 +76,9 @@ def predict(fault: Fault, aimed: Aimed, facts: Facts) -> Prediction:
 
 def _hit(fault: Fault, aimed: Aimed, facts: Facts) -> tuple[set[str], set[str]]:
     """Names of the members that are lost, and of those that are impaired."""
-    on_hosts = {
-        m.name for ms in facts.members.values() for m in ms if m.host in aimed.hosts
-    } if fault.kind in LOSES else set()  # fmt: skip
+    on_hosts = (
+        {m.name for ms in facts.members.values() for m in ms if m.host in aimed.hosts} if fault.kind in LOSES else set()
+    )
     if aimed.frozen:
         return set(aimed.frozen), set()
     named = set(aimed.members) | on_hosts
@@ -133,9 +130,7 @@ def _control(fault: Fault, aimed: Aimed, facts: Facts) -> str:
     return DOWN if whole else DEGRADED
 
 
-def _refusals(
-    fault: Fault, aimed: Aimed, facts: Facts, states: Mapping[str, str], lost: set[str]
-) -> Iterable[str]:
+def _refusals(fault: Fault, aimed: Aimed, facts: Facts, states: Mapping[str, str], lost: set[str]) -> Iterable[str]:
     yield from _strangers(aimed, facts)
     if facts.leftovers:
         yield f"an earlier fault is still there: {', '.join(facts.leftovers)} (validate recover)"
@@ -191,9 +186,7 @@ def score(
     return checks, rows
 
 
-def _compare(
-    fault: Fault, is_target: bool, expected: str, found: str, proved: bool
-) -> tuple[Verdict, str, str]:
+def _compare(fault: Fault, is_target: bool, expected: str, found: str, proved: bool) -> tuple[Verdict, str, str]:
     if not proved:
         return Verdict.INVALID, "can't be judged", ""
     if WORSE[found] > WORSE[expected]:

@@ -78,10 +78,7 @@ def _told(outcomes: Sequence[str]) -> str:
     return ", ".join(f"{n} {o}" for o, n in Counter(outcomes).most_common()) or "no look"
 
 
-def killed(
-    answers: Answers, at: Moments, gone_as: Sequence[str] = ("refused",),
-    within: float = KILL_SHOWS,
-) -> Proof:  # fmt: skip
+def killed(answers: Answers, at: Moments, gone_as: Sequence[str] = ("refused",), within: float = KILL_SHOWS) -> Proof:
     """All open connections broke at once, or the member was not there for a moment.
 
     `gone_as`: what a look at a member that isn't there meets. A time-out alone may be a busy host.
@@ -94,21 +91,15 @@ def killed(
             return Proof(True, f"{detail} it was asked for", {"broken_at": broken, "lines": count})
     for series in of(answers, "series"):
         before, _ = split(series, at)
-        after = [
-            t["outcome"] for t in series["tries"]
-            if at.asked <= t["at"] <= at.applied + within
-        ]  # fmt: skip
+        after = [t["outcome"] for t in series["tries"] if at.asked <= t["at"] <= at.applied + within]
         gone = [o for o in after if o.startswith(tuple(gone_as))]
         needed = 1 if "refused" in gone else ENOUGH
         if not _baseline(before) and len(gone) >= needed:
             return Proof(True, f"alive before, then {_told(gone)}", {"before": _told(before)})
-    return Proof(False, "its connections did not break and it was always there",
-                 {"seen": _short(answers, at)})  # fmt: skip
+    return Proof(False, "its connections did not break and it was always there", {"seen": _short(answers, at)})
 
 
-def _all_at_once(
-    held: Sequence[Mapping[str, Any]], at: Moments, within: float
-) -> tuple[float, int] | None:
+def _all_at_once(held: Sequence[Mapping[str, Any]], at: Moments, within: float) -> tuple[float, int] | None:
     """(when, how many): a moment after the kill at which every line that stood, broke."""
     lines = [(h["opened"], h["broken"]) for h in held if h.get("opened")]
     for moment in sorted(b for _, b in lines if b):
@@ -152,13 +143,19 @@ def one_way(answers: Answers, at: Moments, direction: str) -> Proof:
     during = [t for t in times if at.applied + SETTLE < t < at.ended - SETTLE]
     seen = {"packets_before": len(before), "packets_during": len(during)}
     if not before:
-        return Proof(False, "no packet of the target reached the peer before the fault: which way "
-                     "was cut can't be told", {**base.evidence, **seen})  # fmt: skip
+        return Proof(
+            False,
+            "no packet of the target reached the peer before the fault: which way was cut can't be told",
+            {**base.evidence, **seen},
+        )
     arrives = bool(during)
     if arrives != (direction == "in"):
         word = "still arrive" if arrives else "no longer arrive"
-        return Proof(False, f"packets of the target {word} at its peer; only {direction} was to be "
-                     "cut", {**base.evidence, **seen})  # fmt: skip
+        return Proof(
+            False,
+            f"packets of the target {word} at its peer; only {direction} was to be cut",
+            {**base.evidence, **seen},
+        )
     word = "its own packets still arrive" if arrives else "none of its packets arrives"
     return Proof(True, f"{base.detail}; {word} at a peer", {**base.evidence, **seen})
 
@@ -194,11 +191,11 @@ def slow(before: Mapping[str, Any], during: Mapping[str, Any], kbit_per_s: int) 
     rates = [a.get("bytes", 0) * 8 / 1000 / a["seconds"] for a in (before, during)]
     seen = {"before_kbit_s": round(rates[0]), "during_kbit_s": round(rates[1])}
     if rates[0] < 2 * kbit_per_s:
-        return Proof(False, f"only {rates[0]:.0f} kbit/s arrived before the fault: a limit of "
-                     f"{kbit_per_s} can't be seen", seen)  # fmt: skip
+        return Proof(
+            False, f"only {rates[0]:.0f} kbit/s arrived before the fault: a limit of {kbit_per_s} can't be seen", seen
+        )
     proved = 0 < rates[1] <= 1.5 * kbit_per_s
-    return Proof(proved, f"{rates[0]:.0f} kbit/s before, {rates[1]:.0f} during, limit {kbit_per_s}",
-                 seen)  # fmt: skip
+    return Proof(proved, f"{rates[0]:.0f} kbit/s before, {rates[1]:.0f} during, limit {kbit_per_s}", seen)
 
 
 def full(free_before: int, free_during: int, leave: int) -> Proof:
@@ -227,8 +224,7 @@ def pestered(answers: Answers) -> Proof:
     reached = [o for o in sent if o["outcome"] not in ("refused", "unreachable")]
     proved = len(reached) >= ENOUGH
     told = _told([o["outcome"] for o in sent])
-    return Proof(proved, f"{len(reached)} of {len(sent)} bad inputs reached the server: {told}",
-                 {"sent": sent[:40]})  # fmt: skip
+    return Proof(proved, f"{len(reached)} of {len(sent)} bad inputs reached the server: {told}", {"sent": sent[:40]})
 
 
 def _short(answers: Answers, at: Moments) -> list[Any]:

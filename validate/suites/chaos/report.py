@@ -15,9 +15,22 @@ from validate.suites.plan import StepOutcome
 SUITE = "chaos"
 MATRIX = "Store x fault"
 MATRIX_COLUMNS = (
-    "fault", "hit", "store", "promise", "acknowledged", "lost", "duplicated", "reordered",
-    "stale reads", "gap s", "first success s", "99 % again s", "whole again s", "proved", "verdict",
-)  # fmt: skip
+    "fault",
+    "hit",
+    "store",
+    "promise",
+    "acknowledged",
+    "lost",
+    "duplicated",
+    "reordered",
+    "stale reads",
+    "gap s",
+    "first success s",
+    "99 % again s",
+    "whole again s",
+    "proved",
+    "verdict",
+)
 MATRIX_NOTE = (
     "gap: the longest time between two acknowledgements of any one client. first success, 99 %: "
     "seconds after the fault began until the longest silence ended, and until 99 % of the rate "
@@ -74,9 +87,8 @@ def seen(one: Judged, not_whole: str | None, at: Moments, max_pause_s: float) ->
 
 
 def refusals(
-    tell: Callable[[str, Check], None], fault: spec.Fault, component: str,
-    judged: Sequence[Judged], fault_proved: bool,
-) -> None:  # fmt: skip
+    tell: Callable[[str, Check], None], fault: spec.Fault, component: str, judged: Sequence[Judged], fault_proved: bool
+) -> None:
     """A fault that takes the quorum away: nothing may be acknowledged without it."""
     if fault.during != "refuses-cleanly" or fault.target not in ("quorum", "all members"):
         return
@@ -88,25 +100,21 @@ def refusals(
             tell(component, Check(name, Verdict.INVALID, "the fault was not proved"))
         elif one.acked_during:
             detail = f"{one.acked_during} writes were acknowledged without a quorum"
-            tell(component, Check(name, Verdict.FAIL, detail,
-                                  {"cause": causes.WEAK_ACKNOWLEDGEMENT}))  # fmt: skip
+            tell(component, Check(name, Verdict.FAIL, detail, {"cause": causes.WEAK_ACKNOWLEDGEMENT}))
         else:
             failed = one.figures.failed_attempts
             tell(component, Check(name, Verdict.PASS, f"0 acknowledged, {failed} calls refused"))
 
 
 def tables(
-    outcome: StepOutcome, fault: spec.Fault, hit: str, judged: Sequence[Judged], proof: Proof,
-    whole_s: dict[str, float],
-) -> None:  # fmt: skip
+    outcome: StepOutcome, fault: spec.Fault, hit: str, judged: Sequence[Judged], proof: Proof, whole_s: dict[str, float]
+) -> None:
     rows = [_row(fault, hit, one, proof, whole_s.get(one.store)) for one in judged]
     if rows:
         outcome.tables.append(Table(MATRIX, MATRIX_COLUMNS, rows, MATRIX_NOTE))
 
 
-def _row(
-    fault: spec.Fault, hit: str, one: Judged, proof: Proof, whole_s: float | None
-) -> list[str]:
+def _row(fault: spec.Fault, hit: str, one: Judged, proof: Proof, whole_s: float | None) -> list[str]:
     front = [fault.name, hit, one.store, fault.promise]
     yes = "yes" if proof.proved else "no"
     found, shape = one.figures, one.curve
@@ -118,10 +126,16 @@ def _row(
         for what in (harm.lost, harm.duplicated, harm.reordered, harm.stale)
     ]
     return [
-        *front, str(found.acknowledged), *counts, f"{found.worst_client.seconds:.1f}",
-        _seconds(shape.first_success_s), _seconds(shape.goodput_99_s), _seconds(whole_s), yes,
+        *front,
+        str(found.acknowledged),
+        *counts,
+        f"{found.worst_client.seconds:.1f}",
+        _seconds(shape.first_success_s),
+        _seconds(shape.goodput_99_s),
+        _seconds(whole_s),
+        yes,
         str(one.check.verdict),
-    ]  # fmt: skip
+    ]
 
 
 def _seconds(value: float | None) -> str:

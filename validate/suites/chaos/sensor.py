@@ -182,9 +182,12 @@ def listen(wish: dict[str, Any]) -> dict[str, Any]:
         while (left := end - time.monotonic()) > 0:
             if select.select([inbox], [], [], left)[0]:
                 received.append((time.time(), len(inbox.recv(65536))))
-    return {"bytes": sum(n for _, n in received), "count": len(received),
-            "first": received[0][0] if received else None,
-            "last": received[-1][0] if received else None}  # fmt: skip
+    return {
+        "bytes": sum(n for _, n in received),
+        "count": len(received),
+        "first": received[0][0] if received else None,
+        "last": received[-1][0] if received else None,
+    }
 
 
 def send(wish: dict[str, Any]) -> dict[str, Any]:
@@ -210,9 +213,7 @@ BAD: dict[str, Callable[[], bytes]] = {
     "a negative length": lambda: b"\xff\xff\xff\xf0" + b"\x00" * 64,
     "redis: 2 G arguments": lambda: b"*2147483647\r\n$2147483647\r\n",
     "http: a negative length": lambda: b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-    "http: a broken chunk": lambda: (
-        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n\r\n"
-    ),
+    "http: a broken chunk": lambda: b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n\r\n",
     "http: 100 kB of headers": lambda: b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 12_500 + b"\r\n",
     "json: deep": lambda: b"[" * 100_000 + b"\n",
     "json: not text": lambda: b'{"op": "\xff\xfe\x00"}\n',
@@ -270,9 +271,17 @@ def address(wish: dict[str, Any]) -> dict[str, Any]:
 
 
 KINDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "clock": clock, "address": address, "detect": detect, "series": series, "hold": hold,
-    "dates": dates, "sniff": sniff, "listen": listen, "pester": pester, "send": send,
-}  # fmt: skip
+    "clock": clock,
+    "address": address,
+    "detect": detect,
+    "series": series,
+    "hold": hold,
+    "dates": dates,
+    "sniff": sniff,
+    "listen": listen,
+    "pester": pester,
+    "send": send,
+}
 
 
 def look(wish: dict[str, Any]) -> dict[str, Any]:

@@ -21,9 +21,7 @@ FILE = "faults.yaml"
 During = Literal["continues", "may-stop", "refuses-cleanly"]
 Steady = Literal["writes", "whole"]
 Promise = Literal["one host", "all hosts", "none"]
-Target = Literal[
-    "one member", "leader", "quorum", "all members", "host", "all hosts", "pair", "clients"
-]
+Target = Literal["one member", "leader", "quorum", "all members", "host", "all hosts", "pair", "clients"]
 Weight = Literal["core", "wide", "deep"]
 MACHINES = ("host", "all hosts")
 
@@ -130,13 +128,23 @@ class DependencyCut(_Model):
 
 
 How = Annotated[
-    PodKill | PodEviction | MemberKill | Freeze | NetworkCut | Loss | SlowLink | DiskFull
-    | HostPoweroff | PortClosed | ServiceStop | ClockWrong | BadInput | DependencyCut,
+    PodKill
+    | PodEviction
+    | MemberKill
+    | Freeze
+    | NetworkCut
+    | Loss
+    | SlowLink
+    | DiskFull
+    | HostPoweroff
+    | PortClosed
+    | ServiceStop
+    | ClockWrong
+    | BadInput
+    | DependencyCut,
     Field(discriminator="kind"),
-]  # fmt: skip
-KINDS: tuple[str, ...] = tuple(
-    get_args(m.model_fields["kind"].annotation)[0] for m in get_args(get_args(How)[0])
-)
+]
+KINDS: tuple[str, ...] = tuple(get_args(m.model_fields["kind"].annotation)[0] for m in get_args(get_args(How)[0]))
 _MEMBER: frozenset[str] = frozenset({"one member", "leader", "quorum", "all members"})
 TARGETS: Mapping[str, frozenset[str]] = {
     **{k: _MEMBER for k in KINDS},
@@ -261,10 +269,14 @@ def pairs(platform: contract.Platform) -> list[tuple[str, str]]:
 def of_pair(component: str, on: str) -> Fault:
     """The fault that every dependency gets without being written down."""
     return Fault(
-        name=f"cut-from-{on}"[:40].rstrip("-"), do=DependencyCut(kind="dependency-cut", on=on),
-        target="all members", duration_s=20, during="refuses-cleanly", promise="none",
+        name=f"cut-from-{on}"[:40].rstrip("-"),
+        do=DependencyCut(kind="dependency-cut", on=on),
+        target="all members",
+        duration_s=20,
+        during="refuses-cleanly",
+        promise="none",
         steady=SteadyState(during=()),
         rationale=f"{component} depends on {on}; when the way between them breaks, it has to say "
         "so to its clients, keep what it acknowledged, and come back by itself.",
         remediation=f"Time-outs and retries of {component} towards {on}; no cached success.",
-    )  # fmt: skip
+    )

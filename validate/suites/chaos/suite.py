@@ -21,8 +21,7 @@ RANKS = {"core": plan.CORE, "wide": plan.WIDE, "deep": plan.DEEP}
 #: The platform below the components: its faults lie in the cluster's room, wherever the rooms are.
 CLUSTER_ROOM = REPOSITORY / "components" / CLUSTER
 LIMITS = (
-    "Killing a process or a lab's host keeps the kernel and its page cache: these faults say "
-    "nothing of a power cut.",
+    "Killing a process or a lab's host keeps the kernel and its page cache: these faults say nothing of a power cut.",
     "Clocks: only a process that was started under libfaketime can be given a wrong time, and the "
     "images of these rooms aren't. A clock that is set wrong is tried on local servers (suite "
     "`durability`), and certificates that end are tried apart (docs/certificates.md).",
@@ -64,15 +63,18 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
 
 def _step(name: str, fault: spec.Fault, chosen: Sequence[contract.Component]) -> Step:
     return Step(
-        f"{SUITE}/{name}/{fault.name}", SUITE, name, experiment.estimate(fault),
-        RANKS[fault.weight], partial(act, name=name, fault=fault, chosen=chosen),
-        harm=harm(name, fault), wish=fault.wish(),
-    )  # fmt: skip
+        f"{SUITE}/{name}/{fault.name}",
+        SUITE,
+        name,
+        experiment.estimate(fault),
+        RANKS[fault.weight],
+        partial(act, name=name, fault=fault, chosen=chosen),
+        harm=harm(name, fault),
+        wish=fault.wish(),
+    )
 
 
-def act(
-    tools: Tools, name: str, fault: spec.Fault, chosen: Sequence[contract.Component]
-) -> StepOutcome:
+def act(tools: Tools, name: str, fault: spec.Fault, chosen: Sequence[contract.Component]) -> StepOutcome:
     component = next((c for c in chosen if c.name == name), None)
     outcome = experiment.Experiment(tools, fault, component, chosen).run()
     outcome.limits.extend(LIMITS)
@@ -82,18 +84,20 @@ def act(
 def harm(name: str, fault: spec.Fault) -> str:
     """For whoever has to agree to it."""
     where = {
-        "all members": f"all members of {name}", "quorum": f"a majority of {name}",
-        "leader": f"the leader of {name}", "one member": f"one member of {name}",
-        "pair": f"two members of {name}", "host": f"a host of {name}", "all hosts": "every host",
+        "all members": f"all members of {name}",
+        "quorum": f"a majority of {name}",
+        "leader": f"the leader of {name}",
+        "one member": f"one member of {name}",
+        "pair": f"two members of {name}",
+        "host": f"a host of {name}",
+        "all hosts": "every host",
         "clients": f"the endpoint of {name}",
-    }[fault.target]  # fmt: skip
+    }[fault.target]
     told = {"continues": "it goes on", "may-stop": "it may stop", "refuses-cleanly": "it stops"}
     return f"{fault.kind} of {where} for {fault.duration_s} s; promised: {told[fault.during]}"
 
 
-def _coverage(
-    ground: Ground, chosen: Sequence[contract.Component], found: dict[str, list[spec.Fault]]
-) -> Step:
+def _coverage(ground: Ground, chosen: Sequence[contract.Component], found: dict[str, list[spec.Fault]]) -> Step:
     def run(tools: Tools) -> StepOutcome:
         outcome = StepOutcome()
         for component, check in coverage(ground.site.rooms, chosen, found):
@@ -115,16 +119,24 @@ def coverage(
             yield component.name, Check("faults of the room", Verdict.FAIL, detail, cause)
         else:
             kinds = ", ".join(sorted({f.kind for f in faults}))
-            yield component.name, Check(
-                "faults of the room", Verdict.PASS if faults else Verdict.FAIL,
-                f"{len(faults)} faults: {kinds}" if faults else f"{spec.FILE} lists none",
-                {} if faults else cause,
-            )  # fmt: skip
+            yield (
+                component.name,
+                Check(
+                    "faults of the room",
+                    Verdict.PASS if faults else Verdict.FAIL,
+                    f"{len(faults)} faults: {kinds}" if faults else f"{spec.FILE} lists none",
+                    {} if faults else cause,
+                ),
+            )
         broken = {f.do.on for f in faults if isinstance(f.do, spec.DependencyCut)}
         for on in component.depends_on:
             done = on in broken
-            yield component.name, Check(
-                f"pair with {on}", Verdict.PASS if done else Verdict.FAIL,
-                f"the way to {on} is broken once" if done else f"nothing breaks the way to {on}",
-                {} if done else cause,
-            )  # fmt: skip
+            yield (
+                component.name,
+                Check(
+                    f"pair with {on}",
+                    Verdict.PASS if done else Verdict.FAIL,
+                    f"the way to {on} is broken once" if done else f"nothing breaks the way to {on}",
+                    {} if done else cause,
+                ),
+            )

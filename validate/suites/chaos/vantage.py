@@ -40,9 +40,7 @@ class Vantage(Protocol):
     @property
     def name(self) -> str: ...
 
-    def look(
-        self, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str = ""
-    ) -> list[Any]:
+    def look(self, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str = "") -> list[Any]:
         """Runs sensor.py there; `mark` is a file that is made there when looking begins."""
         ...
 
@@ -61,9 +59,7 @@ class ClientVantage:
     def name(self) -> str:
         return self.client.name
 
-    def look(
-        self, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str = ""
-    ) -> list[Any]:
+    def look(self, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str = "") -> list[Any]:
         code = text("sensor.py").encode()
         seconds = max((float(wish.get("seconds", 0.0)) for wish in wishes), default=0.0)
         if seconds < LONG:
@@ -84,9 +80,7 @@ class ClientVantage:
         def fetch() -> str:
             return self.client.run("sh", "-c", FETCH, "look", name, timeout=seconds + LATE)
 
-        status, _, said = wait_for(
-            f"what {self.name} saw", fetch, timeout=timeout, every=1.0
-        ).partition("\n")
+        status, _, said = wait_for(f"what {self.name} saw", fetch, timeout=timeout, every=1.0).partition("\n")
         if status != "0":
             raise ClusterError(f"looking from {self.name}", said.strip()[-1500:] or status)
         return said
@@ -99,13 +93,9 @@ class OwnVantage:
     machine: Machine
     name: str = "the validator's machine"
 
-    def look(
-        self, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str = ""
-    ) -> list[Any]:
+    def look(self, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str = "") -> list[Any]:
         code = text("sensor.py")
-        script = (
-            f'look() {{\npython3 - "$1" $2 <<\'APADANA_LOOK\'\n{code}APADANA_LOOK\n}}\nlook "$@"\n'
-        )
+        script = f'look() {{\npython3 - "$1" $2 <<\'APADANA_LOOK\'\n{code}APADANA_LOOK\n}}\nlook "$@"\n'
         words = (json.dumps(wishes), _at(mark))
         found: list[Any] = json.loads(self.machine.run(script, *words, timeout=timeout))
         return found
@@ -125,13 +115,10 @@ class PeerVantage:
     def name(self) -> str:
         return f"the network of {self.member.name}"
 
-    def look(
-        self, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str = ""
-    ) -> list[Any]:
+    def look(self, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str = "") -> list[Any]:
         code = text("sensor.py")
         script = (
-            f'look() {{\nnsenter -t "$1" -n python3 - "$2" $3 <<\'APADANA_LOOK\'\n{code}'
-            'APADANA_LOOK\n}\nlook "$@"\n'
+            f'look() {{\nnsenter -t "$1" -n python3 - "$2" $3 <<\'APADANA_LOOK\'\n{code}APADANA_LOOK\n}}\nlook "$@"\n'
         )
         words = (str(self.member.pid), json.dumps(wishes), _at(mark))
         found: list[Any] = json.loads(self.machine.run(script, *words, timeout=timeout))

@@ -16,9 +16,7 @@ DEFAULT_GAP = 30.0
 CLIENTS, RATE = 4, 25.0
 
 
-def limits(
-    fault: spec.Fault, component: contract.Component, *, target: bool, may_stop: bool
-) -> Limits:
+def limits(fault: spec.Fault, component: contract.Component, *, target: bool, may_stop: bool) -> Limits:
     """How long no client may wait for an acknowledgement.
 
     The target: what the fault says, else the contract's promise; where writes may stop, the fault
@@ -46,9 +44,7 @@ class Judged:
     record: Path | None = None
 
 
-def judge(
-    item: session.Collected, wanted: Limits, at: Moments, *, proved: bool, end: float
-) -> Judged:
+def judge(item: session.Collected, wanted: Limits, at: Moments, *, proved: bool, end: float) -> Judged:
     """`at`, `end`: wall clock of the recording client."""
     check, figures = session.judge_store(item, wanted, fault_wall=at.asked, fault_proved=proved)
     if figures is None:

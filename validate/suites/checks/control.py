@@ -12,9 +12,13 @@ from validate.ground.nodes import Context
 
 ETCD_PKI = "/etc/kubernetes/pki/etcd"
 ETCDCTL = (
-    "etcdctl", "--endpoints=https://127.0.0.1:2379", f"--cacert={ETCD_PKI}/ca.crt",
-    f"--cert={ETCD_PKI}/server.crt", f"--key={ETCD_PKI}/server.key", "--command-timeout=5s",
-)  # fmt: skip
+    "etcdctl",
+    "--endpoints=https://127.0.0.1:2379",
+    f"--cacert={ETCD_PKI}/ca.crt",
+    f"--cert={ETCD_PKI}/server.crt",
+    f"--key={ETCD_PKI}/server.key",
+    "--command-timeout=5s",
+)
 
 
 def nodes_ready(context: Context) -> Iterator[Check]:
@@ -43,9 +47,7 @@ def etcd_quorum(context: Context) -> Iterator[Check]:
         f"{len(statuses)} of {len(members)} members answer, {len(voting)} vote, "
         f"{len(leaders)} leader(s); control planes: {', '.join(sorted(expected))}"
     )
-    yield watch.check(
-        "etcd quorum", passed, detail, members=sorted(names), leader=leader_name(members, leaders)
-    )
+    yield watch.check("etcd quorum", passed, detail, members=sorted(names), leader=leader_name(members, leaders))
 
 
 def etcd_status(context: Context) -> tuple[list[Any], list[Any]]:

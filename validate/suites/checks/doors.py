@@ -35,11 +35,11 @@ def doors(context: Context) -> list[Door]:
     site = context.site.name
     found = []
     for node in context.nodes:
-        found.append(Door(f"API through {node.name}", node.address, API_PORT, f"api.{site}",
-                          "/readyz", (200,)))  # fmt: skip
+        found.append(Door(f"API through {node.name}", node.address, API_PORT, f"api.{site}", "/readyz", (200,)))
         # A registry that asks for a login has answered, too.
-        found.append(Door(f"registry through {node.name}", node.address, REGISTRY_PORT,
-                          f"registry.{site}", "/v2/", (200, 401)))  # fmt: skip
+        found.append(
+            Door(f"registry through {node.name}", node.address, REGISTRY_PORT, f"registry.{site}", "/v2/", (200, 401))
+        )
     for name in _no_page(context.site.platform):
         for node in context.nodes:
             what = f"pages through {node.name}"

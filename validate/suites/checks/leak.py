@@ -68,9 +68,7 @@ def judge(held: Mapping[str, Held], cycles: int, failed: int) -> Check:
         if each["files"] > LEAST_FILES:
             wrong.append(f"{member} keeps {each['files']:.1f} open files for each connection")
         told.append(f"{member} {seen.rss[-1] / 2**20:.0f} MiB, {seen.files[-1]:.0f} files")
-    evidence: dict[str, object] = {
-        m: {"rss": s.rss, "files": s.files} for m, s in held.items()
-    }  # fmt: skip
+    evidence: dict[str, object] = {m: {"rss": s.rss, "files": s.files} for m, s in held.items()}
     if wrong:
         return Check(name, Verdict.FAIL, "; ".join(wrong), {**evidence, "cause": causes.LEAK})
     if short or not held:

@@ -43,10 +43,7 @@ def names_and_paths(context: Context, pods: Sequence[Pod]) -> Iterator[Check]:
 
 
 def _summary(title: str, kind: str, seen: Mapping[str, list[Any]], watch: Stopwatch) -> Check:
-    picked = {
-        pod: [a for a in answers if a.get("what", a["kind"]) == kind]
-        for pod, answers in seen.items()
-    }
+    picked = {pod: [a for a in answers if a.get("what", a["kind"]) == kind] for pod, answers in seen.items()}
     total = [a for answers in picked.values() for a in answers]
     bad = [
         f"{pod}: {a.get('name') or a.get('host')}: {a['seen']}"
@@ -67,10 +64,7 @@ def _summary(title: str, kind: str, seen: Mapping[str, list[Any]], watch: Stopwa
 def make_service(context: Context) -> str:
     name = f"validate-{context.run}"
     meta = {"name": name, "namespace": context.namespace, "labels": {RUN_LABEL: context.run}}
-    spec = {
-        "selector": {RUN_LABEL: context.run, ROLE_LABEL: "server"},
-        "ports": [{"port": PORT, "targetPort": PORT}],
-    }
+    spec = {"selector": {RUN_LABEL: context.run, ROLE_LABEL: "server"}, "ports": [{"port": PORT, "targetPort": PORT}]}
     context.cluster.apply({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
     return name
 
@@ -137,8 +131,7 @@ def policy_verdict(with_policy: Mapping[str, Any], after: Mapping[str, Any]) -> 
     if not after["reached"]:
         return Verdict.INVALID, "the forbidden connection fails also when it is allowed again"
     return Verdict.PASS, (
-        "allowed pod gets in, forbidden pod is kept out in the same second, and gets in "
-        "before and after the policy"
+        "allowed pod gets in, forbidden pod is kept out in the same second, and gets in before and after the policy"
     )
 
 
@@ -164,9 +157,7 @@ def _until(allowed: Pod, forbidden: Pod, server: str, wanted: tuple[bool, bool])
     return {**last, "reached": True}
 
 
-def same_moment(
-    first: Sequence[Any], second: Sequence[Any], wanted: tuple[bool, bool]
-) -> tuple[tuple[Any, Any], bool]:
+def same_moment(first: Sequence[Any], second: Sequence[Any], wanted: tuple[bool, bool]) -> tuple[tuple[Any, Any], bool]:
     """The last two connections that began within a second and went as wanted, else the last two."""
     for a in reversed(first):
         for b in reversed(second):

@@ -211,8 +211,7 @@ def _spread_rule(spec: Object) -> bool:
     rules = (spec.get("affinity") or {}).get("podAntiAffinity") or {}
     terms = [*rules.get("requiredDuringSchedulingIgnoredDuringExecution", ())]
     terms += [
-        weighted["podAffinityTerm"]
-        for weighted in rules.get("preferredDuringSchedulingIgnoredDuringExecution", ())
+        weighted["podAffinityTerm"] for weighted in rules.get("preferredDuringSchedulingIgnoredDuringExecution", ())
     ]
     terms += spec.get("topologySpreadConstraints") or ()
     return any(term.get("topologyKey") == HOST_KEY for term in terms)
@@ -229,9 +228,11 @@ def _selects(selector: Object, labels: Mapping[str, str]) -> bool:
 def _expression(rule: Object, labels: Mapping[str, str]) -> bool:
     value, allowed = labels.get(rule["key"]), rule.get("values", ())
     return {
-        "In": value in allowed, "NotIn": value not in allowed,
-        "Exists": value is not None, "DoesNotExist": value is None,
-    }[rule["operator"]]  # fmt: skip
+        "In": value in allowed,
+        "NotIn": value not in allowed,
+        "Exists": value is not None,
+        "DoesNotExist": value is None,
+    }[rule["operator"]]
 
 
 def _pods(seen: Seen, workload: Object) -> list[Object]:

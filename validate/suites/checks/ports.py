@@ -60,9 +60,7 @@ def parse(text: str) -> tuple[IPv4Address | IPv6Address, int]:
     return ip_address(b"".join(words)), int(port, 16)
 
 
-def declared(
-    component: contract.Component, pods: Sequence[Mapping[str, Any]]
-) -> tuple[set[int], set[int]]:
+def declared(component: contract.Component, pods: Sequence[Mapping[str, Any]]) -> tuple[set[int], set[int]]:
     """(all ports that are spoken of, those of them that may be plain)."""
     plain = {m.port for m in component.metrics if m.scheme == "http"}
     known = {m.port for m in component.metrics}
@@ -73,8 +71,7 @@ def declared(
             plain |= ports
     for pod in pods:
         for container in pod.get("spec", {}).get("containers", ()):
-            named = {str(p.get("name")): int(p["containerPort"])
-                     for p in container.get("ports", ())}  # fmt: skip
+            named = {str(p.get("name")): int(p["containerPort"]) for p in container.get("ports", ())}
             known |= set(named.values())
             plain |= {port for name, port in named.items() if name in PLAIN_NAMES}
             plain |= set(_probed_plainly(container, named))
@@ -90,9 +87,8 @@ def _probed_plainly(container: Mapping[str, Any], named: Mapping[str, int]) -> I
 
 
 def judge(
-    found: Sequence[Port], known: set[int], plain: set[int],
-    knocked: Sequence[Mapping[str, Any]], *, secured: bool,
-) -> Check:  # fmt: skip
+    found: Sequence[Port], known: set[int], plain: set[int], knocked: Sequence[Mapping[str, Any]], *, secured: bool
+) -> Check:
     """`knocked`: what a client found at those ports (validate.pod knock)."""
     name = "listening ports"
     if not found:

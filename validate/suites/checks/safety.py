@@ -61,8 +61,7 @@ def _act(tools: Tools, component: contract.Component, look: Look) -> StepOutcome
 def _objects(ground: Ground, component: contract.Component) -> Iterator[Check]:
     spaces = {w.namespace or "" for w in component.workloads} or {""}
     by_kind = {
-        kind: [found for space in sorted(spaces) for found in ground.objects(kind, space)]
-        for kind in objects.KINDS
+        kind: [found for space in sorted(spaces) for found in ground.objects(kind, space)] for kind in objects.KINDS
     }
     yield from objects.checks(objects.Seen(component, by_kind))
     yield _settled(lambda: members_apart(component, ground.members(component.name)))
@@ -143,16 +142,13 @@ def _same_processes(before: dict[str, tuple[int, ...]], after: dict[str, tuple[i
     name = "members outlive bad requests"
     if gone:
         detail = f"ended while they were asked: {', '.join(gone)}"
-        return Check(name, Verdict.FAIL, detail, {"cause": causes.BAD_INPUT, "before": before,
-                                                  "after": after})  # fmt: skip
+        return Check(name, Verdict.FAIL, detail, {"cause": causes.BAD_INPUT, "before": before, "after": after})
     if not any(before.values()):
         return Check(name, Verdict.INVALID, "no process of a member could be seen")
     return Check(name, Verdict.PASS, f"{len(before)} members, the same processes as before")
 
 
-def _fence(
-    ground: Ground, component: contract.Component, allowed: list[dict[str, object]]
-) -> Iterator[Check]:
+def _fence(ground: Ground, component: contract.Component, allowed: list[dict[str, object]]) -> Iterator[Check]:
     """A client that no policy lets in, at the same addresses, right after one that got in."""
     name = "a stranger is kept out"
     if not allowed or not all(a["reached"] for a in allowed if _is_endpoint(component, a)):
@@ -181,8 +177,17 @@ def _repeated_work(ground: Ground, component: contract.Component) -> Iterator[Ch
     held: dict[str, leak.Held] = {}
     failed = 0
     members = [m for m in ground.members(component.name) if m.pids]
-    args = ("churn", "--component", component.name, "--run", f"churn{new_run_id()}",
-            "--batches", str(leak.BATCHES), "--cycles", str(leak.CYCLES))  # fmt: skip
+    args = (
+        "churn",
+        "--component",
+        component.name,
+        "--run",
+        f"churn{new_run_id()}",
+        "--batches",
+        str(leak.BATCHES),
+        "--cycles",
+        str(leak.CYCLES),
+    )
     with ground.client([component], role="churn", lifetime_s=300) as client:
         for record in client.inside(*args, timeout=180):
             failed += int(record["failed"])

@@ -41,8 +41,17 @@ LIMITS = (
     "the room's own settings: not on the platform's disks. A drive that tells that it has written "
     "and has not is not seen.",
 )
-COLUMNS = ("store", "engine", "promise covers", "acknowledged", "lost", "lost window s",
-           "allowed s", "unsynced bytes", "verdict")  # fmt: skip
+COLUMNS = (
+    "store",
+    "engine",
+    "promise covers",
+    "acknowledged",
+    "lost",
+    "lost window s",
+    "allowed s",
+    "unsynced bytes",
+    "verdict",
+)
 
 
 def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
@@ -56,17 +65,23 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
         for name, (wish, losses) in offered.items():
             cut = partial(_cut, component=component, file=file, wish=wish, losses=losses)
             seconds = (ESTIMATE + wish.seconds - powercut.PowerCutOptions().seconds) * len(losses)
-            found.append(Step(
-                f"{SUITE}/{component.name}/{name}", SUITE, component.name, seconds, plan.WIDE, cut,
-                wish={"losses": [str(loss) for loss in losses], "wish": str(wish)},
-            ))  # fmt: skip
+            found.append(
+                Step(
+                    f"{SUITE}/{component.name}/{name}",
+                    SUITE,
+                    component.name,
+                    seconds,
+                    plan.WIDE,
+                    cut,
+                    wish={"losses": [str(loss) for loss in losses], "wish": str(wish)},
+                )
+            )
     return found
 
 
 def _cut(
-    tools: Tools, component: contract.Component, file: Path, wish: powercut.PowerCutOptions,
-    losses: Sequence[Loss],
-) -> StepOutcome:  # fmt: skip
+    tools: Tools, component: contract.Component, file: Path, wish: powercut.PowerCutOptions, losses: Sequence[Loss]
+) -> StepOutcome:
     outcome = StepOutcome(limits=list(LIMITS))
     begin = time.monotonic()
     records: list[Path] = []

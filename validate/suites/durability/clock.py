@@ -35,9 +35,11 @@ class Clock:
         """The command, under libfaketime. NotHereError where that isn't installed."""
         # jemalloc asks for the time before libfaketime can answer: libc's malloc goes before it.
         place = {
-            "LD_PRELOAD": f"{library()} libc.so.6", "FAKETIME_TIMESTAMP_FILE": str(self.file),
-            "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }  # fmt: skip
+            "LD_PRELOAD": f"{library()} libc.so.6",
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
         return ["env", *(f"{name}={value}" for name, value in place.items()), *words]
 
 

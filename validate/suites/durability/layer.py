@@ -45,9 +45,8 @@ class Operations:
     use_ns = True
 
     def __init__(
-        self, disk: Path, caller: Caller, *, early: float, seed: int, strict: bool,
-        names_every: float = 0.0,
-    ) -> None:  # fmt: skip
+        self, disk: Path, caller: Caller, *, early: float, seed: int, strict: bool, names_every: float = 0.0
+    ) -> None:
         self._disk, self._caller = disk, caller
         self._tree = Tree(disk)
         self._early, self._draw, self._strict = early, random.Random(seed), strict
@@ -62,11 +61,16 @@ class Operations:
         if isinstance(entry, Node) and entry.content is not None:
             size = entry.content.size
         return {
-            "st_mode": found.st_mode, "st_uid": found.st_uid, "st_gid": found.st_gid,
-            "st_nlink": 2 if isinstance(entry, Folder) else len(entry.at), "st_size": size,
-            "st_atime": found.st_atime_ns, "st_mtime": found.st_mtime_ns,
-            "st_ctime": found.st_ctime_ns, "st_blocks": -(-size // 512),
-        }  # fmt: skip
+            "st_mode": found.st_mode,
+            "st_uid": found.st_uid,
+            "st_gid": found.st_gid,
+            "st_nlink": 2 if isinstance(entry, Folder) else len(entry.at),
+            "st_size": size,
+            "st_atime": found.st_atime_ns,
+            "st_mtime": found.st_mtime_ns,
+            "st_ctime": found.st_ctime_ns,
+            "st_blocks": -(-size // 512),
+        }
 
     def readdir(self, path: str, fh: int) -> list[str]:
         return [".", "..", *self._tree.folder(path).names]
@@ -177,8 +181,17 @@ class Operations:
 
     def statfs(self, path: str) -> dict[str, int]:
         found = os.statvfs(self._disk)
-        names = ("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files", "f_ffree",
-                 "f_favail", "f_namemax")  # fmt: skip
+        names = (
+            "f_bsize",
+            "f_frsize",
+            "f_blocks",
+            "f_bfree",
+            "f_bavail",
+            "f_files",
+            "f_ffree",
+            "f_favail",
+            "f_namemax",
+        )
         return {name: getattr(found, name) for name in names}
 
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
@@ -237,12 +250,19 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one descriptor a file
     caller: Any = mfusepy.fuse_get_context
     operations = Operations(
-        args.disk, caller, early=args.early, seed=args.seed, strict=args.strict_names,
-        names_every=args.names_every,
-    )  # fmt: skip
+        args.disk, caller, early=args.early, seed=args.seed, strict=args.strict_names, names_every=args.names_every
+    )
     # hard_remove: an open file that is unlinked is not kept under a hidden name.
-    mfusepy.FUSE(operations, str(args.mount), foreground=True, nothreads=True, allow_other=True,
-                 default_permissions=True, hard_remove=True, fsname="unsynced")  # fmt: skip
+    mfusepy.FUSE(
+        operations,
+        str(args.mount),
+        foreground=True,
+        nothreads=True,
+        allow_other=True,
+        default_permissions=True,
+        hard_remove=True,
+        fsname="unsynced",
+    )
 
 
 if __name__ == "__main__":

@@ -105,9 +105,13 @@ def mounted(disk: Path, path: Path, loss: Loss | None = None) -> Iterator[Mounte
     words = [sys.executable, "-m", "validate.suites.durability.layer", str(disk), str(path)]
     with log.open("ab") as told:
         process = subprocess.Popen(
-            dying(*words, *(loss or Loss()).options()), stdin=subprocess.DEVNULL, stdout=told,
-            stderr=told, start_new_session=True, cwd=_repository(),
-        )  # fmt: skip
+            dying(*words, *(loss or Loss()).options()),
+            stdin=subprocess.DEVNULL,
+            stdout=told,
+            stderr=told,
+            start_new_session=True,
+            cwd=_repository(),
+        )
     made = Mounted(disk, path, process, log)
     try:
         wait_for(f"{path} to be mounted", lambda: _is_there(made), timeout=20, every=0.05)

@@ -73,13 +73,14 @@ class PowerCut:
     def evidence(self) -> dict[str, object]:
         promise = self.server.promise
         return {
-            "engine": self.version, "settings": dict(self.server.settings),
-            "promise": {"covers": promise.covers, "window_s": promise.window_s,
-                        "words": promise.words},
+            "engine": self.version,
+            "settings": dict(self.server.settings),
+            "promise": {"covers": promise.covers, "window_s": promise.window_s, "words": promise.words},
             "fault": "SIGKILL to all processes of the server and to the disk's unsynced memory",
-            "unsynced_bytes": self.unsynced, "fault_proved": self.proved and self.clock_proved,
+            "unsynced_bytes": self.unsynced,
+            "fault_proved": self.proved and self.clock_proved,
             "proof": "; ".join([self.proof, *self.clock]),
-        }  # fmt: skip
+        }
 
 
 def cut_power(server: Server, run: str, record: Path, wish: PowerCutOptions) -> PowerCut:
@@ -99,9 +100,7 @@ def cut_power(server: Server, run: str, record: Path, wish: PowerCutOptions) -> 
     return found
 
 
-def _write_and_cut(
-    t: PowerCut, layer: Mounted, run: Path, log: Path, wish: PowerCutOptions, clock: Clock
-) -> None:
+def _write_and_cut(t: PowerCut, layer: Mounted, run: Path, log: Path, wish: PowerCutOptions, clock: Clock) -> None:
     with ExitStack() as stack:
         words = t.server.command(layer.path / "data", run)
         if wish.steps:
@@ -110,10 +109,7 @@ def _write_and_cut(
         server = stack.enter_context(process.running(words, log))
         _ready(t.server, run, server, wish.start_s)
         recorder = Recorder(t.record)
-        audit = AuditRun(
-            t.version, t.run, recorder, lambda: _opened(t.server, run), wish.clients,
-            wish.rate,
-        )  # fmt: skip
+        audit = AuditRun(t.version, t.run, recorder, lambda: _opened(t.server, run), wish.clients, wish.rate)
         audit.start()
         try:
             _write(recorder, wish, 0.5)
@@ -271,9 +267,7 @@ def _judged(t: PowerCut, found: Analysis, wish: PowerCutOptions) -> Judgement:
     return Judgement(Verdict.PASS, f"{analysis.bounded(found)}; {t.unsynced} bytes were unsynced")
 
 
-def several(
-    server: Server, run: str, folder: Path, wish: PowerCutOptions, losses: Sequence[Loss]
-) -> Check:
+def several(server: Server, run: str, folder: Path, wish: PowerCutOptions, losses: Sequence[Loss]) -> Check:
     """The worst of several cuts, each with another way to lose."""
     order = {Verdict.FAIL: 0, Verdict.INVALID: 1, Verdict.PASS: 2}
     checks: list[Check] = []

@@ -66,9 +66,14 @@ def running(words: Sequence[str], log: Path) -> Iterator[Running]:
     try:
         with log.open("ab") as told:
             process = subprocess.Popen(
-                space, stdin=subprocess.DEVNULL, stdout=told, stderr=told, pass_fds=(held,),
-                start_new_session=True, cwd="/",
-            )  # fmt: skip
+                space,
+                stdin=subprocess.DEVNULL,
+                stdout=told,
+                stderr=told,
+                pass_fds=(held,),
+                start_new_session=True,
+                cwd="/",
+            )
     finally:
         os.close(held)
     made = Running(process, log, alive)
@@ -80,9 +85,7 @@ def running(words: Sequence[str], log: Path) -> Iterator[Running]:
 
 def run_once(words: Sequence[str], timeout: float = 120.0) -> None:
     """As the user that servers run as; OSError with the end of what it said."""
-    done = subprocess.run(
-        _as_user(words), capture_output=True, text=True, timeout=timeout, check=False, cwd="/"
-    )
+    done = subprocess.run(_as_user(words), capture_output=True, text=True, timeout=timeout, check=False, cwd="/")
     if done.returncode != 0:
         raise OSError(f"{words[0]}: rc {done.returncode}: {done.stderr.strip()[-500:]}")
 
@@ -120,8 +123,6 @@ def _remove(folder: Path) -> None:
     for line in Path("/proc/self/mounts").read_text().splitlines():
         place = line.split()[1]
         if place.startswith(f"{folder}/"):
-            subprocess.run(
-                ["umount", "--lazy", place], capture_output=True, timeout=30, check=False
-            )
+            subprocess.run(["umount", "--lazy", place], capture_output=True, timeout=30, check=False)
     with suppress(OSError):
         shutil.rmtree(folder)

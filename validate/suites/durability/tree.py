@@ -191,9 +191,7 @@ class Tree:
             raise OSError(EEXIST, path)
         return folder, name
 
-    def _dress(
-        self, entry: E, place: tuple[Folder, str], mode: int | None, owner: tuple[int, int]
-    ) -> E:
+    def _dress(self, entry: E, place: tuple[Folder, str], mode: int | None, owner: tuple[int, int]) -> E:
         os.chown(entry.anchor, *owner, follow_symlinks=False)
         if mode is not None:
             entry.anchor.chmod(mode & 0o7777)

@@ -43,14 +43,15 @@ class HaOptions:
     clients: int
 
 
-def run(
-    site: Site, wish: HaOptions, told: Callable[[Result], None], say: Callable[[str], None]
-) -> Run:
+def run(site: Site, wish: HaOptions, told: Callable[[Result], None], say: Callable[[str], None]) -> Run:
     words = "ha --aligned" if wish.aligned else f"ha --host {wish.host}"
     found = Run(
-        "Proof of availability", site.name, f"{words} --stack {site.name}",
-        site.platform.bundle_digest, limits=list(NOTES),
-    )  # fmt: skip
+        "Proof of availability",
+        site.name,
+        f"{words} --stack {site.name}",
+        site.platform.bundle_digest,
+        limits=list(NOTES),
+    )
     add = Recorder(found, SUITE, told)
     faults = lab.adapter(site.name)
     chosen = site.components(wish.only)
@@ -81,18 +82,17 @@ def run(
 
 
 def _victims(
-    wish: HaOptions, context: Context, faults: lab.HostFaults,
-    stores: Sequence[contract.Component], say: Callable[[str], None],
-) -> list[Node]:  # fmt: skip
+    wish: HaOptions,
+    context: Context,
+    faults: lab.HostFaults,
+    stores: Sequence[contract.Component],
+    say: Callable[[str], None],
+) -> list[Node]:
     by_name = {node.name: node for node in context.nodes if node.name in faults.known()}
     if wish.host not in ("each", *by_name):
-        raise ValidateError(
-            f"--host {wish.host}: allowed are 'each' and the hosts {', '.join(sorted(by_name))}"
-        )
+        raise ValidateError(f"--host {wish.host}: allowed are 'each' and the hosts {', '.join(sorted(by_name))}")
     if not wish.aligned:
-        return sorted(by_name.values(), key=lambda n: n.name) if wish.host == "each" else [
-            by_name[wish.host]
-        ]  # fmt: skip
+        return sorted(by_name.values(), key=lambda n: n.name) if wish.host == "each" else [by_name[wish.host]]
     run_id = new_run_id()
     spec = client_spec(context.site, stores, run_id, role="placement", lifetime_s=1200)
     fresh = replace(context, run=run_id)

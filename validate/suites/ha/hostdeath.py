@@ -79,20 +79,24 @@ def one(
     say(f"{victim.name}: clients run on {survivor.name}, {wish.clients} for each store")
     spec = client_spec(site, stores, run_id, role="audit", node=survivor.name, lifetime_s=1500)
     folder = site.reports / "records" / run_id
-    watcher = PodSpec(f"validate-observer-{run_id}", context.namespace, spec.image, run_id,
-                      "observer", pick_observer(context.nodes, victim, survivor).name,
-                      lifetime_s=1500)  # fmt: skip
+    watcher = PodSpec(
+        f"validate-observer-{run_id}",
+        context.namespace,
+        spec.image,
+        run_id,
+        "observer",
+        pick_observer(context.nodes, victim, survivor).name,
+        lifetime_s=1500,
+    )
     with _may_leave(context), pods(near, [spec, watcher]) as (pod, observer):
         pod.send_code(stores)
         _whole_before(pod, names, victim)
         if wish.aligned:
             # Again, for what moved while the pods were made.
             placement.gather(context, pod, names, victim.name, say)
-        access = apiaudit.access(near, survivor.address, API_PORT, server_name,
-                                 context.namespace, run_id)  # fmt: skip
+        access = apiaudit.access(near, survivor.address, API_PORT, server_name, context.namespace, run_id)
         folder.mkdir(parents=True, exist_ok=True)
-        api = AuditRun(API, run_id, Recorder(folder / f"{API}.jsonl"),
-                       lambda: _opened(access), API_CLIENTS, API_RATE)  # fmt: skip
+        api = AuditRun(API, run_id, Recorder(folder / f"{API}.jsonl"), lambda: _opened(access), API_CLIENTS, API_RATE)
         audit = session.AuditSession(pod, names, run_id, wish.clients, wish.rate)
         death = HostDeath(context, faults, victim, pod, observer, audit, api, folder, say)
         with _api_writes(api, access, run_id):
@@ -154,16 +158,13 @@ def _whole_before(pod: Pod, names: Sequence[str], victim: Node) -> None:
     for name in names:
         record = seen.get(name, {"verdict": "unknown", "detail": "its probe said nothing"})
         if record["verdict"] != Verdict.PASS:
-            raise NotValidError(
-                f"{name} is not whole before {victim.name} is killed: {record['detail']}"
-            )
+            raise NotValidError(f"{name} is not whole before {victim.name} is killed: {record['detail']}")
 
 
 def _write_and_kill(t: HostDeath, wish: HostDeathOptions, add: Add) -> None:
     t.audit.launch()
     t.audit.wait_flowing(150, "to begin")
-    t.led = {s: leader.node for s, leader in placement.leaders(
-        t.context, t.pod, t.audit.stores).items()}  # fmt: skip
+    t.led = {s: leader.node for s, leader in placement.leaders(t.context, t.pod, t.audit.stores).items()}
     _hold(wish.before_s)  # steady writes before the kill
     before = lab.watch(t.observer, t.victim)
     t.say(f"{t.victim.name}: killed now; leaders were {json.dumps(t.led)}")
@@ -194,8 +195,7 @@ def _writes_without(t: HostDeath, wish: HostDeathOptions, add: Add) -> None:
         _hold(wish.dead_s - (time.time() - begin))  # until the host is known as dead
         t.audit.wait_flowing(60, f"at the end of {t.victim.name}'s death")
         took = time.time() - begin
-        add(t.victim.name, [Check(name, Verdict.PASS, f"all stores, host dead for {took:.0f} s",
-                                  {}, took)])  # fmt: skip
+        add(t.victim.name, [Check(name, Verdict.PASS, f"all stores, host dead for {took:.0f} s", {}, took)])
     except ClusterError as error:
         add(t.victim.name, [Check(name, Verdict.FAIL, str(error), {}, time.time() - begin)])
 
@@ -265,9 +265,7 @@ def _judge_writes(
     collected.append(_read_api(t, access))
     limits = {c.name: gap_limit(c) for c in stores} | {API: API_LIMITS}
     for item in collected:
-        check, figures = session.judge_store(
-            item, limits[item.store], fault_wall=t.fault_wall, fault_proved=t.proved
-        )
+        check, figures = session.judge_store(item, limits[item.store], fault_wall=t.fault_wall, fault_proved=t.proved)
         add(item.store, [replace(check, name=f"{t.victim.name} killed: {check.name}")])
         if figures is None:
             continue
@@ -294,8 +292,7 @@ def _read_api(t: HostDeath, access: apiaudit.ApiAccess) -> session.Collected:
             writer.close()
 
     try:
-        found = wait_for("the API to list what was written", read, timeout=60,
-                         swallow=(ClusterError, OSError))  # fmt: skip
+        found = wait_for("the API to list what was written", read, timeout=60, swallow=(ClusterError, OSError))
     except ClusterError as error:
         return session.Collected(API, record, Held([]), str(error))
     return session.Collected(API, record, Held([found]))

@@ -41,9 +41,7 @@ def store_leaders(context: Context, pod: Pod, stores: Sequence[str]) -> dict[str
     for record in pod.checks("primary", *wish, "--deadline", "10", timeout=20):
         member = (record.get("evidence") or {}).get("member")
         if member:
-            found[record["component"]] = Leader(
-                record["component"], member, where.get(member, "unknown")
-            )
+            found[record["component"]] = Leader(record["component"], member, where.get(member, "unknown"))
     return found
 
 
@@ -62,9 +60,7 @@ def lease_holder(context: Context) -> str:
     return str(lease["spec"].get("holderIdentity") or "").split("_")[0]
 
 
-def gather(
-    context: Context, pod: Pod, stores: Sequence[str], host: str | None, say: Callable[[str], None]
-) -> str:
+def gather(context: Context, pod: Pod, stores: Sequence[str], host: str | None, say: Callable[[str], None]) -> str:
     """Moves every leader to one host and returns it.
 
     Without a wish it is the host of the leader that is hardest to steer: Sentinel chooses the
@@ -158,10 +154,7 @@ def _move_etcd(context: Context, victim: str) -> None:
     # Only the leader itself can hand over.
     command = [*control.ETCDCTL, "move-leader", f"{wanted:x}"]
     context.cluster.exec("kube-system", f"etcd-{leader}", command, timeout=10)
-    wait_for(
-        f"etcd to be led by {victim}",
-        lambda: True if etcd_leader(context) == victim else None, timeout=20,
-    )  # fmt: skip
+    wait_for(f"etcd to be led by {victim}", lambda: True if etcd_leader(context) == victim else None, timeout=20)
 
 
 def _move_lease(context: Context, victim: str) -> None:
@@ -173,9 +166,7 @@ def _move_lease(context: Context, victim: str) -> None:
             return True
         if holder:
             release = json.dumps({"spec": {"holderIdentity": ""}})
-            context.cluster.run(
-                "-n", "kube-system", "patch", "lease", LEASE, "--type=merge", "-p", release
-            )
+            context.cluster.run("-n", "kube-system", "patch", "lease", LEASE, "--type=merge", "-p", release)
             raise ClusterError("the lease", f"held by {holder}, released")
         return None
 

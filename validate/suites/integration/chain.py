@@ -121,9 +121,9 @@ class ChainRun:
         """Publishes the data of now and has them trained on, in a pod that has nothing else."""
         wish = self.chain.expected.wish
         self.data = self.chain.call(CLIENT, "publish", window=wish.window)
-        self.models.append(self.chain.call(
-            TRAINER, "train", data=self.data["data"], seed=wish.seed, **self.chain.questions()
-        ))  # fmt: skip
+        self.models.append(
+            self.chain.call(TRAINER, "train", data=self.data["data"], seed=wish.seed, **self.chain.questions())
+        )
         return self.models[-1]
 
     def wanted(self, *modes: str) -> Data | None:
@@ -162,8 +162,7 @@ class ChainRun:
     def closer_look(self) -> Iterator[Check]:
         """These don't stand on one another: one that breaks leaves the others to be seen."""
         self.say("lineage, batch answers, bad questions, roll-back")
-        looks = {links.LINEAGE: self.lineage, links.REFUSED: self.refused,
-                 links.ROLLED_BACK: self.roll_back}  # fmt: skip
+        looks = {links.LINEAGE: self.lineage, links.REFUSED: self.refused, links.ROLLED_BACK: self.roll_back}
         if self.online:
             looks[links.SAME_ANSWERS] = self.same_answers
         for name in [link for link in links.names(self.online) if link in looks]:

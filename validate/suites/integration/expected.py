@@ -61,16 +61,12 @@ class Expected:
     @cached_property
     def rows(self) -> dict[str, list[Row]]:
         return {
-            mode: [row(raw, mode) for _, raw in delivery.lines(self.run)]
-            for mode, delivery in self.deliveries.items()
+            mode: [row(raw, mode) for _, raw in delivery.lines(self.run)] for mode, delivery in self.deliveries.items()
         }
 
     def holding(self, mode: str) -> Holding:
         rows = self.rows[mode]
-        return Holding(
-            len(rows), digest_of(r.digest for r in rows),
-            len(records.altered(self.run, mode)),
-        )  # fmt: skip
+        return Holding(len(rows), digest_of(r.digest for r in rows), len(records.altered(self.run, mode)))
 
     def data(self, *modes: str) -> Data:
         """The training data once these deliveries have arrived."""

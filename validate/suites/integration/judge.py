@@ -87,9 +87,7 @@ def parity(name: str, found: Found) -> Check:
     return check(name, wrong, f"{total} machines, the same digest", **{k: found[k] for k in keys})
 
 
-def trained(
-    name: str, data: Found, model: Found, wanted: Data | None, earlier: Sequence[Found]
-) -> Check:
+def trained(name: str, data: Found, model: Found, wanted: Data | None, earlier: Sequence[Found]) -> Check:
     """The bytes that the training pod read are those that the records give, and no older ones.
 
     `wanted` is None when the records themselves did not arrive as they should.
@@ -116,11 +114,7 @@ def first_answers(name: str, asked: Found, model: Found, expected: Expected) -> 
     A model that is wrong in the training pod already is our own failure: INVALID.
     """
     table = shares(expected, asked["answers"], rebuilt=False)
-    evidence = {
-        "right": table,
-        "models": asked["models"],
-        "answers_digest": asked["answers_digest"],
-    }
+    evidence = {"right": table, "models": asked["models"], "answers_digest": asked["answers_digest"]}
     wrong = _by_this_model(asked, model)
     if wrong is None and min(table.values()) < expected.wish.right:
         return Check(name, Verdict.INVALID, f"the model has not learnt: right {table}", evidence)
@@ -129,9 +123,7 @@ def first_answers(name: str, asked: Found, model: Found, expected: Expected) -> 
 
 def _by_this_model(asked: Found, model: Found) -> Wrong:
     if asked["models"] != [model["model"]]:
-        return causes.STALE_MODEL, (
-            f"answered by {_short(asked['models'])}, trained was {_short([model['model']])}"
-        )
+        return causes.STALE_MODEL, (f"answered by {_short(asked['models'])}, trained was {_short([model['model']])}")
     if asked["answers_digest"] != model["answers_digest"]:
         return causes.WRONG_ANSWERS, "the answers are not those of the model they are said to be of"
     return None
@@ -161,8 +153,7 @@ def taken_over(name: str, found: Found, old: str) -> Check:
     return check(name, wrong, good, **found)
 
 
-def changed(name: str, before: Found, after: Found, models: tuple[Found, Found],
-            expected: Expected) -> Check:  # fmt: skip
+def changed(name: str, before: Found, after: Found, models: tuple[Found, Found], expected: Expected) -> Check:
     """The segment whose meaning turned round is answered the other way, by the new model."""
     old, new = models
     if not _learnt(before, expected):
@@ -181,10 +172,14 @@ def changed(name: str, before: Found, after: Found, models: tuple[Found, Found],
     else:
         wrong = _by_this_model(after, new)
     evidence = {
-        "segment": SENTINEL, "right_before": right(first, was), "right_after": share,
-        "moved": moved(first, second), "models": after["models"],
-        "answers_before": before["answers_digest"], "answers_after": after["answers_digest"],
-    }  # fmt: skip
+        "segment": SENTINEL,
+        "right_before": right(first, was),
+        "right_after": share,
+        "moved": moved(first, second),
+        "models": after["models"],
+        "answers_before": before["answers_digest"],
+        "answers_after": after["answers_digest"],
+    }
     good = f"{SENTINEL}: {share:.0%} answered the new way, moved by {evidence['moved']:.2f}"
     return check(name, wrong, good, **evidence)
 
@@ -233,8 +228,7 @@ def traced(name: str, found: Found, asked: Found, data: Found, wanted: Data | No
     if hops[newest]:
         hops |= {
             "data come from the records of the table": found["data_again"] == found["data"],
-            "records are those that were published": found["records_digest"]
-            == found["records_digest_named"],
+            "records are those that were published": found["records_digest"] == found["records_digest_named"],
         }
     if hops[newest] and wanted is not None:
         hops["records are those that were sent"] = found["records_digest"] == wanted.records_digest
@@ -246,9 +240,7 @@ def traced(name: str, found: Found, asked: Found, data: Found, wanted: Data | No
     return check(name, wrong, good, hops=hops, **found)
 
 
-def same_answers(
-    name: str, batch: Found, online: Found, machines: Sequence[str], skewed: bool
-) -> Check:
+def same_answers(name: str, batch: Found, online: Found, machines: Sequence[str], skewed: bool) -> Check:
     """Machines answered in batch from the table, and one by one from the online store.
 
     `skewed`: the online store's features are known to be others.
@@ -269,8 +261,7 @@ def same_answers(
 def refused(name: str, found: Found) -> Check:
     """4xx for each bad question, the next good one answered as before, the process alive."""
     cases = found["cases"]
-    bad = [f"{c['case']}: {c['status'] or c.get('error')}" for c in cases
-           if c["status"] not in c["allowed"]]  # fmt: skip
+    bad = [f"{c['case']}: {c['status'] or c.get('error')}" for c in cases if c["status"] not in c["allowed"]]
     after = [c["case"] for c in cases if not c["good_after"]]
     wrong: Wrong = None
     if bad:

@@ -31,9 +31,16 @@ def names(online: bool) -> list[str]:
     delivered = (IN_LOG, IN_TABLE, IN_OBJECTS, ASIDE, *((PARITY,) if online else ()))
     return [
         *(of(BATCH, link) for link in delivered),
-        FIRST_TRAINING, FIRST_ANSWERS,
+        FIRST_TRAINING,
+        FIRST_ANSWERS,
         *(of(STREAMING, link) for link in delivered),
-        RETRAINING, TAKEN_OVER, CHANGED, STAYED, LINEAGE,
+        RETRAINING,
+        TAKEN_OVER,
+        CHANGED,
+        STAYED,
+        LINEAGE,
         *((SAME_ANSWERS,) if online else ()),
-        REFUSED, ROLLED_BACK, CLEAN,
-    ]  # fmt: skip
+        REFUSED,
+        ROLLED_BACK,
+        CLEAN,
+    ]

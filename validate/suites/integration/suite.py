@@ -42,10 +42,17 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
     if not there & set(NEEDED) or not {c.name for c in chosen} >= there & set(NEEDED):
         return []
     wish = ChainOptions()
-    return [Step(
-        f"{SUITE}/{COMPONENT}/retraining", SUITE, COMPONENT, SECONDS, CORE,
-        lambda tools: act(tools, wish), wish=wish.as_dict(),
-    )]  # fmt: skip
+    return [
+        Step(
+            f"{SUITE}/{COMPONENT}/retraining",
+            SUITE,
+            COMPONENT,
+            SECONDS,
+            CORE,
+            lambda tools: act(tools, wish),
+            wish=wish.as_dict(),
+        )
+    ]
 
 
 def act(tools: Tools, wish: ChainOptions) -> StepOutcome:
@@ -61,9 +68,8 @@ def act(tools: Tools, wish: ChainOptions) -> StepOutcome:
 
 
 def run(
-    ground: Ground, wish: ChainOptions, folder: Path, say: Callable[[str], None],
-    tell: Callable[[Check], None],
-) -> list[Table]:  # fmt: skip
+    ground: Ground, wish: ChainOptions, folder: Path, say: Callable[[str], None], tell: Callable[[Check], None]
+) -> list[Table]:
     """Tells a Check for every link as it is known; links that were not reached are INVALID."""
     components = {c.name: c for c in ground.site.platform.components}
     online = ONLINE in components
@@ -84,14 +90,18 @@ def run(
 
 
 def _run(
-    ground: Ground, components: dict[str, contract.Component], expected: Expected, folder: Path,
-    say: Callable[[str], None], told: Callable[[Check], None], tables: list[Table],
-) -> None:  # fmt: skip
+    ground: Ground,
+    components: dict[str, contract.Component],
+    expected: Expected,
+    folder: Path,
+    say: Callable[[str], None],
+    told: Callable[[Check], None],
+    tables: list[Table],
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         clients = {
-            role: stack.enter_context(ground.client(given, role=role))
-            for role, given in pods(components).items()
+            role: stack.enter_context(ground.client(given, role=role)) for role, given in pods(components).items()
         }
         chain = Chain(clients, expected, folder / RECORD)
         chain_run = ChainRun(chain, say, ONLINE in components)
@@ -111,9 +121,7 @@ def pods(components: dict[str, contract.Component]) -> dict[str, list[contract.C
     Raises ValidateError when one is missing."""
     missing = [name for name in NEEDED if name not in components]
     if missing:
-        raise ValidateError(
-            f"the chain needs {', '.join(NEEDED)}; the contract has no {', '.join(missing)}"
-        )
+        raise ValidateError(f"the chain needs {', '.join(NEEDED)}; the contract has no {', '.join(missing)}")
     objects, online = components["minio"], [components[n] for n in (ONLINE,) if n in components]
     everything = [components[name] for name in NEEDED]
     return {CLIENT: [*everything, *online], TRAINER: [objects], SERVER: [objects, *online]}

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
     """The steps of the suites `load` and `stress` (suite.py)."""
-    from validate.suites.load import (
-        suite,  # the generator's processes import this package, not that
-    )
+    from validate.suites.load import suite  # the generator's processes import this package, not that
 
     return suite.steps(ground, chosen)

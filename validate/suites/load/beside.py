@@ -126,15 +126,17 @@ def ours(profile: Profile, outcome: LoadOutcome) -> list[str]:
     ledger, seen = outcome.ledger, outcome.ledger.histogram()
     seconds = max(1, min(int(profile.duration_s), len(ledger.seconds)))
     return [
-        "ours", _short(str(sum(ledger.served()[:seconds]) / seconds)), str(ledger.requests),
-        str(ledger.failed), milliseconds(seen.percentile(0.5)),
-        milliseconds(seen.percentile(0.99)), milliseconds(seen.largest / 1e9),
-    ]  # fmt: skip
+        "ours",
+        _short(str(sum(ledger.served()[:seconds]) / seconds)),
+        str(ledger.requests),
+        str(ledger.failed),
+        milliseconds(seen.percentile(0.5)),
+        milliseconds(seen.percentile(0.99)),
+        milliseconds(seen.largest / 1e9),
+    ]
 
 
-def locust(
-    wanted: Second, rate: float, seconds: float, request: HttpRequest
-) -> list[list[str]]:  # fmt: skip
+def locust(wanted: Second, rate: float, seconds: float, request: HttpRequest) -> list[list[str]]:
     """A row for each request of the file and one for all; requests/s, ... as locust writes them."""
     users = wanted.users or max(1, math.ceil(rate / 20))
     scheme, _, rest = request.url.partition("://")
@@ -142,13 +144,32 @@ def locust(
     with tempfile.TemporaryDirectory() as folder:
         file = wanted.file or Path(folder) / "locustfile.py"
         if wanted.file is None:
-            file.write_text(_LOCUSTFILE.format(
-                rate=rate / users, method=request.method, path=f"/{path}", body=request.body,
-                headers=dict(request.headers)))  # fmt: skip
-        command = [program("locust") or "locust", "-f", str(file), "--headless",
-                   "--host", f"{scheme}://{base}", "-u", str(users), "-r", str(users),
-                   "-t", f"{math.ceil(seconds) + STARTS_S}s", "--csv", f"{folder}/out",
-                   "--only-summary"]  # fmt: skip
+            file.write_text(
+                _LOCUSTFILE.format(
+                    rate=rate / users,
+                    method=request.method,
+                    path=f"/{path}",
+                    body=request.body,
+                    headers=dict(request.headers),
+                )
+            )
+        command = [
+            program("locust") or "locust",
+            "-f",
+            str(file),
+            "--headless",
+            "--host",
+            f"{scheme}://{base}",
+            "-u",
+            str(users),
+            "-r",
+            str(users),
+            "-t",
+            f"{math.ceil(seconds) + STARTS_S}s",
+            "--csv",
+            f"{folder}/out",
+            "--only-summary",
+        ]
         _run(command, seconds, (0, 1))  # 1: a request failed, which is a finding, not a mistake
         with (Path(folder) / "out_stats.csv").open(encoding="utf-8") as lines:
             rows = list(csv.DictReader(lines))
@@ -197,15 +218,11 @@ def _short(value: str) -> str:
 
 def _run(command: Sequence[str], seconds: float, fine: tuple[int, ...] = (0,)) -> str:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=seconds * 3 + 60
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds * 3 + 60)
     except subprocess.TimeoutExpired:
         raise ValidateError(f"{command[0]} did not end within {seconds * 3 + 60:.0f} s") from None
     if done.returncode not in fine:
-        raise ValidateError(
-            f"{command[0]} ended with {done.returncode}: {(done.stderr or done.stdout)[-300:]}"
-        )
+        raise ValidateError(f"{command[0]} ended with {done.returncode}: {(done.stderr or done.stdout)[-300:]}")
     return done.stdout
 
 

@@ -26,6 +26,7 @@ class Case:
     @property
     def wish(self) -> dict[str, object]:
         return {
-            "operation": self.scenario.operation, "clients": self.scenario.clients,
+            "operation": self.scenario.operation,
+            "clients": self.scenario.clients,
             "profile": self.profile.model_dump(mode="json", exclude={"assumptions"}),
-        }  # fmt: skip
+        }

@@ -103,9 +103,7 @@ def _series(samples: Iterable[Sample], what: str) -> dict[str, list[float]]:
     return {member: values[len(values) // 3 :] for member, values in found.items()}
 
 
-def _judge(
-    what: str, series: Mapping[str, Sequence[float]], most: float, confidence: float
-) -> Check:
+def _judge(what: str, series: Mapping[str, Sequence[float]], most: float, confidence: float) -> Check:
     name, worst, told, evidence = f"growth of {what}", Verdict.PASS, [], {}
     rank = (Verdict.PASS, Verdict.INVALID, Verdict.FAIL)
     for member, values in series.items():
@@ -118,11 +116,8 @@ def _judge(
             verdict = trend.verdict(seen, most)
             if grown < LEAST_GROWTH[what]:
                 verdict = Verdict.PASS
-            text = (
-                f"{seen.change:+.1%} ({seen.low:+.1%} to {seen.high:+.1%}) of {_size(what, middle)}"
-            )
-            evidence[member] = {"change": seen.change, "low": seen.low, "high": seen.high,
-                                "median": middle}  # fmt: skip
+            text = f"{seen.change:+.1%} ({seen.low:+.1%} to {seen.high:+.1%}) of {_size(what, middle)}"
+            evidence[member] = {"change": seen.change, "low": seen.low, "high": seen.high, "median": middle}
         told.append(f"{member} {text}")
         worst = max(worst, verdict, key=rank.index)
     detail = f"after warming up, at {confidence:.0%}, allowed are {most:+.0%}: {'; '.join(told)}"

@@ -73,9 +73,7 @@ class Profile(Model):
             raise ValueError("give `latency` or `success_share`: without a limit nothing is judged")
         slowest = max((limit.max_ms for limit in self.latency), default=0.0)
         if slowest >= self.timeout_s * 1000:
-            raise ValueError(
-                f"timeout_s {self.timeout_s:g} must be longer than the limit of {slowest:g} ms"
-            )
+            raise ValueError(f"timeout_s {self.timeout_s:g} must be longer than the limit of {slowest:g} ms")
         if max(self.rate_per_s, self.end_rate_per_s or 0) <= 0:
             raise ValueError("rate_per_s and end_rate_per_s are both 0: nothing would be sent")
         return self
@@ -91,9 +89,14 @@ class Profile(Model):
         """The whole run for the generator; a room's operation is added by whoever names one."""
         limits = tuple(limit.nanos for limit in self.latency)
         return Order(
-            request, self.schedule(seed), limits, self.warmup_s, self.timeout_s, self.window_s,
+            request,
+            self.schedule(seed),
+            limits,
+            self.warmup_s,
+            self.timeout_s,
+            self.window_s,
             record_bytes=self.record_bytes,
-        )  # fmt: skip
+        )
 
     @property
     def window_s(self) -> int:
@@ -136,56 +139,74 @@ RECORD_LIMITS = (LatencyLimit(percentile=99, max_ms=300),)
 
 def _records(name: str, rate: float, seconds: float, *assumptions: str) -> Profile:
     return Profile(
-        name=name, rate_per_s=round(rate, 2), duration_s=seconds, record_bytes=1000,
-        latency=RECORD_LIMITS, success_share=0.999, min_rate_per_s=round(0.9 * rate, 2),
+        name=name,
+        rate_per_s=round(rate, 2),
+        duration_s=seconds,
+        record_bytes=1000,
+        latency=RECORD_LIMITS,
+        success_share=0.999,
+        min_rate_per_s=round(0.9 * rate, 2),
         assumptions=(*assumptions, RECORD, ANSWER, KEEPS_UP),
-    )  # fmt: skip
+    )
 
 
 PROFILES = {
     made.name: made
     for made in (
         _records(
-            "records-mean", MEAN, 600,
-            "60 million records a month are 23.15/s, spread evenly over 30 days of 24 hours.",
+            "records-mean", MEAN, 600, "60 million records a month are 23.15/s, spread evenly over 30 days of 24 hours."
         ),
         _records(
-            "records-tenfold", TENFOLD, 600,
+            "records-tenfold",
+            TENFOLD,
+            600,
             "Growth to ten times the volume is 231.5/s on average; the contract names no peak.",
         ),
+        _records("records-peak", PEAK, 600, "The peak is ten times the tenfold mean, 2,315/s, and lasts 10 minutes."),
         _records(
-            "records-peak", PEAK, 600,
-            "The peak is ten times the tenfold mean, 2,315/s, and lasts 10 minutes.",
-        ),
-        _records(
-            "records-backlog", math.ceil(TENFOLD * (BACKLOG_S / DRAIN_S + 1)), DRAIN_S,
+            "records-backlog",
+            math.ceil(TENFOLD * (BACKLOG_S / DRAIN_S + 1)),
+            DRAIN_S,
             "What gathered in one hour at 231.5/s is drained in 15 minutes while new records keep "
             "coming: 926/s and 231.5/s together.",
         ),
         _records(
-            "records-soak", TENFOLD, 600,
+            "records-soak",
+            TENFOLD,
+            600,
             "Drift below 10 % means: p99 grows by less than 10 % over the run (Theil-Sen).",
             "10 minutes stand for lasting operation; what grows slower than that isn't seen.",
         ).model_copy(update={"max_drift_share": 0.10}),
         Profile(
-            name="http", rate_per_s=120, duration_s=600, success_share=0.999, min_rate_per_s=100,
+            name="http",
+            rate_per_s=120,
+            duration_s=600,
+            success_share=0.999,
+            min_rate_per_s=100,
             latency=(LatencyLimit(percentile=99, max_ms=300),),
             assumptions=(
-                "More than 100 requests/s is shown by offering 120/s: 100/s offered would never "
-                "be exceeded.",
+                "More than 100 requests/s is shown by offering 120/s: 100/s offered would never be exceeded.",
                 "300 ms holds for 99 of 100 requests, from the moment a user would have sent "
                 "it; failed requests count as slower than any limit.",
                 "Success is an HTTP status from 200 to 399 within 10 s.",
             ),
         ),
         Profile(
-            name="http-ramp", rate_per_s=10, end_rate_per_s=240, duration_s=600,
-            success_share=0.999, latency=(LatencyLimit(percentile=99, max_ms=300),),
+            name="http-ramp",
+            rate_per_s=10,
+            end_rate_per_s=240,
+            duration_s=600,
+            success_share=0.999,
+            latency=(LatencyLimit(percentile=99, max_ms=300),),
             assumptions=("Twice the demanded rate is reached in a straight line from 10/s.",),
         ),
         Profile(
-            name="http-soak", rate_per_s=120, duration_s=8 * 3600, success_share=0.999,
-            min_rate_per_s=100, latency=(LatencyLimit(percentile=99, max_ms=300),),
+            name="http-soak",
+            rate_per_s=120,
+            duration_s=8 * 3600,
+            success_share=0.999,
+            min_rate_per_s=100,
+            latency=(LatencyLimit(percentile=99, max_ms=300),),
             max_drift_share=0.10,
             assumptions=(
                 "Drift below 10 % means: p99 grows by less than 10 % over the run (Theil-Sen).",
@@ -193,7 +214,7 @@ PROFILES = {
             ),
         ),
     )
-}  # fmt: skip
+}
 
 
 def named(name: str) -> Profile:

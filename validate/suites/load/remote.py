@@ -75,9 +75,14 @@ def measure(case: Case, tools: Tools) -> StepOutcome:
 
 
 def run(
-    client: Client, order: Order, profile: Profile, say: Callable[[str], None], *, certified: bool,
+    client: Client,
+    order: Order,
+    profile: Profile,
+    say: Callable[[str], None],
+    *,
+    certified: bool,
     stop_early: bool = True,
-) -> tuple[LoadOutcome | str, list[Check]]:  # fmt: skip
+) -> tuple[LoadOutcome | str, list[Check]]:
     """(what was measured, or why nothing was; the certificates of the generator)."""
     wish = json.dumps({"order": order.record(), "certify": not certified})
     certificates: list[Check] = []
@@ -109,17 +114,19 @@ def run(
 def order_of(scenario: Scenario, profile: Profile, component: contract.Component) -> Order:
     """What the generator's processes are given; with a run id of its own."""
     order = replace(
-        profile.order(), room=component.name, operation=scenario.operation,
-        run=f"load{new_run_id()}", clients=scenario.clients,
-    )  # fmt: skip
+        profile.order(),
+        room=component.name,
+        operation=scenario.operation,
+        run=f"load{new_run_id()}",
+        clients=scenario.clients,
+    )
     if scenario.operation != "http":
         return order
     endpoint = next((e for e in component.endpoints_in if e.protocol == scenario.endpoint), None)
     if endpoint is None:
         offered = ", ".join(e.protocol for e in component.endpoints_in) or "none"
         raise ValidateError(
-            f"load.yaml of {component.name} loads the endpoint {scenario.endpoint!r} and the "
-            f"contract has: {offered}"
+            f"load.yaml of {component.name} loads the endpoint {scenario.endpoint!r} and the contract has: {offered}"
         )
     scheme = "https" if endpoint.protocol == "https" or endpoint.tls_server_name else "http"
     places = tuple(address.rpartition(":")[::2] for address in endpoint.address.split(","))
@@ -136,8 +143,9 @@ def _write(tools: Tools, case: Case, outcome: LoadOutcome, growth: list[footprin
     """The raw record; its name relative to the records' folder."""
     name = re.sub(r"[^a-z0-9.-]", "-", f"load-{case.component.name}-{slug(case.title)}.json")
     record: dict[str, Any] = {
-        "profile": case.profile.model_dump(mode="json"), **outcome.as_dict(),
+        "profile": case.profile.model_dump(mode="json"),
+        **outcome.as_dict(),
         "footprint": [sample.as_dict() for sample in growth],
-    }  # fmt: skip
+    }
     (tools.folder / name).write_text(json.dumps(record))
     return name

@@ -68,10 +68,7 @@ class Scenario(Model):
 
     def profile(self, name: str) -> Profile:
         """One of the profiles with the scenario's own limits and size."""
-        own = {
-            "latency": self.latency, "success_share": self.success_share,
-            "record_bytes": self.record_bytes,
-        }  # fmt: skip
+        own = {"latency": self.latency, "success_share": self.success_share, "record_bytes": self.record_bytes}
         change: dict[str, object] = {key: v for key, v in own.items() if v is not None}
         reason = (self.because,) if self.because else ()
         known = PROFILES[name]
@@ -111,9 +108,7 @@ def read(path: Path) -> RoomLoad:
         raise ValidateError(f"{path} is not YAML: {error}") from error
     except ValidationError as error:
         lines = "\n".join(f"  {_place(e['loc'])}: {_said(e)}" for e in error.errors())
-        raise ValidateError(
-            f"{path} does not fit its schema (validate/suites/load/roomload.py):\n{lines}"
-        ) from error
+        raise ValidateError(f"{path} does not fit its schema (validate/suites/load/roomload.py):\n{lines}") from error
 
 
 def operations(room: Path) -> set[str]:

@@ -38,8 +38,14 @@ def latency(title: str, profile: Profile, outcome: LoadOutcome) -> Table:
         over = [str(ledger.over(limit.nanos).total_bad) for limit in profile.latency]
         count, failed = str(ledger.requests), str(ledger.failed)
         rows.append([name, count, failed, *shares, milliseconds(seen.largest / 1e9), *over])
-    columns = ["phase", "requests", "failed", *(f"p{share * 100:g} ms" for share in PERCENTILES),
-               "max ms", *(f"over {limit.max_ms:g} ms" for limit in profile.latency)]  # fmt: skip
+    columns = [
+        "phase",
+        "requests",
+        "failed",
+        *(f"p{share * 100:g} ms" for share in PERCENTILES),
+        "max ms",
+        *(f"over {limit.max_ms:g} ms" for limit in profile.latency),
+    ]
     note = "Percentiles within 0.2 %; the verdict rests on the exact counts. Warm-up isn't judged."
     return Table(_titled("Latency from the intended start", title), columns, rows, note)
 

@@ -28,9 +28,8 @@ class SimulatedTarget:
     """Answers each request by itself after what its behaviour says."""
 
     def __init__(
-        self, behaviour: Behaviour, time: SimulatedTime, seed: int, timeout_s: float,
-        most_outstanding: int = 100_000,
-    ) -> None:  # fmt: skip
+        self, behaviour: Behaviour, time: SimulatedTime, seed: int, timeout_s: float, most_outstanding: int = 100_000
+    ) -> None:
         self.sink: Sink = lambda intended, finished, cause: None
         self.outstanding = 0
         self.exhausted = 0

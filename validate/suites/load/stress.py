@@ -55,9 +55,7 @@ def search(case: Case, tools: Tools) -> StepOutcome:
     tools.add(found, Result.of("stress", component.name, check))
     if rungs:
         rows = [_row(rung, case.profile) for rung in sorted(rungs, key=lambda r: r.rate)]
-        found.tables.append(
-            Table(f"{component.name} {case.scenario.name}: headroom", COLUMNS, rows, NOTE)
-        )
+        found.tables.append(Table(f"{component.name} {case.scenario.name}: headroom", COLUMNS, rows, NOTE))
     return found
 
 
@@ -86,14 +84,17 @@ def _rungs(case: Case, client: Client, tools: Tools) -> Iterator[Rung]:
 def _rung(case: Case, client: Client, tools: Tools, rate: float, *, first: bool) -> Rung:
     profile = case.profile.model_copy(
         update={
-            "rate_per_s": rate, "end_rate_per_s": None, "duration_s": STEP_S,
-            "warmup_s": WARMUP_S, "timeout_s": TIMEOUT_S, "min_rate_per_s": None,
+            "rate_per_s": rate,
+            "end_rate_per_s": None,
+            "duration_s": STEP_S,
+            "warmup_s": WARMUP_S,
+            "timeout_s": TIMEOUT_S,
+            "min_rate_per_s": None,
         }
-    )  # fmt: skip
+    )
     order = remote.order_of(case.scenario, profile, case.component)
     order = replace(order, clients=max(order.clients, 64))
-    outcome, _ = remote.run(client, order, profile, tools.say, certified=not first,
-                            stop_early=False)  # fmt: skip
+    outcome, _ = remote.run(client, order, profile, tools.say, certified=not first, stop_early=False)
     if isinstance(outcome, str):
         raise ValidateError(f"at {rate:g}/s {outcome}")
     rung = Rung(rate, outcome, holds(profile, outcome))
@@ -119,8 +120,11 @@ def conclude(name: str, asked: float, rungs: list[Rung]) -> Check:
     broke = min((r.rate for r in rungs if r.holds is False), default=None)
     starved = [r.rate for r in rungs if r.holds is None]
     evidence: dict[str, object] = {
-        "held_per_s": held, "broke_per_s": broke, "asked_per_s": asked, "starved_at": starved,
-    }  # fmt: skip
+        "held_per_s": held,
+        "broke_per_s": broke,
+        "asked_per_s": asked,
+        "starved_at": starved,
+    }
     if not held:
         why = "the generator was not fit for it" if starved else "its limits broke there"
         detail = f"no headroom could be measured: at {asked:g}/s {why}"
@@ -140,7 +144,12 @@ def _row(rung: Rung, profile: Profile) -> list[str]:
     over = sum(ledger.over(limit.nanos).total_bad for limit in profile.latency)
     told = {True: "holds", False: "breaks", None: "generator starved"}[rung.holds]
     return [
-        f"{rung.rate:g}", f"{sum(ledger.served()[: int(STEP_S)]) / STEP_S:.0f}",
-        showing.milliseconds(seen.percentile(0.5)), showing.milliseconds(seen.percentile(0.99)),
-        str(over), str(ledger.failed), f"{rung.outcome.health.lateness_p99_ms:.2f}", told,
-    ]  # fmt: skip
+        f"{rung.rate:g}",
+        f"{sum(ledger.served()[: int(STEP_S)]) / STEP_S:.0f}",
+        showing.milliseconds(seen.percentile(0.5)),
+        showing.milliseconds(seen.percentile(0.99)),
+        str(over),
+        str(ledger.failed),
+        f"{rung.outcome.health.lateness_p99_ms:.2f}",
+        told,
+    ]

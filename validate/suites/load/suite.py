@@ -37,9 +37,7 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
     return found
 
 
-def _of(
-    component: contract.Component, room: RoomLoad, scenario: Scenario, site: Site, *, first: bool
-) -> list[Step]:
+def _of(component: contract.Component, room: RoomLoad, scenario: Scenario, site: Site, *, first: bool) -> list[Step]:
     made: list[Step] = []
     for place, name in enumerate(scenario.profiles):
         whole = _scaled(Case(component, scenario, scenario.profile(name)), room, site)
@@ -84,10 +82,7 @@ def _short(case: Case) -> Case:
     seconds = round(max(SHORTEST_S, case.profile.decided_after_s, asked) + 0.5)
     if seconds >= 0.75 * case.profile.duration_s:
         return case
-    told = (
-        f"{case.title}: {seconds:g} s instead of {case.profile.duration_s:g} s; what shows only "
-        "later is not seen."
-    )
+    told = f"{case.title}: {seconds:g} s instead of {case.profile.duration_s:g} s; what shows only later is not seen."
     profile = case.profile.lasting(seconds)
     profile = profile.model_copy(update={"assumptions": (*profile.assumptions, told)})
     return Case(case.component, case.scenario, profile, (*case.words, "short"))
@@ -97,14 +92,24 @@ def _step(case: Case, rank: int) -> Step:
     profile = case.profile
     seconds = profile.warmup_s + profile.duration_s + OVERHEAD_S
     return Step(
-        f"{LOAD}/{case.component.name}/{case.title.replace(' ', '-')}", LOAD, case.component.name,
-        seconds, rank, partial(remote.measure, case), wish=case.wish,
-    )  # fmt: skip
+        f"{LOAD}/{case.component.name}/{case.title.replace(' ', '-')}",
+        LOAD,
+        case.component.name,
+        seconds,
+        rank,
+        partial(remote.measure, case),
+        wish=case.wish,
+    )
 
 
 def _stress(case: Case) -> Step:
     return Step(
-        f"{STRESS}/{case.component.name}/{case.scenario.name}-headroom", STRESS,
-        case.component.name, stress.ESTIMATE_S, plan.WIDE, partial(stress.search, case),
-        harm="drives it to its limit for a minute", wish=case.wish,
-    )  # fmt: skip
+        f"{STRESS}/{case.component.name}/{case.scenario.name}-headroom",
+        STRESS,
+        case.component.name,
+        stress.ESTIMATE_S,
+        plan.WIDE,
+        partial(stress.search, case),
+        harm="drives it to its limit for a minute",
+        wish=case.wish,
+    )

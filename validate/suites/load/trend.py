@@ -35,9 +35,7 @@ def theil_sen(values: Sequence[float], confidence: float = 0.95) -> Trend | None
     centre = median(values)
     if centre <= 0:
         return None
-    slopes = sorted(
-        (values[j] - values[i]) / (j - i) for i in range(points) for j in range(i + 1, points)
-    )
+    slopes = sorted((values[j] - values[i]) / (j - i) for i in range(points) for j in range(i + 1, points))
     sigma = math.sqrt(points * (points - 1) * (2 * points + 5) / 18)
     half = NormalDist().inv_cdf((1 + confidence) / 2) * sigma
     first = max(0, math.floor((len(slopes) - half) / 2))

@@ -53,16 +53,11 @@ def judge(profile: Profile, found: LoadOutcome, confidence: float = CONFIDENCE) 
         raise ValueError(f"confidence {confidence}: between 0.5 and 1, for example 0.95")
     wrong = complaints(found.health, _tightest(profile))
     all_budgets = budgets(profile, found.ledger)
-    checks = [
-        _with_cause(judge_budget(b, confidence, len(all_budgets)), b, found.ledger)
-        for b in all_budgets
-    ]
+    checks = [_with_cause(judge_budget(b, confidence, len(all_budgets)), b, found.ledger) for b in all_budgets]
     checks += _rate(profile, found)
     checks += _drift(profile, found, confidence)
     if wrong:
-        checks = [
-            Check(c.name, Verdict.INVALID, f"not judged ({c.detail})", c.evidence) for c in checks
-        ]
+        checks = [Check(c.name, Verdict.INVALID, f"not judged ({c.detail})", c.evidence) for c in checks]
     h = found.health
     fine = (
         f"sent {h.lateness_p50_ms:.2f} ms late (median), {h.lateness_p99_ms:.2f} ms (p99), "
@@ -108,9 +103,14 @@ def judge_budget(budget: Budget, confidence: float, limits: int = 1) -> Check:
     seen = f"{bad} of {n} bad ({bad / n:.3%}), allowed is less than {allowed:.3%}"
     bound = f"{confidence:.0%} bounds {low:.3%} and {high:.3%}"
     evidence: dict[str, object] = {
-        "requests": n, "bad": bad, "allowed_share": allowed, "confidence": confidence,
-        "lower": low, "upper": high, "design_effect": round(effect, 3),
-    }  # fmt: skip
+        "requests": n,
+        "bad": bad,
+        "allowed_share": allowed,
+        "confidence": confidence,
+        "lower": low,
+        "upper": high,
+        "design_effect": round(effect, 3),
+    }
     if effect > 1.5:
         bound += f", they come in bursts (design effect {effect:.1f})"
     if binomial.at_most(count, size, allowed) <= alpha:
@@ -118,8 +118,9 @@ def judge_budget(budget: Budget, confidence: float, limits: int = 1) -> Check:
     if binomial.at_least(count, size, allowed) <= alpha / 2 / limits:
         return Check(budget.name, Verdict.FAIL, f"{seen}; {bound}", evidence)
     more = _more(count, size, effect, n, allowed, alpha)
-    return Check(budget.name, Verdict.INVALID, f"not enough samples: {seen}; {bound}; {more}",
-                 {**evidence, "more_needed": more})  # fmt: skip
+    return Check(
+        budget.name, Verdict.INVALID, f"not enough samples: {seen}; {bound}; {more}", {**evidence, "more_needed": more}
+    )
 
 
 def _more(count: float, size: float, effect: float, n: int, allowed: float, alpha: float) -> str:

@@ -27,9 +27,7 @@ class Socket:
     others: tuple[tuple[str, int], ...] = ()  # where it connects to: members of its own component
 
 
-def cut(
-    process: str, direction: str, *, peers: Sequence[str] = (), socket: Socket | None = None
-) -> Injection:
+def cut(process: str, direction: str, *, peers: Sequence[str] = (), socket: Socket | None = None) -> Injection:
     """`direction`: both | in | out, seen from the member. `peers`: only these addresses.
 
     `socket`: it shares its namespace, and only its own conversations are cut.
@@ -44,9 +42,8 @@ def loss(process: str, percent: int, *, socket: Socket | None = None) -> Injecti
 
 
 def _filtered(
-    kind: str, process: str, direction: str, verdict: str, peers: Sequence[str],
-    socket: Socket | None,
-) -> Injection:  # fmt: skip
+    kind: str, process: str, direction: str, verdict: str, peers: Sequence[str], socket: Socket | None
+) -> Injection:
     if socket is None:
         rules, guard = _own_rules(direction, verdict, peers), _NOT_SHARED.format(process=process)
     else:
@@ -118,8 +115,7 @@ def _shared_rules(direction: str, verdict: str, peers: Sequence[str], socket: So
     for way, hook, far, _ in _WAYS:
         if direction not in ("both", way):
             continue
-        near, mine, theirs = ("daddr", "dport", "sport") if way == "in" else (
-            "saddr", "sport", "dport")  # fmt: skip
+        near, mine, theirs = ("daddr", "dport", "sport") if way == "in" else ("saddr", "sport", "dport")
         here = _of(near, [socket.address])[0]
         there = _of(far, peers) if peers else [""]
         rules = [" ".join(f"{here} {m} tcp {mine} {{ {listed} }} {verdict}".split()) for m in there]
