@@ -14,6 +14,7 @@ from components.kit.charting import common, limits
 from components.kit.connection import connection
 from components.kit.contract import managed
 from components.kit.mistakes import Mistake
+from components.kit.names import is_name
 from components.kit.needs import Account, Database, Need
 from components.kit.settings import (
     ChartValues,
@@ -24,7 +25,7 @@ from components.kit.settings import (
     ResourceValues,
     SiteFacts,
 )
-from components.kit.syntax import Https, JavaOption, Wrong, is_name, must, refused, repeated
+from components.kit.syntax import Https, JavaOption, Wrong, must, refused, repeated
 from components.kit.web import Role, Web
 
 ROOM = "identity"

@@ -14,16 +14,23 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
-import yaml
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
+
+from components.kit.names import (
+    MOST_OF_DOMAIN,
+    is_host,
+    is_label,
+    is_label_key,
+    is_label_value,
+    is_name,
+    is_text,
+)
 
 SET = "set an allowed value"
 REFUSED = "apadana"  # the type of our own errors, as pydantic knows it
 T = TypeVar("T", bound=Hashable)
 
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_WORD = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?")
 _JAVA = re.compile(r"-[XD][A-Za-z0-9_.,:=+%/@-]*")
 _HEAP = re.compile(r"-Xm[nsx]|-XX:(Min|Max|Initial)(Heap|RAM)|-XX:(New|MaxNew)Size")
 _URL = re.compile(r"https?://(?P<host>[^/:]+)(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~%+-]+)*/?")
@@ -60,40 +67,8 @@ def must(fits: Callable[[str], bool], allowed: str, action: str = SET) -> AfterV
     return AfterValidator(check)
 
 
-def is_label(text: str) -> bool:
-    """A label of DNS, RFC 1123."""
-    return _LABEL.fullmatch(text) is not None
-
-
-def is_name(text: str, most: int = 253) -> bool:
-    """Labels of DNS, joined by dots."""
-    return len(text) <= most and all(is_label(part) for part in text.split("."))
-
-
-def is_label_value(text: str) -> bool:
-    """The value of a label or taint of Kubernetes; it may be empty."""
-    return len(text) <= 63 and _WORD.fullmatch(text) is not None
-
-
-def is_label_key(text: str) -> bool:
-    """The key of a label or taint of Kubernetes."""
-    prefix, slash, name = text.rpartition("/")
-    return bool(name) and is_label_value(name) and (is_name(prefix) if slash else True)
-
-
-def is_host(text: str) -> bool:
-    """A DNS name or an IPv4 address; digits and dots that are no address are neither."""
-    if re.fullmatch(r"[0-9.]+", text):
-        try:
-            return bool(ipaddress.IPv4Address(text))
-        except ValueError:
-            return False
-    return is_name(text) and not text.rpartition(".")[2].isdigit()
-
-
 def _is_cluster_domain(text: str) -> bool:
-    # 100: a member's name, its Service, a namespace of 63 and this one are 253 at most.
-    return is_name(text, 100)
+    return is_name(text, MOST_OF_DOMAIN)
 
 
 def _is_cidr(text: str) -> bool:
@@ -121,21 +96,6 @@ def _is_https(text: str) -> bool:
 
 def _is_line(text: str) -> bool:
     return text.isprintable() and text == text.strip() and text != ""
-
-
-def is_text(text: str) -> bool:
-    """A word that no reader of YAML takes for a number, a date, a truth or nothing: what a chart
-    writes without quotes has to stay a text."""
-    if text in ("y", "n"):  # of YAML 1.1, which Helm reads
-        return False
-    try:
-        float(text)
-    except ValueError:
-        try:
-            return isinstance(yaml.safe_load(text), str)
-        except yaml.YAMLError:
-            return False
-    return False
 
 
 def is_free(namespace: str) -> bool:

@@ -12,8 +12,9 @@ from pydantic import Field
 from components.kit import machines
 from components.kit.claims import Unplaced, unplaced
 from components.kit.mistakes import Mistake
+from components.kit.names import is_label, is_name
 from components.kit.settings import ComponentSettings, Mode, SiteFacts
-from components.kit.syntax import Once, is_label, is_name, must
+from components.kit.syntax import Once, must
 
 VOLUMES = "/var/lib/apadana/volumes"
 SYSTEM = "system"  # a host's own, for etcd: no claim may find it

@@ -17,8 +17,8 @@ import pytest
 from components.kit.discovery import rooms
 from components.kit.loading import Loaded, SiteSettings, load, load_site
 from components.kit.mistakes import SettingsError
+from components.kit.names import is_text
 from components.kit.settings import ComponentSettings, SiteFacts
-from components.kit.syntax import is_text
 from tests.mutants import HOSTILE, Mutant, changed, inherited, mutants
 from tests.rendered import objects
 from tests.rendered.apiserver import SERVICES, ApiServer
