@@ -7,10 +7,8 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
-from collections import Counter
+import sys
 from collections.abc import Collection, Iterable, Mapping
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,16 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from playbooks.rules import networks, ports, telling, volumes, words
+
 NEEDED = (
     "site_name",
     "site_state",
     "site_bundle",
     "site_network",
+    "site_admin_networks",
     "site_pod_cidr",
     "site_service_cidr",
     "site_cluster_domain",
@@ -30,9 +33,26 @@ NEEDED = (
     "site_api_name",
     "site_api_port",
     "site_registry_name",
+    "site_registry_port",
 )
-CLASSES = ("ssd", "hdd", "system")  # the last one is for what the cluster itself stands on
-ETCD, ETCD_GIB = "etcd", 2  # its write-ahead log and snapshots take one of them
+#: Read where they are set; the rules of roles/*/defaults know their defaults.
+READ = (
+    "site_vip",
+    "site_web_networks",
+    "site_web_port",
+    "base_openings",
+    "kubernetes_dns_address",
+    "loadbalancer_registry_port",
+    "loadbalancer_web",
+    "network_dns_address",
+    "network_upstream_resolvers",
+    "registry_listen_port",
+    "ansible_port",
+    *words.WORDS,
+)
+OF_HOSTS = ("ansible_host", "storage_volumes", "node_labels", "node_taints")
+#: What a host says otherwise than the others is a site in two halves.
+OF_ONE_VALUE = tuple(name for name in NEEDED if name not in ("site_state", "site_bundle"))
 LAB = "lab_name"  # what the inventory of machines that lab.yml makes says
 CONSTRAINED = (
     "site_constrained",
@@ -56,7 +76,7 @@ def faults(hosts: Hosts, groups: Mapping[str, Iterable[str]], site: Mapping[str,
     missing = [
         f"{name} is not set; set it in group_vars/all/main.yml of the inventory"
         for name in NEEDED
-        if site.get(name) in (None, "")
+        if site.get(name) in (None, "", [])
     ]
     if missing:
         return missing
@@ -64,11 +84,16 @@ def faults(hosts: Hosts, groups: Mapping[str, Iterable[str]], site: Mapping[str,
     return [
         *control_plane_faults(planes),
         *group_faults(planes, list(groups.get("workers", [])), hosts),
-        *address_faults(hosts, site),
-        *network_faults(site),
-        *admin_faults(site),
-        *volume_faults(hosts),
-        *system_faults(hosts, groups),
+        *words.host_name_faults(hosts, site),
+        *networks.address_faults(hosts, site),
+        *networks.network_faults(site, len(hosts)),
+        *networks.admin_faults(site),
+        *networks.resolver_faults(site),
+        *ports.port_faults(site),
+        *words.word_faults(site),
+        *words.node_faults(hosts),
+        *volumes.volume_faults(hosts),
+        *volumes.system_faults(hosts, groups),
         *constrained_faults(site),
     ]
 
@@ -98,137 +123,6 @@ def group_faults(planes: list[str], workers: list[str], hosts: Hosts) -> list[st
     ]
 
 
-def address_faults(hosts: Hosts, site: Mapping[str, Any]) -> list[str]:
-    found, network = [], as_network(site["site_network"])
-    seen: Counter[str] = Counter()
-    named: dict[str, list[str]] = {}
-    for name, host in hosts.items():
-        raw = str(host.get("ansible_host", ""))
-        try:
-            address = ipaddress.ip_address(raw)
-        except ValueError:
-            found.append(f"{name}: ansible_host is {raw!r}; give its IP address in hosts.yml")
-            continue
-        seen[raw] += 1
-        named.setdefault(raw, []).append(name)
-        if network and address not in network:
-            found.append(f"{name}: ansible_host {raw} is outside of site_network {network}")
-    found += [
-        f"{', '.join(named[raw])} have the same address {raw}; give each its own in hosts.yml"
-        for raw, count in seen.items()
-        if count > 1
-    ]
-    return found + vip_faults(str(site.get("site_vip") or ""), named, network)
-
-
-def vip_faults(vip: str, named: Mapping[str, list[str]], network: Any) -> list[str]:
-    if not vip:
-        return []
-    try:
-        address = ipaddress.ip_address(vip)
-    except ValueError:
-        return [f"site_vip is {vip!r}; give a free IP address of site_network, or leave it empty"]
-    if vip in named:
-        return [f"site_vip {vip} is the address of {named[vip][0]}; give a free one"]
-    if network and address not in network:
-        return [
-            f"site_vip {vip} is outside of site_network {network}; keepalived could not hold it"
-        ]
-    return []
-
-
-def as_network(text: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    try:
-        return ipaddress.ip_network(str(text))
-    except ValueError:
-        return None
-
-
-def network_faults(site: Mapping[str, Any]) -> list[str]:
-    names = ("site_network", "site_pod_cidr", "site_service_cidr")
-    networks = {name: as_network(site[name]) for name in names}
-    found = [
-        f"{name} is {site[name]!r}; give a network like 10.244.0.0/16 (no host bits)"
-        for name, network in networks.items()
-        if network is None
-    ]
-    known = [(name, network) for name, network in networks.items() if network is not None]
-    found += [
-        f"{one} {first} and {other} {second} overlap; packets would go astray: choose others"
-        for (one, first), (other, second) in combinations(known, 2)
-        if first.overlaps(second)
-    ]
-    return found
-
-
-def admin_faults(site: Mapping[str, Any]) -> list[str]:
-    """The firewall would refuse a wrong one, but only after the packages were installed."""
-    given = site.get("site_admin_networks") or []
-    return [
-        f"site_admin_networks has {text!r}; give networks like 10.20.9.0/28, one address as /32"
-        for text in (given if isinstance(given, list) else [given])
-        if as_network(text) is None
-    ]
-
-
-def volume_faults(hosts: Hosts) -> list[str]:
-    found = []
-    for name, host in hosts.items():
-        volumes = host.get("storage_volumes") or []
-        for volume in volumes:
-            extra = set(volume) ^ {"name", "class", "size_gib"}
-            if extra:
-                found.append(
-                    f"{name}: volume {volume} wants name, class, size_gib; see {sorted(extra)}"
-                )
-                continue
-            if volume["class"] not in CLASSES:
-                found.append(
-                    f"{name}: volume {volume['name']} has class {volume['class']!r}; "
-                    f"allowed are {', '.join(CLASSES)}"
-                )
-            if not isinstance(volume["size_gib"], int) or volume["size_gib"] < 1:
-                found.append(
-                    f"{name}: volume {volume['name']} has size_gib {volume['size_gib']!r}; "
-                    "give whole GiB of 1 or more"
-                )
-        keys = Counter((v.get("class"), v.get("name")) for v in volumes)
-        found += [
-            f"{name}: volume {key[1]} of class {key[0]} stands {count} times; name it once"
-            for key, count in keys.items()
-            if count > 1
-        ]
-    return found
-
-
-def system_faults(hosts: Hosts, groups: Mapping[str, Iterable[str]]) -> list[str]:
-    """The folder of etcd is one setting of the whole cluster: all of its members have the volume,
-    or none."""
-    planes = list(groups.get("control_plane", ()))
-    having, found = set(), []
-    for name, host in hosts.items():
-        for volume in host.get("storage_volumes") or []:
-            if volume.get("class") != "system":
-                continue
-            if volume.get("name") != ETCD or name not in planes:
-                found.append(
-                    f"{name}: volume {volume.get('name')} has class 'system', which only the "
-                    f"volume {ETCD} of a control plane has; give it class ssd or hdd, or remove it"
-                )
-                continue
-            having.add(name)
-            size = volume.get("size_gib")
-            if isinstance(size, int) and size < ETCD_GIB:
-                found.append(f"{name}: volume {ETCD} has size_gib {size}; give {ETCD_GIB} or more")
-    lacking = [name for name in planes if name not in having]
-    if having and lacking:
-        found.append(
-            f"{', '.join(lacking)} of control_plane have no volume {ETCD} of class system, and "
-            f"{', '.join(sorted(having))} have; give it to all of them or to none"
-        )
-    return found
-
-
 def constrained_faults(site: Mapping[str, Any]) -> list[str]:
     if site.get(LAB):
         return []
@@ -238,6 +132,35 @@ def constrained_faults(site: Mapping[str, Any]) -> list[str]:
         for name in CONSTRAINED
         if site.get(name)
     ]
+
+
+def split_faults(per_host: Hosts) -> list[str]:
+    """A setting of the whole site that a host has otherwise: half of a cluster is made of each."""
+    found = []
+    for name in OF_ONE_VALUE:
+        said: dict[str, list[str]] = {}
+        for host, variables in per_host.items():
+            said.setdefault(repr(telling.plain(variables.get(name))), []).append(host)
+        if len(said) > 1:
+            told = "; ".join(f"{value} for {', '.join(where)}" for value, where in said.items())
+            found.append(f"{name} is {told}; allowed: one value for all: set it in group_vars/all")
+    return found
+
+
+def defaults_of(roles: Path) -> dict[str, Any]:
+    """What a setting is that the inventory leaves out; templates, which only Ansible knows, not."""
+    known: dict[str, Any] = {}
+    for path in sorted(roles.glob("*/defaults/main.yml")):
+        said = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        known |= {name: literal(said[name]) for name in READ if name in said}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def literal(value: Any) -> Any:
+    """Without what is a template."""
+    if isinstance(value, dict):
+        return {key: each for key, each in value.items() if literal(each) is not None}
+    return None if isinstance(value, str) and "{{" in value else value
 
 
 def options_of(roles: Path) -> dict[str, Mapping[str, Any]]:
@@ -306,29 +229,30 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         groups = {name: list(members) for name, members in variables["groups"].items()}
-        per_host = variables["hostvars"]
-        hosts = {
-            name: {key: per_host[name].get(key) for key in ("ansible_host", "storage_volumes")}
-            for name in groups["all"]
-        }
-        first = per_host[groups["all"][0]] if groups["all"] else {}
-        names = {*NEEDED, *CONSTRAINED, LAB, "site_vip", "site_admin_networks"}
-        found = self.setting_faults({name: per_host[name] for name in groups["all"]})
-        found += faults(hosts, groups, {name: first.get(name) for name in names})
+        per_host = {name: variables["hostvars"][name] for name in groups["all"]}
+        hosts = {name: {key: said.get(key) for key in OF_HOSTS} for name, said in per_host.items()}
+        first: Mapping[str, Any] = next(iter(per_host.values()), {})
+        said = {name: first[name] for name in {*NEEDED, *CONSTRAINED, *READ, LAB} if name in first}
+        options = options_of(self.roles())
+        found = self.setting_faults(per_host, options) + split_faults(per_host)
+        found += faults(hosts, groups, {**defaults_of(self.roles()), **said})
         if found:
-            result.update(failed=True, faults=found)
-            where = first.get("inventory_dir") or "the inventory"
+            folder = first.get("inventory_dir")
+            places = telling.origins(Path(folder)) if folder else {}
+            told = [telling.located(fault, options, hosts, places) for fault in found]
+            result.update(failed=True, faults=told)
             result["msg"] = "\n- ".join(
-                [f"Nothing was changed. To be mended first in {where}:", *found]
+                [f"Nothing was changed. To be mended first in {folder or 'the inventory'}:", *told]
             )
         return result
 
-    def setting_faults(self, per_host: Hosts) -> list[str]:
-        """Names first: a host has many variables of Ansible's own, whose values nobody needs."""
+    def roles(self) -> Path:
         start = Path(self._loader.get_basedir())
-        roles = next(f / "roles" for f in (start, *start.parents) if (f / "roles").is_dir())
-        options = options_of(roles)
-        folders = [path.name for path in sorted(roles.iterdir()) if path.is_dir()]
+        return next(f / "roles" for f in (start, *start.parents) if (f / "roles").is_dir())
+
+    def setting_faults(self, per_host: Hosts, options: Options) -> list[str]:
+        """Names first: a host has many variables of Ansible's own, whose values nobody needs."""
+        folders = [path.name for path in sorted(self.roles().iterdir()) if path.is_dir()]
         named = {host: list(variables) for host, variables in per_host.items()}
         typed = {
             host: {name: per_host[host].get(name) for name in names if name in options}

@@ -7,9 +7,10 @@ that was verified, does it take the key, may the user become root, is there enou
 
 from __future__ import annotations
 
+import ipaddress
 import shlex
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,10 @@ LOOK = f"""
 echo "free=$(df --output=avail -B1 {FOLDER} | tail -n 1)"
 for disk in {DISKS}/*.img; do if [ -e "$disk" ]; then echo "disk=${{disk##*/}}"; fi; done
 if [ -e /etc/kubernetes/.apadana-member ]; then echo member=yes; fi
+for link in /sys/class/net/*; do echo "link=${{link##*/}}"; done
+if command -v ip >/dev/null; then
+  ip -o -4 address show | while read -r _ name _ at _; do echo "on=${{name%%@*}} $at"; done
+fi
 """
 
 
@@ -41,6 +46,8 @@ class Door:
     options: tuple[str, ...] = ()
     become: bool = False
     volumes: tuple[Mapping[str, Any], ...] = field(default=())
+    interface: str = ""  # that is to hold the floating address; "" where none is to
+    vip: str = ""
 
     @property
     def where(self) -> str:
@@ -94,7 +101,7 @@ def judge(door: Door, seen: Seen) -> list[str]:
             f"{door.where} lets {door.user} in, who may not become root without a password: "
             f"{words}; allow it in /etc/sudoers.d, or name another user in ansible_user"
         ]
-    return disk_faults(door, seen.out)
+    return [*disk_faults(door, seen.out), *interface_faults(door, seen.out)]
 
 
 def entry_fault(door: Door, error: str) -> str:
@@ -141,6 +148,33 @@ def disk_faults(door: Door, out: str) -> list[str]:
     ]
 
 
+def interface_faults(door: Door, out: str) -> list[str]:
+    """keepalived puts the floating address on this interface; elsewhere nobody would find it."""
+    if not door.interface:
+        return []
+    told = [line.partition("=") for line in out.splitlines()]
+    links = sorted(value for key, _, value in told if key == "link")
+    if links and door.interface not in links:
+        return [
+            f"{door.name}: loadbalancer_interface is {door.interface!r}; allowed: an interface of"
+            f" this host, which has {', '.join(links)}; name the one with {door.address}"
+        ]
+    held = [value.split() for key, _, value in told if key == "on"]
+    mine = [address for name, address in held if name == door.interface]
+    if not held or any(_holds(door, address) for address in mine):
+        return []  # a bare host may lack the program that tells addresses
+    return [
+        f"{door.name}: {door.interface} has {', '.join(mine) or 'no address'}; allowed as"
+        f" loadbalancer_interface: the one with {door.address} and a network with site_vip"
+        f" {door.vip}; name another, or correct site_vip"
+    ]
+
+
+def _holds(door: Door, address: str) -> bool:
+    here = ipaddress.ip_interface(address)
+    return str(here.ip) == door.address and ipaddress.ip_address(door.vip) in here.network
+
+
 def faults(doors: Iterable[Door], look: Callable[[Door], Seen] = ask) -> list[str]:
     """Everything that is wrong on any host, by host."""
     doors = list(doors)
@@ -158,8 +192,9 @@ def faults(doors: Iterable[Door], look: Callable[[Door], Seen] = ask) -> list[st
         ]
 
 
-def door(name: str, host: Mapping[str, Any]) -> Door:
-    """From the variables of a host."""
+def door(name: str, host: Mapping[str, Any], planes: Collection[str] = ()) -> Door:
+    """From the variables of a host; only control planes hold the floating address."""
+    vip = str(host.get("site_vip") or "") if name in planes else ""
     options = (
         f"{host.get('ansible_ssh_common_args') or ''} {host.get('ansible_ssh_extra_args') or ''}"
     )
@@ -172,6 +207,8 @@ def door(name: str, host: Mapping[str, Any]) -> Door:
         options=tuple(shlex.split(options)),
         become=bool(host.get("ansible_become")),
         volumes=tuple(host.get("storage_volumes") or ()),
+        interface=str(host.get("loadbalancer_interface") or "eth0") if vip else "",
+        vip=vip,
     )
 
 
@@ -187,7 +224,9 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         per_host = variables["hostvars"]
-        found = faults(door(name, per_host[name]) for name in variables["groups"]["all"])
+        groups = variables["groups"]
+        planes = list(groups.get("control_plane", ()))
+        found = faults(door(name, per_host[name], planes) for name in groups["all"])
         if found:
             result.update(failed=True, faults=found)
             result["msg"] = "Nothing was changed. To be mended first:\n- " + "\n- ".join(found)

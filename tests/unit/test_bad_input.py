@@ -98,7 +98,7 @@ def test_a_number_may_be_written_either_way(value: Any) -> None:
 
 def test_a_wrong_network_of_administrators_is_told() -> None:
     site = {"site_admin_networks": ["10.0.0.0/24", "10.0.0.1/24"]}
-    (told,) = preflight.admin_faults(site)
+    (told,) = preflight.networks.admin_faults(site)
     assert "'10.0.0.1/24'" in told and "/32" in told
 
 
@@ -226,6 +226,37 @@ def test_only_what_is_still_to_be_made_needs_disk(free: int, more: str) -> None:
 
 def test_a_disk_that_cannot_be_read_is_no_pass() -> None:
     assert "not its free bytes" in reach.judge(DOOR, reach.Seen(0, "", ""))[0]
+
+
+HOLDER = replace(DOOR, interface="eth0", vip="10.1.0.10")
+LINKS = f"free={100 * GIB}\nmember=yes\nlink=eth0\nlink=eth1\nlink=lo\n"
+
+
+@pytest.mark.parametrize(
+    ("door", "on", "words"),
+    [
+        (HOLDER, "on=eth0 10.1.0.11/24\n", ""),
+        (HOLDER, "on=eth0 192.0.2.1/24\non=eth0 10.1.0.11/24\n", ""),
+        (HOLDER, "", ""),
+        (replace(HOLDER, interface="", vip=""), "on=eth1 10.1.0.11/24\n", ""),
+        (replace(HOLDER, interface="eno1"), "", "which has eth0, eth1, lo; name the one with"),
+        (HOLDER, "on=eth1 10.1.0.11/24\n", "eth0 has no address"),
+        (HOLDER, "on=eth0 192.0.2.1/24\n", "eth0 has 192.0.2.1/24"),
+        (replace(HOLDER, vip="10.1.0.200"), "on=eth0 10.1.0.11/25\n", "correct site_vip"),
+    ],
+    ids=["its", "two", "no ip", "no vip", "no such", "another", "another network", "too small"],
+)
+def test_the_floating_address_needs_its_interface(door: Any, on: str, words: str) -> None:
+    told = reach.judge(door, reach.Seen(0, LINKS + on, ""))
+    assert [words in fault for fault in told] == ([True] if words else [])
+
+
+def test_the_look_is_a_script_that_runs() -> None:
+    done = subprocess.run(["sh", "-s"], input=reach.LOOK, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == ""
+    assert "link=lo" in done.stdout.splitlines()
+    if shutil.which("ip"):
+        assert "on=lo 127.0.0.1/8" in done.stdout.splitlines()
 
 
 @pytest.fixture

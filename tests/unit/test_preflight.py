@@ -15,10 +15,12 @@ REPOSITORY = Path(__file__).parents[2]
 
 preflight = scripts.load(scripts.PLAYBOOKS / "action_plugins" / "preflight.py")
 SITE: dict[str, Any] = {
+    **preflight.defaults_of(REPOSITORY / "roles"),
     "site_name": "acme",
     "site_state": "/srv/state/acme",
     "site_bundle": "/opt/apadana/bundle",
     "site_network": "10.1.0.0/24",
+    "site_admin_networks": ["10.9.0.0/28"],
     "site_pod_cidr": "10.244.0.0/16",
     "site_service_cidr": "10.96.0.0/16",
     "site_cluster_domain": "cluster.local",
@@ -26,6 +28,7 @@ SITE: dict[str, Any] = {
     "site_api_name": "api.acme",
     "site_api_port": 8443,
     "site_registry_name": "registry.acme",
+    "site_registry_port": 5443,
     "site_vip": "10.1.0.10",
 }
 PLANES = ["a", "b", "c"]
@@ -88,7 +91,7 @@ def test_a_shared_address_names_both_hosts() -> None:
 
 @pytest.mark.parametrize(
     ("vip", "word"),
-    [("10.1.0.11", "address of a"), ("10.9.0.1", "outside"), ("api", "free IP address")],
+    [("10.1.0.11", "address of a"), ("10.9.0.1", "outside"), ("api", "free IPv4 address")],
 )
 def test_the_floating_address_is_free_and_inside(vip: str, word: str) -> None:
     assert any(word in words for words in faults(site_vip=vip))
