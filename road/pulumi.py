@@ -162,7 +162,8 @@ def up(work: Work, part: str) -> int:
 
 
 def mark_ended(work: Work) -> None:
-    """Kept in a file until their members were started anew: a plan renews the leaves already."""
+    """Kept in a file until their members were started anew: the first run for that renews the
+    leaves, and it may be killed before they are."""
     names = [name for name in certificates.ended(work.place.pki) if name.endswith(TLS)]
     if names:
         work.place.ended_leaves.write_text("\n".join(names) + "\n")

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from components.cluster.settings import Settings
+from components.kit.mistakes import SettingsError, SiteError
 from stacks.composition import compose
 from stacks.places import Places
 
@@ -102,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("site")
     try:
         path = refresh(parser.parse_args(argv).site)
-    except (InstallerError, FileNotFoundError) as error:
+    except (InstallerError, SettingsError, SiteError, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     sys.stdout.write(f"{path}\n")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.kit.layers import LAYERS
+from components.kit.mistakes import SiteError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STATE, CACHE = "/var/lib/apadana", "/var/cache/apadana"
@@ -24,7 +25,7 @@ class StackName:
         """Split at the last hyphen: a site may have one in its name."""
         site, _, layer = name.rpartition("-")
         if not site or layer not in LAYERS:
-            raise ValueError(
+            raise SiteError(
                 f"stack {name!r} is not named <site>-<layer>, say lab-data; "
                 f"layers: {', '.join(LAYERS)}"
             )

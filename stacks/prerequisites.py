@@ -18,7 +18,7 @@ from components.kit import manifest as bundle
 from components.kit.crds import CrdError
 from components.kit.half import PaperKeys
 from components.kit.manifests import Manifest
-from components.kit.mistakes import SettingsError
+from components.kit.mistakes import SettingsError, SiteError
 from components.kit.settings import SiteFacts
 from stacks.composition import compose
 from stacks.halves import manifests
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         places = Places.of(name)
         site = loaded.site.facts(bundle.read(places.bundle).images, loaded.rooms)
         sys.stdout.write(text(site, documents(site, places)))
-    except (SettingsError, ValueError, CrdError, bundle.ManifestError, LookupError) as error:
+    except (SettingsError, SiteError, CrdError, bundle.ManifestError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -12,19 +12,20 @@ from pulumi.runtime.config import CONFIG
 from pulumi_kubernetes import Provider
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret
 
-from components.kit import contract, crds, founding, layers, manifest, naming, pki, secrets
+from components.kit import contract, crds, dry, founding, layers, manifest, naming, pki, secrets
 from components.kit.component import PlatformComponent, Vault
 from components.kit.connection import providers
 from components.kit.discovery import Room, layer
-from components.kit.mistakes import SettingsError
+from components.kit.mistakes import SettingsError, SiteError
 from components.kit.settings import Mode, SiteFacts
 from stacks.composition import STACKS, compose, off
 from stacks.halves import build_halves
 from stacks.places import Places, StackName
 
+#: Errors of a person, and errors of ours alone: a defect keeps its traceback, whatever its class.
 MISTAKES = (
-    SettingsError, crds.CrdError, manifest.ManifestError, pki.PkiError, secrets.SecretError,
-    contract.ContractError, LookupError, ValueError, TypeError, FileNotFoundError,
+    SettingsError, SiteError, crds.CrdError, manifest.ManifestError, pki.PkiError,
+    secrets.SecretError, contract.ContractError,
 )  # fmt: skip
 
 
@@ -41,7 +42,7 @@ def build(stack: StackName) -> None:
     places = Places.of(stack.site)
     standing = layers.standing(STACKS, stack.site)
     if stack.layer not in standing:
-        raise ValueError(
+        raise SiteError(
             f"stack {stack}: {layers.stack_file(STACKS, stack.site, stack.layer)} is not there "
             f"(the site has: {', '.join(standing) or 'none'})"
         )
@@ -49,8 +50,10 @@ def build(stack: StackName) -> None:
     loaded = compose(stack.site, {stack.layer: CONFIG.get()}, founded=founded)
     bundle = manifest.read(places.bundle)
     site = loaded.site.facts(bundle.images, loaded.rooms)
-    ca = pki.ensure_ca(places.pki, site.site)
-    vault = Vault(secrets.read_root(places.root_secret), places.pki)
+    root = secrets.read_root(places.root_secret)
+    # A preview leaves the site's keys as they are.
+    vault = Vault(root, dry.keys(places.pki) if pulumi.runtime.is_dry_run() else places.pki)
+    ca = pki.ensure_ca(vault.pki, site.site)
     options = pulumi.ResourceOptions(provider=_provider(stack, places, site))
     if stack.layer == next(iter(layers.platform(standing)), None):
         # One owner for what all layers share: the lowest one of the namespace.
@@ -96,7 +99,7 @@ def _provider(stack: StackName, places: Places, site: SiteFacts) -> Provider:
     admin, installer = places.kubeconfig, places.installer_kubeconfig
     kubeconfig = installer if stack.layer != layers.CLUSTER and installer.exists() else admin
     if not kubeconfig.exists():
-        raise FileNotFoundError(f"no kubeconfig at {kubeconfig}; roll the cluster out first")
+        raise SiteError(f"no kubeconfig at {kubeconfig}; roll the cluster out first")
     return Provider(
         "kubernetes",
         # The path, not the content: a renewed token is no change, and none gets into the state.

@@ -8,6 +8,7 @@ from typing import Any
 
 from components.kit import naming
 from components.kit.discovery import room
+from components.kit.mistakes import SiteError
 from components.kit.probing import Endpoint
 from components.kit.settings import ComponentSettings, Mode, SiteFacts, UseValues
 
@@ -66,13 +67,13 @@ def external_part(name: str, settings: ComponentSettings) -> dict[str, Any]:
 def connection(site: SiteFacts, provider: str, owner: str) -> Connection:
     """How `owner` reaches `provider`.
 
-    Raises LookupError where the site has no such room. For an external room the client makes the
+    Raises SiteError where the site has no such room. For an external room the client makes the
     Secret of each owner (`python -m stacks.needs SITE` prints which).
     """
     settings = site.rooms.get(provider)
     if settings is None or settings.mode is Mode.OFF:
         known = ", ".join(n for n, s in sorted(site.rooms.items()) if s.mode is not Mode.OFF)
-        raise LookupError(f"{owner} uses {provider}, which this site lacks (it has: {known})")
+        raise SiteError(f"{owner} uses {provider}, which this site lacks (it has: {known})")
     found = part(provider, settings, site)
     return Connection(
         room=provider,

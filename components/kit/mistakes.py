@@ -28,6 +28,11 @@ class Mistake:
         return replace(self, file=file)
 
 
+class SiteError(ValueError):
+    """What a person did wrong beside the settings, in words; never a defect of ours, so whoever
+    catches it may leave the traceback out."""
+
+
 class SettingsError(Exception):
     """All mistakes of a site's settings, or of one of its stacks."""
 

@@ -30,7 +30,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from components.kit.claims import Claim
 from components.kit.frozen import NAME_PATTERN, Frozen, Name
-from components.kit.mistakes import Mistake
+from components.kit.mistakes import Mistake, SiteError
 from components.kit.needs import Need
 from components.kit.shape import Fixed
 from components.kit.syntax import Host, HostPort, Line, ObjectName, Once, Wrong, refused
@@ -309,7 +309,7 @@ class SiteFacts:
             return self.images[name]
         except KeyError:
             known = ", ".join(sorted(self.images)) or "none"
-            raise KeyError(
+            raise SiteError(
                 f"image {name!r} is not in the bundle (it has: {known}); "
                 "build the bundle with this image, then run again"
             ) from None

@@ -9,6 +9,7 @@ import pulumi
 from pulumi_kubernetes.core.v1 import NodePatch
 
 from components.kit.component import PlatformComponent
+from components.kit.mistakes import SiteError
 from components.nodepool.settings import Pool, Settings, node_labels, shortfalls
 
 
@@ -51,7 +52,7 @@ def _verify(node: str, pool: Pool, status: Any, spec: Any) -> None:
     ]
     lacks = shortfalls(node, pool, capacity, taints)
     if lacks:
-        raise ValueError(
+        raise SiteError(
             "node pools offer less than the settings promise:\n  "
             + "\n  ".join(lacks)
             + "\nset in apadana:nodepool.pools; correct it there, or mend the machine"

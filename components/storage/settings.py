@@ -11,7 +11,7 @@ from pydantic import Field
 
 from components.kit import machines
 from components.kit.claims import Unplaced, unplaced
-from components.kit.mistakes import Mistake
+from components.kit.mistakes import Mistake, SiteError
 from components.kit.names import is_label, is_name
 from components.kit.settings import ComponentSettings, Mode, SiteFacts
 from components.kit.syntax import Once, must
@@ -73,7 +73,7 @@ def _lack(lack: Unplaced) -> Mistake:
     return Mistake(claim.key, seen, allowed, action)
 
 
-class InventoryError(Exception):
+class InventoryError(SiteError):
     """The inventory's volumes cannot be used."""
 
 

@@ -14,7 +14,7 @@ from components.kafka import settings as kafka
 from components.kit.connection import connection, providers
 from components.kit.frozen import NAME_PATTERN
 from components.kit.loading import load_site
-from components.kit.mistakes import SettingsError
+from components.kit.mistakes import SettingsError, SiteError
 from components.kit.needs import Bucket, Database, KeySpace, Need, Rights, Topic, contradictions
 from components.kit.settings import ComponentSettings, SiteFacts
 from components.minio import settings as minio
@@ -102,7 +102,7 @@ def test_a_connection_is_the_same_for_ours_and_for_the_clients(room: str) -> Non
 def test_what_a_room_depends_on_follows_from_its_needs() -> None:
     found = site(redis={"mode": "off", "off_because": "no need of it"})
     assert providers(found, Asker()) == ["kafka", "minio", "postgres"]
-    with pytest.raises(LookupError, match="asker uses redis, which this site lacks"):
+    with pytest.raises(SiteError, match="asker uses redis, which this site lacks"):
         connection(found, "redis", "asker")
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.kit.loading import load
-from components.kit.mistakes import SettingsError
+from components.kit.mistakes import SettingsError, SiteError
 from components.kit.settings import (
     ComponentSettings,
     Frozen,
@@ -136,7 +136,7 @@ def test_limits() -> None:
 
 
 def test_an_image_that_is_not_there_is_told() -> None:
-    with pytest.raises(KeyError, match=r"not in the bundle \(it has: a, b\)"):
+    with pytest.raises(SiteError, match=r"not in the bundle \(it has: a, b\)"):
         SiteFacts("lab", images={"b": "x", "a": "y"}).image("c")
 
 
