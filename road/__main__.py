@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Sequence
 
-from road import lock, progress, running, status, steps, strays
+from components.kit import surroundings
+from road import lock, progress, running, status, steps, strange, strays
 from road.console import complain, say
 from road.place import Place, RoadError, place
 from road.work import Step, StepFailed, Work
@@ -24,9 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("verb", choices=["up", "down", "status", "unlock"])
     chosen = parser.parse_args(argv)
     running.end_with_make()
+    os.umask(surroundings.UMASK)
     verbs = {"up": up, "down": down, "status": status.show, "unlock": unlock}
     try:
-        return verbs[chosen.verb](place(chosen.site))
+        where = place(chosen.site)
+        strange.refuse(where)
+        return verbs[chosen.verb](where)
     except RoadError as error:
         complain(str(error))
         return REFUSED

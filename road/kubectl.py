@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
+from components.kit import surroundings
 from road.place import Place
 
 DEADLINE_SECONDS = 30
@@ -24,6 +25,7 @@ def run(place: Place, *argv: str) -> str:
     return subprocess.run(
         command(place, "--request-timeout=10s", *argv),
         cwd=place.repository,
+        env=surroundings.built(),
         check=True,
         capture_output=True,
         text=True,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from components.kit import surroundings
 from road import console, strays
 
 PR_SET_PDEATHSIG = 1
@@ -35,7 +36,7 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """What to run; `environment` is added to ours. Secrets go in by file names only.
+    """What to run; `environment` is added to what is built. Secrets go in by file names only.
 
     `forks`: it does nothing but through child processes. ansible-playbook does not miss a worker
     that was killed when another one took its place, and waits for its result for ever.
@@ -45,6 +46,7 @@ class Command:
     environment: Mapping[str, str]
     directory: Path
     forks: bool = False
+    reaches_out: bool = False  # it fetches from package registries
 
     def __str__(self) -> str:
         return " ".join(self.argv)
@@ -89,7 +91,8 @@ def run(command: Command, log: Path, token: str, keep_output: bool = False) -> O
 
     With `keep_output` standard output stays out of the log: it is data, and may be long or private.
     """
-    environment = {**os.environ, **command.environment, strays.TOKEN: token}
+    around = surroundings.built(reaches_out=command.reaches_out)
+    environment = {**around, **command.environment, strays.TOKEN: token}
     received: list[int] = []
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as sink, _caught(received):

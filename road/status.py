@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from components.kit import surroundings
 from road import certificates, kubectl, lock, running
 from road.console import say
 from road.place import Place
@@ -83,6 +84,12 @@ def hosts(place: Place) -> Iterable[Line]:
     done = subprocess.run(
         command,
         cwd=place.repository,
+        env={
+            **surroundings.built(),
+            "ANSIBLE_CONFIG": str(place.repository / "ansible.cfg"),
+            "APADANA_STATE": str(place.state_root),
+            "APADANA_CACHE": str(place.cache),
+        },
         capture_output=True,
         text=True,
         timeout=DEADLINE_SECONDS,

@@ -14,13 +14,15 @@ from road.work import Step, StepFailed, Work
 
 def prerequisites(work: Work) -> int:
     script = str(work.place.repository / "road" / "prerequisites.sh")
-    return sum(work.call(script, part).count("installing") for part in ("all", "go"))
+    return sum(
+        work.call(script, part, reaches_out=True).count("installing") for part in ("all", "go")
+    )
 
 
 def bundle(work: Work) -> int:
     manifest = work.place.bundle / "manifest.json"
     before = digest(manifest)
-    work.call("python", "-m", "bundle", "build")
+    work.call("python", "-m", "bundle", "build", reaches_out=True)
     work.call("python", "-m", "bundle", "verify")
     return int(digest(manifest) != before)
 

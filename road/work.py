@@ -42,9 +42,15 @@ class Work:
     def log(self) -> Path:
         return self.place.logs / f"{self.step}.log"
 
-    def call(self, *argv: str, environment: Mapping[str, str] | None = None) -> str:
+    def call(
+        self,
+        *argv: str,
+        environment: Mapping[str, str] | None = None,
+        reaches_out: bool = False,
+    ) -> str:
         """Runs a command whose failure is the step's failure; returns what it printed."""
-        outcome = running.run(self._command(argv, environment), self.log, self.token)
+        command = self._command(argv, environment, reaches_out)
+        outcome = running.run(command, self.log, self.token)
         if outcome.code != 0:
             raise StepFailed([ending(argv, outcome.code), *reading.cause(outcome.text)])
         return outcome.text
@@ -57,7 +63,10 @@ class Work:
         return reading.cause(self.log.read_text(errors="replace"))
 
     def _command(
-        self, argv: tuple[str, ...], environment: Mapping[str, str] | None
+        self,
+        argv: tuple[str, ...],
+        environment: Mapping[str, str] | None,
+        reaches_out: bool = False,
     ) -> running.Command:
         program = running.tool(argv[0])
         known = (program if Path(program).exists() else argv[0], *argv[1:])
@@ -72,6 +81,7 @@ class Work:
             {**base, **(environment or {})},
             self.place.repository,
             forks=argv[0] == "ansible-playbook",
+            reaches_out=reaches_out,
         )
 
 

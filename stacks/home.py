@@ -14,12 +14,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from components.kit import surroundings
 from stacks.places import REPOSITORY, Places, StackName
 
 PROJECT = "apadana"
@@ -82,6 +84,16 @@ def environment(places: Places) -> dict[str, str]:
     }
 
 
+def without_proxy(site: str, given: Mapping[str, str]) -> str:
+    """What a shell reaches without its proxy, and the site's own addresses."""
+    file = REPOSITORY / "inventories" / site / "group_vars" / "all" / "main.yml"
+    found = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    names = ("site_network", "site_service_cidr", "site_pod_cidr", "site_api_name")
+    said = [found.get(name) for name in (*names, "site_web_domain")]
+    before = given.get("NO_PROXY") or given.get("no_proxy") or ""
+    return ",".join(dict.fromkeys([*before.split(","), *map(str, filter(None, said))])).strip(",")
+
+
 def prepare_stack(stack: StackName, places: Places) -> Path:
     """Make the stack if it is new; returns the file for `pulumi --config-file`.
 
@@ -123,7 +135,7 @@ def _init(stack: StackName, places: Places, folder: Path) -> None:
     done = subprocess.run(
         [*command, "--non-interactive"],
         cwd=folder,
-        env={**os.environ, **environment(places)},
+        env={**surroundings.built(), **environment(places)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -186,6 +198,9 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     # Only for people: a program that meant another cluster must not find this one by itself.
     variables["KUBECONFIG"] = str(places.kubeconfig)
+    variables["NO_PROXY"] = without_proxy(arguments.site, os.environ)
+    # Each of these would win over what is said here, without a word.
+    sys.stdout.write(f"unset {' '.join(surroundings.MISLEADING)} no_proxy\n")
     for name, value in variables.items():
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
     return 0

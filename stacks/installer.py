@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from components.cluster.settings import Settings
+from components.kit import surroundings
 from components.kit.mistakes import SettingsError, SiteError
 from stacks.composition import compose
 from stacks.places import Places
@@ -60,6 +61,7 @@ def token(places: Places, namespace: str, account: str) -> str:
         done = subprocess.run(
             command,
             executable=str(bundled) if bundled.is_file() else None,
+            env=surroundings.built(),
             capture_output=True,
             text=True,
             timeout=2 * TIMEOUT_SECONDS,
