@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from components.kit.asking import Place, places
 from components.kit.probing import Check, Target, attempt
 
 CONNECT_SECONDS, READ_SECONDS = 2.0, 20.0
@@ -25,7 +26,6 @@ LONGEST_LIFE = 3600  # seconds of a token: whoever may do nothing any more is ou
 SHA256 = bytes.fromhex("3031300d060960864801650304020105000420")
 
 Found = tuple[bool, str, Mapping[str, object]]
-Place = tuple[str, int, str]  # address, port, and the name that the certificate has to have
 
 
 class NotSignedError(Exception):
@@ -38,17 +38,6 @@ def required(target: Target, key: str) -> str:
     if not isinstance(words, Mapping) or key not in words:
         raise LookupError(f"{target.name}: the contract does not name {key!r}")
     return str(words[key])
-
-
-def places(target: Target, protocol: str) -> list[Place]:
-    """Every server behind an endpoint's names: one name may lead to all replicas."""
-    return [
-        (address, port, host)
-        for host, port in target.endpoint(protocol).hosts()
-        for address in sorted(
-            {str(info[4][0]) for info in socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)}
-        )
-    ]
 
 
 def offers(target: Target, protocol: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from urllib.parse import urlencode
 from components.kit.probing import Target
 
 CONNECT_SECONDS = 5.0
+Place = tuple[str, int, str]  # address, port, and the name that the certificate has to have
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,38 @@ def callers(target: Target, protocol: str) -> dict[str, Caller]:
         member.name: Caller(host, port, target.ca_file, target.username, target.password)
         for member, (host, port) in zip(target.members, hosts, strict=True)
     }
+
+
+def given(target: Target, group: str, key: str, default: float) -> float:
+    """A number of the contract's `client`."""
+    found = target.client.get(group)
+    return float(found.get(key, default)) if isinstance(found, Mapping) else default
+
+
+def places(target: Target, protocol: str) -> list[Place]:
+    """Every server behind an endpoint's names: one name may lead to all replicas."""
+    endpoint = target.endpoint(protocol)
+    return [
+        (address, port, endpoint.tls_server_name or host)
+        for host, port in endpoint.hosts()
+        for address in sorted(
+            {str(info[4][0]) for info in socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)}
+        )
+    ]
+
+
+class Line(http.client.HTTPSConnection):
+    """To one server's own address, under the name that all of them have."""
+
+    def __init__(self, place: Place, ca_file: str, connect_s: float, read_s: float) -> None:
+        address, port, name = place
+        self._trusted = ssl.create_default_context(cafile=ca_file)
+        super().__init__(name, port, context=self._trusted)
+        self._at, self._seconds = (address, port), (connect_s, read_s)
+
+    def connect(self) -> None:
+        """Opened by the first request, and by the next one after it was closed."""
+        connect_s, read_s = self._seconds
+        plain = socket.create_connection(self._at, connect_s)
+        self.sock = self._trusted.wrap_socket(plain, server_hostname=self.host)
+        self.sock.settimeout(read_s)

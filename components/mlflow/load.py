@@ -9,9 +9,10 @@ import ssl
 import time
 from collections.abc import Callable
 
+from components.kit.asking import places
 from components.kit.driving import Asker, Job, chosen
 from components.kit.probing import Target
-from components.mlflow.probe import API, clients, places
+from components.mlflow.probe import API, PROTOCOL, clients
 
 OPERATIONS = {
     "log-metric": "one value of a run's metric, after PostgreSQL's commit",
@@ -28,7 +29,7 @@ class MlflowDriver:
 
     def __init__(self, target: Target, job: Job) -> None:
         self._target, self._job = target, job
-        self._known = places(target)
+        self._known = places(target, PROTOCOL)
         self._places = itertools.cycle(self._known)
         self._run = ""
 

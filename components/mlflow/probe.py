@@ -6,30 +6,30 @@ import hashlib
 import http.client
 import json
 import re
-import socket
-import ssl
 import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from components.kit.asking import Line, Place, given, places
 from components.kit.probing import Check, Held, Target, Writer, attempt
 
 API = "/api/2.0/mlflow/"
 ARTEFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 JSON = "application/json"
+PROTOCOL = "mlflow"  # of the endpoint whose name leads to every replica
 SCHEME = "mlflow-artifacts:/"
 #: Deleted experiments keep their names, so the probe has one that stays.
 EXPERIMENT = "apadana-probe"
 AUDIT, SMOKE = "audit", "smoke"  # tags of its runs
+COMMIT = "mlflow.source.git.commit"
 
 T = TypeVar("T")
 Json = dict[str, Any]
-Place = tuple[str, int, str]  # address, port, name
 Found = tuple[bool, str, Mapping[str, object]]
 
 
@@ -42,45 +42,28 @@ class RefusedError(Exception):
         self.code = found[1].decode() if found else ""
 
 
-def given(target: Target, group: str, key: str, default: float) -> float:
-    """A number of the contract's `client`."""
-    found = target.client.get(group)
-    return float(found.get(key, default)) if isinstance(found, Mapping) else default
-
-
 class Api:
     """One connection to one replica; after an error the next call opens another."""
 
     def __init__(self, target: Target, place: Place) -> None:
-        self._place = address, port, host = place
-        self.name = f"{address}:{port}"
-        self._connect_seconds = given(target, "timeouts", "connect_seconds", 2)
-        self._read_seconds = given(target, "timeouts", "read_seconds", 10)
-        self._tls = ssl.create_default_context(cafile=target.ca_file)
-        self._connection = http.client.HTTPSConnection(host, port, context=self._tls)
+        self.name = f"{place[0]}:{place[1]}"
+        connect_s = given(target, "timeouts", "connect_seconds", 2)
+        read_s = given(target, "timeouts", "read_seconds", 10)
+        self._line = Line(place, target.ca_file, connect_s, read_s)
 
     def send(self, method: str, path: str, body: bytes | None = None, **head: str) -> bytes:
         """The answer's body; RefusedError for any status but 200."""
         heads = {key.replace("_", "-"): value for key, value in head.items()}
         try:
-            if self._connection.sock is None:
-                self._connect()
-            self._connection.request(method, path, body, heads)
-            answer = self._connection.getresponse()
+            self._line.request(method, path, body, heads)
+            answer = self._line.getresponse()
             content = answer.read()
         except Exception:
-            self._connection.close()
+            self._line.close()
             raise
         if answer.status != http.client.OK:
             raise RefusedError(answer.status, content)
         return content
-
-    def _connect(self) -> None:
-        """To this replica's own address, under the name that all of them have."""
-        address, port, host = self._place
-        plain = socket.create_connection((address, port), self._connect_seconds)
-        self._connection.sock = self._tls.wrap_socket(plain, server_hostname=host)
-        self._connection.sock.settimeout(self._read_seconds)
 
     def get(self, what: str, **query: str | int) -> Json:
         """One method of the interface that reads."""
@@ -96,16 +79,13 @@ class Api:
     def experiment(self) -> str:
         """The id of the probe's experiment, made by whoever comes first."""
         try:
-            return self._experiment()
+            found = self.get("experiments/get-by-name", experiment_name=EXPERIMENT)
         except RefusedError as error:
             if error.code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-        with suppress(RefusedError):  # another client was first
-            self.post("experiments/create", name=EXPERIMENT)
-        return self._experiment()
-
-    def _experiment(self) -> str:
-        found = self.get("experiments/get-by-name", experiment_name=EXPERIMENT)
+            with suppress(RefusedError):  # another client was first
+                self.post("experiments/create", name=EXPERIMENT)
+            found = self.get("experiments/get-by-name", experiment_name=EXPERIMENT)
         return str(found["experiment"]["experiment_id"])
 
     def run(self, name: str, tag: str, value: str) -> Json:
@@ -124,17 +104,13 @@ class Api:
         now = round(time.time() * 1000)
         self.post("runs/log-metric", run_id=run, key=key, value=value, timestamp=now, step=step)
 
-    def runs(self, tag: str, value: str) -> Iterator[Json]:
+    def runs(self, tag: str, value: str, *order: str) -> Iterator[Json]:
         """Every run of the probe's experiment with that tag."""
+        asked: Json = {"filter": f"tags.{tag} = '{value}'", "order_by": order, "max_results": 100}
         token = ""
         while True:
-            found = self.post(
-                "runs/search",
-                experiment_ids=[self.experiment()],
-                filter=f"tags.{tag} = '{value}'",
-                max_results=100,
-                page_token=token,
-            )
+            wish = {**asked, "experiment_ids": [self.experiment()], "page_token": token}
+            found = self.post("runs/search", **wish)
             yield from found.get("runs", [])
             token = found.get("next_page_token", "")
             if not token:
@@ -147,7 +123,7 @@ class Api:
 
     def close(self) -> None:
         """Let go."""
-        self._connection.close()
+        self._line.close()
 
 
 def artefact(uri: str, name: str) -> str:
@@ -157,20 +133,9 @@ def artefact(uri: str, name: str) -> str:
     return f"{ARTEFACTS}/{quote(uri.removeprefix(SCHEME).strip('/'))}/{quote(name)}"
 
 
-def places(target: Target) -> list[Place]:
-    """Every replica that the name server knows now."""
-    endpoint = target.endpoint("mlflow")
-    found: list[Place] = []
-    for host, port in endpoint.hosts():
-        asked = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = sorted({str(entry[4][0]) for entry in asked})
-        found += [(address, port, endpoint.tls_server_name or host) for address in addresses]
-    return found
-
-
 def clients(target: Target) -> list[Api]:
     """One for each replica."""
-    return [Api(target, place) for place in places(target)]
+    return [Api(target, place) for place in places(target, PROTOCOL)]
 
 
 class MlflowWriter:
@@ -304,25 +269,47 @@ def _replicas(target: Target) -> Found:
     return same and len(told) >= wanted, f"{detail}; there should be {wanted}", told
 
 
+@contextmanager
+def _made(api: Api, what: str) -> Iterator[Json]:
+    """A run of the probe's, which is taken away afterwards: its `info`."""
+    info = api.run(f"smoke-{uuid.uuid4().hex[:8]}", SMOKE, what)
+    try:
+        yield info
+    finally:
+        api.post("runs/delete", run_id=info["run_id"])
+
+
 def _run(target: Target) -> Found:
-    """What one replica writes, the next one reads."""
+    """What one replica writes, the next one reads: settings, result, code and data of a run."""
     wrong: list[str] = []
+    data = {"name": "probe", "digest": "da7a", "source_type": "s3", "source": "s3://probe/da7a"}
+    wanted = {("depth", "3"), ("auc", 0.75), (COMMIT, "c0de"), ("data", "da7a")}
     for api, other in _pairs(target):
-        info = api.run(f"smoke-{uuid.uuid4().hex[:8]}", SMOKE, "run")
-        run = str(info["run_id"])
-        try:
+        with _made(api, "run") as info:
+            run, now = str(info["run_id"]), round(time.time() * 1000)
             api.post("runs/log-parameter", run_id=run, key="depth", value="3")
             api.log(run, "auc", 0.75, 1)
-            api.post(
-                "runs/update", run_id=run, status="FINISHED", end_time=round(time.time() * 1000)
-            )
-            seen = other.get("runs/get", run_id=run)["run"]["data"]
-            logged = [(each["key"], each["value"]) for each in seen["params"] + seen["metrics"]]
-            if logged != [("depth", "3"), ("auc", 0.75)]:
-                wrong.append(f"{other.name} shows {seen} of {api.name}'s run")
-        finally:
-            api.post("runs/delete", run_id=run)
+            api.post("runs/set-tag", run_id=run, key=COMMIT, value="c0de")
+            api.post("runs/log-inputs", run_id=run, datasets=[{"dataset": data}])
+            api.post("runs/update", run_id=run, status="FINISHED", end_time=now)
+            seen = other.get("runs/get", run_id=run)["run"]
+            kept = [each for part in ("params", "metrics", "tags") for each in seen["data"][part]]
+            logged = {(each["key"], each["value"]) for each in kept}
+            logged |= {("data", d["dataset"]["digest"]) for d in seen["inputs"]["dataset_inputs"]}
+            if lost := wanted - logged:
+                wrong.append(f"{other.name} does not show {sorted(map(str, lost))} of {api.name}'s")
     return not wrong, "; ".join(wrong) or "written by each replica, read by the next", {}
+
+
+def _compared(target: Target) -> Found:
+    """Of two runs the better one comes first, at the replica that wrote neither."""
+    (api, other), mark = _pairs(target)[0], f"compare-{uuid.uuid4().hex[:8]}"
+    with _made(api, mark) as poor, _made(api, mark) as good:
+        for info, auc in ((poor, 0.75), (good, 0.85)):
+            api.log(info["run_id"], "auc", auc, 1)
+        order = [r["info"]["run_id"] for r in other.runs(SMOKE, mark, "metrics.auc DESC")]
+    sound = order == [good["run_id"], poor["run_id"]]
+    return sound, f"{len(order)} of 2 runs, the best {'first' if sound else 'not first'}", {}
 
 
 def _artefacts(target: Target) -> Found:
@@ -330,42 +317,57 @@ def _artefacts(target: Target) -> Found:
     body = hashlib.sha256(uuid.uuid4().bytes).digest() * 8192  # 256 KiB
     wrong: list[str] = []
     for api, other in _pairs(target):
-        info = api.run(f"smoke-{uuid.uuid4().hex[:8]}", SMOKE, "artefact")
-        path = artefact(str(info["artifact_uri"]), "model/weights.bin")
-        try:
-            api.send("PUT", path, body)
-            if other.send("GET", path) != body:
-                wrong.append(f"other bytes came back from {other.name}")
-        finally:
-            with suppress(RefusedError):
-                other.send("DELETE", path)
-            api.post("runs/delete", run_id=info["run_id"])
+        with _made(api, "artefact") as info:
+            path = artefact(str(info["artifact_uri"]), "model/weights.bin")
+            try:
+                api.send("PUT", path, body)
+                if other.send("GET", path) != body:
+                    wrong.append(f"other bytes came back from {other.name}")
+            finally:
+                with suppress(RefusedError):
+                    other.send("DELETE", path)
     return not wrong, "; ".join(wrong) or f"{len(body)} bytes went up and came down", {}
 
 
 def _models(target: Target) -> Found:
-    """A version that one replica registers, the next one finds by its alias."""
+    """Versions with their run and tags; the alias is switched there and back at once for the next
+    replica, too; a version that is retired is gone."""
     api, other = _pairs(target)[0]
-    name = f"smoke-{uuid.uuid4().hex[:8]}"
-    info = api.run(name, SMOKE, "model")
-    api.post("registered-models/create", name=name)
-    try:
-        source = f"{info['artifact_uri']}/model"
-        made = api.post("model-versions/create", name=name, source=source, run_id=info["run_id"])
-        version = str(made["model_version"]["version"])
-        api.post("registered-models/alias", name=name, alias="champion", version=version)
-        found = other.get("registered-models/alias", name=name, alias="champion")["model_version"]
-    finally:
-        api.post("registered-models/delete", "DELETE", name=name)
-        api.post("runs/delete", run_id=info["run_id"])
-    same = str(found["version"]) == version and found["source"] == source
-    return same, f"version {found['version']} is the champion, from {found['source']}", {}
+    name, shown = f"smoke-{uuid.uuid4().hex[:8]}", []
+    with _made(api, "model") as info:
+        api.post("registered-models/create", name=name)
+        try:
+            one, two = (_version(api, name, info, auc) for auc in ("0.75", "0.85"))
+            for version in (one, two, one):
+                api.post("registered-models/alias", name=name, alias="champion", version=version)
+                now = other.get("registered-models/alias", name=name, alias="champion")
+                shown.append(_traced(now["model_version"]))
+            api.post("model-versions/delete", "DELETE", name=name, version=two)
+            left = other.get("model-versions/search", filter=f"name = '{name}'")["model_versions"]
+        finally:
+            api.post("registered-models/delete", "DELETE", name=name)
+    wanted = [(one, info["run_id"], "0.75"), (two, info["run_id"], "0.85")]
+    sound = shown == [*wanted, wanted[0]] and [_traced(each) for each in left] == wanted[:1]
+    return sound, f"champions: {shown}; left after one was retired: {len(left)}", {}
+
+
+def _version(api: Api, name: str, info: Json, auc: str) -> str:
+    wish: Json = {"source": f"{info['artifact_uri']}/{auc}", "tags": [{"key": "auc", "value": auc}]}
+    made = api.post("model-versions/create", name=name, run_id=info["run_id"], **wish)
+    return str(made["model_version"]["version"])
+
+
+def _traced(found: Json) -> tuple[str, str, str]:
+    """A version, the run that it comes from, what its tag says."""
+    tags = {each["key"]: each["value"] for each in found.get("tags", [])}
+    return str(found["version"]), str(found["run_id"]), str(tags.get("auc"))
 
 
 def smoke(target: Target) -> Iterator[Check]:
     """As a client; what it makes it takes away."""
     yield attempt("mlflow: every replica answers", lambda: _replicas(target))
     yield attempt("mlflow: runs are one replica's as the other's", lambda: _run(target))
+    yield attempt("mlflow: the better run comes first", lambda: _compared(target))
     yield attempt("mlflow: artefacts go through the server", lambda: _artefacts(target))
     yield attempt("mlflow: models, versions, aliases", lambda: _models(target))
 
@@ -379,13 +381,11 @@ def version(target: Target) -> Mapping[str, str]:
 def bad_requests(target: Target) -> Iterator[tuple[str, Callable[[], object]]]:
     """What a page of somebody else's could make a browser send, and ways out of the bucket."""
     api, strange = clients(target)[0], "elsewhere.example"
-    create, out = f"{API}experiments/create", f"{ARTEFACTS}/..%2F..%2Fetc%2Fpasswd"
-    post = partial(api.send, "POST", create, content_type=JSON)
-    yield "a foreign host", partial(post, body=b'{"name": "x"}', host=strange)
-    yield (
-        "a foreign page's script",
-        partial(post, body=b'{"name": "x"}', origin=f"https://{strange}"),
-    )
+    post = partial(api.send, "POST", f"{API}experiments/create", content_type=JSON)
+    named = partial(post, body=b'{"name": "x"}')
+    yield "a foreign host", partial(named, host=strange)
+    yield "a foreign page's script", partial(named, origin=f"https://{strange}")
+    out = f"{ARTEFACTS}/..%2F..%2Fetc%2Fpasswd"
     yield "a way out of the bucket", partial(api.send, "GET", out)
     yield "no JSON", partial(post, body=b"{")
 
