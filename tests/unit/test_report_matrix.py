@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ import yaml
 from components.kit.probing import Verdict
 from tests import reports
 from tests.reports import make, whole, write
-from validate.core.model import Result
+from validate.core.model import Result, slug
 from validate.report import Options, prepare, register
 from validate.report.matrix import State, build
 from validate.report.records import Record, number
+from validate.suites.integration import links
 
 PASS, FAIL, INVALID = Verdict.PASS, Verdict.FAIL, Verdict.INVALID
 
@@ -146,6 +148,24 @@ def test_the_register_of_this_repository_is_whole() -> None:
             assert not fixed or component in rooms | {"cluster", "records-tenfold"}, (
                 f"{name}: {glob}"
             )
+
+
+def told(room: str) -> set[str]:
+    """The names of the checks that a room's probe, or the chain, makes."""
+    if room == "chain":
+        return {slug(name) for name in links.names(online=True)}
+    text = (Path("components") / room / "probe.py").read_text(encoding="utf-8")
+    return {slug(name) for name in re.findall(r'attempt\(\s*"([^"]+)"', text)}
+
+
+def test_a_check_that_the_register_names_is_made() -> None:
+    """A check that is given another name would silently prove its clauses no more."""
+    named = [glob.split("/") for p in register.load().proofs.values() for glob in p.tests]
+    for suite, component, name in named:
+        room = "chain" if suite == "integration" else component
+        known = suite in ("smoke", "integration") and room not in ("*", "cluster")
+        if known and name != "*":
+            assert any(fnmatchcase(each, name) for each in told(room)), f"{suite}/{room}/{name}"
 
 
 def test_no_clause_of_this_repository_is_called_proved_in_full_without_a_word(
