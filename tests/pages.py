@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -91,7 +91,7 @@ def answer(address: str, *, token: str = "") -> tuple[int, str]:
         return found.status, found.headers.get("location") or ""
 
 
-def posted(page: Page, path: str, wish: dict[str, str]) -> tuple[int, dict[str, Any]]:
+def posted(page: Page, path: str, wish: Mapping[str, object]) -> tuple[int, dict[str, Any]]:
     """What the page's own script gets when it writes, as the person who is logged in."""
     script = """async ([path, wish]) => {
         const headers = {"Content-Type": "application/json"};
@@ -99,7 +99,7 @@ def posted(page: Page, path: str, wish: dict[str, str]) -> tuple[int, dict[str, 
         const text = await got.text();
         return [got.status, text.startsWith("{") ? JSON.parse(text) : {text}];
     }"""
-    status, told = page.evaluate(script, [path, wish])
+    status, told = page.evaluate(script, [path, dict(wish)])
     return int(status), dict(told)
 
 

@@ -9,14 +9,14 @@ No page answers without a log-in: where the site has no room `identity`, no rout
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from components.kit import naming, secrets
 from components.kit.manifests import Manifest, in_namespace, labels, manifest, policy, ports
 from components.kit.settings import ComponentSettings, Mode, SiteFacts
-from components.kit.web import Web
+from components.kit.web import Role, Web
 
 GATEWAY = "apadana"  # the Gateway's and the GatewayClass' name
 GATEWAY_ROOM = "gateway"
@@ -310,20 +310,26 @@ def _backend(issuer: Login) -> dict[str, Any]:
 def _rules(web: Web, issuer: Login) -> list[dict[str, Any]]:
     """Full access first, then those who may only look; who has neither is refused."""
     rules: list[dict[str, Any]] = []
-    for name, roles in (("full", web.roles), ("reads", web.reads)):
-        if not roles:
-            continue
-        claim = {
-            "name": issuer.roles_claim,
-            "valueType": "StringArray",
-            "values": [str(role) for role in roles],
-        }
-        rule: dict[str, Any] = {"name": name, "action": "Allow"}
-        rule["principal"] = {"jwt": {"provider": IDENTITY, "claims": [claim]}}
-        if name == "reads":
-            rule["operation"] = {"methods": list(READS)}
-        rules.append(rule)
+    if web.roles:
+        rules.append(_allowed("full", web.roles, issuer))
+    if not web.reads:
+        return rules
+    rules.append(_allowed("reads", web.reads, issuer) | {"operation": {"methods": list(READS)}})
+    for number, path in enumerate(web.asks_by_post, start=1):
+        # As a whole, with any query: a path below it may be another thing.
+        asked = {"methods": ["POST"], "path": {"type": "Exact", "value": path}}
+        rules.append(_allowed(f"asks-{number}", web.reads, issuer) | {"operation": asked})
     return rules
+
+
+def _allowed(name: str, roles: Sequence[Role], issuer: Login) -> dict[str, Any]:
+    claim = {
+        "name": issuer.roles_claim,
+        "valueType": "StringArray",
+        "values": [str(role) for role in roles],
+    }
+    principal = {"jwt": {"provider": IDENTITY, "claims": [claim]}}
+    return {"name": name, "action": "Allow", "principal": principal}
 
 
 def _target(room: str) -> dict[str, str]:

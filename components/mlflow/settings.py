@@ -36,6 +36,36 @@ KEPT, BURST = 1, 1
 CLIENT_TIMEOUTS: dict[str, float] = {"connect_seconds": 2, "read_seconds": 10}
 ATTEMPTS = 5
 
+#: What MLflow's page and clients ask by POST and what changes nothing, of MLflow 3.17: look at
+#: `get_endpoints` of mlflow/server/handlers.py before another version goes in. What GraphQL has
+#: there, its two "mutations" too, gets and searches.
+SEARCHES = {
+    "2.0": (
+        "experiments/search",
+        "experiments/search-datasets",
+        "logged-models/search",
+        "registered-models/get-latest-versions",
+        "runs/search",
+    ),
+    "3.0": (
+        "datasets/search",
+        "issues/search",
+        "traces/batchGetInfos",
+        "traces/calculate-filter-correlation",
+        "traces/metrics",
+        "traces/search",
+    ),
+}
+ASKS = (
+    "/graphql",
+    *(
+        f"/{api}/{version}/mlflow/{route}"
+        for api in ("ajax-api", "api")  # the page's, and that of clients
+        for version, routes in SEARCHES.items()
+        for route in routes
+    ),
+)
+
 LABELS = {"app.kubernetes.io/name": ROOM, "app.kubernetes.io/component": "server"}
 
 
@@ -48,6 +78,7 @@ class Settings(ComponentSettings):
         port=PORT,
         roles=(Role.SCIENTIST, Role.RELEASER, Role.ADMIN),
         reads=(Role.VIEWER,),
+        asks_by_post=ASKS,
         health="/health",
         timeout_seconds=600,  # an artefact goes up or down in one request
     )

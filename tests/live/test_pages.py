@@ -47,6 +47,15 @@ def test_a_script_without_a_log_in_is_refused(room: str) -> None:
     assert pages.answer(address, token="e30.e30.AA")[0] == 401
 
 
+def test_who_may_only_look_sees_lists(browser: Browser) -> None:
+    """MLflow's page asks for them by POST."""
+    page = pages.logged_in(browser, pages.addresses()["mlflow"], Role.VIEWER)
+    wish = {"max_results": 5}
+    status, found = pages.posted(page, "/ajax-api/2.0/mlflow/experiments/search", wish)
+    assert status == 200 and found["experiments"], found
+    page.context.close()
+
+
 def test_who_may_only_look_can_not_write(browser: Browser) -> None:
     address = pages.addresses()["mlflow"]
     for role, expected in ((Role.VIEWER, 403), (Role.SCIENTIST, 200)):
