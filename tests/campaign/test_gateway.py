@@ -1,0 +1,93 @@
+"""Ten minutes of requests at a page while the gateway's proxies and a host die one after the other.
+
+    APADANA_GATEWAY_MINUTES=4 pytest -s -m campaign tests/campaign/test_gateway.py
+
+100 requests/s, open loop, from outside by the floating address and from a pod by the Service, each
+without a log-in: who answers is the proxy. What is asserted holds on any machine: 99 % are
+answered, all is whole again. How long the silences were is printed with the goal beside it: a full
+machine adds some of its own. A shorter run has the same faults, and may fail as many requests.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from tests import gatefaults, lab, pages
+from tests.bench import figures
+from tests.bench.figures import Figure
+from tests.draining import wait_whole
+from validate.cluster import wait_for
+from validate.load import pool
+from validate.load.outcome import Outcome
+from validate.runner import client_spec, new_run_id, pods
+
+pytestmark = pytest.mark.campaign
+MINUTES = float(os.environ.get("APADANA_GATEWAY_MINUTES", "10"))
+SECONDS = MINUTES * 60
+COMMAND = "pytest -s -m campaign tests/campaign/test_gateway.py"
+
+
+def meanwhile() -> tuple[list[gatefaults.Planted], dict[str, Outcome]]:
+    """What was planted, and what was seen by each way in."""
+    site, run, page = lab.found(), new_run_id(), pages.names()[0]
+    gateway = next(iter(site.components("gateway")))
+    profile, holder = gatefaults.profile(SECONDS), gatefaults.floating_host()
+    host = next(name for name in reversed(lab.hosts()) if name != holder)
+    spec = client_spec(site, [gateway], run, role="load", node=host, lifetime_s=int(SECONDS) + 1800)
+    inside = next(e for e in gateway.endpoints_in if e.protocol == "https").address
+    asked = gatefaults.request(page, inside.rpartition(":")[0])
+    order = replace(profile.order(1, asked), room="gateway", operation="http", run=f"load{run}")
+    outside = gatefaults.request(page, pages.floating(), str(site.site_ca))
+    with ThreadPoolExecutor(1) as threads, pods(site.cluster, [spec]) as (pod,):
+        pod.send_code([gateway])
+        pod.wait_admitted()
+        pod.run(*gatefaults.in_pod(order))
+        seen = threads.submit(pool.run, profile.order(2, outside))
+        planted = gatefaults.plant(gatefaults.FAULTS, SECONDS)
+        found = {"outside": seen.result(timeout=SECONDS + 300)}
+        found["a pod"] = wait_for(
+            "the generator in the pod to end",
+            lambda: gatefaults.outcome_in(pod.run("tail", "-n", "1", "/work/load.jsonl")),
+            timeout=SECONDS + 300, every=5,
+        )  # fmt: skip
+    return planted, found
+
+
+def rows(planted: list[gatefaults.Planted], found: dict[str, Outcome]) -> list[Figure]:
+    goals = {each.fault.name: f"{each.fault.goal_s:g} s" for each in planted}
+    made = []
+    for place, outcome in found.items():
+        calm, *after = [
+            (name, gatefaults.longest_silence(outcome, begin, end))
+            for name, begin, end in gatefaults.spans(planted, outcome)
+        ]
+        made += [
+            Figure(f"gateway: longest silence, {name}, seen from {place}", gatefaults.told(silence),
+                   floor=f"{gatefaults.told(calm[1])} before any fault", goal=goals[name],
+                   command=COMMAND)
+            for name, silence in after
+        ]  # fmt: skip
+        made.append(
+            Figure(f"gateway: answered meanwhile, seen from {place}",
+                   f"{gatefaults.answered(outcome):.2%} of {outcome.ledger.requests:,}",
+                   goal=f"{gatefaults.LEAST_ANSWERED:.0%}", command=COMMAND)
+        )  # fmt: skip
+    return made
+
+
+def test_pages_answer_while_proxies_and_a_host_die() -> None:
+    gatefaults.wait_whole()
+    planted, found = meanwhile()
+    figures.show("gateway-faults", rows(planted, found))
+    last = planted[-1].begin
+    for place, outcome in found.items():
+        causes = dict(outcome.ledger.causes)
+        end = outcome.begin_ns + len(outcome.ledger.seconds) * gatefaults.NANOS
+        assert end > last, f"{place}: the requests were over before the last fault: more minutes"
+        assert outcome.ledger.failed <= gatefaults.may_fail(SECONDS), (place, causes)
+    wait_whole()
+    lab.assert_whole()
