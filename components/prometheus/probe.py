@@ -77,6 +77,20 @@ def _rules(caller: Caller, wanted: Mapping[str, int]) -> str:
     return "; ".join([*lacking, *sick])
 
 
+def _helpful(caller: Caller) -> str:
+    """Whoever is told of an alert is told what it is, how bad, of which room, what to read."""
+    groups = caller.ask("/api/v1/rules", {"type": "alert"}).json()["data"]["groups"]
+    alerts = [rule for group in groups for rule in group["rules"]]
+    lacks = {alert["name"]: _lacking(alert) for alert in alerts}
+    mute = [f"{name} lacks {', '.join(words)}" for name, words in lacks.items() if words]
+    return "; ".join(mute) if alerts else "it has no alert"
+
+
+def _lacking(alert: Mapping[str, Any]) -> list[str]:
+    wanted = {"annotations": ("summary", "runbook"), "labels": ("component", "severity")}
+    return [word for part, words in wanted.items() for word in words if not alert[part].get(word)]
+
+
 def minutes(target: Target) -> dict[str, float]:
     """How much of the window each replica has."""
     return {
@@ -145,6 +159,7 @@ def smoke(target: Target) -> Iterator[Check]:
         "prometheus: the rules of every room are loaded and sound",
         lambda: _each(target, lambda caller: _rules(caller, wanted["rules"])),
     )
+    yield attempt("prometheus: every alert names its runbook", lambda: _each(target, _helpful))
     if "alertmanager" in wanted["targets"]:
         yield attempt("prometheus: alerts are taken", lambda: _each(target, _taken))
     yield attempt("prometheus: the whole window answers", lambda: _answers_whole(target))

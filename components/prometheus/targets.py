@@ -17,7 +17,7 @@ from components.kit.contract import Component, Metrics
 from components.kit.discovery import room
 from components.kit.settings import ComponentSettings, Frozen, Mode, SiteFacts, UseValues
 
-ALERTS = "alerts.yaml"
+ALERTS, RUNBOOK = "alerts.yaml", "RUNBOOK.md"
 
 
 class Scrape(Frozen):
@@ -117,14 +117,17 @@ def uses(site: SiteFacts, but: str) -> tuple[UseValues, ...]:
 
 
 def rules(site: SiteFacts) -> dict[str, str]:
-    """Room -> its alerts.yaml; each rule says of which room it is."""
+    """Room -> its alerts.yaml; each rule says of which room it is, and what to read then."""
     found = {}
     for name, settings in sorted(site.rooms.items()):
-        path = room(name).path / ALERTS
-        if settings.mode is Mode.MANAGED and path.is_file():
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        place = room(name)
+        if settings.mode is Mode.MANAGED and place.has(ALERTS):
+            content = yaml.safe_load((place.path / ALERTS).read_text(encoding="utf-8"))
             for rule in _each(content):
                 rule["labels"] = {"component": name} | rule.get("labels", {})
+                if "alert" in rule and place.has(RUNBOOK):
+                    read = {"runbook": f"components/{name}/{RUNBOOK}"}
+                    rule["annotations"] = read | rule.get("annotations", {})
             found[name] = yaml.safe_dump(content, sort_keys=False, width=1000)
     return found
 

@@ -16,8 +16,8 @@ from components.kit.discovery import room
 from components.kit.settings import ComponentSettings, External, Mode, SiteFacts
 from components.minio import settings as minio
 from components.postgres import settings as postgres
+from components.prometheus import probe, targets
 from components.prometheus import settings as prometheus
-from components.prometheus import targets
 from components.redis import settings as redis
 from validate.suites import coverage
 
@@ -105,6 +105,23 @@ def test_every_rule_says_of_which_room_it_is() -> None:
         assert targets.expected(facts)["rules"][name] == len(rules)
         assert all(rule["labels"]["component"] for rule in rules)
         assert all(rule["labels"]["cause"] for rule in rules)
+        for rule in rules:
+            assert rule["annotations"]["runbook"] == f"components/{name}/RUNBOOK.md"
+            assert probe._lacking(rule) == [], rule["alert"]
+
+
+@pytest.mark.parametrize(
+    ("part", "word"),
+    [("annotations", "summary"), ("annotations", "runbook"), ("labels", "severity")],
+)
+def test_an_alert_that_helps_nobody_is_found(part: str, word: str) -> None:
+    alert = {
+        "annotations": {"summary": "it is full", "runbook": "RUNBOOK.md"},
+        "labels": {"component": "kafka", "severity": "warning"},
+    }
+    assert probe._lacking(alert) == []
+    alert[part][word] = ""
+    assert probe._lacking(alert) == [word]
 
 
 def test_samples_never_take_the_whole_volume() -> None:
