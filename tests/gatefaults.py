@@ -101,15 +101,16 @@ def told(seconds: float) -> str:
 def in_pod(order: Order) -> list[str]:
     """A command that goes on without whoever gave it: the API server it came by may die."""
     wish = json.dumps({"order": order.record(), "certify": False})
+    # Its last line alone is kept: what it tells on the way grows with the time.
     script = (
-        'python3 -m validate.inside load --order "$1" '
+        '{ python3 -m validate.inside load --order "$1" | tail -n 1; } '
         "</dev/null >/work/load.jsonl 2>/work/load.err &"
     )
     return ["sh", "-c", script, "sh", wish]
 
 
 def outcome_in(line: str) -> Outcome | None:
-    """The generator's last line, as far as it has come; AssertionError where it gave up."""
+    """The generator's last line, once it is there; AssertionError where it gave up."""
     try:
         record = json.loads(line or "{}")
     except ValueError:

@@ -21,9 +21,10 @@ from tests.bench import figures
 from tests.bench.figures import Figure
 from tests.draining import wait_whole
 from validate.cluster import wait_for
+from validate.ground.cluster import ClusterGround
 from validate.load import pool
 from validate.load.outcome import Outcome
-from validate.runner import client_spec, new_run_id, pods
+from validate.runner import new_run_id
 
 pytestmark = pytest.mark.campaign
 MINUTES = float(os.environ.get("APADANA_GATEWAY_MINUTES", "10"))
@@ -33,18 +34,17 @@ COMMAND = "pytest -s -m campaign tests/campaign/test_gateway.py"
 
 def meanwhile() -> tuple[list[gatefaults.Planted], dict[str, Outcome]]:
     """What was planted, and what was seen by each way in."""
-    site, run, page = lab.found(), new_run_id(), pages.names()[0]
+    site, page, profile = lab.found(), pages.names()[0], gatefaults.profile(SECONDS)
     gateway = next(iter(site.components("gateway")))
-    profile, holder = gatefaults.profile(SECONDS), gatefaults.floating_host()
-    host = next(name for name in reversed(lab.hosts()) if name != holder)
-    spec = client_spec(site, [gateway], run, role="load", node=host, lifetime_s=int(SECONDS) + 1800)
     inside = next(e for e in gateway.endpoints_in if e.protocol == "https").address
     asked = gatefaults.request(page, inside.rpartition(":")[0])
-    order = replace(profile.order(1, asked), room="gateway", operation="http", run=f"load{run}")
+    order = replace(
+        profile.order(1, asked), room="gateway", operation="http", run=f"load{new_run_id()}"
+    )
     outside = gatefaults.request(page, pages.floating(), str(site.site_ca))
-    with ThreadPoolExecutor(1) as threads, pods(site.cluster, [spec]) as (pod,):
-        pod.send_code([gateway])
-        pod.wait_admitted()
+    away, lifetime = [gatefaults.floating_host()], int(SECONDS) + 1800
+    client = ClusterGround(site).client([gateway], role="load", avoid=away, lifetime_s=lifetime)
+    with ThreadPoolExecutor(1) as threads, client as pod:
         pod.run(*gatefaults.in_pod(order))
         seen = threads.submit(pool.run, profile.order(2, outside))
         planted = gatefaults.plant(gatefaults.FAULTS, SECONDS)
