@@ -11,12 +11,12 @@ from typing import Any
 
 from components.kit.webs import GATEWAY_NAMESPACE, PROXY_PODS
 from tests import lab, pages
-from validate.cluster import wait_for
-from validate.hosts import LabHosts
-from validate.load.httptarget import HttpRequest
-from validate.load.outcome import Outcome
-from validate.load.profiles import LatencyLimit, Profile
-from validate.load.worker import Order
+from validate.ground.kubectl import wait_for
+from validate.ground.power.lab import LabHosts
+from validate.pod.load.httptarget import HttpRequest
+from validate.pod.load.outcome import LoadOutcome
+from validate.pod.load.worker import Order
+from validate.suites.load.profiles import LatencyLimit, Profile
 
 RATE, NANOS = 100.0, 1_000_000_000
 LEAST_ANSWERED, WHOLE_RUN_S = 0.99, 600.0
@@ -63,7 +63,7 @@ def request(page: str, address: str, ca_file: str | None = None) -> HttpRequest:
     )
 
 
-def answered(outcome: Outcome) -> float:
+def answered(outcome: LoadOutcome) -> float:
     """Share of the requests that were answered as they should be."""
     return 1 - outcome.ledger.failed / max(1, outcome.ledger.requests)
 
@@ -73,7 +73,7 @@ def may_fail(seconds: float) -> float:
     return (1 - LEAST_ANSWERED) * RATE * max(seconds, WHOLE_RUN_S)
 
 
-def longest_silence(outcome: Outcome, begin: int, end: int) -> float:
+def longest_silence(outcome: LoadOutcome, begin: int, end: int) -> float:
     """Seconds, of the silences that ended between two moments of this machine's monotonic clock:
     one begins with the last answer before its fault. 0.0: none that kept somebody waiting."""
     found = [
@@ -84,7 +84,7 @@ def longest_silence(outcome: Outcome, begin: int, end: int) -> float:
     return max(found, default=0.0)
 
 
-def spans(planted: Sequence[Planted], outcome: Outcome) -> Iterator[tuple[str, int, int]]:
+def spans(planted: Sequence[Planted], outcome: LoadOutcome) -> Iterator[tuple[str, int, int]]:
     """Name, begin and end of each stretch: the calm before the first fault, then each fault with
     what follows, up to the next one."""
     last = outcome.begin_ns + len(outcome.ledger.seconds) * NANOS
@@ -103,20 +103,20 @@ def in_pod(order: Order) -> list[str]:
     wish = json.dumps({"order": order.record(), "certify": False})
     # Its last line alone is kept: what it tells on the way grows with the time.
     script = (
-        '{ python3 -m validate.inside load --order "$1" | tail -n 1; } '
+        '{ python3 -m validate.pod load --order "$1" | tail -n 1; } '
         "</dev/null >/work/load.jsonl 2>/work/load.err &"
     )
     return ["sh", "-c", script, "sh", wish]
 
 
-def outcome_in(line: str) -> Outcome | None:
+def outcome_in(line: str) -> LoadOutcome | None:
     """The generator's last line, once it is there; AssertionError where it gave up."""
     try:
         record = json.loads(line or "{}")
     except ValueError:
         return None  # it is being written
     assert record.get("kind") != "failed", record.get("why")
-    return Outcome.of(record) if record.get("kind") == "outcome" else None
+    return LoadOutcome.of(record) if record.get("kind") == "outcome" else None
 
 
 # ---- what is done to the lab

@@ -27,8 +27,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from components.kit import pki
 from components.kit.web import Role
 from components.kit.webs import IDENTITY
-from validate.cluster import wait_for
-from validate.site import REPOSITORY
+from validate.ground.kubectl import wait_for
+from validate.ground.site import REPOSITORY
 
 PAGE, ISSUER = "echo.lab.internal", "https://identity.lab.internal/realms/platform"
 PROGRAM = "envoy/_bin/envoy"

@@ -22,13 +22,13 @@ import pytest
 from tests import proxying
 from tests.bench import figures
 from tests.bench.figures import Figure
-from validate import console
-from validate.load import certify, pool
-from validate.load.httptarget import HttpRequest
-from validate.load.outcome import Outcome
-from validate.load.profiles import LatencyLimit, Profile
-from validate.load.truth import Truth
-from validate.model import Table
+from validate.cli import console
+from validate.core.model import Table
+from validate.pod.load import certify, pool
+from validate.pod.load.httptarget import HttpRequest
+from validate.pod.load.outcome import LoadOutcome
+from validate.pod.load.truth import Truth
+from validate.suites.load.profiles import LatencyLimit, Profile
 
 pytestmark = pytest.mark.bench
 
@@ -79,7 +79,7 @@ def kept_to(cores: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def sent(request: HttpRequest, rate: float, seconds: float) -> Outcome:
+def sent(request: HttpRequest, rate: float, seconds: float) -> LoadOutcome:
     profile = Profile(
         name="gateway", rate_per_s=rate, spacing="constant", duration_s=seconds, latency=(LIMIT,),
         warmup_s=2,
@@ -87,11 +87,11 @@ def sent(request: HttpRequest, rate: float, seconds: float) -> Outcome:
     return pool.run(profile.order(1, request))
 
 
-def p99_ms(found: Outcome) -> float:
+def p99_ms(found: LoadOutcome) -> float:
     return found.ledger.histogram().percentile(0.99) * 1e3
 
 
-def fit(found: Outcome, rate: float, seconds: float) -> bool:
+def fit(found: LoadOutcome, rate: float, seconds: float) -> bool:
     """Answered as fast as asked, none failed, by a generator that was on time itself."""
     served = sum(found.ledger.served()[: int(seconds)]) / int(seconds)
     on_time = found.health.lateness_p99_ms < 5 and found.health.cpu_share <= 0.95

@@ -20,11 +20,11 @@ from tests import gatefaults, lab, pages
 from tests.bench import figures
 from tests.bench.figures import Figure
 from tests.draining import wait_whole
-from validate.cluster import wait_for
 from validate.ground.cluster import ClusterGround
-from validate.load import pool
-from validate.load.outcome import Outcome
-from validate.runner import new_run_id
+from validate.ground.kubectl import wait_for
+from validate.ground.pods import new_run_id
+from validate.pod.load import pool
+from validate.pod.load.outcome import LoadOutcome
 
 pytestmark = pytest.mark.campaign
 MINUTES = float(os.environ.get("APADANA_GATEWAY_MINUTES", "10"))
@@ -32,7 +32,7 @@ SECONDS = MINUTES * 60
 COMMAND = "pytest -s -m campaign tests/campaign/test_gateway.py"
 
 
-def meanwhile() -> tuple[list[gatefaults.Planted], dict[str, Outcome]]:
+def meanwhile() -> tuple[list[gatefaults.Planted], dict[str, LoadOutcome]]:
     """What was planted, and what was seen by each way in."""
     site, page, profile = lab.found(), pages.names()[0], gatefaults.profile(SECONDS)
     gateway = next(iter(site.components("gateway")))
@@ -57,7 +57,7 @@ def meanwhile() -> tuple[list[gatefaults.Planted], dict[str, Outcome]]:
     return planted, found
 
 
-def rows(planted: list[gatefaults.Planted], found: dict[str, Outcome]) -> list[Figure]:
+def rows(planted: list[gatefaults.Planted], found: dict[str, LoadOutcome]) -> list[Figure]:
     goals = {each.fault.name: f"{each.fault.goal_s:g} s" for each in planted}
     made = []
     for place, outcome in found.items():

@@ -8,22 +8,24 @@ import pytest
 
 from tests import gatefaults
 from tests.gatefaults import NANOS, Fault, Planted
-from validate.load.health import Health
-from validate.load.ledger import Ledger
-from validate.load.outcome import Outcome
+from validate.pod.load.health import Health
+from validate.pod.load.ledger import Ledger
+from validate.pod.load.outcome import LoadOutcome
 
 BEGIN = 1_000 * NANOS
 HEALTH = Health(0.0, 0.0, 0.0, 0.0, 0, 0, 0)
 
 
-def outcome(seconds: int, silent: tuple[int, int] | None = None, failed: bool = False) -> Outcome:
+def outcome(
+    seconds: int, silent: tuple[int, int] | None = None, failed: bool = False
+) -> LoadOutcome:
     """A hundred requests a second; between two seconds nobody is answered until the second one."""
     ledger = Ledger((gatefaults.PATIENCE.nanos,))
     for due in range(0, seconds * NANOS, NANOS // 100):
         held = silent is not None and silent[0] * NANOS < due < silent[1] * NANOS
         end = silent[1] * NANOS if held and silent else due
         ledger.record(due, end - due + 1_000_000, "closed" if held and failed else "")
-    return Outcome(ledger, Ledger((gatefaults.PATIENCE.nanos,)), HEALTH, begin_ns=BEGIN)
+    return LoadOutcome(ledger, Ledger((gatefaults.PATIENCE.nanos,)), HEALTH, begin_ns=BEGIN)
 
 
 def planted(*moments: int) -> list[Planted]:
