@@ -62,6 +62,7 @@ CONSTRAINED = (
     "kubernetes_ignore_preflight",
     "containerd_restrict_oom_score_adj",
     "storage_loop_nodes",
+    "packages_unsafe_io",
 )
 # What the playbooks themselves read, beside the options of the roles.
 OF_PLAYBOOKS = ("site_roles",)

@@ -8,6 +8,7 @@ One task reads it all. `report` only tells the differences, so that a matching h
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import stat
@@ -18,6 +19,7 @@ from typing import Any
 from ansible.module_utils import oci_layout
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.host import (
+    UMASK,
     UNIT_FOLDER,
     Difference,
     StateError,
@@ -200,7 +202,8 @@ class Role:
         written = self.mend_files(kinds, active)
         if packages := {item.name: item.seen for item in seen if item.kind == "package"}:
             held = [name for name, words in packages.items() if words.startswith("hold ")]
-            install_packages(list(packages), held)
+            unsafe = bool(self.wanted.get("packages_unsafe_io"))
+            install_packages(list(packages), held, unsafe_io=unsafe)
         self.mend_links(kinds)
         self.mend_kernel(kinds)
         for mount in self.mounts:
@@ -379,6 +382,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    os.umask(UMASK)
     roles = [Role(name, wanted) for name, wanted in module.params["wanted"].items()]
     state = "report" if module.check_mode else module.params["state"]
     try:

@@ -25,6 +25,7 @@ from typing import Any
 UNIT_FOLDER = "/etc/systemd/system/"
 LOCK = Path("/run/apadana/host.lock")
 LOCK_SECONDS = 600
+UMASK = 0o022  # of what is made here, whatever the host's is: services of other users read it
 VOLUMES, DISKS = "/var/lib/apadana/volumes", "/var/lib/apadana/disks"
 
 
@@ -95,14 +96,19 @@ def package_states() -> dict[str, str]:
     return found
 
 
-def install_packages(names: list[str], held: list[str]) -> None:
-    """From the bundle; one that someone holds back is let go first, else apt leaves it so."""
+def install_packages(names: list[str], held: list[str], *, unsafe_io: bool = False) -> None:
+    """From the bundle; one that someone holds back is let go first, else apt leaves it so.
+
+    `unsafe_io`: dpkg does not wait for the disk. A cut of power then leaves packages that are
+    installed by name and empty by content, so it is for hosts that are made anew at will.
+    """
     # Units start when their files are in place, not when dpkg is done with them.
     policy = Path("/usr/sbin/policy-rc.d")
     policy.write_text("#!/bin/sh\nexit 101\n")
     policy.chmod(0o755)
     options = ["-qq", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
-    options += ["-o", "Dpkg::Options::=--force-unsafe-io", "-o", "Dpkg::Use-Pty=0"]
+    options += ["-o", "Dpkg::Use-Pty=0"]
+    options += ["-o", "Dpkg::Options::=--force-unsafe-io"] if unsafe_io else []
     options += ["-o", "DPkg::Lock::Timeout=300"]
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     try:

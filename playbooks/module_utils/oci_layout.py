@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -152,25 +153,43 @@ def layout_digest(layout: Path) -> str:
 
 
 def tree_digest(root: Path) -> str:
+    """Of the layout that it was made of; a tree that the registry's user can't read is none."""
     mark = root / MARK
-    return mark.read_text().strip() if mark.exists() else "absent"
+    if not mark.exists():
+        return "absent"
+    if any(folder.stat().st_mode & 0o005 != 0o005 for folder in _outer(root) if folder.is_dir()):
+        return "closed to the registry"
+    return mark.read_text().strip()
+
+
+def _outer(root: Path) -> list[Path]:
+    base = root / "docker" / "registry" / "v2"
+    return [root, root / "docker", base.parent, base, base / "blobs", base / "repositories"]
 
 
 def make_tree(layout: Path, root: Path) -> None:
     """The registry's storage: links to the bundle's blobs, no second copy of a byte."""
     fresh = root.with_name(f"{root.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    base = fresh / "docker" / "registry" / "v2"
-    for ref, descriptor in index_of(layout).items():
-        name, _, tag = ref.removeprefix(PREFIX).rpartition(":")
-        add_image(layout, base, name, tag, descriptor)
-    (fresh / MARK).write_text(layout_digest(layout) + "\n")
+    before = os.umask(0o022)  # the registry runs as a user of its own
+    try:
+        _fill(layout, fresh)
+    finally:
+        os.umask(before)
     old = root.with_name(f"{root.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if root.exists():
         root.rename(old)
     fresh.rename(root)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _fill(layout: Path, fresh: Path) -> None:
+    base = fresh / "docker" / "registry" / "v2"
+    for ref, descriptor in index_of(layout).items():
+        name, _, tag = ref.removeprefix(PREFIX).rpartition(":")
+        add_image(layout, base, name, tag, descriptor)
+    (fresh / MARK).write_text(layout_digest(layout) + "\n")
 
 
 def add_image(layout: Path, base: Path, name: str, tag: str, top: dict[str, Any]) -> None:

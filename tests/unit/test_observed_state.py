@@ -176,3 +176,15 @@ def test_a_package_held_back_is_let_go_before_the_install(
     assert calls[1] == "apt-mark unhold ipset"
     assert calls[-1].endswith("install ipset socat")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("unsafe", [False, True])
+def test_only_a_host_that_is_made_anew_at_will_does_not_wait_for_its_disk(
+    unsafe: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    called: list[tuple[str, ...]] = []
+    monkeypatch.setattr(host, "run", lambda *command, **_: called.append(command))
+    monkeypatch.setattr(host, "Path", lambda _: tmp_path / "policy-rc.d")
+    host.install_packages(["haproxy"], [], unsafe_io=unsafe)
+    assert any("--force-unsafe-io" in word for call in called for word in call) is unsafe
+    assert called[-1][-2:] == ("install", "haproxy")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,31 @@ def test_a_tree_is_made_anew_whole(layout: Path, tmp_path: Path) -> None:
     oci_layout.make_tree(layout, root)
     assert not (root / "stray").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "registry"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_the_registrys_own_user_reads_the_tree_whatever_the_hosts_umask(
+    layout: Path, tmp_path: Path, umask: int
+) -> None:
+    root, before = tmp_path / "registry", os.umask(umask)
+    try:
+        oci_layout.make_tree(layout, root)
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    made = [root, *(path for path in root.rglob("*") if not path.is_symlink())]
+    closed = [path for path in made if not path.stat().st_mode & 0o004]
+    assert closed == []
+    assert oci_layout.tree_digest(root) == oci_layout.layout_digest(layout)
+
+
+@pytest.mark.parametrize("folder", ["", "docker", "docker/registry/v2/blobs"])
+def test_a_tree_that_is_closed_to_the_registry_is_a_drift(
+    layout: Path, tmp_path: Path, folder: str
+) -> None:
+    root = tmp_path / "registry"
+    oci_layout.make_tree(layout, root)
+    (root / folder).chmod(0o700)
+    assert oci_layout.tree_digest(root) == "closed to the registry"
+    oci_layout.make_tree(layout, root)
+    assert oci_layout.tree_digest(root) == oci_layout.layout_digest(layout)
