@@ -34,7 +34,7 @@ def main() -> None:
     try:
         build(StackName.parse(pulumi.get_stack()))
     except MISTAKES as error:
-        raise pulumi.RunError(str(error)) from error
+        raise pulumi.RunError(dry.told(str(error))) from error
 
 
 def build(stack: StackName) -> None:

@@ -11,6 +11,15 @@ import shutil
 import tempfile
 from pathlib import Path
 
+_SHOWN: dict[str, str] = {}  # by folder of a preview: what it shows
+
+
+def told(text: str) -> str:
+    """A message with the places that a person knows."""
+    for folder, pki in _SHOWN.items():
+        text = text.replace(folder, pki)
+    return text
+
 
 def keys(pki: Path) -> Path:
     """A folder that shows all files of `pki` and takes what is written instead of them.
@@ -20,6 +29,7 @@ def keys(pki: Path) -> Path:
     """
     folder = Path(tempfile.mkdtemp(prefix="apadana-preview-"))  # 0700, and no name to guess
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _SHOWN[str(folder)] = str(pki)
     for path in sorted(pki.rglob("*")):
         shown = folder / path.relative_to(pki)
         if path.is_dir():

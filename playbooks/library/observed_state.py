@@ -8,7 +8,6 @@ One task reads it all. `report` only tells the differences, so that a matching h
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import stat
@@ -19,7 +18,6 @@ from typing import Any
 from ansible.module_utils import oci_layout
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.host import (
-    UMASK,
     UNIT_FOLDER,
     Difference,
     StateError,
@@ -382,7 +380,6 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    os.umask(UMASK)
     roles = [Role(name, wanted) for name, wanted in module.params["wanted"].items()]
     state = "report" if module.check_mode else module.params["state"]
     try:

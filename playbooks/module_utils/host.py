@@ -63,7 +63,10 @@ def run(*command: str, deadline: float = 300, env: dict[str, str] | None = None)
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """One change of this host at a time: a module works on after its playbook was killed."""
+    """One change of this host at a time: a module works on after its playbook was killed.
+
+    What is changed is made under our own umask.
+    """
     LOCK.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with LOCK.open("w") as file:
         end = time.monotonic() + LOCK_SECONDS
@@ -78,7 +81,11 @@ def alone() -> Iterator[None]:
                         f"see `fuser -v {LOCK}` there"
                     ) from None
             time.sleep(0.2)
-        yield
+        before = os.umask(UMASK)
+        try:
+            yield
+        finally:
+            os.umask(before)
 
 
 def digest(data: bytes) -> str:

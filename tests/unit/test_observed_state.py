@@ -188,3 +188,17 @@ def test_only_a_host_that_is_made_anew_at_will_does_not_wait_for_its_disk(
     host.install_packages(["haproxy"], [], unsafe_io=unsafe)
     assert any("--force-unsafe-io" in word for call in called for word in call) is unsafe
     assert called[-1][-2:] == ("install", "haproxy")
+
+
+def test_a_change_is_made_under_our_own_umask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "LOCK", tmp_path / "run" / "host.lock")
+    before = os.umask(0o077)
+    try:
+        with host.alone():
+            host.write_file(tmp_path / "etc" / "deep" / "file", b"text", 0o644)
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(before)
+    assert (tmp_path / "etc" / "deep").stat().st_mode & 0o777 == 0o755

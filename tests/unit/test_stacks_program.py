@@ -82,6 +82,15 @@ def test_a_preview_of_a_new_site_makes_no_authority(tmp_path: Path) -> None:
     assert not (tmp_path / "pki").exists()
 
 
+def test_an_error_of_a_preview_names_the_sites_own_folder(site: Path) -> None:
+    shown = dry.keys(site)
+    for name in ("intermediate.crt", "ca.key"):
+        (shown / name).unlink()
+    with pytest.raises(pki.PkiError) as caught:
+        pki.ensure_ca(shown, "lab")
+    assert dry.told(str(caught.value)).startswith(f"{site / 'ca.key'} is missing")
+
+
 def test_no_key_is_copied_and_nobody_else_may_look(site: Path) -> None:
     shown = dry.keys(site)
     assert shown.stat().st_mode & 0o777 == 0o700
