@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from validate.core.errors import ClusterError
-from validate.ground.kubectl import Cluster
+from validate.ground.kubectl import Cluster, wait_for
 from validate.ground.pods import RUN_LABEL
 
 TIMEOUT = 2.0  # what a client of the API through HAProxy is advised to set
@@ -83,10 +83,17 @@ class ApiWriter:
         return [str(i["metadata"]["name"]).removeprefix("audit-") for i in items]
 
     def clean(self, run: str) -> None:
-        if self._connection is None:
-            self.open()
+        """Deletes until nothing is left: a busy API server may cut one request off half way."""
         selector = quote(f"{RUN_LABEL}={run},audit=true")
-        self._ask("DELETE", f"{self._path()}?labelSelector={selector}", None, BULK_TIMEOUT)
+
+        def gone() -> bool | None:
+            self.close()
+            self.open()
+            self._ask("DELETE", f"{self._path()}?labelSelector={selector}", None, BULK_TIMEOUT)
+            return True if not self.read_all(run) else None
+
+        broken = (OSError, http.client.HTTPException)
+        wait_for("the API's audit objects to be gone", gone, timeout=180, swallow=broken)
 
     def close(self) -> None:
         if self._connection is not None:

@@ -75,7 +75,7 @@ class AuditSession:
             waiting = [f"{n} ({_story(self.last[n])})" for n, ok in flowing.items() if not ok]
             raise ClusterError("writes", f"not yet: {', '.join(waiting)}")
 
-        wait_for(f"writes of every client {why}", look, timeout=timeout, every=0.5)
+        wait_for(f"writes of every client {why}", look, timeout=timeout, every=1.0)
 
     def stop(self) -> None:
         def ask() -> bool | None:

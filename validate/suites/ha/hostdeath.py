@@ -148,7 +148,7 @@ def _api_writes(api: AuditRun, access: apiaudit.ApiAccess, run_id: str) -> Itera
     finally:
         if not api.stop.is_set():
             api.finish()
-        with suppress(OSError):
+        with suppress(ClusterError):
             apiaudit.ApiWriter(access).clean(run_id)
 
 
