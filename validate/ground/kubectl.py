@@ -7,10 +7,8 @@ websocket without half-close (a tar stream needs one), and the bundle carries ku
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from components.kit import surroundings
 from validate.core.errors import ClusterError, SilentError
 
 R = TypeVar("R")
@@ -68,7 +67,7 @@ class Cluster:
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "KUBECACHEDIR": str(Path(tempfile.gettempdir()) / "apadana-kube")},
+            env=surroundings.built() | {"KUBECACHEDIR": str(self.kubeconfig.parent / "kube-cache")},
         )
 
     def json(self, *args: str, timeout: float = 20.0) -> Any:
