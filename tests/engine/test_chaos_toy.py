@@ -147,7 +147,7 @@ def test_ctrl_c_in_mid_fault_undoes_it(ground: LocalGround, tmp_path: Path) -> N
 import signal
 from pathlib import Path
 from tests.engine.test_chaos_toy import Tried, fault
-from validate import site
+from validate.ground import site
 from validate.ground.local import LocalGround
 # What is started in the background of a script ignores it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -13,20 +13,25 @@ The front of an engine that has one plain port and no log-in of its own: an HAPr
   behind   the backends of web and api (may be left out: then this pod's own engine answers); the first of
            them that is up answers, else nobody. A server without a check is taken for up until its first one,
            so each of these backends puts down when a check passed: http-check set-var(proc.NAME) date
+  else     backends of the same kind that answer when none of `behind` can, once there was time to look at those
 The config ends after the backends `engine` and `nobody`: a chart may go on with more of them.
 */}}
 
 {{- define "kit.frontBehind" -}}
-{{- range . -}}
+{{- range .behind -}}
 use_backend {{ . }} if { nbsrv({{ . }}) gt 0 } { date,sub(proc.{{ . }}) lt 6 }
 {{ end -}}
-default_backend {{ ternary "nobody" "engine" (not (empty .)) }}
+{{- range .else -}}
+use_backend {{ . }} if { nbsrv({{ . }}) gt 0 } { date,sub(proc.{{ . }}) lt 6 } { date,sub(proc.started) ge 10 }
+{{ end -}}
+default_backend {{ ternary "nobody" "engine" (not (empty .behind)) }}
 {{- end -}}
 
 {{- define "kit.frontConfig" -}}
 global
   log stdout format raw local0 notice
   maxconn 400
+  set-var proc.started date
   nbthread 1
   # The key of tls.crt is tls.key, as in every Secret of this kind.
   ssl-load-extra-del-ext
@@ -51,7 +56,7 @@ frontend web
   # The person's token ends here. What would reload or end the engine is nobody's from outside.
   http-request deny if { path_beg /-/ } !{ method GET HEAD }
   http-request del-header Authorization
-  {{- include "kit.frontBehind" .behind | nindent 2 }}
+  {{- include "kit.frontBehind" . | nindent 2 }}
 {{ range $name, $port := (dict "api" .api "member" .member) }}
 {{- if $port }}
 frontend {{ $name }}
@@ -67,7 +72,7 @@ frontend {{ $name }}
   {{- if eq $name "api" }}
   # Health is this pod's own, whoever answers the rest.
   use_backend engine if health
-  {{- include "kit.frontBehind" $.behind | nindent 2 }}
+  {{- include "kit.frontBehind" $ | nindent 2 }}
   {{- else }}
   default_backend engine
   {{- end }}

@@ -1,11 +1,11 @@
 {{- define "prometheus.front" -}}
-{{- $behind := list }}
-{{- range $kind := list "window" "running" }}
+{{- $window := list }}
+{{- $running := list }}
 {{- range $i := until (int $.Values.replicas) }}
-{{- $behind = append $behind (printf "%s_%d" $kind $i) }}
-{{- end }}
+{{- $window = append $window (printf "window_%d" $i) }}
+{{- $running = append $running (printf "running_%d" $i) }}
 {{- end -}}
-{{ include "kit.frontConfig" (dict "ctx" . "engine" 9091 "web" 9090 "api" 9443 "member" 9444 "behind" $behind) }}
+{{ include "kit.frontConfig" (dict "ctx" . "engine" 9091 "web" 9090 "api" 9443 "member" 9444 "behind" $window "else" $running) }}
 
 {{ tpl (.Files.Get "files/backends.cfg.tpl") . }}
 {{- end -}}
