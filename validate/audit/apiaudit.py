@@ -75,8 +75,7 @@ class ApiWriter:
     def read_all(self, run: str, /) -> list[str]:
         if self._connection is None:
             self.open()
-        selector = quote(f"{RUN_LABEL}={run},audit=true")
-        status, answer = self._ask("GET", f"{self._path()}?labelSelector={selector}", None, BULK_TIMEOUT)
+        status, answer = self._ask("GET", self._all_of(run), None, BULK_TIMEOUT)
         if status != 200:
             raise OSError(f"HTTP {status}: {answer[:200]!r}")
         items: list[Any] = json.loads(answer)["items"]
@@ -84,12 +83,11 @@ class ApiWriter:
 
     def clean(self, run: str) -> None:
         """Deletes until nothing is left: a busy API server may cut one request off half way."""
-        selector = quote(f"{RUN_LABEL}={run},audit=true")
 
         def gone() -> bool | None:
             self.close()
             self.open()
-            self._ask("DELETE", f"{self._path()}?labelSelector={selector}", None, BULK_TIMEOUT)
+            self._ask("DELETE", self._all_of(run), None, BULK_TIMEOUT)
             return True if not self.read_all(run) else None
 
         broken = (OSError, http.client.HTTPException)
@@ -102,6 +100,9 @@ class ApiWriter:
 
     def _path(self) -> str:
         return f"/api/v1/namespaces/{self._access.namespace}/configmaps"
+
+    def _all_of(self, run: str) -> str:
+        return f"{self._path()}?labelSelector={quote(f'{RUN_LABEL}={run},audit=true')}"
 
     def _ask(self, method: str, path: str, body: str | None, timeout: float = TIMEOUT) -> tuple[int, bytes]:
         if self._connection is None or self._connection.sock is None:

@@ -94,11 +94,7 @@ class OwnVantage:
     name: str = "the validator's machine"
 
     def look(self, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str = "") -> list[Any]:
-        code = text("sensor.py")
-        script = f'look() {{\npython3 - "$1" $2 <<\'APADANA_LOOK\'\n{code}APADANA_LOOK\n}}\nlook "$@"\n'
-        words = (json.dumps(wishes), _at(mark))
-        found: list[Any] = json.loads(self.machine.run(script, *words, timeout=timeout))
-        return found
+        return _look_on(self.machine, wishes, timeout, mark)
 
     def wait_until_begun(self, mark: str) -> None:
         self.machine.run(BEGUN, _at(mark), timeout=PATIENCE)
@@ -116,16 +112,20 @@ class PeerVantage:
         return f"the network of {self.member.name}"
 
     def look(self, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str = "") -> list[Any]:
-        code = text("sensor.py")
-        script = (
-            f'look() {{\nnsenter -t "$1" -n python3 - "$2" $3 <<\'APADANA_LOOK\'\n{code}APADANA_LOOK\n}}\nlook "$@"\n'
-        )
-        words = (str(self.member.pid), json.dumps(wishes), _at(mark))
-        found: list[Any] = json.loads(self.machine.run(script, *words, timeout=timeout))
-        return found
+        return _look_on(self.machine, wishes, timeout, mark, f"nsenter -t {self.member.pid} -n ")
 
     def wait_until_begun(self, mark: str) -> None:
         self.machine.run(BEGUN, _at(mark), timeout=PATIENCE)
+
+
+def _look_on(
+    machine: Machine, wishes: Sequence[Mapping[str, Any]], timeout: float, mark: str, where: str = ""
+) -> list[Any]:
+    """`where`: the words before `python3` that choose a namespace."""
+    code = text("sensor.py")
+    script = f'look() {{\n{where}python3 - "$1" $2 <<\'APADANA_LOOK\'\n{code}APADANA_LOOK\n}}\nlook "$@"\n'
+    found: list[Any] = json.loads(machine.run(script, json.dumps(wishes), _at(mark), timeout=timeout))
+    return found
 
 
 def _at(mark: str) -> str:
