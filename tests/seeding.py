@@ -13,6 +13,20 @@ ROLES = Path(__file__).parents[1] / "roles"
 preflight = scripts.load(scripts.PLAYBOOKS / "action_plugins" / "preflight.py")
 DEFAULTS: dict[str, Any] = preflight.defaults_of(ROLES)
 OPENINGS: dict[str, list[int]] = DEFAULTS["base_openings"]
+#: What a site says that has nothing to do with its hosts' network.
+SITE: dict[str, Any] = {
+    "site_name": "acme",
+    "site_state": "/srv/state/acme",
+    "site_bundle": "/opt/apadana/bundle",
+    "site_pod_cidr": "10.244.0.0/16",
+    "site_service_cidr": "10.96.0.0/16",
+    "site_cluster_domain": "cluster.local",
+    "site_web_domain": "acme.internal",
+    "site_api_name": "api.acme",
+    "site_api_port": 8443,
+    "site_registry_name": "registry.acme",
+    "site_registry_port": 5443,
+}
 LONG = "a" * 63
 DOMAIN_100 = ".".join(["a" * 49, "b" * 50])
 
@@ -49,19 +63,9 @@ def right(planes: int = 3, workers: int = 1, octet: int = 1) -> Inventory:
         for number, name in enumerate([*names[0], *names[1]], start=11)
     }
     site = {
-        "site_name": "acme",
-        "site_state": "/srv/state/acme",
-        "site_bundle": "/opt/apadana/bundle",
+        **SITE,
         "site_network": f"10.{octet}.0.0/24",
         "site_admin_networks": ["172.20.9.0/28"],
-        "site_pod_cidr": "10.244.0.0/16",
-        "site_service_cidr": "10.96.0.0/16",
-        "site_cluster_domain": "cluster.local",
-        "site_web_domain": "acme.internal",
-        "site_api_name": "api.acme",
-        "site_api_port": 8443,
-        "site_registry_name": "registry.acme",
-        "site_registry_port": 5443,
         "site_vip": f"10.{octet}.0.10",
     }
     return Inventory(hosts, {"control_plane": names[0], "workers": names[1]}, site)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import scripts
+from tests import scripts, seeding
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -16,19 +16,9 @@ REPOSITORY = Path(__file__).parents[2]
 preflight = scripts.load(scripts.PLAYBOOKS / "action_plugins" / "preflight.py")
 SITE: dict[str, Any] = {
     **preflight.defaults_of(REPOSITORY / "roles"),
-    "site_name": "acme",
-    "site_state": "/srv/state/acme",
-    "site_bundle": "/opt/apadana/bundle",
+    **seeding.SITE,
     "site_network": "10.1.0.0/24",
     "site_admin_networks": ["10.9.0.0/28"],
-    "site_pod_cidr": "10.244.0.0/16",
-    "site_service_cidr": "10.96.0.0/16",
-    "site_cluster_domain": "cluster.local",
-    "site_web_domain": "acme.internal",
-    "site_api_name": "api.acme",
-    "site_api_port": 8443,
-    "site_registry_name": "registry.acme",
-    "site_registry_port": 5443,
     "site_vip": "10.1.0.10",
 }
 PLANES = ["a", "b", "c"]
