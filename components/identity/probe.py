@@ -64,7 +64,7 @@ def ask(
     trusted = ssl.create_default_context(cafile=target.ca_file)
     line = http.client.HTTPSConnection(name, port, context=trusted)
     try:
-        plain = socket.create_connection((address, port), CONNECT_SECONDS)
+        plain = socket.create_connection((address, port), target.within(CONNECT_SECONDS))
         line.sock = trusted.wrap_socket(plain, server_hostname=name)
         line.sock.settimeout(READ_SECONDS)
         if form is None:

@@ -70,6 +70,12 @@ class Target:
     client: Mapping[str, object] = field(default_factory=dict)
     members: Sequence[Member] = ()
     extra: Mapping[str, str] = field(default_factory=dict, repr=False)
+    patience: float = 0.0
+
+    def within(self, seconds: float) -> float:
+        """Seconds to wait for an answer. Who measures a fault gives up soon; who only asks whether
+        it works has more patience, and a busy machine is not taken for a broken one."""
+        return max(seconds, self.patience)
 
     def endpoint(self, protocol: str) -> Endpoint:
         """The first endpoint of that protocol."""

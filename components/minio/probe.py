@@ -44,7 +44,7 @@ def http(target: Target) -> urllib3.PoolManager:
         cert_reqs="CERT_REQUIRED",
         ca_certs=target.ca_file,
         timeout=urllib3.Timeout(
-            connect=float(timeouts.get("connect_seconds", CONNECT_SECONDS)),
+            connect=target.within(float(timeouts.get("connect_seconds", CONNECT_SECONDS))),
             read=float(timeouts.get("read_seconds", READ_SECONDS)),
         ),
         retries=False,

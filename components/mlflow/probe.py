@@ -47,7 +47,7 @@ class Api:
 
     def __init__(self, target: Target, place: Place) -> None:
         self.name = f"{place[0]}:{place[1]}"
-        connect_s = given(target, "timeouts", "connect_seconds", 2)
+        connect_s = target.within(given(target, "timeouts", "connect_seconds", 2))
         read_s = given(target, "timeouts", "read_seconds", 10)
         self._line = Line(place, target.ca_file, connect_s, read_s)
 

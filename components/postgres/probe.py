@@ -56,7 +56,7 @@ def _parameters(target: Target, **other: Any) -> dict[str, Any]:
         "password": target.password,
         "sslmode": "verify-full",
         "sslrootcert": target.ca_file,
-        "connect_timeout": CONNECT_SECONDS,
+        "connect_timeout": round(target.within(CONNECT_SECONDS)),
         "tcp_user_timeout": 3000,
         "keepalives_idle": 2,
         "keepalives_interval": 1,
@@ -102,12 +102,13 @@ class AuditWriter:
 
     def __init__(self) -> None:
         self._target: Target | None = None
+        self._reply_s = REPLY_SECONDS
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._warnings: list[str] = []
 
     def open(self, target: Target) -> None:
         """Connect; make the tables where they are missing."""
-        self._target = target
+        self._target, self._reply_s = target, target.within(REPLY_SECONDS)
         self._run(TABLES)
 
     def write(self, uid: str) -> None:
@@ -152,7 +153,7 @@ class AuditWriter:
         try:
             connection = self._connected()
             self._warnings.clear()
-            with _bounded(connection, REPLY_SECONDS):
+            with _bounded(connection, self._reply_s):
                 cursor = connection.execute(query.encode(), values or None)
                 rows = cursor.fetchall() if cursor.description else []
         except (psycopg.Error, OSError):
@@ -294,7 +295,9 @@ def _cluster(target: Target) -> list[dict[str, Any]]:
     for host, port in target.endpoint("patroni").hosts():
         try:
             url = f"https://{host}:{port}/cluster"
-            with urllib.request.urlopen(url, timeout=REST_SECONDS, context=context) as reply:
+            with urllib.request.urlopen(
+                url, timeout=target.within(REST_SECONDS), context=context
+            ) as reply:
                 return list(json.load(reply)["members"])
         except (OSError, ValueError) as error:
             told.append(f"{host}: {error}")

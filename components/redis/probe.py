@@ -40,8 +40,8 @@ def _options(target: Target, seconds: float) -> dict[str, Any]:
         "ssl_ca_certs": target.ca_file,
         "ssl_cert_reqs": "required",
         "ssl_check_hostname": True,
-        "socket_connect_timeout": seconds,
-        "socket_timeout": seconds,
+        "socket_connect_timeout": target.within(seconds),
+        "socket_timeout": target.within(seconds),
         "retry": Retry(NoBackoff(), 0),  # whoever calls counts and retries
     }
 
@@ -249,8 +249,8 @@ def _plain_refused(target: Target) -> Look:
         port=port,
         username=target.username,
         password="not-sent-in-clear",  # noqa: S106 (the real one must not cross in plain text)
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
+        socket_timeout=target.within(SOCKET_SECONDS),
+        socket_connect_timeout=target.within(SOCKET_SECONDS),
         retry=Retry(NoBackoff(), 0),
     )
     try:

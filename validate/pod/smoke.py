@@ -7,13 +7,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from components.kit.probing import Check, Target, Verdict
 from validate.pod import targets
 
 #: Rooms that smoke asks at the same time: all at once keep two processors from answering anybody.
 SMOKE_AT_ONCE = 4
+#: Seconds that smoke gives a connection: it asks whether a room works, not how fast.
+SMOKE_PATIENCE = 10.0
 _print = threading.Lock()
 
 
@@ -28,7 +30,7 @@ def emit_check(component: str, check: Check) -> None:
 
 
 def smoke(name: str) -> Iterator[Check]:
-    yield from targets.probe(name).smoke(targets.target(name))
+    yield from targets.probe(name).smoke(replace(targets.target(name), patience=SMOKE_PATIENCE))
 
 
 def whole(name: str, deadline: float, every: float = 1.0) -> Iterator[Check]:
@@ -58,10 +60,11 @@ def primaries(name: str) -> Iterator[Check]:
 
 
 def in_parallel(
-    names: Iterable[str], what: str, look: Callable[[str], Iterable[Check]], deadline: float, at_once: int = 1000
+    names: Iterable[str], what: str, look: Callable[[str], Iterable[Check]], deadline: float, at_once: int | None = None
 ) -> None:
     """Each component in a thread of its own; one that hangs is told as such and left behind."""
-    free = threading.Semaphore(at_once)
+    names = list(names)
+    free = threading.Semaphore(at_once or max(1, len(names)))
     threads: dict[str, threading.Thread] = {}
 
     def one(name: str) -> None:
