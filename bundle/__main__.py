@@ -13,6 +13,7 @@ from bundle import versions as pins
 from bundle.build import Build
 from bundle.errors import BundleError, Refused
 from bundle.places import places
+from common.errors import Refusal
 
 app = typer.Typer(
     add_completion=False,
@@ -126,7 +127,7 @@ def main() -> None:
     except Refused as error:
         print(error, file=sys.stderr)
         sys.exit(1)
-    except BundleError as error:
+    except Refusal as error:
         print(f"bundle: {error}", file=sys.stderr)
         sys.exit(1)
 

@@ -17,6 +17,8 @@ from bundle.images import BuiltImage, ImageBuilder
 from bundle.places import Places
 from bundle.progress import Progress
 from bundle.versions import Distribution, Versions
+from common import files as whole
+from common import keys
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ class Build:
         key = signing.ensure_key(private, public)
         raw = made.text().encode()
         wanted = self._wanted(items, built)
-        changed = fill(out, wanted, raw, signing.sign(raw, key).encode())
+        changed = fill(out, wanted, raw, keys.sign(raw, key))
         digest = "sha256:" + files.sha256(out / lists.NAME)
         return Outcome(changed, digest, len(made.artefacts), absent, made.missing)
 
@@ -248,8 +250,8 @@ def fill(out: Path, wanted: dict[str, Path], raw: bytes, signature: bytes) -> bo
     for folder in sorted((path for path in out.rglob("*") if path.is_dir()), reverse=True):
         if not any(folder.iterdir()):
             folder.rmdir()
-    files.write(out / lists.NAME, raw)
-    files.write(out / lists.SIGNATURE, signature)
+    whole.write(out / lists.NAME, raw)
+    whole.write(out / lists.SIGNATURE, signature)
     return True
 
 
@@ -281,4 +283,4 @@ class Times:
         with progress.step(kind, name, self.known.get(key)):
             yield
         self.known[key] = round(time.monotonic() - start, 1)
-        files.write(self.path, json.dumps(self.known, indent=1, sort_keys=True))
+        whole.write(self.path, json.dumps(self.known, indent=1, sort_keys=True))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from bundle import files
 from bundle.commands import run
 from bundle.errors import BundleError
+from common import files as whole
 
 
 def rooms(repository: Path) -> Iterator[tuple[str, Path]]:
@@ -53,7 +53,7 @@ def package(chart: Path, target: Path) -> None:
     with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for inside, path in _walk(chart, str(name)):
             _add(archive, inside, path.read_bytes(), 0o644)
-    files.write(target, gzip.compress(plain.getvalue(), 6, mtime=0))
+    whole.write(target, gzip.compress(plain.getvalue(), 6, mtime=0))
 
 
 def repository_tar(repository: Path, target: Path) -> None:
@@ -77,4 +77,4 @@ def repository_tar(repository: Path, target: Path) -> None:
                 _add(archive, f"apadana/{name}", path.read_bytes(), mode)
     raw = plain.getvalue()
     if not target.exists() or target.read_bytes() != raw:
-        files.write(target, raw)
+        whole.write(target, raw)

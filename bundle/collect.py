@@ -13,6 +13,7 @@ from bundle.images import BuiltImage
 from bundle.manifest import Artefact
 from bundle.places import Places
 from bundle.versions import Image, Versions
+from common import files as whole
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class Collector:
         key = files.key_of([package.sha256 for package in packages])
         mark = self.made / "Packages.key"
         if not path.exists() or not mark.exists() or mark.read_text() != key:
-            files.write(path, debian.index(packages, self.places))
-            files.write(mark, key)
+            whole.write(path, debian.index(packages, self.places))
+            whole.write(mark, key)
         yield self.item(
             path,
             kind="index",
@@ -223,4 +224,4 @@ def _origin(image: Image) -> str:
 def _keep(path: Path, text: str) -> None:
     """Write only what changed: an unchanged file keeps its time, and its memo."""
     if not path.exists() or path.read_text() != text:
-        files.write(path, text)
+        whole.write(path, text)

@@ -15,6 +15,7 @@ from bundle.commands import run
 from bundle.errors import BundleError
 from bundle.places import Places
 from bundle.versions import Debian
+from common import files as whole
 
 HELPER = "/usr/lib/apt/apt-helper"
 BATCH = 40
@@ -46,7 +47,7 @@ def lock(debian: Debian, path: Path) -> list[str]:
     """Renew the lock; returns the differences as lines for people."""
     old = {item.name: item for item in read_lock(path)} if path.exists() else {}
     new = {item.name: item for item in resolve(debian)}
-    files.write(path, lines_of(new.values()))
+    whole.write(path, lines_of(new.values()))
     changes = [f"+ {name} {new[name].version}" for name in sorted(new.keys() - old.keys())]
     changes += [f"- {name} {old[name].version}" for name in sorted(old.keys() - new.keys())]
     changes += [
@@ -131,7 +132,7 @@ def stanza(item: Package, debs: Path, memo: Path) -> str:
         control = kept.read_text()
     else:
         control = run(["dpkg-deb", "--field", debs / item.file], what=f"reading {item.file}")
-        files.write(kept, control)
+        whole.write(kept, control)
     return (
         f"{control.rstrip()}\nFilename: ./{item.file}\nSize: {item.size}\nSHA256: {item.sha256}\n"
     )
@@ -151,4 +152,4 @@ def repository(packages: Sequence[Package], target: Path, places: Places) -> Non
     with files.building(target) as part:
         for item in packages:
             files.link(places.debs / item.file, part / item.file)
-        files.write(part / "Packages", index(packages, places))
+        whole.write(part / "Packages", index(packages, places))

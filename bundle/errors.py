@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from common.errors import Refusal
 
-class BundleError(Exception):
+
+class BundleError(Refusal):
     """A mistake that a person can mend: the message says what, where and how."""
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
+from common import files as whole
+
 CHUNK = 1 << 20
 
 
@@ -26,20 +28,6 @@ def key_of(*parts: object) -> str:
     """A short key of anything that JSON can write."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def write(path: Path, data: str | bytes, mode: int = 0o644) -> None:
-    """All or nothing: readers never see a half-written file, a kill leaves the old one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part{os.getpid()}")
-    raw = data.encode() if isinstance(data, str) else data
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(raw)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.chmod(mode)
-    part.replace(path)
 
 
 def link(source: Path, target: Path) -> None:
@@ -117,7 +105,7 @@ class Memo:
 
     def save(self) -> None:
         if self.changed:
-            write(self.path, json.dumps(self.known))
+            whole.write(self.path, json.dumps(self.known))
             self.changed = False
 
 

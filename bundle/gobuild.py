@@ -12,6 +12,7 @@ from bundle.commands import run
 from bundle.errors import BundleError
 from bundle.places import Places
 from bundle.versions import Binary, Go
+from common import files as whole
 
 # Kubernetes wants a date in its version; the same one always, so that builds repeat.
 BUILD_DATE = "2026-01-01T00:00:00Z"
@@ -153,7 +154,7 @@ class Builder:
             )
             self._scripts(binary, part, source, env)
             modules = run(["go", "version", "-m", str(part / name)], what=f"reading {name}")
-            files.write(part / "modules.txt", modules)
+            whole.write(part / "modules.txt", modules)
         return target
 
     def _embed(self, binary: Binary, source: Path, env: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bundle import files
+from common import files as whole
 
 AGAIN_SECONDS = 60.0
 
@@ -37,7 +37,7 @@ def held(
             say(f"waiting for another build on {cache}: {holder(file)}")
             patience = again_seconds
     try:
-        files.write(file, json.dumps(_self()))
+        whole.write(file, json.dumps(_self()))
         yield
     finally:
         file.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from bundle.errors import BundleError
 from bundle.gobuild import Builder
 from bundle.places import Places
 from bundle.versions import Image, Versions
+from common import files as whole
 
 FROM = re.compile(rf"^FROM\s+{re.escape(oci.PREFIX)}/([\w.-]+):(\S+)", re.MULTILINE)
 # Raised when the way of building changes what comes out.
@@ -166,7 +167,7 @@ class ImageBuilder:
         else:
             architecture = self.versions.debian.architecture
             manifest = upstream.collect(self.places, name, image, architecture)
-        files.write(self._mark(name), json.dumps({"digest": manifest.blob.digest}))
+        whole.write(self._mark(name), json.dumps({"digest": manifest.blob.digest}))
         return BuiltImage(name, image.version, manifest)
 
     def _made(self, name: str, image: Image) -> oci.Manifest:

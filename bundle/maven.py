@@ -16,6 +16,7 @@ from bundle.commands import run
 from bundle.errors import BundleError
 from bundle.places import Places
 from bundle.versions import Distribution, Jars, Versions
+from common import files as whole
 
 DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 # Raised when the way of unpacking changes what comes out.
@@ -113,7 +114,7 @@ def lock(places: Places, versions: Versions) -> None:
             lines += [
                 f"{name}/{path.name} {files.sha256(path)}" for path in sorted(Path(work).iterdir())
             ]
-    files.write(places.maven_lock, "\n".join(lines) + "\n")
+    whole.write(places.maven_lock, "\n".join(lines) + "\n")
 
 
 def _own(places: Places, name: str) -> dict[str, str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from common import places as common
+
+ROOT = common.REPOSITORY
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,6 @@ class Places:
 def places() -> Places:
     return Places(
         repository=ROOT,
-        cache=Path(os.environ.get("APADANA_CACHE", "/var/cache/apadana")),
-        state=Path(os.environ.get("APADANA_STATE", "/var/lib/apadana")),
+        cache=common.cache(),
+        state=common.state(),
     )

@@ -11,6 +11,7 @@ from bundle.apt import Package
 from bundle.commands import run
 from bundle.places import Places
 from bundle.versions import Versions
+from common import files as whole
 
 SOURCES = "deb [trusted=yes] file:/debs ./"
 # What no container reads; licences (copyright files) stay, they are an obligation.
@@ -77,7 +78,7 @@ def _release(repository: Path, suite: str) -> None:
         "SHA256:",
         f" {files.sha256(index)} {index.stat().st_size} Packages",
     ]
-    files.write(repository / "Release", "\n".join(lines) + "\n")
+    whole.write(repository / "Release", "\n".join(lines) + "\n")
 
 
 def base(versions: Versions, lock: Sequence[Package], target: Path, places: Places) -> None:
@@ -124,5 +125,5 @@ def node(versions: Versions, lock: Sequence[Package], places: Places) -> Path:
         target=target,
         places=places,
     )
-    files.write(mark, key)
+    whole.write(mark, key)
     return target

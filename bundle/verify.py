@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundle import files, manifest, oci, signing
+from bundle import files, manifest, oci
 from bundle.errors import BundleError, Refused
+from common import keys
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def verify(folder: Path, public_key: Path) -> Result:
 
 
 def _signed_manifest(folder: Path, public_key: Path) -> tuple[manifest.Manifest, str]:
-    key = signing.load_public(public_key)
+    key = keys.public(public_key)
     problems: list[str] = []
     raw: dict[str, bytes] = {}
     for name, lacking in (
@@ -69,7 +70,7 @@ def _signed_manifest(folder: Path, public_key: Path) -> tuple[manifest.Manifest,
             raw[name] = path.read_bytes()
     if problems:
         raise Refused(str(folder), problems)
-    wrong = signing.problem(raw[manifest.NAME], raw[manifest.SIGNATURE], key)
+    wrong = keys.problem(raw[manifest.NAME], raw[manifest.SIGNATURE], key)
     if wrong is not None:
         raise Refused(str(folder), [f"{wrong} (checked with {public_key})"])
     listed = manifest.parse(raw[manifest.NAME], folder / manifest.NAME)

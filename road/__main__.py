@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Sequence
 
+from common.errors import Refusal
 from components.kit import surroundings
 from road import lock, progress, running, status, steps, strange, strays
 from road.console import complain, say
-from road.place import Place, RoadError, place
+from road.place import Place, place
 from road.work import Step, StepFailed, Work
 
 REFUSED = 3
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = place(chosen.site)
         strange.refuse(where)
         return verbs[chosen.verb](where)
-    except RoadError as error:
+    except Refusal as error:
         complain(str(error))
         return REFUSED
     except running.Interrupted as interrupted:

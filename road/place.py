@@ -1,49 +1,33 @@
-"""Where a site keeps what: pure names, nothing here touches the disk."""
+"""The places of a site, with those that only the road has."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from common.errors import Refusal
+from common.places import REPOSITORY, Places
 from components.kit import layers
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-SITE_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
+__all__ = ["REPOSITORY", "Place", "RoadError", "place"]
 
 
-class RoadError(Exception):
+class RoadError(Refusal):
     """Something the person at the keyboard has to know; its text is the whole message."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """All the places of one site."""
+class Place(Places):
+    """`forget`: stacks whose data may be deleted, named by a person."""
 
-    site: str
-    cache: Path
-    state_root: Path
-    repository: Path = REPOSITORY
-    forget: frozenset[str] = frozenset()  # stacks whose data may be deleted, named by a person
-
-    @property
-    def state(self) -> Path:
-        return self.state_root / self.site
-
-    @property
-    def bundle(self) -> Path:
-        return self.cache / "bundle"
+    forget: frozenset[str] = frozenset()
 
     @property
     def keys(self) -> Path:
+        """Of bundles and reports."""
         return self.state_root / "keys"
-
-    @property
-    def logs(self) -> Path:
-        """Beside the site's folder: `down` writes here while it removes that folder."""
-        return self.state_root / "logs" / self.site
 
     @property
     def lock(self) -> Path:
@@ -52,6 +36,7 @@ class Place:
 
     @property
     def holder(self) -> Path:
+        """Who holds it."""
         return self.state_root / f"{self.site}.holder.json"
 
     @property
@@ -60,42 +45,19 @@ class Place:
         return self.logs / "progress.json"
 
     @property
-    def contract(self) -> Path:
-        return self.state / "platform.json"
-
-    @property
-    def kubeconfig(self) -> Path:
-        return self.state / "kubeconfig"
-
-    @property
-    def kubectl(self) -> Path:
-        """Made with Pulumi's place, before the first stack."""
-        return self.state / "pulumi-home" / "bin" / "kubectl"
-
-    @property
-    def pki(self) -> Path:
-        return self.state / "pki"
-
-    @property
     def ended_leaves(self) -> Path:
         """Names of leaves that had ended, until their members were started anew."""
         return self.state / "ended-leaves"
 
     @property
     def report(self) -> Path:
-        return self.state_root / "reports" / self.site / "latest"
-
-    @property
-    def inventory(self) -> Path:
-        return self.repository / "inventories" / self.site
+        """The newest."""
+        return self.reports / "latest"
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Those that this site builds, lowest first."""
-        return layers.standing(self.repository / "stacks", self.site)
-
-    def layer_contract(self, layer: str) -> Path:
-        return self.state / "contracts" / f"{layer}.json"
+        return layers.standing(self.stacks, self.site)
 
     @property
     def is_lab(self) -> bool:
@@ -104,14 +66,6 @@ class Place:
 
 
 def place(site: str, environment: Mapping[str, str] = os.environ) -> Place:
-    if not SITE_NAME.fullmatch(site):
-        raise RoadError(
-            f"site {site!r} is not a name: allowed are small letters, digits and '-', "
-            "starting with a letter, at most 20 of them. It is set by --site (make: SITE=name)."
-        )
-    return Place(
-        site=site,
-        cache=Path(environment.get("APADANA_CACHE") or "/var/cache/apadana"),
-        state_root=Path(environment.get("APADANA_STATE") or "/var/lib/apadana"),
-        forget=frozenset(environment.get("FORGET", "").replace(",", " ").split()),
-    )
+    """Raises common.places.PlaceError where no site can have that name."""
+    said = environment.get("FORGET", "").replace(",", " ").split()
+    return replace(Place.of(site, environment), forget=frozenset(said))

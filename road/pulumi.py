@@ -202,14 +202,14 @@ def wait_for_members(stack: Stack) -> None:
 
 def namespace(stack: Stack) -> str:
     """Of the contract: its file, or the stack itself before the first one is written."""
-    file = stack.work.place.contract
+    file = stack.work.place.platform
     return str((json.loads(file.read_text()) if file.is_file() else stack.contract())["namespace"])
 
 
 def export_contract(work: Work, layer: str) -> None:
     """The layer's part of the contract, as its stack has exported it."""
     fresh = json.dumps(Stack(work, layer).contract(), indent=2, sort_keys=True) + "\n"
-    file = work.place.layer_contract(layer)
+    file = work.place.contract(layer)
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_suffix(".new")
     new.write_text(fresh)

@@ -84,7 +84,7 @@ def remove(work: Work, layer: str) -> None:
     stack.call("destroy", "--yes", "--skip-preview", *stack.on_settings())
     delete(work, data)
     stack.call("stack", "rm", "--yes")
-    work.place.layer_contract(layer).unlink(missing_ok=True)
+    work.place.contract(layer).unlink(missing_ok=True)
     work.notes.append(f"{stack.name} was taken off: its stack file is gone")
 
 

@@ -138,7 +138,7 @@ def read_nodes(document: Mapping[str, Any]) -> Iterable[Line]:
 
 
 def components(place: Place) -> Iterable[Line]:
-    contract = json.loads(place.contract.read_text())
+    contract = json.loads(place.platform.read_text())
     spaces = {
         workload.get("namespace") or contract["namespace"]
         for component in contract["components"]
@@ -189,7 +189,7 @@ def servers(
 def off(place: Place) -> list[str]:
     """The rooms that this site does not have, as lines; none where no contract can be read."""
     try:
-        known = json.loads(place.contract.read_text()).get("off", [])
+        known = json.loads(place.platform.read_text()).get("off", [])
         return [f"  off        {room['name']}: {room['because']}" for room in known]
     except (OSError, ValueError, KeyError, TypeError):
         return []

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from common.places import REPOSITORY
 from components.kit import layers
 from components.kit.contract import Off
 from components.kit.discovery import rooms
@@ -15,7 +14,7 @@ from components.kit.founding import Founded
 from components.kit.loading import Loaded, load_site
 from components.kit.mistakes import SiteError
 from components.kit.settings import Mode
-from stacks.places import REPOSITORY
+from stacks import inventory as stacks_inventory
 
 STACKS = REPOSITORY / "stacks"
 
@@ -23,7 +22,7 @@ STACKS = REPOSITORY / "stacks"
 def read(site: str, layer: str, folder: Path = STACKS) -> dict[str, Any]:
     """The configuration in one stack file, as it is committed."""
     file = layers.stack_file(folder, site, layer)
-    found = _loaded(file) or {}
+    found = stacks_inventory.loaded(file) or {}
     config: dict[str, Any] = found.get("config") or {}
     return config
 
@@ -51,42 +50,8 @@ def compose(
 
 
 def inventory(site: str, repository: Path = REPOSITORY) -> Mapping[str, Any] | None:
-    """The site's machines; None where there is no inventory of it (a client's cluster).
-
-    What `group_vars/all/main.yml` says stands among the variables of the group `all`.
-    """
-    file = repository / "inventories" / site / "hosts.yml"
-    if not file.is_file():
-        return None
-    found = _loaded(file)
-    if not isinstance(found, dict) or not all(_is_group(each) for each in found.values()):
-        raise SiteError(f"{file} is not a YAML inventory: a mapping of groups is needed")
-    common = file.parent / "group_vars" / "all" / "main.yml"
-    said = _loaded(common) if common.is_file() else None
-    whole = found.get("all") or {}
-    return {**found, "all": {**whole, "vars": {**(whole.get("vars") or {}), **(said or {})}}}
-
-
-def _is_group(found: Any) -> bool:
-    """As Ansible takes one: mappings of hosts, variables and children, each of them or none."""
-    if found is None:
-        return True
-    if not isinstance(found, dict):
-        return False
-    parts = [found.get(key) or {} for key in ("hosts", "vars", "children")]
-    if not all(isinstance(part, dict) for part in parts):
-        return False
-    hosts, _, children = parts
-    mine = all(said is None or isinstance(said, dict) for said in hosts.values())
-    return mine and all(_is_group(child) for child in children.values())
-
-
-def _loaded(file: Path) -> Any:
-    """What a YAML file says."""
-    try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SiteError(f"{file} can't be read as YAML: {error}; correct it") from None
+    """The site's machines, as Ansible sees them; None where there is no inventory of it."""
+    return stacks_inventory.read(repository / "inventories" / site / "hosts.yml")
 
 
 def off(loaded: Loaded, layer: str, standing: tuple[str, ...]) -> Iterator[Off]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import sys
 
+from common import files
+from common.errors import Refusal
+from common.places import Places
 from components.kit import contract, layers
 from stacks.composition import STACKS
-from stacks.places import Places
 
 
 def join(site: str) -> bool:
@@ -25,9 +27,7 @@ def join(site: str) -> bool:
     text = contract.dump(whole)
     if places.platform.is_file() and places.platform.read_text(encoding="utf-8") == text:
         return False
-    fresh = places.platform.with_suffix(".new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(places.platform)
+    files.write(places.platform, text)
     return True
 
 
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("site")
     try:
         changed = join(parser.parse_args(argv).site)
-    except contract.ContractError as error:
+    except Refusal as error:
         sys.stderr.write(f"{error}\n")
         return 1
     sys.stdout.write("written\n" if changed else "unchanged\n")

@@ -21,8 +21,10 @@ from typing import Any
 
 import yaml
 
+from common.errors import Refusal
+from common.places import REPOSITORY, Places
 from components.kit import surroundings
-from stacks.places import REPOSITORY, Places, StackName
+from stacks.names import StackName
 
 PROJECT = "apadana"
 PROGRAMS = (
@@ -35,7 +37,7 @@ PROVIDER = "pulumi-resource-kubernetes"
 KUBERNETES = "kubernetes"  # one program for all of Kubernetes' commands: its name chooses
 
 
-class HomeError(Exception):
+class HomeError(Refusal):
     """Pulumi's place cannot be made."""
 
 
@@ -102,7 +104,7 @@ def prepare_stack(stack: StackName, places: Places) -> Path:
     in a file of the site's state, and the repository stays as it is.
     """
     source = REPOSITORY / "stacks" / f"Pulumi.{stack}.yaml"
-    target = places.stack_config(stack)
+    target = places.stack_config(str(stack))
     if not source.is_file():
         known = sorted(f.stem.removeprefix("Pulumi.") for f in source.parent.glob("Pulumi.*.yaml"))
         raise HomeError(f"no stack {stack}: {source} is missing (there are: {', '.join(known)})")
@@ -187,13 +189,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--bin", type=Path, help="default: bin/ of the bundle")
     parser.add_argument("--stack", type=StackName.parse, help="make this stack, print its settings")
     arguments = parser.parse_args(argv)
-    places = Places.of(arguments.site)
     try:
+        places = Places.of(arguments.site)
         variables = prepare_pulumi_home(arguments.bin or places.bundle / "bin", places)
         if arguments.stack:
             sys.stdout.write(f"{prepare_stack(arguments.stack, places)}\n")
             return 0
-    except HomeError as error:
+    except Refusal as error:
         sys.stderr.write(f"{error}\n")
         return 1
     # Only for people: a program that meant another cluster must not find this one by itself.

@@ -7,26 +7,25 @@ writes `<state>/installer.kubeconfig` (0600). The token lives a day; each run ma
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from common import files
+from common.errors import Refusal
+from common.places import Places
 from components.cluster.settings import Settings
 from components.kit import surroundings
-from components.kit.mistakes import SettingsError, SiteError
 from stacks.composition import compose
-from stacks.places import Places
 
 DURATION = "24h"
 TIMEOUT_SECONDS = 20
 
 
-class InstallerError(Exception):
+class InstallerError(Refusal):
     """No kubeconfig could be made."""
 
 
@@ -77,14 +76,6 @@ def token(places: Places, namespace: str, account: str) -> str:
     return done.stdout.strip()
 
 
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all, 0600."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        yaml.safe_dump(content, file, sort_keys=False)
-    Path(temporary).replace(path)
-
-
 def refresh(site: str) -> Path:
     """Make the installer's kubeconfig; returns its path."""
     places = Places.of(site)
@@ -95,7 +86,7 @@ def refresh(site: str) -> Path:
     account, home = settings.installer_account, settings.installer_namespace
     admin = yaml.safe_load(places.kubeconfig.read_text(encoding="utf-8"))
     given = kubeconfig(admin, loaded.site.namespace, account, token(places, home, account))
-    write(places.installer_kubeconfig, given)
+    files.write(places.installer_kubeconfig, yaml.safe_dump(given, sort_keys=False), mode=0o600)
     return places.installer_kubeconfig
 
 
@@ -105,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("site")
     try:
         path = refresh(parser.parse_args(argv).site)
-    except (InstallerError, SettingsError, SiteError, FileNotFoundError) as error:
+    except (Refusal, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     sys.stdout.write(f"{path}\n")

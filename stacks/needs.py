@@ -10,8 +10,8 @@ import argparse
 import sys
 from collections.abc import Iterator
 
+from common.errors import Refusal
 from components.kit import naming
-from components.kit.mistakes import SettingsError, SiteError
 from components.kit.needs import Need
 from components.kit.settings import ComponentSettings, Mode, SiteFacts
 from stacks.composition import compose
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("site")
     try:
         loaded = compose(parser.parse_args(argv).site)
-    except (SettingsError, SiteError) as error:
+    except Refusal as error:
         sys.stderr.write(f"{error}\n")
         return 1
     lines = list(sheet(loaded.site.facts({}, loaded.rooms)))

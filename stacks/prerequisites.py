@@ -13,16 +13,15 @@ from collections.abc import Iterable, Iterator
 
 import yaml
 
+from common.errors import Refusal
+from common.places import Places
 from components.cluster import objects as cluster
 from components.kit import manifest as bundle
-from components.kit.crds import CrdError
 from components.kit.half import PaperKeys
 from components.kit.manifests import Manifest
-from components.kit.mistakes import SettingsError, SiteError
 from components.kit.settings import SiteFacts
 from stacks.composition import compose
 from stacks.halves import manifests
-from stacks.places import Places
 
 
 def documents(site: SiteFacts, places: Places) -> Iterator[tuple[str, list[Manifest]]]:
@@ -66,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         places = Places.of(name)
         site = loaded.site.facts(bundle.read(places.bundle).images, loaded.rooms)
         sys.stdout.write(text(site, documents(site, places)))
-    except (SettingsError, SiteError, CrdError, bundle.ManifestError) as error:
+    except Refusal as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -12,28 +12,24 @@ from pulumi.runtime.config import CONFIG
 from pulumi_kubernetes import Provider
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret
 
-from components.kit import contract, crds, dry, founding, layers, manifest, naming, pki, secrets
+from common.errors import Refusal
+from common.places import Places
+from components.kit import contract, dry, founding, layers, manifest, naming, pki, secrets
 from components.kit.component import PlatformComponent, Vault
 from components.kit.connection import providers
 from components.kit.discovery import Room, layer
-from components.kit.mistakes import SettingsError, SiteError
+from components.kit.mistakes import SiteError
 from components.kit.settings import Mode, SiteFacts
 from stacks.composition import STACKS, compose, off
 from stacks.halves import build_halves
-from stacks.places import Places, StackName
-
-#: Errors of a person, and errors of ours alone: a defect keeps its traceback, whatever its class.
-MISTAKES = (
-    SettingsError, SiteError, crds.CrdError, manifest.ManifestError, pki.PkiError,
-    secrets.SecretError, contract.ContractError,
-)  # fmt: skip
+from stacks.names import StackName
 
 
 def main() -> None:
     """Build the stack that is selected; what a person did wrong is told without a traceback."""
     try:
         build(StackName.parse(pulumi.get_stack()))
-    except MISTAKES as error:
+    except Refusal as error:
         raise pulumi.RunError(dry.told(str(error))) from error
 
 

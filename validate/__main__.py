@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
+from common.errors import Refusal
 from components.kit.probing import Verdict
 from validate import report
 from validate.cli import commands, console, load
 from validate.cli import report as reports
 from validate.cli.commands import Only, Stack
-from validate.core.errors import NotValidError, ValidateError
+from validate.core.errors import NotValidError
 from validate.core.model import EXIT_CODES, Run
 from validate.ground import choose, site
 from validate.suites import audit, ha, smoke
@@ -97,7 +98,7 @@ def _finish(found: site.Site, run: Run) -> None:
 def main() -> None:
     try:
         app()
-    except ValidateError as error:
+    except Refusal as error:
         console.complain(str(error))
         raise SystemExit(2) from error
     except NotValidError as error:

@@ -9,12 +9,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from common.errors import Refusal
 from components.kit import naming
 
 Scalar = str | int | float | bool
 
 
-class ContractError(Exception):
+class ContractError(Refusal):
     """platform.json is missing or does not fit its schema."""
 
 

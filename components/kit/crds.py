@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from common.errors import Refusal
 from components.kit.manifests import PART_OF, Manifest, manifest
 
 API = "apiextensions.k8s.io/v1"
@@ -20,7 +21,7 @@ WRITE = ["create", "delete", "deletecollection", "patch", "update"]
 READ = ["get", "list", "watch"]
 
 
-class CrdError(Exception):
+class CrdError(Refusal):
     """The bundle lacks a definition that a room needs."""
 
 

@@ -1,18 +1,18 @@
-"""What an Ansible inventory says of machines, as far as settings have to fit them. Pure.
+"""What a site's inventory says of machines, as far as settings have to fit them. Pure.
 
-Reads groups, their `vars` and hosts. Of the variables beside the inventory (group_vars) it knows
-what whoever reads the file puts into the group `all`.
+It comes as one group `all` (stacks/inventory.py): its `vars` are those of everybody, and each of
+its `hosts` has all of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 
 def hosts(inventory: Mapping[str, Any]) -> list[str]:
     """Every host, sorted."""
-    return sorted({host for group in _groups(inventory) for host in group.get("hosts") or {}})
+    return sorted((inventory.get("all") or {}).get("hosts") or {})
 
 
 def common(inventory: Mapping[str, Any], name: str) -> Any:
@@ -21,22 +21,9 @@ def common(inventory: Mapping[str, Any], name: str) -> Any:
 
 
 def variables(inventory: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The value of one variable for each host that has it; a host's own wins over a group's."""
-    found: dict[str, Any] = {}
-    own: dict[str, Any] = {}
-    pending: list[tuple[Mapping[str, Any], Any]] = [
-        (group or {}, None) for group in inventory.values()
-    ]
-    while pending:
-        group, inherited = pending.pop()
-        said = (group.get("vars") or {}).get(name, inherited)
-        for host, mine in (group.get("hosts") or {}).items():
-            if said is not None:
-                found.setdefault(host, said)
-            if mine and name in mine:
-                own[host] = mine[name]
-        pending.extend((child or {}, said) for child in (group.get("children") or {}).values())
-    return found | own
+    """The value of one variable for each host that has it."""
+    every = (inventory.get("all") or {}).get("hosts") or {}
+    return {host: said[name] for host, said in every.items() if said and name in said}
 
 
 def taints(inventory: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -50,11 +37,3 @@ def taints(inventory: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         )
         for host, listed in said.items()
     }
-
-
-def _groups(inventory: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    pending = [group or {} for group in inventory.values()]
-    while pending:
-        group = pending.pop()
-        yield group
-        pending.extend(child or {} for child in (group.get("children") or {}).values())

@@ -7,10 +7,12 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from common.errors import Refusal
+
 REGISTRY = "apadana.local"  # a name that only the site's mirrors resolve
 
 
-class ManifestError(Exception):
+class ManifestError(Refusal):
     """The bundle's manifest is missing or not what it should be."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from common.errors import Refusal
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -28,12 +30,12 @@ class Mistake:
         return replace(self, file=file)
 
 
-class SiteError(ValueError):
+class SiteError(Refusal, ValueError):
     """What a person did wrong beside the settings, in words; never a defect of ours, so whoever
     catches it may leave the traceback out."""
 
 
-class SettingsError(Exception):
+class SettingsError(Refusal):
     """All mistakes of a site's settings, or of one of its stacks."""
 
     def __init__(self, what: str, mistakes: Iterable[Mistake]) -> None:

@@ -7,8 +7,6 @@ changed. Every file is made whole and 0600 before it gets its name.
 from __future__ import annotations
 
 import ipaddress
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,15 +19,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from common import files
+from common.errors import Refusal
+
 CA_LIFE = timedelta(days=3650)
 INTERMEDIATE_LIFE = timedelta(days=1095)
 INTERMEDIATE_RENEW_AT = timedelta(days=180)
 LEAF_LIFE = timedelta(days=90)
 RENEW_AT = timedelta(days=30)
+PRIVATE = 0o600
 _BACKDATE = timedelta(minutes=5)  # hosts' clocks differ a little
 
 
-class PkiError(Exception):
+class PkiError(Refusal):
     """The pki folder cannot be used."""
 
 
@@ -80,7 +82,8 @@ def ensure_ca(pki: Path, site: str) -> Path:
         # The key of a run that died before its certificate is as good as a new one.
         key = _load_key(key_file) if key_file.exists() else _make_key(key_file)
         name = _name(f"Apadana CA of {site}")
-        _write(root, _pem(_issue(name, key, CA_LIFE, None, _authority_uses(key, path_length=1))))
+        made = _issue(name, key, CA_LIFE, None, _authority_uses(key, path_length=1))
+        files.write(root, _pem(made), mode=PRIVATE)
     _ensure_intermediate(pki, site)
     return root
 
@@ -103,7 +106,7 @@ def _ensure_intermediate(pki: Path, site: str) -> None:
     issuer = _Issuer(root, _load_key(root_key))
     name = _name(f"Apadana intermediate of {site}")
     uses = _authority_uses(key, path_length=0)
-    _write(certificate, _pem(_issue(name, key, INTERMEDIATE_LIFE, issuer, uses)))
+    files.write(certificate, _pem(_issue(name, key, INTERMEDIATE_LIFE, issuer, uses)), mode=PRIVATE)
 
 
 def _no_intermediate(
@@ -150,7 +153,7 @@ def ensure_leaf(
         (x509.SubjectAlternativeName(names), False),
     ]
     made = _issue(_name(name), key, LEAF_LIFE, issuer, uses)
-    _write(certificate, _pem(made) + _pem(issuer.certificate))
+    files.write(certificate, _pem(made) + _pem(issuer.certificate), mode=PRIVATE)
     return Leaf(certificate, key_file, ca_file, renewed=True)
 
 
@@ -240,7 +243,7 @@ def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 def _make_key(path: Path) -> ec.EllipticCurvePrivateKey:
     key = ec.generate_private_key(ec.SECP256R1())
-    _write(path, _key_pem(key))
+    files.write(path, _key_pem(key), mode=PRIVATE)
     return key
 
 
@@ -300,17 +303,3 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all, 0600 from its first moment (mkstemp)."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -14,11 +14,13 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from common.errors import Refusal
+
 ROOT_BYTES = 32
 _PASSWORD_BYTES = 24  # 192 bits: 32 characters of url-safe base64 without padding
 
 
-class SecretError(Exception):
+class SecretError(Refusal):
     """The root secret cannot be used."""
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from common import places
 from components.kit.probing import Writer
 
 
@@ -76,7 +77,7 @@ def program(names: Iterable[str], package: str) -> Path:
 
 def built(name: str) -> Path:
     """The newest program of this name that a bundle was built from on this machine."""
-    cache = Path(os.environ.get("APADANA_CACHE", "/var/cache/apadana"))
+    cache = places.cache()
     found = [*cache.glob(f"bin/*/{name}"), *map(Path, filter(None, [shutil.which(name)]))]
     if found:
         return max(found, key=lambda path: path.stat().st_mtime)

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from common import keys
 from components.kit.probing import Verdict
 from tests import reports
 from tests.reports import client_key, make, write
 from validate.core.plain import digest
-from validate.report import keys, seal
+from validate.report import seal, signers
 from validate.report.verify import Demands, NoReportError, Proof, verify
 
 pytestmark = pytest.mark.engine
@@ -204,7 +205,7 @@ def resign(
 def test_another_key_is_found_against_the_one_that_is_trusted(report: Path, tmp_path: Path) -> None:
     trusted = tmp_path / "trusted.pub"
     shutil.copy(tmp_path / "keys" / "report-lab.pub", trusted)
-    fingerprint = keys.fingerprint(keys.trusted(trusted).public)
+    fingerprint = keys.fingerprint(signers.trusted(trusted).public)
     assert any("who signed if it is yours" in note for note in verify(report).notes)
     assert verify(report, Demands(str(trusted))).whole
     assert verify(report, Demands(fingerprint)).whole

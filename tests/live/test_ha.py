@@ -2,8 +2,8 @@
 
 What is asserted holds on any machine: the fault is proved, nothing acknowledged is lost, all is
 whole again. How long the gaps may be is judged by the campaign on a quiet machine
-(tests/campaign/test_ha.py), because a full one adds gaps of its own. For the same reason few clients
-write here, and slowly: they share two cores with everything that has to become whole.
+(tests/campaign/test_ha.py), because a full one adds gaps of its own. For the same
+reason few clients write here, and slowly: they share two cores with what has to become whole.
 """
 
 from __future__ import annotations

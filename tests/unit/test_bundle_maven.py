@@ -12,6 +12,7 @@ import yaml
 from bundle import files, maven, versions
 from bundle.errors import BundleError
 from bundle.places import Places, places
+from common import files as whole
 
 
 def archive(path: Path, names: dict[str, int]) -> Path:
@@ -33,7 +34,7 @@ def pins(folder: Path) -> tuple[Places, versions.Versions]:
     }
     data["debian"]["images"] = {}
     made = Places(folder / "repository", folder / "cache", folder / "state")
-    files.write(made.versions, yaml.safe_dump(data))
+    whole.write(made.versions, yaml.safe_dump(data))
     (made.cache).mkdir(parents=True)
     return made, versions.load(made.versions)
 
@@ -85,18 +86,18 @@ def test_only_the_zip_of_the_lock_is_taken(tmp_path: Path, monkeypatch: pytest.M
     assert folder == maven.folder(here, told, "demo")
     assert (folder / "a").read_text() == "content of demo-1/a"
     locked = here.maven_lock.read_text()
-    files.write(here.maven_lock, locked.replace(files.sha256(source), "0" * 64))
+    whole.write(here.maven_lock, locked.replace(files.sha256(source), "0" * 64))
     with pytest.raises(BundleError, match="altered"):
         maven.collect(here, told, "demo")
 
 
 def test_a_set_s_key_does_not_change_with_another_s_lines(tmp_path: Path) -> None:
     here, told = pins(tmp_path)
-    files.write(here.maven_lock, "demo/a.zip 11\n")
+    whole.write(here.maven_lock, "demo/a.zip 11\n")
     first = maven.folder(here, told, "demo")
-    files.write(here.maven_lock, "demo/a.zip 11\nother/b.jar 22\n")
+    whole.write(here.maven_lock, "demo/a.zip 11\nother/b.jar 22\n")
     assert maven.folder(here, told, "demo") == first
-    files.write(here.maven_lock, "demo/a.zip 33\n")
+    whole.write(here.maven_lock, "demo/a.zip 33\n")
     assert maven.folder(here, told, "demo") != first
 
 
@@ -104,7 +105,7 @@ def test_an_image_names_zips_and_poms_apart(tmp_path: Path) -> None:
     here, _ = pins(tmp_path)
     data = yaml.safe_load(here.versions.read_text())
     data["images"]["demo"] |= {"dist": ["nothing"], "jars": "demo"}
-    files.write(here.versions, yaml.safe_dump(data))
+    whole.write(here.versions, yaml.safe_dump(data))
     with pytest.raises(BundleError) as caught:
         versions.load(here.versions)
     assert "images.demo.dist names 'nothing'; the zips of maven are demo" in str(caught.value)

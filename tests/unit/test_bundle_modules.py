@@ -11,6 +11,7 @@ from bundle.collect import Collector
 from bundle.errors import BundleError
 from bundle.images import ImageBuilder
 from bundle.places import Places, places
+from common import files as whole
 
 BINARY = {
     "set": "demo",
@@ -23,7 +24,7 @@ BINARY = {
 
 def module(folder: Path) -> Path:
     for name in ("crds/a.yaml", "crds/b.yaml", "more/a.yaml", "web/index.html", "web/js/x.js"):
-        files.write(folder / name, name, mode=0o444)
+        whole.write(folder / name, name, mode=0o444)
     return folder
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bundle import build, files, manifest, oci, space, upstream, versions
+from bundle import build, manifest, oci, space, upstream, versions
 from bundle.collect import Collector
 from bundle.errors import BundleError
 from bundle.images import BuiltImage, ImageBuilder
 from bundle.places import Places, places
+from common import files as whole
 from components.kit import manifest as kit
 
 DIGEST = "sha256:" + "a" * 64
@@ -31,8 +32,8 @@ def pins(folder: Path, **images: object) -> tuple[Places, versions.Versions]:
     data["debian"]["images"] = {}
     data["go"]["binaries"] = {}
     made = Places(folder / "repository", folder / "cache", folder / "state")
-    files.write(made.versions, yaml.safe_dump(data))
-    files.write(made.debian_lock, "")
+    whole.write(made.versions, yaml.safe_dump(data))
+    whole.write(made.debian_lock, "")
     made.cache.mkdir()
     return made, versions.load(made.versions)
 
@@ -52,9 +53,9 @@ def answering(here: Places) -> Callable[..., str]:
         raw["manifest"] = json.dumps(body).encode()
         for data in raw.values():
             digest = "sha256:" + hashlib.sha256(data).hexdigest()
-            files.write(here.layout / oci.Blob(digest, 0).path, data)
+            whole.write(here.layout / oci.Blob(digest, 0).path, data)
         listed = {"apadana.local/tool:1.2": (digest, len(raw["manifest"]))}
-        files.write(here.layout / "index.json", oci.index(listed))
+        whole.write(here.layout / "index.json", oci.index(listed))
         return ""
 
     return run
@@ -119,7 +120,7 @@ def test_what_is_missing_is_said_everywhere(
 ) -> None:
     above = {"version": "2", "licence": "MIT", "folder": "above"}
     here, made = a_build(tmp_path, monkeypatch, above=above)
-    files.write(here.repository / "above/Containerfile", "FROM apadana.local/tool:1.2\n")
+    whole.write(here.repository / "above/Containerfile", "FROM apadana.local/tool:1.2\n")
     monkeypatch.setattr(upstream, "run", refusing)
     outcome = run(here, made, allow_missing=True)
     assert [str(item) for item in outcome.missing] == [

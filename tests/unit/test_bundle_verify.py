@@ -12,7 +12,10 @@ import pytest
 
 from bundle import files, manifest, oci, signing, verify
 from bundle.build import fill
-from bundle.errors import BundleError, Refused
+from bundle.errors import Refused
+from common import files as whole
+from common import keys
+from common.errors import Refusal
 
 
 @dataclass
@@ -72,13 +75,13 @@ def sample(tmp_path: Path) -> Sample:
     made = Sample(tmp_path / "bundle", tmp_path / "keys/b.key", tmp_path / "keys/b.pub")
     tree, listed = contents()
     for path, data in tree.items():
-        files.write(made.folder / path, data)
+        whole.write(made.folder / path, data)
     text = manifest.Manifest.model_validate(
         {"schema": 1, "versions": digest(b""), "artefacts": listed}
     ).text()
-    files.write(made.folder / manifest.NAME, text)
+    whole.write(made.folder / manifest.NAME, text)
     key = signing.ensure_key(made.private, made.public)
-    files.write(made.folder / manifest.SIGNATURE, signing.sign(text.encode(), key))
+    whole.write(made.folder / manifest.SIGNATURE, keys.sign(text.encode(), key))
     return made
 
 
@@ -148,7 +151,7 @@ def altered_list(sample: Sample) -> None:
 def other_key(sample: Sample) -> None:
     key = signing.ensure_key(sample.private.parent / "o.key", sample.private.parent / "o.pub")
     raw = (sample.folder / manifest.NAME).read_bytes()
-    (sample.folder / manifest.SIGNATURE).write_text(signing.sign(raw, key))
+    (sample.folder / manifest.SIGNATURE).write_bytes(keys.sign(raw, key))
 
 
 def cut_signature(sample: Sample) -> None:
@@ -186,8 +189,8 @@ def test_a_signed_index_that_names_other_images_is_refused(sample: Sample) -> No
         }
     ).text()
     (sample.folder / manifest.NAME).write_text(text)
-    key = signing.load_private(sample.private)
-    (sample.folder / manifest.SIGNATURE).write_text(signing.sign(text.encode(), key))
+    key = keys.private(sample.private)
+    (sample.folder / manifest.SIGNATURE).write_bytes(keys.sign(text.encode(), key))
     assert sample.refused() == [f"{manifest.INDEX} does not name the images of {manifest.NAME}"]
 
 
@@ -200,22 +203,22 @@ def test_a_path_that_leaves_the_bundle_is_refused(path: str) -> None:
 def test_the_private_key_is_for_its_owner_only(sample: Sample) -> None:
     assert sample.private.stat().st_mode & 0o777 == 0o600
     sample.private.chmod(0o644)
-    with pytest.raises(BundleError, match="chmod 600"):
-        signing.load_private(sample.private)
+    with pytest.raises(Refusal, match="chmod 600"):
+        keys.private(sample.private)
 
 
 def test_a_missing_public_key_says_where_it_comes_from(sample: Sample) -> None:
-    with pytest.raises(BundleError, match="--key"):
+    with pytest.raises(Refusal, match="--key"):
         verify.verify(sample.folder, sample.folder.parent / "none.pub")
 
 
 def test_filling_again_does_nothing_and_takes_strangers_away(tmp_path: Path) -> None:
-    files.write(tmp_path / "cache/a", "a")
+    whole.write(tmp_path / "cache/a", "a")
     wanted = {"bin/a": tmp_path / "cache/a"}
     out = tmp_path / "out"
     assert fill(out, wanted, b"list", b"signature")
     assert not fill(out, wanted, b"list", b"signature")
-    files.write(out / "old/b", "b")
+    whole.write(out / "old/b", "b")
     assert fill(out, wanted, b"list", b"signature")
     assert not (out / "old").exists()
 
@@ -223,14 +226,14 @@ def test_filling_again_does_nothing_and_takes_strangers_away(tmp_path: Path) -> 
 def test_a_build_killed_half_way_leaves_no_signature(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files.write(tmp_path / "a", "a")
+    whole.write(tmp_path / "a", "a")
     out = tmp_path / "out"
     fill(out, {"a": tmp_path / "a"}, b"list", b"signature")
 
     def killed(source: Path, target: Path) -> None:
         raise KeyboardInterrupt
 
-    files.write(tmp_path / "b", "b")
+    whole.write(tmp_path / "b", "b")
     monkeypatch.setattr(files, "link", killed)
     with pytest.raises(KeyboardInterrupt):
         fill(out, {"a": tmp_path / "a", "b": tmp_path / "b"}, b"new", b"signature")

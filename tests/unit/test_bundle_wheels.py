@@ -14,6 +14,7 @@ import pytest
 from bundle import files, versions, wheels
 from bundle.errors import BundleError
 from bundle.places import Places, places
+from common import files as whole
 
 INSTALLER = places().repository / "components/kit/image/python/install_wheels.py"
 LOCK = "Demo_App==1.0 \\\n    --hash=sha256:{0}\nlower==2.0 \\\n    --hash=sha256:{1}\n"
@@ -21,9 +22,9 @@ LOCK = "Demo_App==1.0 \\\n    --hash=sha256:{0}\nlower==2.0 \\\n    --hash=sha25
 
 def pins(folder: Path, asked: str, lock: str | None) -> tuple[Places, versions.Python]:
     made = Places(folder / "repository", folder / "cache", folder / "state")
-    files.write(made.repository / "demo/requirements.in", asked)
+    whole.write(made.repository / "demo/requirements.in", asked)
     if lock is not None:
-        files.write(made.repository / "demo/requirements.lock", lock)
+        whole.write(made.repository / "demo/requirements.lock", lock)
     data = {
         "version": "3.13",
         "platforms": ["manylinux_2_31_x86_64", "manylinux2014_x86_64"],
@@ -108,7 +109,7 @@ def downloading(names: dict[str, bytes]) -> Callable[..., str]:
 def test_wheels_that_are_strange_or_lacking_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files.write(tmp_path / "a", b"one")
+    whole.write(tmp_path / "a", b"one")
     lock = LOCK.format(files.sha256(tmp_path / "a"), "b" * 64)
     here, python = pins(tmp_path, "demo-app==1.0  # MIT\n", lock)
     monkeypatch.setattr(wheels, "run", downloading({"a.whl": b"one", "c.whl": b"strange"}))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from common.places import Places
 from components.cluster.settings import pod_security_labels
 from components.kit.discovery import COMPONENTS, rooms
 from components.kit.loading import load
@@ -14,7 +15,7 @@ from components.nodepool.settings import Pool, Taint, node_labels, shortfalls
 from components.storage.settings import InventoryError, Volume, volumes
 from stacks.home import HomeError, joined, prepare_pulumi_home
 from stacks.installer import kubeconfig
-from stacks.places import Places, StackName
+from stacks.names import StackName
 
 POOL = Pool(
     nodes=("gpu1",), cpu_cores=2, memory_gib=8, gpus=1, taints=(Taint(key="gpu", value="yes"),)
@@ -46,18 +47,12 @@ def test_what_a_machine_lacks(
     assert word in found[0]
 
 
-def test_volumes_of_hosts_and_groups() -> None:
+def test_volumes_of_hosts() -> None:
     ssd = {"name": "a", "class": "ssd", "size_gib": 2}
     hdd = {"name": "b", "class": "hdd", "size_gib": 1}
     etcd = {"name": "etcd", "class": "system", "size_gib": 2}  # no claim may find it
-    inventory = {
-        "all": {
-            "hosts": {"h1": {"storage_volumes": [ssd, etcd]}, "h2": None},
-            "children": {
-                "group": {"hosts": {"h1": None, "h2": None}, "vars": {"storage_volumes": [hdd]}}
-            },
-        }
-    }
+    hosts = {"h1": {"storage_volumes": [ssd, etcd]}, "h2": {"storage_volumes": [hdd]}, "h3": {}}
+    inventory = {"all": {"hosts": hosts}}
     assert volumes(inventory, ("ssd", "hdd")) == [
         Volume("h1", "a", "ssd", 2),
         Volume("h2", "b", "hdd", 1),
@@ -111,7 +106,7 @@ def test_installer_has_no_key_of_the_admin() -> None:
 
 
 def test_home(tmp_path: Path) -> None:
-    places = Places(tmp_path / "lab", tmp_path / "bundle")
+    places = Places("lab", tmp_path / "cache", tmp_path, tmp_path / "bundle")
     binaries = tmp_path / "bin"
     binaries.mkdir()
     with pytest.raises(HomeError, match="lacks pulumi"):

@@ -14,7 +14,7 @@ from components.kit.loading import load_site
 from components.kit.mistakes import SettingsError
 from components.kit.settings import Mode
 from stacks import composition
-from stacks.places import StackName
+from stacks.names import StackName
 from stacks.program import in_order
 
 DIGEST = "sha256:" + "a" * 64

@@ -12,12 +12,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from common import keys
 from components.kit.probing import Verdict
 from tests import reports
 from tests.reports import client_key, make, write
 from validate import report
 from validate.core.errors import ValidateError
-from validate.report import keys
+from validate.report import signers
 from validate.report.options import Options
 
 
@@ -105,16 +106,16 @@ def test_the_labs_own_key_is_made_once_and_said_to_be_its_own(tmp_path: Path) ->
 
 def test_a_sites_name_leads_no_key_out_of_its_folder(tmp_path: Path) -> None:
     folder = tmp_path / "keys"
-    keys.site(folder, "../../../etc/x", datetime.now(UTC))
+    signers.site(folder, "../../../etc/x", datetime.now(UTC))
     assert {p.name for p in folder.iterdir()} == {
         "report-.._.._.._etc_x.pem", "report-.._.._.._etc_x.pub",
     }  # fmt: skip
 
 
 def test_two_who_make_the_key_at_once_get_the_same_one(tmp_path: Path) -> None:
-    one = keys.site(tmp_path, "lab", datetime.now(UTC))
+    one = signers.site(tmp_path, "lab", datetime.now(UTC))
     (tmp_path / "report-lab.pub").unlink()
-    other = keys.site(tmp_path, "lab", datetime.now(UTC))
+    other = signers.site(tmp_path, "lab", datetime.now(UTC))
     assert keys.fingerprint(one.public) == keys.fingerprint(other.public)
     assert (tmp_path / "report-lab.pub").is_file()
 
@@ -123,4 +124,4 @@ def test_two_who_make_the_key_at_once_get_the_same_one(tmp_path: Path) -> None:
 def test_a_public_key_that_is_none_is_said_to_be_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "k.pub").write_text(text)
     with pytest.raises(keys.KeyFileError, match="no public key in PEM"):
-        keys.trusted(tmp_path / "k.pub")
+        signers.trusted(tmp_path / "k.pub")

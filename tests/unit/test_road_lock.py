@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from common.places import PlaceError
 from road import lock, strays
 from road.place import Place, RoadError, place
 
@@ -78,5 +79,5 @@ def test_an_error_frees_the_site(where: Place) -> None:
 
 @pytest.mark.parametrize("name", ["", "Lab", "../x", "a" * 21, "1lab", "lab/other"])
 def test_a_site_is_a_name(name: str) -> None:
-    with pytest.raises(RoadError, match="is not a name"):
+    with pytest.raises(PlaceError, match="is not a name"):
         place(name, {})

@@ -12,7 +12,7 @@ from road.place import Place, place
 
 @pytest.fixture
 def where(tmp_path: Path) -> Place:
-    found = Place("lab", tmp_path / "cache", tmp_path / "state", tmp_path)
+    found = Place("lab", tmp_path / "cache", tmp_path / "state", tmp_path / "bundle", tmp_path)
     made = found.state / "pulumi" / ".pulumi" / "stacks" / "apadana"
     made.mkdir(parents=True)
     (tmp_path / "stacks").mkdir()

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from common.places import Places
 from road import __main__ as road
 from road import kubectl, pulumi, running, status, steps, strange
 from road.place import Place, RoadError, place
 from road.work import Work
 from stacks import home, installer
-from stacks.places import Places, StackName
+from stacks.names import StackName
 
 REPOSITORY = Path(__file__).parents[2]
 #: What a shell may have, and what a child does with it if it sees it.
@@ -118,7 +119,7 @@ ERRORS = {
 def test_kubectl_ansible_and_pulumi_see_nothing_of_the_shell(
     where: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    places = Places(tmp_path / "lab", tmp_path / "bundle")
+    places = Places("lab", tmp_path / "cache", tmp_path, tmp_path / "bundle")
     asked = recorded(monkeypatch, kubectl)
     kubectl.run(where, "get", "nodes")
     (environment,) = asked
@@ -143,7 +144,7 @@ def test_kubectl_ansible_and_pulumi_see_nothing_of_the_shell(
 @pytest.mark.usefixtures("shell")
 def test_a_stack_is_given_the_sites_passphrase_only(where: Place, tmp_path: Path) -> None:
     """As road.pulumi joins what stacks.home says with what a child gets."""
-    told = home.environment(Places(tmp_path / "lab", tmp_path))
+    told = home.environment(Places("lab", tmp_path / "cache", tmp_path, tmp_path / "bundle"))
     text = "".join(f"export {name}={value}\n" for name, value in told.items())
     command = running.Command((sys.executable, "-c", SEES), pulumi.exports(text), REPOSITORY)
     environment = seen(running.run(command, where.logs / "x.log", "t").text)

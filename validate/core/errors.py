@@ -6,8 +6,10 @@ from validate.pod.errors import NotValidError
 
 __all__ = ["ClusterError", "NotValidError", "SilentError", "ValidateError"]
 
+from common.errors import Refusal
 
-class ValidateError(Exception):
+
+class ValidateError(Refusal):
     """Something is missing or wrong before a verdict is possible (exit code 2)."""
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import places
 from components.kit import contract, layers, manifest
 from validate.core.errors import ValidateError
 from validate.ground.kubectl import Cluster, find_kubectl
@@ -92,8 +92,7 @@ def load(stack: str) -> Site:
     name = stack
     for suffix in STACK_SUFFIXES:
         name = name.removesuffix(suffix)
-    root = Path(os.environ.get("APADANA_STATE", "/var/lib/apadana"))
-    cache = Path(os.environ.get("APADANA_CACHE", "/var/cache/apadana"))
+    root = places.state()
     state = root / name
     if not state.is_dir():
         marks = ("kubeconfig", "local.json")
@@ -107,5 +106,4 @@ def load(stack: str) -> Site:
         raise ValidateError(str(error)) from error
     if platform.site != name:
         raise ValidateError(f"{state / 'platform.json'} is the contract of site {platform.site!r}, not {name!r}")
-    bundle = Path(os.environ.get("APADANA_BUNDLE") or cache / "bundle")
-    return Site(name, state, bundle, platform)
+    return Site(name, state, places.bundle(), platform)

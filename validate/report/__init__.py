@@ -18,11 +18,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from common import keys
+from common.errors import Refusal
 from components.kit.probing import Verdict
 from validate.core.errors import ValidateError
 from validate.core.model import Run
 from validate.core.plain import as_record, digest, dump, plain
-from validate.report import history, html, junit, keys, matrix, pseudonyms, reading, records, register, seal
+from validate.report import history, html, junit, matrix, pseudonyms, reading, records, register, seal, signers
 from validate.report.content import Content, Vouched
 from validate.report.options import Options, keys_folder, prepare
 
@@ -59,7 +61,7 @@ def _write(root: Path, run: Run, options: Options) -> Path:
     folder.mkdir()
     try:
         _fill(folder, root, run, options)
-    except ValidateError as error:
+    except Refusal as error:
         (folder / seal.RESULTS).write_bytes(_results(run))
         kept = _name(folder, root, run, "-unsigned")
         raise ValidateError(
@@ -76,7 +78,7 @@ def _write(root: Path, run: Run, options: Options) -> Path:
 
 def _fill(folder: Path, root: Path, run: Run, options: Options) -> None:
     """All files of the report; the seal comes last."""
-    at = keys.now()
+    at = signers.now()
     signer = options.signer(root, run.site, at)
     known = register.load(options.paper)
     names = pseudonyms.make(keys_folder(root), run, root, options.names) if options.pseudonyms else None
@@ -116,7 +118,7 @@ def _files(content: Content, results: bytes) -> dict[str, bytes]:
     }
 
 
-def _seal(folder: Path, content: Content, files: Mapping[str, bytes], signer: keys.Signer, at: datetime) -> None:
+def _seal(folder: Path, content: Content, files: Mapping[str, bytes], signer: signers.Signer, at: datetime) -> None:
     run, vouched = content.run, content.vouched
     manifest = seal.Manifest(
         site=run.site,
@@ -166,7 +168,7 @@ def _nothing_leaks(names: pseudonyms.Pseudonyms, files: Mapping[str, bytes]) -> 
             )
 
 
-def _key(signer: keys.Signer) -> seal.Key:
+def _key(signer: signers.Signer) -> seal.Key:
     return seal.Key(
         fingerprint=keys.fingerprint(signer.public),
         public=base64.b64encode(signer.public.public_bytes_raw()).decode(),

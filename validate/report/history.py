@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import keys
 from validate.core.model import Run
 from validate.core.plain import digest
-from validate.report import changes, keys, reading, seal
+from validate.report import changes, reading, seal
 
 LATEST = "latest"
 #: How many reports of the same kind tell what is usual, and how far back they are looked for.

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from validate.report import keys, register
+from common import keys
+from validate.report import register, signers
 
 KEY, PASSPHRASE, PASSPHRASE_FILE = ("APADANA_SIGN_KEY", "APADANA_SIGN_PASSPHRASE", "APADANA_SIGN_PASSPHRASE_FILE")
 
@@ -49,10 +50,10 @@ class Options:
         word = os.environ.get(PASSPHRASE)
         return word.encode() if word else None
 
-    def signer(self, reports: Path, site: str, now: datetime) -> keys.Signer:
+    def signer(self, reports: Path, site: str, now: datetime) -> signers.Signer:
         if self.sign_key is not None:
-            return keys.client(self.sign_key, self.passphrase(), now)
-        return keys.site(keys_folder(reports), site, now)
+            return signers.client(self.sign_key, self.passphrase(), now)
+        return signers.site(keys_folder(reports), site, now)
 
 
 def keys_folder(reports: Path) -> Path:
@@ -65,5 +66,5 @@ def keys_folder(reports: Path) -> Path:
 def prepare(reports: Path, site: str, options: Options | None = None) -> None:
     """Refuses at once what would keep a report from being signed hours later."""
     options = options or Options.from_environment()
-    options.signer(reports, site, keys.now())
+    options.signer(reports, site, signers.now())
     register.load(options.paper)

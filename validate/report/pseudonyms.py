@@ -24,8 +24,8 @@ from pydantic import ValidationError
 from components.kit import contract
 from validate.core.model import Run
 from validate.core.plain import plain
-from validate.report.keys import as_file
 from validate.report.reading import run_from
+from validate.report.signers import as_file
 
 #: Keys of evidence whose values name machines, whoever wrote them. Of HOSTS the first label is a
 #: name too (db1 of db1.example); of an address it may be any word (api of api.example).

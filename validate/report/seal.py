@@ -17,9 +17,10 @@ from typing import Annotated, Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from common import keys
 from components.kit.probing import Verdict
 from validate.core.plain import canonical, digest
-from validate.report import keys
+from validate.report import signers
 
 PAGE, RESULTS, JUNIT, PDF = "index.html", "results.json", "junit.xml", "report.pdf"
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
@@ -43,7 +44,7 @@ class Key(_Part):
 
     fingerprint: str
     public: str  # base64 of the 32 bytes
-    kind: keys.Kind
+    kind: signers.Kind
     owner: str = ""
     not_after: AwareDatetime | None = None
 

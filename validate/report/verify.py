@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from common import keys
 from components.kit.probing import Verdict
 from validate.core.errors import ValidateError
 from validate.core.plain import digest
-from validate.report import history, keys, seal
+from validate.report import history, seal, signers
 from validate.report.options import keys_folder
 
 FINGERPRINT = "sha256:"
@@ -64,7 +65,7 @@ def verify(path: Path, demands: Demands = Demands(), now: datetime | None = None
     else:
         raise NoReportError(f"{path}: there is no such report; name its folder or its {seal.PAGE}")
     if proof.manifest is not None:
-        _key(path, proof, proof.manifest, demands, now or keys.now())
+        _key(path, proof, proof.manifest, demands, now or signers.now())
         _asked_for(proof, proof.manifest, demands)
     return proof
 
@@ -181,12 +182,12 @@ def _hash(path: Path, proof: Proof) -> str | None:
 
 
 def _key(path: Path, proof: Proof, manifest: seal.Manifest, demands: Demands, now: datetime) -> None:
-    own, wanted, about = manifest.key.fingerprint, demands.key, keys.About()
+    own, wanted, about = manifest.key.fingerprint, demands.key, signers.About()
     if not wanted.startswith(FINGERPRINT):
         beside = None if wanted else _own_key(path, manifest)
         file = Path(wanted) if wanted else beside
         if file is not None:
-            known = keys.trusted(file)
+            known = signers.trusted(file)
             wanted, about = keys.fingerprint(known.public), known.about
         if beside is not None:
             # Whoever hands over a report can put a key beside it.
@@ -206,7 +207,7 @@ def _key(path: Path, proof: Proof, manifest: seal.Manifest, demands: Demands, no
 def _own_key(path: Path, manifest: seal.Manifest) -> Path | None:
     """This machine's own key of the site, when the report lies where it was written."""
     folder = path.resolve() if path.is_dir() else path.resolve().parent
-    known = keys.public_of(keys_folder(folder.parent), manifest.site)
+    known = signers.public_of(keys_folder(folder.parent), manifest.site)
     return known if manifest.key.kind == "lab" and known.is_file() else None
 
 

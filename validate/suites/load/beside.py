@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import places
 from validate.core.errors import ValidateError
 from validate.core.model import Table
 from validate.ground.site import REPOSITORY
@@ -85,8 +85,7 @@ def program(tool: str) -> str | None:
 
 def locust_home() -> Path:
     """Its environment in the cache, named by its pin."""
-    cache = Path(os.environ.get("APADANA_CACHE", "/var/cache/apadana"))
-    return cache / "tools" / _pin().replace("==", "-")
+    return places.cache() / "tools" / _pin().replace("==", "-")
 
 
 def install_locust(home: Path) -> Path:
