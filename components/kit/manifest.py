@@ -1,4 +1,4 @@
-"""Reads the bundle's manifest: which images it carries, by digest."""
+"""Reads the bundle's manifest: which images it carries, by digest, and which charts."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class Bundle:
     versions: dict[str, str]
     missing: dict[str, str] = field(default_factory=dict)
     """Images that its builder could not have, each with the reason."""
+    charts: dict[str, str] = field(default_factory=dict)
+    """Version of each chart."""
 
     def image(self, name: str) -> str:
         """Full reference, by digest."""
@@ -52,6 +54,7 @@ def read(folder: Path) -> Bundle:
         data = json.loads(raw)
         artefacts = data["artefacts"]
         images = [item for item in artefacts if item["kind"] == "image"]
+        charts = [item for item in artefacts if item["kind"] == "chart"]
         return Bundle(
             digest=f"sha256:{hashlib.sha256(raw).hexdigest()}",
             images={i["name"]: f"{REGISTRY}/{i['name']}@{i['digest']}" for i in images},
@@ -60,6 +63,7 @@ def read(folder: Path) -> Bundle:
                 item["name"]: f"{item['ref'] or item['version']}, {item['why']}"
                 for item in data.get("missing", ())
             },
+            charts={item["name"]: str(item["version"]) for item in charts},
         )
     except FileNotFoundError:
         raise ManifestError(
