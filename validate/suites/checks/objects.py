@@ -84,7 +84,7 @@ def replicas(seen: Seen, workloads: Sequence[Object]) -> Check:
     if running < listed:
         wrong.append(f"the contract lists {listed} members, the objects ask for {running}")
     told = ", ".join(f"{_name(w)} {_replicas(w)}" for w in workloads)
-    return _judged("replicas", wrong, told, causes.TOO_FEW_REPLICAS)
+    return judged("replicas", wrong, told, causes.TOO_FEW_REPLICAS)
 
 
 def serves(seen: Seen, workload: Object) -> bool:
@@ -113,7 +113,7 @@ def spread(seen: Seen, workloads: Sequence[Object]) -> Check:
         if most > tolerated(total):
             wrong.append(f"{most} of {total} pods of {_name(each)} are on host {host}")
     told = f"{len(workloads)} workloads spread over hosts by rule and in fact"
-    return _judged("spread over hosts", wrong, told, causes.SHARED_HOST)
+    return judged("spread over hosts", wrong, told, causes.SHARED_HOST)
 
 
 def tolerated(total: int) -> int:
@@ -140,7 +140,7 @@ def budgets(seen: Seen, workloads: Sequence[Object]) -> Check:
         elif allowed < 1:
             wrong.append(f"no pod of {_name(each)} may ever be evicted: a drain would hang")
         told.append(f"{_name(each)}: {allowed} of {total} at once")
-    return _judged("disruption budgets", wrong, ", ".join(told), causes.NO_DISRUPTION_BUDGET)
+    return judged("disruption budgets", wrong, ", ".join(told), causes.NO_DISRUPTION_BUDGET)
 
 
 def health(workloads: Sequence[Object]) -> Check:
@@ -153,7 +153,7 @@ def health(workloads: Sequence[Object]) -> Check:
         if not c.get(probe)
     ]
     told = f"ready and live probes in {len(workloads)} workloads"
-    return _judged("health probes", wrong, told, causes.NO_HEALTH_PROBE)
+    return judged("health probes", wrong, told, causes.NO_HEALTH_PROBE)
 
 
 def fences(seen: Seen, workloads: Sequence[Object]) -> Check:
@@ -175,7 +175,7 @@ def fences(seen: Seen, workloads: Sequence[Object]) -> Check:
             else:
                 wrong.append(f"NetworkPolicy {_name(p)} opens {_name(each)} to everyone")
     told = "; ".join(["default deny and named openings", *meant])
-    return _judged("network policies", wrong, told, causes.OPEN_NETWORK)
+    return judged("network policies", wrong, told, causes.OPEN_NETWORK)
 
 
 def version(component: contract.Component, workloads: Iterable[Object]) -> Check:
@@ -186,10 +186,11 @@ def version(component: contract.Component, workloads: Iterable[Object]) -> Check
         for name, v in seen.items()
         if v != component.version
     ]
-    return _judged("version of the objects", wrong, component.version, causes.WRONG_VERSION)
+    return judged("version of the objects", wrong, component.version, causes.WRONG_VERSION)
 
 
-def _judged(name: str, wrong: Sequence[str], told: str, cause: str) -> Check:
+def judged(name: str, wrong: Sequence[str], told: str, cause: str) -> Check:
+    """PASS with what is told, or FAIL with all that is wrong."""
     if wrong:
         return Check(name, Verdict.FAIL, "; ".join(wrong), {"cause": cause, "wrong": list(wrong)})
     return Check(name, Verdict.PASS, told)
