@@ -12,6 +12,7 @@ from components.kit.layers import standing
 from tests import lab
 from tests.draining import wait_whole
 from validate.ground.site import REPOSITORY
+from validate.suites.checks import running
 
 pytestmark = pytest.mark.live
 
@@ -33,11 +34,11 @@ def test_the_report_covers_each_store_and_the_cluster(
     data = json.loads((lab.REPORTS / "latest" / "results.json").read_text())
     contract = json.loads((lab.STATE / "platform.json").read_text())
     covered = {result["component"] for result in data["results"]}
-    assert covered >= {c["name"] for c in contract["components"]} | {"cluster"}
+    assert covered >= {c["name"] for c in contract["components"]} | {"cluster", "delivery"}
     named = {result["name"] for result in data["results"] if result["component"] == "cluster"}
     assert named >= {
         "nodes ready", "etcd quorum", "DNS from each node", "pod network", "Service",
-        "NetworkPolicy",
+        "NetworkPolicy", *running.NAMES,
     }  # fmt: skip
 
 

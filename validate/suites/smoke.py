@@ -1,4 +1,5 @@
-"""Smoke: each store as a client sees it, and the cluster under it, all at the same time."""
+"""Smoke: each store as a client sees it, the cluster under it, what runs there and what was handed
+over, all at the same time."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from validate.ground.nodes import Context, guarded, node_pods, nodes
 from validate.ground.pods import RUN_LABEL, leave, new_run_id, pods
 from validate.ground.site import Site
 from validate.suites import coverage
-from validate.suites.checks import control, doors, network
+from validate.suites.checks import control, delivery, doors, network, running
 
 SUITE = "smoke"
 PROBE = ("probe.py",)
@@ -49,6 +50,7 @@ def run(ground: Ground, only: str | None, told: Report) -> Run:
     jobs = [_stores(ground, chosen, add)]
     if only is None and clustered:
         jobs += _cluster(site, add)
+        jobs.append(lambda: add("delivery", delivery.checks(site)))
     _together(jobs, add)
     starved = cpu_pressure()
     if starved > STARVED:
@@ -128,7 +130,10 @@ def _cluster(site: Site, add: Add) -> list[Job]:
     def network_job() -> None:
         add("cluster", guarded("network", lambda: _network(context)))
 
-    return [direct, hosts, network_job]
+    def objects() -> None:
+        add("cluster", guarded("objects", lambda: running.checks(site)))
+
+    return [direct, hosts, network_job, objects]
 
 
 def _network(context: Context) -> Iterator[Check]:

@@ -14,6 +14,8 @@ from validate.ground.nodes import DOMAIN, PORT, Context, look, look_everywhere
 from validate.ground.pods import POLICY_LABEL, ROLE_LABEL, RUN_LABEL, Pod, policy
 
 SAME_SECOND = 1.0
+POLICY = "NetworkPolicy"
+PATHS = {"DNS from each node": "dns", "pod network": "pods", "Service": "service"}
 
 
 def names_and_paths(context: Context, pods: Sequence[Pod]) -> Iterator[Check]:
@@ -37,8 +39,7 @@ def names_and_paths(context: Context, pods: Sequence[Pod]) -> Iterator[Check]:
     with suppress(ClusterError):
         # A new Service and new pods take a moment to reach every node's rules.
         wait_for("names and paths from every node", all_well, timeout=20, every=1.5)
-    kinds = {"DNS from each node": "dns", "pod network": "pods", "Service": "service"}
-    for title, kind in kinds.items():
+    for title, kind in PATHS.items():
         yield _summary(title, kind, last, watch)
 
 
@@ -102,7 +103,7 @@ def network_policy(context: Context, allowed: Pod, forbidden: Pod) -> Iterator[C
     A refusal counts only when the same connection works while it is allowed. Policies add up, so
     the opening for all (`enter`) is taken away for the strict one to bite.
     """
-    watch, title = Stopwatch(), "NetworkPolicy"
+    watch, title = Stopwatch(), POLICY
     run, namespace = context.run, context.namespace
     server = pod_addresses(context, "server")[0]
     before = _until(allowed, forbidden, server, (True, True))
