@@ -142,6 +142,11 @@ OTHER_KEY = Ed25519PrivateKey.generate().public_key().public_bytes(
 )  # fmt: skip
 CHANGES: Mapping[str, tuple[Callable[[Bundle], object], str, str]] = {
     "an image was altered": (_spoil("images/kv", b"others"), delivery.SIGNED, ALTERED),
+    "a part is missing": (
+        lambda b: setattr(b, "spoil", (b.folder / "images/kv").unlink),
+        delivery.SIGNED,
+        ALTERED,
+    ),
     "signed by somebody else": (_spoil("../bundle.pub", OTHER_KEY), delivery.SIGNED, ALTERED),
     "the signature is no base64": (_spoil("manifest.json.sig", b"!"), delivery.SIGNED, ALTERED),
     "an image of which no bill speaks": (

@@ -44,6 +44,8 @@ OF_THE_WHOLE = (
     "bundle/__main__.py", "playbooks/site.yml", "playbooks/reset.yml", "road/__main__.py", "stacks/__main__.py",
     "validate/__main__.py", "docs/architecture.md",
 )  # fmt: skip
+#: Documents, and folders with some. The change list tells of what is gone, too.
+READ = ("README.md", "CONTRIBUTING.md", "UPGRADING.md", "docs", "components")
 #: Folders of suites/ that are none themselves, and suites that have another name than their folder.
 NO_SUITES, MORE_SUITES = {"__init__", "plan", "checks"}, {"safety", "stress"}
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)]*)?\)")
@@ -91,7 +93,7 @@ class Delivery:
         return {
             name: content.decode(errors="replace")
             for name, content in self.files.items()
-            if name.endswith(".md") and name.split("/")[0] in ("README.md", "UPGRADING.md", "docs", "components")
+            if name.endswith(".md") and name.split("/")[0] in READ
         }
 
     def of(self, *kinds: str) -> list[Artefact]:
@@ -139,13 +141,16 @@ def signed(found: Delivery) -> Check:
     except (InvalidSignature, binascii.Error):
         return judged(SIGNED, [f"the signature does not fit {found.key.name}"], "", causes.ALTERED_DELIVERY)
     small = [item for item in found.listed if item["kind"] not in LARGE]
-    wrong = [
-        f"{item['path']} is another than was signed"
-        for item in small
-        if item["digest"] != f"sha256:{hashlib.sha256((found.folder / item['path']).read_bytes()).hexdigest()}"
-    ]
+    wrong = [text for item in small if (text := _unlike(found.folder / item["path"], item))]
     told = f"signed, {len(small)} of {len(found.listed)} parts read again: all but packages and binaries"
     return judged(SIGNED, wrong, told, causes.ALTERED_DELIVERY)
+
+
+def _unlike(path: Path, item: Artefact) -> str:
+    if not path.is_file():
+        return f"{item['path']} is missing"
+    digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return "" if digest == item["digest"] else f"{item['path']} is another than was signed"
 
 
 def bill(found: Delivery) -> Check:
