@@ -1,8 +1,11 @@
-"""What the validator says of everything that runs, of the pods that the lab's settings make."""
+"""What the validator says of everything that runs: of the pods that the lab's settings make, and of
+what a real API server tells."""
 
 from __future__ import annotations
 
 import importlib
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +13,12 @@ import yaml
 
 from components.kit import contract, manifest
 from components.kit.probing import Verdict
+from components.kit.servers import built
+from tests.rendered.apiserver import HOST, ApiServer
 from tests.rendered.datarooms import Document, helm_template
 from tests.rendered.objects import halved
 from tests.rendered.test_kit_discovered import LAB, ROOMS, SITE
+from validate.ground.site import Site
 from validate.suites.checks import running
 
 pytestmark = pytest.mark.rendered
@@ -56,13 +62,64 @@ def test_nothing_of_the_lab_is_found_wrong(room: str) -> None:
     described["workloads"] = [
         {"role": "away", "replicas": 1, "labels": {"x": "y"}, "namespace": space} for space in away
     ]
-    platform = contract.Platform.model_validate(
-        {
-            "site": "lab", "deployer": "pulumi", "namespace": SITE.namespace,
-            "bundle_digest": f"sha256:{'0' * 64}", "components": [described],
-        }
-    )  # fmt: skip
+    platform = _platform([described])
     listed = [*documents, *running_pods]
     for look in (running.images, running.privilege, running.shares, running.home, running.charts):
         check = look(running.Seen(platform, bundle, listed, ()))
         assert check.verdict is Verdict.PASS, check.detail
+
+
+def test_a_cluster_is_asked_once_and_told_as_it_is(tmp_path: Path) -> None:
+    """The real API server and the real kubectl: hosts, pods and objects of every namespace come in
+    one list, and what is wrong with them is found there."""
+    server = ApiServer(tmp_path)
+    try:
+        check = {c.name: c for c in running.checks(_site(tmp_path, server))}
+    finally:
+        server.stop()
+    assert check[running.SECRETS].verdict is Verdict.FAIL
+    assert "ConfigMap platform/settings" in check[running.SECRETS].detail
+    assert check[running.PRIVILEGE].verdict is Verdict.FAIL
+    assert check[running.POOL].detail.startswith("elsewhere/bare is on cards1")
+    assert check[running.HOME].verdict is Verdict.PASS
+
+
+def _site(folder: Path, server: ApiServer) -> Site:
+    """A site whose cluster is that server, with one pod, one host and one secret that got out."""
+    ours = {"app.kubernetes.io/part-of": "apadana"}
+    taint = {"key": running.CARDS, "effect": "NoSchedule"}
+    bare = {"nodeName": "cards1", "containers": [{"name": "x", "image": "x"}]}
+    core = "/api/v1/namespaces"
+    for path, name, labels, more in (
+        ("/api/v1/nodes", "cards1", {}, {"spec": {"taints": [taint]}}),
+        (core, "platform", ours, {}),
+        (core, "elsewhere", {}, {}),
+        (f"{core}/elsewhere/serviceaccounts", "default", {}, {}),
+        (f"{core}/elsewhere/pods", "bare", {}, {"spec": bare}),
+        (f"{core}/platform/secrets", "auth", ours, {"stringData": {"password": "aB3-" * 8}}),
+        (f"{core}/platform/configmaps", "settings", ours, {"data": {"x": f"is:\n{'aB3-' * 8}\n"}}),
+    ):
+        meta = {"name": name, "labels": labels}
+        status, answer = server.call("POST", path, {"metadata": meta, **more})
+        assert status == 201, answer
+    address = {"server": f"https://{HOST}:{server.port}", "insecure-skip-tls-verify": True}
+    config = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "clusters": [{"name": "x", "cluster": address}],
+        "users": [{"name": "x", "user": {"token": server.token}}],
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+    }  # fmt: skip
+    (folder / "kubeconfig").write_text(json.dumps(config))
+    (folder / "bin").mkdir()
+    (folder / "bin" / "kubernetes").symlink_to(built("kubernetes"))
+    (folder / "manifest.json").write_text(json.dumps({"artefacts": []}))
+    return Site("lab", folder, folder, _platform([]))
+
+
+def _platform(components: list[dict[str, Any]]) -> contract.Platform:
+    return contract.Platform.model_validate(
+        {
+            "site": "lab", "deployer": "pulumi", "namespace": SITE.namespace,
+            "bundle_digest": f"sha256:{'0' * 64}", "components": components,
+        }
+    )  # fmt: skip

@@ -33,7 +33,7 @@ Artefact = Mapping[str, Any]
 ROOT = "apadana/"  # the folder inside repository.tar
 LARGE = ("deb", "binary", "wheel")  # left to `python -m bundle verify`
 NO_LICENCE = ("", "none", "unknown")
-#: What each room brings, beside an image and tests.
+#: What each room brings, beside tests; its image may be shared.
 OF_A_ROOM = (
     "settings.py", "component.py", "probe.py", "faults.yaml", "load.yaml", "alerts.yaml", "RUNBOOK.md",
     "chart/Chart.yaml",
@@ -196,15 +196,10 @@ def whole(found: Delivery) -> Check:
     """Code, settings, plug-ins, installation, start and upkeep, all in what was signed."""
     wanted = [*OF_THE_WHOLE, *(f"components/{room}/{file}" for room in found.rooms for file in OF_A_ROOM)]
     wrong = [f"{name} is missing" for name in wanted if name not in found.files]
-    wrong += [
-        f"components/{room}/image is missing"
-        for room in found.rooms
-        if not any(name.startswith(f"components/{room}/image/") for name in found.files)
-    ]
     pins = json.loads((found.folder / "manifest.json").read_bytes())["versions"].removeprefix("sha256:")
     if pins != hashlib.sha256(found.files.get("versions.yaml", b"")).hexdigest():
         wrong.append("versions.yaml is another than the bundle was built from")
-    told = f"{len(found.files)} files, {len(found.rooms)} components, each with {', '.join(OF_A_ROOM)} and an image"
+    told = f"{len(found.files)} files, {len(found.rooms)} components, each with {', '.join(OF_A_ROOM)}"
     return judged(WHOLE, wrong, told, causes.INCOMPLETE_DELIVERY)
 
 
