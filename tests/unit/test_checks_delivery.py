@@ -55,6 +55,8 @@ class Bundle:
             "pyproject.toml": '[project]\nversion = "0.1.0"\n',
             "components/kv/image/Containerfile": "FROM x\n",
             "tests/unit/test_kv_settings.py": "",
+            "inventories/lab/hosts.yml": "all:\n",
+            "stacks/Pulumi.lab-data.yaml": "config: {}\n",
             "docs/validation.md": "`smoke`, `safety` and `stress`\n",
             "validate/suites/smoke.py": "",
             "validate/suites/plan.py": "",
@@ -172,6 +174,21 @@ CHANGES: Mapping[str, tuple[Callable[[Bundle], object], str, str]] = {
     "a room without tests": (
         _without("tests/unit/test_kv_settings.py"),
         delivery.TESTED,
+        INCOMPLETE,
+    ),
+    "a site without its machines": (
+        _without("inventories/lab/hosts.yml"),
+        delivery.STATE,
+        INCOMPLETE,
+    ),
+    "a site without its settings": (
+        _without("stacks/Pulumi.lab-data.yaml"),
+        delivery.STATE,
+        INCOMPLETE,
+    ),
+    "a site's salt": (
+        _of("stacks/Pulumi.lab-ml.yaml", "encryptionsalt: x\n"),
+        delivery.STATE,
         INCOMPLETE,
     ),
     "an old change list": (

@@ -61,11 +61,12 @@ BILL = "bundle: a bill of materials with licences"
 BUILT = "images: each built from the codebase"
 WHOLE = "codebase: every component whole"
 TESTED = "codebase: tests beside every component"
+STATE = "deployment: this site's settings are in the codebase"
 CHANGES = "change list: of this version"
 COMMANDS = "commands: as documented, with help"
 LINKS = "documents: every link leads somewhere"
 DESIGN = "test design: every suite described"
-NAMES = (SIGNED, BILL, BUILT, WHOLE, TESTED, CHANGES, COMMANDS, LINKS, DESIGN)
+NAMES = (SIGNED, BILL, BUILT, WHOLE, TESTED, STATE, CHANGES, COMMANDS, LINKS, DESIGN)
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,8 @@ def checks(site: Site) -> Iterator[Check]:
 def judge(found: Delivery) -> Iterator[Check]:
     """A bundle that can't be read is told once for each check that needs it."""
     looks: Mapping[str, Callable[[Delivery], Check]] = {
-        SIGNED: signed, BILL: bill, BUILT: built, WHOLE: whole, TESTED: tested, CHANGES: changes,
-        COMMANDS: commands, LINKS: links, DESIGN: design,
+        SIGNED: signed, BILL: bill, BUILT: built, WHOLE: whole, TESTED: tested, STATE: state,
+        CHANGES: changes, COMMANDS: commands, LINKS: links, DESIGN: design,
     }  # fmt: skip
     for name, look in looks.items():
         watch = Stopwatch()
@@ -210,6 +211,19 @@ def tested(found: Delivery) -> Check:
     wrong = [f"no test is called after {room}" for room, count in counted.items() if not count]
     told = f"{len(tests)} files of tests; by room: {', '.join(f'{r} {n}' for r, n in counted.items())}"
     return judged(TESTED, wrong, told, causes.INCOMPLETE_DELIVERY)
+
+
+def state(found: Delivery) -> Check:
+    """What the site is to be: its inventory, and a file of settings for each layer. No value that a file
+    may not show in the open is in them: Pulumi's salt and its encrypted values stay at the site."""
+    site = re.escape(found.platform.site)
+    inventory = [name for name in found.files if re.match(rf"inventories/{site}/hosts\.ya?ml$", name)]
+    layers = [name for name in found.files if re.match(rf"stacks/Pulumi\.{site}-[a-z]+\.yaml$", name)]
+    wrong = [] if inventory else [f"inventories/{found.platform.site} is missing"]
+    wrong += [] if layers else [f"stacks/ has no file of {found.platform.site}"]
+    wrong += [f"{name} holds a secret of this site" for name in layers if b"encryptionsalt" in found.files[name]]
+    told = f"{', '.join(inventory)} and {', '.join(sorted(layers))}"
+    return judged(STATE, wrong, told, causes.INCOMPLETE_DELIVERY)
 
 
 def changes(found: Delivery) -> Check:
