@@ -3,6 +3,7 @@ what a real API server tells."""
 
 from __future__ import annotations
 
+import base64
 import importlib
 import json
 from pathlib import Path
@@ -16,7 +17,7 @@ from components.kit.probing import Verdict
 from components.kit.servers import built
 from tests.rendered.apiserver import HOST, ApiServer
 from tests.rendered.datarooms import Document, helm_template
-from tests.rendered.objects import halved
+from tests.rendered.objects import Maker, halved
 from tests.rendered.test_kit_discovered import LAB, ROOMS, SITE
 from validate.ground.site import Site
 from validate.suites.checks import running
@@ -123,3 +124,20 @@ def _platform(components: list[dict[str, Any]]) -> contract.Platform:
             "bundle_digest": f"sha256:{'0' * 64}", "components": components,
         }
     )  # fmt: skip
+
+
+def test_no_secret_of_the_lab_gets_into_its_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the Secrets that the rooms make of a root secret, and everything that is no Secret."""
+    maker = Maker(tmp_path, monkeypatch)
+    own = [d for room in ROOMS for d in maker.made(room, LAB.rooms[room], SITE)]
+    hidden = [d for d in own if d["kind"] == "Secret"]
+    everything = [*own, *(d for room in ROOMS for d in made(room))]
+    shown = [d for d in everything if d["kind"] != "Secret"]
+    found = running.Seen(_platform([]), manifest.Bundle("", {}, {}), shown, hidden)
+    check = running.secrets(found)
+    assert check.verdict is Verdict.PASS, check.detail
+    told = next(d for d in shown if d["kind"] == "ConfigMap")
+    told["data"]["x"] = base64.b64decode(hidden[-1]["data"]["password"]).decode()
+    assert running.secrets(found).verdict is Verdict.FAIL
