@@ -18,7 +18,7 @@ from components.kit import contract
 from validate.core.errors import ClusterError
 from validate.ground.site import Site
 from validate.pod.integration import serving, verbs
-from validate.pod.integration.features import Row
+from validate.pod.integration.features import FeatureRow
 from validate.pod.integration.ports import Message, MissingError, Position, Sent, Stores
 
 ZERO = "sha256:" + "0" * 64
@@ -55,16 +55,16 @@ class MemoryTable:
     """Rows by run and id; `spoil` may change what a transaction keeps."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], Row] = {}
+        self.kept: dict[tuple[str, str], FeatureRow] = {}
         self.at: dict[str, Position] = {}
-        self.spoil: Callable[[Sequence[Row]], Sequence[Row]] = lambda rows: rows
+        self.spoil: Callable[[Sequence[FeatureRow]], Sequence[FeatureRow]] = lambda rows: rows
 
-    def put(self, run: str, rows: Sequence[Row], position: Position) -> None:
+    def put(self, run: str, rows: Sequence[FeatureRow], position: Position) -> None:
         for row in self.spoil(rows):
             self.kept.setdefault((run, row.id), row)
         self.at[run] = dict(position)
 
-    def rows(self, run: str) -> list[Row]:
+    def rows(self, run: str) -> list[FeatureRow]:
         return [row for (of, _), row in self.kept.items() if of == run]
 
     def position(self, run: str) -> Position:

@@ -97,7 +97,7 @@ CASES: dict[str, dict[str, object]] = {
 }
 
 
-def tried(number: int, do: dict[str, object], root: Path, *, really: bool) -> proofs.Proof:
+def tried(number: int, do: dict[str, object], root: Path, *, really: bool) -> proofs.FaultProof:
     """One fault planted (or only pretended) and looked at, as faultrun.py does it."""
     fault = spec.Fault.model_validate({
         "name": "tried", "do": do, "target": "one member", "duration_s": 5,

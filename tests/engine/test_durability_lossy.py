@@ -22,7 +22,7 @@ from validate.audit import columns
 from validate.audit.analysis import Analysis, Judgement, Limits, analyse, judge
 from validate.core import causes
 from validate.ground.site import REPOSITORY
-from validate.pod.record import AuditRun, Recorder
+from validate.pod.record import AuditRecorder, AuditRun
 
 pytestmark = pytest.mark.engine
 
@@ -87,7 +87,7 @@ def audited(defects: Defects, folder: Path) -> tuple[Analysis, Judgement, dict[s
             client.open()
             return client
 
-        recorder = Recorder(folder / "record.jsonl", interval=0.02)
+        recorder = AuditRecorder(folder / "record.jsonl", interval=0.02)
         audit = AuditRun("lossy", "r", recorder, opened, clients=4, rate=1500)
         audit.start()
         asker = opened()
@@ -101,7 +101,7 @@ def audited(defects: Defects, folder: Path) -> tuple[Analysis, Judgement, dict[s
     return found, judge(found, Limits(60, 100, 0.01)), done
 
 
-def _all_done(asker: Client, defects: Defects, recorder: Recorder) -> bool:
+def _all_done(asker: Client, defects: Defects, recorder: AuditRecorder) -> bool:
     done: dict[str, list[str]] = asker.ask("done")
     wanted = asdict(defects)
     return recorder.durable_ok > WITHIN + 100 and all(

@@ -22,13 +22,13 @@ from validate.core.errors import NotValidError
 from validate.ground.kubectl import wait_for
 from validate.ground.site import REPOSITORY
 from validate.suites.durability import mount, powercut, process
-from validate.suites.durability.mount import Loss
+from validate.suites.durability.mount import UnsyncedLoss
 from validate.suites.durability.powercut import PowerCutOptions
 
 pytestmark = pytest.mark.engine
 
 QUICK = PowerCutOptions(seconds=1.0)
-MIXED = PowerCutOptions(seconds=1.0, loss=Loss(early=0.5, seed=3))
+MIXED = PowerCutOptions(seconds=1.0, loss=UnsyncedLoss(early=0.5, seed=3))
 
 
 def cut(server: Server, folder: Path, wish: PowerCutOptions) -> Check:
@@ -85,7 +85,7 @@ def test_minio_loses_what_the_file_system_had_not_named(tmp_path: Path) -> None:
         server = minio.server()
     except NotHereError as error:
         pytest.skip(str(error))
-    loss = Loss(early=0.5, seed=3, names_every_s=server.promise.names_every_s)
+    loss = UnsyncedLoss(early=0.5, seed=3, names_every_s=server.promise.names_every_s)
     wish = PowerCutOptions(seconds=7.0, loss=loss)
     found = powercut.cut_power(server, "run", tmp_path / "record.jsonl", wish)
     check, _ = powercut.judge(found, wish)
@@ -121,7 +121,7 @@ def test_a_clock_that_was_not_moved_proves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_loses_nothing_proves_nothing(tmp_path: Path) -> None:
-    wish = PowerCutOptions(seconds=0.5, loss=Loss(early=1.0))
+    wish = PowerCutOptions(seconds=0.5, loss=UnsyncedLoss(early=1.0))
     check = cut(redis.server({"appendfsync": "no"}), tmp_path, wish)
     assert check.verdict is Verdict.INVALID and "not proved" in check.detail
 

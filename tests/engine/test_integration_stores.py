@@ -14,13 +14,13 @@ from tests import chain
 from tests.engine import built, stores
 from tests.engine.test_integration_chain import SMALL, ran
 from validate.core import causes
-from validate.pod.integration.features import Row
+from validate.pod.integration.features import FeatureRow
 from validate.pod.integration.stores import TOPIC, PostgresTable, RedisOnline
 from validate.suites.integration import links, suite
 
 pytestmark = pytest.mark.engine
 
-ROW = Row("batch-000001", "batch", "fan", "fan-01", 2**40, "[0.1,-2.5]", 1, "d" * 64)
+ROW = FeatureRow("batch-000001", "batch", "fan", "fan-01", 2**40, "[0.1,-2.5]", 1, "d" * 64)
 
 
 def target(made: stores.Platform, name: str) -> Target:

@@ -25,7 +25,7 @@ from validate.ground.local import LocalGround
 from validate.pod.load.health import complaints
 from validate.suites import plan
 from validate.suites.load import footprint, profiles, remote, stress, suite, verdict
-from validate.suites.load.case import Case
+from validate.suites.load.case import LoadCase
 from validate.suites.load.roomload import Scenario
 from validate.suites.plan import Tools
 
@@ -43,9 +43,9 @@ def tools(ground: LocalGround, folder: Path) -> Tools:
     return Tools(ground, folder, lambda text: None, said.append)
 
 
-def case(platform: stores.Platform, room: str, operation: str, **change: Any) -> Case:
+def case(platform: stores.Platform, room: str, operation: str, **change: Any) -> LoadCase:
     scenario = Scenario(name=operation, operation=operation, profiles=("records-tenfold",))
-    return Case(platform.component(room), scenario, BRIEF.model_copy(update=change))
+    return LoadCase(platform.component(room), scenario, BRIEF.model_copy(update=change))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_store_that_is_not_there_is_invalid_and_says_why(
             ]
         }
     )
-    made = Case(gone, case(platform, "redis", "set").scenario, BRIEF)
+    made = LoadCase(gone, case(platform, "redis", "set").scenario, BRIEF)
     order = remote.order_of(made.scenario, made.profile, gone)
     with platform.ground().client([gone], role="load") as client:
         outcome, _ = remote.run(client, order, made.profile, print, certified=True)

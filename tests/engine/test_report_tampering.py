@@ -19,7 +19,7 @@ from tests import reports
 from tests.reports import client_key, make, write
 from validate.core.plain import digest
 from validate.report import seal, signers
-from validate.report.verify import Demands, NoReportError, Proof, verify
+from validate.report.verify import Demands, NoReportError, Verification, verify
 
 pytestmark = pytest.mark.engine
 FILES = ("index.html", "junit.xml", "manifest.json", "manifest.sig", "report.pdf", "results.json",
@@ -50,7 +50,7 @@ def report(origin: Path, tmp_path: Path) -> Path:
     return (reports.root(tmp_path) / "latest").resolve()
 
 
-def told(proof: Proof) -> str:
+def told(proof: Verification) -> str:
     return "\n".join(proof.problems)
 
 

@@ -66,7 +66,7 @@ def test_nothing_of_the_lab_is_found_wrong(room: str) -> None:
     platform = _platform([described])
     listed = [*documents, *running_pods]
     for look in (running.images, running.privilege, running.shares, running.home, running.charts):
-        check = look(running.Seen(platform, bundle, listed, ()))
+        check = look(running.RunningObjects(platform, bundle, listed, ()))
         assert check.verdict is Verdict.PASS, check.detail
 
 
@@ -135,7 +135,7 @@ def test_no_secret_of_the_lab_gets_into_its_objects(
     hidden = [d for d in own if d["kind"] == "Secret"]
     everything = [*own, *(d for room in ROOMS for d in made(room))]
     shown = [d for d in everything if d["kind"] != "Secret"]
-    found = running.Seen(_platform([]), manifest.Bundle("", {}, {}), shown, hidden)
+    found = running.RunningObjects(_platform([]), manifest.Bundle("", {}, {}), shown, hidden)
     check = running.secrets(found)
     assert check.verdict is Verdict.PASS, check.detail
     told = next(d for d in shown if d["kind"] == "ConfigMap")

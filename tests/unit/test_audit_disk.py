@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from validate.suites.durability.pages import PAGE, Content
-from validate.suites.durability.tree import Folder, Node, Tree
+from validate.suites.durability.pages import PAGE, FileContent
+from validate.suites.durability.tree import DiskTree, Folder, Inode
 
 MINE = (os.getuid(), os.getgid())
 places = st.integers(0, 3 * PAGE)
@@ -23,7 +23,7 @@ steps = st.one_of(
 )
 
 
-def apply(content: Content, now: bytearray, step: tuple[object, ...]) -> None:
+def apply(content: FileContent, now: bytearray, step: tuple[object, ...]) -> None:
     match step:
         case ("write", int(at), bytes(data)):
             content.write(at, data)
@@ -47,7 +47,7 @@ def test_reads_see_all_and_the_disk_has_what_was_synced(
     with tempfile.TemporaryDirectory() as folder:
         disk = Path(folder) / "disk"
         disk.write_bytes(begin)
-        content, now, durable, early = Content(disk), bytearray(begin), bytes(begin), False
+        content, now, durable, early = FileContent(disk), bytearray(begin), bytes(begin), False
         for step in plan:
             apply(content, now, step)
             early = (early or step[0] == "early") and step[0] != "sync"
@@ -78,7 +78,7 @@ def test_what_is_on_the_disk_when_a_page_came_early(
 ) -> None:
     disk = tmp_path / "disk"
     disk.write_bytes(b"".join(c.encode() * PAGE for c in before))
-    content = Content(disk)
+    content = FileContent(disk)
     content.write(0, b"a" * PAGE + b"b" * PAGE)
     content.store_early(early)
     assert disk.read_bytes() == b"".join(c.encode() * PAGE for c in after)
@@ -86,7 +86,7 @@ def test_what_is_on_the_disk_when_a_page_came_early(
 
 def survivors(disk: Path) -> dict[str, str]:
     """What is found when the disk is opened again: path -> content."""
-    found = Tree(disk)
+    found = DiskTree(disk)
     paths: dict[str, str] = {}
 
     def walk(folder: Folder, front: str) -> None:
@@ -101,7 +101,7 @@ def survivors(disk: Path) -> dict[str, str]:
     return paths
 
 
-def put(tree: Tree, path: str, text: str, *, sync: bool = True) -> Node:
+def put(tree: DiskTree, path: str, text: str, *, sync: bool = True) -> Inode:
     node = tree.create(path, 0o600, MINE)
     assert node.content is not None
     node.content.write(0, text.encode())
@@ -110,24 +110,24 @@ def put(tree: Tree, path: str, text: str, *, sync: bool = True) -> Node:
     return node
 
 
-def fsync_folder(tree: Tree, path: str) -> None:
+def fsync_folder(tree: DiskTree, path: str) -> None:
     folder = tree.folder(path)
     tree.sync_names(folder)
     tree.sync_way_to(folder)
 
 
-def start(disk: Path) -> Tree:
+def start(disk: Path) -> DiskTree:
     """a = "one", d/b = "two", all of it durable."""
     (disk / "tree" / "d").mkdir(parents=True)
     (disk / "tree" / "a").write_text("one")
     (disk / "tree" / "d" / "b").write_text("two")
-    return Tree(disk)
+    return DiskTree(disk)
 
 
 AS_BEFORE = {"a": "one", "d/": "", "d/b": "two"}
 
 
-def case_nothing_synced(tree: Tree) -> dict[str, str]:
+def case_nothing_synced(tree: DiskTree) -> dict[str, str]:
     put(tree, "/new", "x")
     tree.unlink("/a")
     tree.rename("/d/b", "/d/c")
@@ -135,73 +135,73 @@ def case_nothing_synced(tree: Tree) -> dict[str, str]:
     return AS_BEFORE
 
 
-def case_names_without_bytes(tree: Tree) -> dict[str, str]:
+def case_names_without_bytes(tree: DiskTree) -> dict[str, str]:
     put(tree, "/new", "x", sync=False)
     fsync_folder(tree, "/")
     return {**AS_BEFORE, "new": ""}
 
 
-def case_renamed_over_another(tree: Tree) -> dict[str, str]:
+def case_renamed_over_another(tree: DiskTree) -> dict[str, str]:
     put(tree, "/temporary", "three")
     tree.rename("/temporary", "/a")
     fsync_folder(tree, "/")
     return {**AS_BEFORE, "a": "three"}
 
 
-def case_renamed_and_the_old_folder_synced(tree: Tree) -> dict[str, str]:
+def case_renamed_and_the_old_folder_synced(tree: DiskTree) -> dict[str, str]:
     tree.rename("/d/b", "/moved")
     fsync_folder(tree, "/d")
     return {"a": "one", "d/": "", "moved": "two"}
 
 
-def case_renamed_and_the_new_folder_synced(tree: Tree) -> dict[str, str]:
+def case_renamed_and_the_new_folder_synced(tree: DiskTree) -> dict[str, str]:
     tree.rename("/d/b", "/moved")
     fsync_folder(tree, "/")
     return {"a": "one", "d/": "", "moved": "two"}
 
 
-def case_rotated(tree: Tree) -> dict[str, str]:
+def case_rotated(tree: DiskTree) -> dict[str, str]:
     tree.rename("/a", "/a.1")
     put(tree, "/a", "fresh")
     fsync_folder(tree, "/")
     return {**AS_BEFORE, "a": "fresh", "a.1": "one"}
 
 
-def case_rotated_and_only_the_new_file_synced(tree: Tree) -> dict[str, str]:
+def case_rotated_and_only_the_new_file_synced(tree: DiskTree) -> dict[str, str]:
     tree.rename("/a", "/a.1")
     tree.sync_way_to(put(tree, "/a", "fresh"))
     return {**AS_BEFORE, "a": "fresh", "a.1": "one"}
 
 
-def case_renamed_twice(tree: Tree) -> dict[str, str]:
+def case_renamed_twice(tree: DiskTree) -> dict[str, str]:
     tree.rename("/a", "/b")
     tree.rename("/b", "/d/c")
     fsync_folder(tree, "/d")
     return {"d/": "", "d/b": "two", "d/c": "one"}
 
 
-def case_a_file_in_a_new_folder(tree: Tree) -> dict[str, str]:
+def case_a_file_in_a_new_folder(tree: DiskTree) -> dict[str, str]:
     tree.mkdir("/e", 0o700, MINE)
     tree.sync_way_to(put(tree, "/e/f", "x"))
     put(tree, "/e/g", "y")
     return {**AS_BEFORE, "e/": "", "e/f": "x"}
 
 
-def case_a_folder_moved(tree: Tree) -> dict[str, str]:
+def case_a_folder_moved(tree: DiskTree) -> dict[str, str]:
     tree.mkdir("/e", 0o700, MINE)
     tree.rename("/d", "/e/d")
     fsync_folder(tree, "/")
     return {"a": "one", "e/": "", "e/d/": "", "e/d/b": "two"}
 
 
-def case_a_folder_removed(tree: Tree) -> dict[str, str]:
+def case_a_folder_removed(tree: DiskTree) -> dict[str, str]:
     tree.unlink("/d/b")
     tree.rmdir("/d")
     fsync_folder(tree, "/")
     return {"a": "one"}
 
 
-def case_linked(tree: Tree) -> dict[str, str]:
+def case_linked(tree: DiskTree) -> dict[str, str]:
     tree.link("/a", "/d/same")
     tree.unlink("/a")
     fsync_folder(tree, "/d")
@@ -209,9 +209,9 @@ def case_linked(tree: Tree) -> dict[str, str]:
     return {"d/": "", "d/b": "two", "d/same": "one"}
 
 
-def case_removed_while_open(tree: Tree) -> dict[str, str]:
+def case_removed_while_open(tree: DiskTree) -> dict[str, str]:
     node = tree.find("/a")
-    assert isinstance(node, Node) and node.content is not None
+    assert isinstance(node, Inode) and node.content is not None
     node.opened += 1
     tree.unlink("/a")
     node.content.write(0, b"changed")

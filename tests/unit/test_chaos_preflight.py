@@ -11,7 +11,7 @@ from tests.unit.test_chaos_spec import platform
 from validate.core import causes
 from validate.ground import Member
 from validate.suites.chaos import preflight, spec
-from validate.suites.chaos.preflight import DEGRADED, DOWN, UNAFFECTED, Aimed, Facts, Seen
+from validate.suites.chaos.preflight import DEGRADED, DOWN, UNAFFECTED, Aimed, ComponentState, Facts
 
 PROMISE = {"survives": "the loss of one host", "recovery_seconds": 8, "loss": "none"}
 HOSTS = ("h1", "h2", "h3")
@@ -158,16 +158,18 @@ def test_another_component_may_not_fall_with_it() -> None:
 def test_the_score(expected: str, seen: str, during: str, verdict: str, cause: str) -> None:
     one = fault(during=during)
     told = preflight.Prediction({"kv": expected})
-    (check,), (row,) = preflight.score(one, "kv", told, {"kv": Seen(seen, "")}, proved=True)
+    (check,), (row,) = preflight.score(
+        one, "kv", told, {"kv": ComponentState(seen, "")}, proved=True
+    )
     assert (check.verdict, check.evidence["cause"]) == (verdict, cause)
     assert row[:3] == ["kv", expected, seen]
 
 
 def test_a_bystander_that_falls_is_a_failure_and_an_unproved_fault_no_score() -> None:
     told = preflight.Prediction({"kv": DEGRADED, "log": UNAFFECTED})
-    checks, _ = preflight.score(fault(), "kv", told, {"log": Seen(DOWN, "")}, proved=True)
+    checks, _ = preflight.score(fault(), "kv", told, {"log": ComponentState(DOWN, "")}, proved=True)
     assert [(c.verdict, c.evidence["cause"]) for c in checks] == [("FAIL", causes.DEPENDENCY)]
-    checks, _ = preflight.score(fault(), "kv", told, {"kv": Seen(DOWN, "")}, proved=False)
+    checks, _ = preflight.score(fault(), "kv", told, {"kv": ComponentState(DOWN, "")}, proved=False)
     assert [c.verdict for c in checks] == ["INVALID"]
 
 

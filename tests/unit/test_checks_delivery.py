@@ -76,7 +76,7 @@ class Bundle:
         place.write_bytes(content)
         return {"path": path, "digest": f"sha256:{hashlib.sha256(content).hexdigest()}"}
 
-    def write(self) -> delivery.Delivery:
+    def write(self) -> delivery.HandOver:
         tree = self.part("repository.tar", _tar(self.files))
         self.bill["components"].append(_component("apadana", "1", tree["digest"], "Apache-2.0"))
         bill = self.part("sbom.cdx.json", json.dumps(self.bill).encode())
@@ -93,7 +93,7 @@ class Bundle:
         public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         self.part("../bundle.pub", public)
         self.spoil()
-        return delivery.Delivery(self.folder, self.folder / "../bundle.pub", PLATFORM)
+        return delivery.HandOver(self.folder, self.folder / "../bundle.pub", PLATFORM)
 
     def judged(self) -> dict[str, Check]:
         return {check.name: check for check in delivery.judge(self.write())}
@@ -243,5 +243,5 @@ def test_what_can_not_be_read_is_not_called_whole(bundle: Bundle) -> None:
     bundle.spoil = lambda: bundle.part("repository.tar", b"cut")
     assert bundle.judged()[delivery.WHOLE].verdict is Verdict.INVALID
     (bundle.folder / "../bundle.pub").unlink()
-    found = delivery.Delivery(bundle.folder, bundle.folder / "../bundle.pub", PLATFORM)
+    found = delivery.HandOver(bundle.folder, bundle.folder / "../bundle.pub", PLATFORM)
     assert next(iter(delivery.judge(found))).verdict is Verdict.INVALID

@@ -21,7 +21,7 @@ FAIL, PASS = Verdict.FAIL, Verdict.PASS
 def judged(plan: Plan) -> dict[str, tuple[Verdict, str]]:
     platform = contract.Platform.model_validate(plan.contract)
     by_kind = {k: [o for o in plan.objects if o["kind"] == k] for k in objects.KINDS}
-    found = objects.checks(objects.Seen(platform.component("kv"), by_kind))
+    found = objects.checks(objects.ComponentObjects(platform.component("kv"), by_kind))
     return {c.name: (c.verdict, str(c.evidence.get("cause", ""))) for c in found}
 
 
@@ -157,6 +157,6 @@ def test_a_door_that_is_open_on_purpose_says_why(why: str, verdict: Verdict) -> 
             "ingress": [{"ports": [{"port": 443}]}],
         },
     }
-    check = objects.fences(objects.Seen(kv(), {"NetworkPolicy": [door]}), [workload])
+    check = objects.fences(objects.ComponentObjects(kv(), {"NetworkPolicy": [door]}), [workload])
     assert check.verdict is verdict
     assert why in check.detail

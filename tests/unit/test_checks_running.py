@@ -60,7 +60,9 @@ class Place:
 
     def judged(self) -> dict[str, tuple[Verdict, str]]:
         things = [self.pod, self.guest, self.system, self.workload, self.door, self.settings]
-        seen = running.Seen(PLATFORM, BUNDLE, [*things, self.node, *self.more], [self.secret])
+        seen = running.RunningObjects(
+            PLATFORM, BUNDLE, [*things, self.node, *self.more], [self.secret]
+        )
         found = list(running.judge(seen))
         assert all(WORD not in f"{c.detail}{c.evidence}" for c in found), "a secret was told"
         return {c.name: (c.verdict, str(c.evidence.get("cause", ""))) for c in found}
@@ -265,7 +267,7 @@ def test_what_is_well_passes(name: str) -> None:
 def test_a_component_without_a_chart_is_named() -> None:
     bare = manifest.Bundle("sha256:0", BUNDLE.images, BUNDLE.versions, charts={})
     place = Place()
-    check = running.charts(running.Seen(PLATFORM, bare, [place.workload], []))
+    check = running.charts(running.RunningObjects(PLATFORM, bare, [place.workload], []))
     assert check.verdict is FAIL
     assert "no chart of kv" in check.detail
 
@@ -274,7 +276,7 @@ def test_what_can_not_be_seen_is_not_called_well() -> None:
     place = Place()
     place.secret["data"] = {"user": _encoded("kv")}
     assert place.judged()[running.SECRETS] == (INVALID, "")
-    (check,) = running.judge(running.Seen(PLATFORM, BUNDLE, [place.system], []))
+    (check,) = running.judge(running.RunningObjects(PLATFORM, BUNDLE, [place.system], []))
     assert check.verdict is INVALID
 
 

@@ -17,12 +17,20 @@ from hypothesis import strategies as st
 
 from tests import chain
 from validate.pod.integration import asking, badinput, pipeline, records, registry, serving, verbs
-from validate.pod.integration.features import NAMES, BadRecordError, Row, row, sha256, text, vector
-from validate.pod.integration.forest import BadModelError, Forest, Tree, load
+from validate.pod.integration.features import (
+    NAMES,
+    BadRecordError,
+    FeatureRow,
+    row,
+    sha256,
+    text,
+    vector,
+)
+from validate.pod.integration.forest import BadModelError, DecisionTree, Forest, load
 from validate.pod.integration.ports import Stores
 
 BATCH = records.Delivery("batch", 1, 0, 200, rebuilt=False)
-LEAF = Tree([1, -1, -1], [2, -1, -1], [5, -2, -2], [4.0, -2.0, -2.0], [0.5, 0.25, 0.75])
+LEAF = DecisionTree([1, -1, -1], [2, -1, -1], [5, -2, -2], [4.0, -2.0, -2.0], [0.5, 0.25, 0.75])
 MODEL = Forest([LEAF], "d" * 64, {"run": "r"})
 
 
@@ -105,10 +113,10 @@ def test_a_model_is_the_same_after_a_trip_and_is_named_by_its_bytes() -> None:
         replace(LEAF, feature=[99, -2, -2]),
         replace(LEAF, share=[0.5, 1.5, 0.75]),
         replace(LEAF, threshold=[4.0]),
-        Tree([], [], [], [], []),
+        DecisionTree([], [], [], [], []),
     ],
 )
-def test_a_model_that_leads_nowhere_is_refused(tree: Tree) -> None:
+def test_a_model_that_leads_nowhere_is_refused(tree: DecisionTree) -> None:
     with pytest.raises(BadModelError):
         load(replace(MODEL, trees=[tree]).dump())
 
@@ -220,6 +228,6 @@ def test_a_pod_without_a_store_says_so(tmp_path: Path) -> None:
 
 
 def test_a_row_is_what_the_table_has_columns_for() -> None:
-    assert list(Row.__dataclass_fields__) == [
+    assert list(FeatureRow.__dataclass_fields__) == [
         "id", "mode", "segment", "machine", "at", "features", "label", "digest",
     ]  # fmt: skip

@@ -25,7 +25,7 @@ from validate.pod.load.ledger import NANOS, Ledger
 from validate.pod.load.outcome import LoadOutcome
 from validate.suites import plan
 from validate.suites.load import footprint, profiles, remote, roomload, stress, suite
-from validate.suites.load.case import Case
+from validate.suites.load.case import LoadCase
 from validate.suites.load.verdict import new_ledger
 
 ROOMS = ("kafka", "minio", "postgres", "redis")
@@ -84,7 +84,7 @@ def test_a_constrained_site_is_asked_for_its_share_and_says_so(tmp_path: Path) -
 def test_a_short_run_can_decide_its_limits_and_names_its_length(tmp_path: Path) -> None:
     file = REPOSITORY / "components" / "postgres" / "load.yaml"
     scenario = roomload.read(file).scenarios[0]
-    case = Case(component("postgres"), scenario, scenario.profile("records-tenfold"))
+    case = LoadCase(component("postgres"), scenario, scenario.profile("records-tenfold"))
     short = suite._short(case)
     assert short.title == "insert records-tenfold short"
     assert short.profile.duration_s < 60 < case.profile.duration_s

@@ -6,20 +6,20 @@ import pytest
 
 from components.kit.probing import Verdict
 from validate.core.model import Result
-from validate.report.changes import Changes, Past, Seen, compare, seen
+from validate.report.changes import Changes, EarlierResult, Past, compare, seen
 
 PASS, FAIL, INVALID = Verdict.PASS, Verdict.FAIL, Verdict.INVALID
 
 
-def past(*reports_: dict[str, Seen]) -> list[Past]:
+def past(*reports_: dict[str, EarlierResult]) -> list[Past]:
     return [Past(f"r{n}", 0.0, "0" * 64, told) for n, told in enumerate(reports_)]
 
 
 def test_each_way_a_test_can_change() -> None:
     before = {"a": PASS, "b": FAIL, "c": PASS, "d": PASS, "e": INVALID, "f": PASS}
     now = {"a": FAIL, "b": PASS, "c": INVALID, "e": PASS, "f": PASS, "new": PASS}
-    last = {test: Seen(v, {}) for test, v in before.items()}
-    found = compare({test: Seen(v, {}) for test, v in now.items()}, past(last))
+    last = {test: EarlierResult(v, {}) for test, v in before.items()}
+    found = compare({test: EarlierResult(v, {}) for test, v in now.items()}, past(last))
     assert (found.failing, found.unclear, found.untested) == (["a"], ["c"], ["d"])
     assert (found.fixed, found.new) == (["b", "e"], ["new"])
     assert not found.none
@@ -48,14 +48,14 @@ def test_of_two_results_with_one_name_the_worse_counts() -> None:
 def test_slower_is_more_than_noise(
     figure: str, before: list[float], now: float, slower: bool
 ) -> None:
-    history = past(*({"t": Seen(PASS, {figure: value})} for value in before))
-    found = compare({"t": Seen(PASS, {figure: now})}, history)
+    history = past(*({"t": EarlierResult(PASS, {figure: value})} for value in before))
+    found = compare({"t": EarlierResult(PASS, {figure: now})}, history)
     assert [s.test for s in found.slower] == (["t"] if slower else [])
 
 
 def test_a_failure_is_not_called_slower() -> None:
-    history = past(*({"t": Seen(PASS, {"took_s": 1.0})} for _ in range(3)))
-    assert compare({"t": Seen(FAIL, {"took_s": 900.0})}, history).slower == []
+    history = past(*({"t": EarlierResult(PASS, {"took_s": 1.0})} for _ in range(3)))
+    assert compare({"t": EarlierResult(FAIL, {"took_s": 900.0})}, history).slower == []
 
 
 def test_nothing_to_compare_with_says_why() -> None:

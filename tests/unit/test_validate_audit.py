@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from components.kit.probing import Held, Verdict
 from validate.audit.analysis import Limits, analyse, judge, longest_gap, percentile
 from validate.audit.columns import parse
-from validate.pod.record import Attempt, AuditRun, Recorder
+from validate.pod.record import Attempt, AuditRecorder, AuditRun
 
 SECOND = 1_000_000_000
 
@@ -56,7 +56,7 @@ class Client:
 
 def run_audit(tmp_path: Path, store: Store, during: Callable[[], None]) -> list[dict[str, object]]:
     path = tmp_path / "record.jsonl"
-    recorder = Recorder(path, interval=0.01)
+    recorder = AuditRecorder(path, interval=0.01)
     audit = AuditRun("memory", "r1", recorder, lambda: Client(store), clients=8, rate=800)
     audit.start()
     during()
@@ -134,7 +134,7 @@ def test_a_torn_last_line_is_left_out_and_a_broken_one_is_an_error() -> None:
 
 
 def test_a_write_counts_only_once_it_is_on_disk(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "r", interval=30)
+    recorder = AuditRecorder(tmp_path / "r", interval=30)
     recorder.add(Attempt(0, 0, "u", 1, 0, 1, 0.0, "ok").line())
     assert recorder.durable_ok == 0
     recorder.close()
@@ -142,7 +142,7 @@ def test_a_write_counts_only_once_it_is_on_disk(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_breaks_the_recorder_and_is_told() -> None:
-    recorder = Recorder(Path("/dev/full"), interval=0.01)
+    recorder = AuditRecorder(Path("/dev/full"), interval=0.01)
     recorder.add(Attempt(0, 0, "u", 1, 0, 1, 0.0, "ok").line())
     until(lambda: recorder.broken is not None)
     assert recorder.durable_ok == 0

@@ -16,7 +16,7 @@ from validate.cli import console
 from validate.core.errors import ValidateError
 from validate.report import reading, seal
 from validate.report.options import KEY, PASSPHRASE_FILE, Options
-from validate.report.verify import Demands, Proof, verify
+from validate.report.verify import Demands, Verification, verify
 
 SignKey = Annotated[
     Path | None, typer.Option("--sign-key", envvar=KEY, help="private key (PEM, 0600); default: the lab's own")
@@ -75,7 +75,7 @@ def verify_command(
         _tell(path, proof)
 
 
-def _tell(path: Path, proof: Proof) -> None:
+def _tell(path: Path, proof: Verification) -> None:
     manifest = proof.manifest
     assert manifest is not None
     whose = "the client's key" if manifest.key.kind == "client" else "the lab's own key"

@@ -16,7 +16,7 @@ from typing import Any
 
 from components.kit.probing import Held
 from validate.pod import targets
-from validate.pod.record import AuditRun, AuditWriter, Recorder
+from validate.pod.record import AuditRecorder, AuditRun, AuditWriter
 from validate.pod.smoke import emit
 
 FOLDER = targets.WORK / "audit"
@@ -58,7 +58,7 @@ def clients(name: str, run: str, count: int, rate: float, lifetime: float) -> No
         opened: AuditWriter[None] = writer
         return opened
 
-    recorder = Recorder(FOLDER / f"{name}.jsonl")
+    recorder = AuditRecorder(FOLDER / f"{name}.jsonl")
     audit = AuditRun(name, run, recorder, open_writer, count, rate, target.client)
     audit.start()
     end = time.monotonic() + lifetime
@@ -71,7 +71,7 @@ def clients(name: str, run: str, count: int, rate: float, lifetime: float) -> No
     os._exit(0)  # a client that hangs in its library must not keep the process
 
 
-def _status(name: str, recorder: Recorder, state: str) -> None:
+def _status(name: str, recorder: AuditRecorder, state: str) -> None:
     record: dict[str, Any] = {
         "state": state,
         "acknowledged": recorder.durable_ok,

@@ -73,7 +73,7 @@ class Attempt:
         return {"kind": "op", **fields}
 
 
-class Recorder:
+class AuditRecorder:
     """Appends records; a thread writes and fsyncs what gathered in `interval` seconds.
 
     `durable_ok` counts acknowledged writes whose line is on disk, and nothing else.
@@ -145,7 +145,7 @@ class AuditRun:
 
     store: str
     run: str
-    recorder: Recorder
+    recorder: AuditRecorder
     open_writer: Callable[[], AuditWriter[None]]
     clients: int = 8
     rate: float = 200.0

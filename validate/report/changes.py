@@ -36,11 +36,11 @@ class Past:
     folder: str
     finished: float
     digest: str
-    seen: Mapping[str, Seen]
+    seen: Mapping[str, EarlierResult]
 
 
 @dataclass(frozen=True)
-class Seen:
+class EarlierResult:
     verdict: Verdict
     figures: Mapping[str, float]
 
@@ -80,17 +80,17 @@ class Changes:
         return not any(told)
 
 
-def seen(results: Iterable[Result]) -> dict[str, Seen]:
+def seen(results: Iterable[Result]) -> dict[str, EarlierResult]:
     """By name of test; of two results with one name the worse one counts."""
-    found: dict[str, Seen] = {}
+    found: dict[str, EarlierResult] = {}
     for result in results:
         before = found.get(result.test)
         if before is None or WORST.index(result.verdict) < WORST.index(before.verdict):
-            found[result.test] = Seen(result.verdict, _figures(result))
+            found[result.test] = EarlierResult(result.verdict, _figures(result))
     return found
 
 
-def compare(now: Mapping[str, Seen], history: Sequence[Past], why: str = "") -> Changes:
+def compare(now: Mapping[str, EarlierResult], history: Sequence[Past], why: str = "") -> Changes:
     """`history`: the newest first. A test that was never seen before is new, not fixed."""
     if not history:
         return Changes(None, why or "This is the first report of its kind for this site.")
@@ -111,7 +111,7 @@ def compare(now: Mapping[str, Seen], history: Sequence[Past], why: str = "") -> 
     )
 
 
-def _slower(now: Mapping[str, Seen], history: Sequence[Past]) -> Iterable[Slower]:
+def _slower(now: Mapping[str, EarlierResult], history: Sequence[Past]) -> Iterable[Slower]:
     for test, here in now.items():
         if here.verdict is not Verdict.PASS:
             continue  # a failure is told as such

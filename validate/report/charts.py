@@ -21,7 +21,7 @@ CURVE, COUNTS = "curve", "counts"
 
 
 @dataclass(frozen=True)
-class Curve:
+class LineChart:
     """Numbers a second as a line, and what stands beneath it."""
 
     name: str
@@ -47,7 +47,7 @@ class Part:
     count: int
 
 
-def curves(evidence: Mapping[str, Any]) -> list[Curve]:
+def curves(evidence: Mapping[str, Any]) -> list[LineChart]:
     """evidence["curve"]: numbers, one a second; or several such lists by name; or of a fault
     `counts` (acknowledged in each second), with `fault` and `undo`, the seconds of both."""
     found = evidence.get(CURVE)
@@ -82,7 +82,7 @@ def _is_numbers(values: object) -> bool:
     )
 
 
-def _curve(name: str, values: Sequence[float], band: tuple[int, int] | None) -> Curve:
+def _curve(name: str, values: Sequence[float], band: tuple[int, int] | None) -> LineChart:
     top = max(*values, 0.0) or 1.0
     low = min(*values, 0.0)
     scale = HEIGHT / (top - low) if top > low else 0.0
@@ -95,7 +95,7 @@ def _curve(name: str, values: Sequence[float], band: tuple[int, int] | None) -> 
         f'{_shade(band, len(values))}<polygon points="0,41 {line} 300,41"/>'
         f'<polyline points="{line}"/></svg>'
     )
-    return Curve(name, picture, _number(min(values), top), _number(max(values), top), spell(len(values)))
+    return LineChart(name, picture, _number(min(values), top), _number(max(values), top), spell(len(values)))
 
 
 def _shade(band: tuple[int, int] | None, size: int) -> str:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from components.kit.probing import Verdict
 from validate.core.model import overall
 from validate.report.records import Record
-from validate.report.register import LAYERS, PAPER, Clause, Paper, Proof, Register, matches
+from validate.report.register import LAYERS, PAPER, Clause, ClauseProof, Paper, Register, matches
 
 
 class State(StrEnum):
@@ -36,7 +36,7 @@ MEANINGS = {
 
 
 @dataclass(frozen=True)
-class Row:
+class ClauseRow:
     """One clause. `open_points`: what of it stays unproved even where all tests pass."""
 
     clause: Clause
@@ -58,9 +58,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Matrix:
-    rows: Sequence[Row]
+    rows: Sequence[ClauseRow]
 
-    def of(self, *states: State) -> list[Row]:
+    def of(self, *states: State) -> list[ClauseRow]:
         return [row for row in self.rows if row.state in states]
 
     def count(self, state: State) -> int:
@@ -83,20 +83,20 @@ def build(register: Register, records: Sequence[Record]) -> Matrix:
     return Matrix(rows)
 
 
-def _row(clause: Clause, proof: Proof | None, paper: Paper | None, records: Sequence[Record]) -> Row:
+def _row(clause: Clause, proof: ClauseProof | None, paper: Paper | None, records: Sequence[Record]) -> ClauseRow:
     if clause.layer == PAPER:
-        return Row(clause, State.PAPER, paper=paper)
+        return ClauseRow(clause, State.PAPER, paper=paper)
     if proof is None or not proof.tests:
-        return Row(clause, State.UNCOVERED, elsewhere=proof.elsewhere if proof else "")
+        return ClauseRow(clause, State.UNCOVERED, elsewhere=proof.elsewhere if proof else "")
     by_glob = {g: [r for r in records if matches(g, r.result.test)] for g in proof.tests}
     found = _once(record for group in by_glob.values() for record in group)
     idle = [glob for glob, group in by_glob.items() if not group]
     open_points = [proof.partly] if proof.partly else []
     if not found:
-        return Row(clause, State.NOT_RUN, (), open_points)
+        return ClauseRow(clause, State.NOT_RUN, (), open_points)
     if idle:
         open_points.append(f"Not in this run: {', '.join(idle)}")
-    return Row(clause, _state(found, open_points), found, open_points, proof.elsewhere)
+    return ClauseRow(clause, _state(found, open_points), found, open_points, proof.elsewhere)
 
 
 def _state(found: Sequence[Record], open_points: Sequence[str]) -> State:

@@ -29,7 +29,7 @@ from components.kit.probing import Verdict
 from validate.core.model import Table as RunTable
 from validate.report import charts, faults
 from validate.report.content import Content, spell
-from validate.report.matrix import Row, State
+from validate.report.matrix import ClauseRow, State
 from validate.report.records import Record
 from validate.report.typeset import (
     BODY,
@@ -328,7 +328,7 @@ def _matrix(content: Content) -> Flow:
     return [CondPageBreak(45 * mm), title, ruled(head, rows, widths, bold)]
 
 
-def _said(row: Row) -> str:
+def _said(row: ClauseRow) -> str:
     lines = [escaped(row.clause.statement)]
     lines += [f"<font color='#655f56'>{escaped(text)}</font>" for text in row.open_points]
     if row.state is State.PAPER:

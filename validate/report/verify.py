@@ -26,7 +26,7 @@ class NoReportError(ValidateError):
 
 
 @dataclass
-class Proof:
+class Verification:
     """`problems`: why the report must not be trusted; `notes`: what was not or can't be checked."""
 
     manifest: seal.Manifest | None = None
@@ -53,9 +53,9 @@ class Demands:
     expired: bool = False
 
 
-def verify(path: Path, demands: Demands = Demands(), now: datetime | None = None) -> Proof:
+def verify(path: Path, demands: Demands = Demands(), now: datetime | None = None) -> Verification:
     """Every problem that is found, not only the first. NoReportError when it is none."""
-    proof = Proof()
+    proof = Verification()
     if path.is_dir():
         _folder(path, proof)
     elif path.name in (seal.MANIFEST, seal.SIGNATURE, seal.RESULTS, seal.PDF, seal.JUNIT):
@@ -70,7 +70,7 @@ def verify(path: Path, demands: Demands = Demands(), now: datetime | None = None
     return proof
 
 
-def _folder(folder: Path, proof: Proof) -> None:
+def _folder(folder: Path, proof: Verification) -> None:
     known = (seal.MANIFEST, seal.SIGNATURE, seal.PAGE, seal.RESULTS)
     if not any((folder / name).exists() for name in known):
         raise NoReportError(f"{folder} holds no report: none of {', '.join(known)} is in it")
@@ -84,7 +84,7 @@ def _folder(folder: Path, proof: Proof) -> None:
     _chain(folder, proof.manifest, proof)
 
 
-def _page_alone(path: Path, proof: Proof) -> None:
+def _page_alone(path: Path, proof: Verification) -> None:
     raw = path.read_bytes()
     try:
         blank, manifest, signature = seal.take(raw)
@@ -101,7 +101,7 @@ def _page_alone(path: Path, proof: Proof) -> None:
     proof.notes.append(f"the page alone was checked, not {', '.join(others) or 'any other file'}")
 
 
-def _signed(raw: bytes, signature: bytes, proof: Proof) -> bool:
+def _signed(raw: bytes, signature: bytes, proof: Verification) -> bool:
     """The manifest can be read, and the key that it names signed it."""
     try:
         manifest = seal.read(raw)
@@ -117,7 +117,7 @@ def _signed(raw: bytes, signature: bytes, proof: Proof) -> bool:
     return True
 
 
-def _files(folder: Path, raw: bytes, signature: bytes, proof: Proof) -> None:
+def _files(folder: Path, raw: bytes, signature: bytes, proof: Verification) -> None:
     """Says of each file what is wrong with it: altered, missing, added, renamed, a link."""
     assert proof.manifest is not None
     wanted = proof.manifest.files
@@ -143,7 +143,7 @@ def _files(folder: Path, raw: bytes, signature: bytes, proof: Proof) -> None:
 
 
 def _missing_and_added(
-    wanted: dict[str, seal.File], seen: dict[str, str], there: dict[str, Path], proof: Proof
+    wanted: dict[str, seal.File], seen: dict[str, str], there: dict[str, Path], proof: Verification
 ) -> None:
     added = {name for name in seen if name not in wanted}
     for name, file in wanted.items():
@@ -158,7 +158,7 @@ def _missing_and_added(
     proof.problems += [f"{name} was added: it is not in {seal.MANIFEST}" for name in sorted(added)]
 
 
-def _page(path: Path, raw: bytes, signature: bytes, proof: Proof) -> str | None:
+def _page(path: Path, raw: bytes, signature: bytes, proof: Verification) -> str | None:
     """Its digest while its seal was empty; the seal itself must be this folder's."""
     content = _read(path, proof)
     if content is None:
@@ -173,7 +173,7 @@ def _page(path: Path, raw: bytes, signature: bytes, proof: Proof) -> str | None:
     return digest(blank)
 
 
-def _hash(path: Path, proof: Proof) -> str | None:
+def _hash(path: Path, proof: Verification) -> str | None:
     try:
         return seal.file_of(path).sha256
     except OSError as error:
@@ -181,7 +181,7 @@ def _hash(path: Path, proof: Proof) -> str | None:
     return None
 
 
-def _key(path: Path, proof: Proof, manifest: seal.Manifest, demands: Demands, now: datetime) -> None:
+def _key(path: Path, proof: Verification, manifest: seal.Manifest, demands: Demands, now: datetime) -> None:
     own, wanted, about = manifest.key.fingerprint, demands.key, signers.About()
     if not wanted.startswith(FINGERPRINT):
         beside = None if wanted else _own_key(path, manifest)
@@ -211,7 +211,7 @@ def _own_key(path: Path, manifest: seal.Manifest) -> Path | None:
     return known if manifest.key.kind == "lab" and known.is_file() else None
 
 
-def _expiry(proof: Proof, manifest: seal.Manifest, end: datetime, demands: Demands, now: datetime) -> None:
+def _expiry(proof: Verification, manifest: seal.Manifest, end: datetime, demands: Demands, now: datetime) -> None:
     if manifest.signed_at > end:
         proof.problems.append(
             f"its key expired on {end:%Y-%m-%d %H:%M} UTC, and it was signed on "
@@ -225,14 +225,14 @@ def _expiry(proof: Proof, manifest: seal.Manifest, end: datetime, demands: Deman
         )
 
 
-def _asked_for(proof: Proof, manifest: seal.Manifest, demands: Demands) -> None:
+def _asked_for(proof: Verification, manifest: seal.Manifest, demands: Demands) -> None:
     if demands.stack and manifest.site != demands.stack:
         proof.problems.append(f"it is the report of {manifest.site!r}, and {demands.stack!r} was asked for")
     if demands.verdict is not None and manifest.verdict is not demands.verdict:
         proof.problems.append(f"its verdict is {manifest.verdict}, and {demands.verdict} was asked for")
 
 
-def _chain(folder: Path, manifest: seal.Manifest, proof: Proof) -> None:
+def _chain(folder: Path, manifest: seal.Manifest, proof: Verification) -> None:
     """Back over every report that is still there; each names its forerunner's digest."""
     root, previous, checked = folder.resolve().parent, manifest.previous, 0
     while previous is not None and checked < history.WALKED:
@@ -256,7 +256,7 @@ def _chain(folder: Path, manifest: seal.Manifest, proof: Proof) -> None:
         proof.notes.append(f"{checked} earlier reports in an unbroken chain")
 
 
-def _read(path: Path, proof: Proof) -> bytes | None:
+def _read(path: Path, proof: Verification) -> bytes | None:
     try:
         return path.read_bytes()
     except FileNotFoundError:

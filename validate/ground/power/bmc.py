@@ -25,13 +25,13 @@ from validate.ground.kubectl import wait_for
 FILE = "power.yaml"  # in the site's state folder
 
 
-class Model(BaseModel):
+class BmcModel(BaseModel):
     """Unknown keys are mistakes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Login(Model):
+class Login(BmcModel):
     """The password is in a file or in an environment variable, never in the settings."""
 
     user: str

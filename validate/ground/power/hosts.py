@@ -29,18 +29,18 @@ from validate.ground.kubectl import wait_for
 from validate.ground.local import LocalGround
 from validate.ground.machine import Machine, ssh
 from validate.ground.power import lab
-from validate.ground.power.bmc import FILE, Ipmi, IpmiHosts, Model, Redfish, RedfishHosts
+from validate.ground.power.bmc import FILE, BmcModel, Ipmi, IpmiHosts, Redfish, RedfishHosts
 from validate.ground.site import REPOSITORY
 
 
-class Ssh(Model):
+class Ssh(BmcModel):
     address: str
     key: Path
     known_hosts: Path
     user: str = "root"
 
 
-class Host(Model):
+class Host(BmcModel):
     redfish: Redfish | None = None
     ipmi: Ipmi | None = None
     ssh: Ssh | None = None
@@ -52,7 +52,7 @@ class Host(Model):
         return self
 
 
-class Power(Model):
+class Power(BmcModel):
     hosts: Annotated[dict[str, Host], Field(min_length=1)]
 
 

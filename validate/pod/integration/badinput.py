@@ -15,7 +15,7 @@ HUNG_UP = 0  # no status: the connection was closed
 
 
 @dataclass(frozen=True)
-class Case:
+class BadQuestion:
     """A bad question, and the statuses of which one must come."""
 
     name: str
@@ -59,39 +59,39 @@ def _instances(values: object) -> bytes:
     return post(PREDICT, json.dumps({"instances": values}))
 
 
-def cases(good: list[float]) -> list[Case]:
+def cases(good: list[float]) -> list[BadQuestion]:
     """All bad questions, made from a good instance."""
     text = json.dumps({"instances": [good]})
     first = json.dumps(good[0])
     return [
-        Case("one number too few", _instances([good[:-1]])),
-        Case("one number too many", _instances([[*good, 1.0]])),
-        Case("not a matrix", _instances(good)),
-        Case("nested too deeply by one", _instances([[good]])),
-        Case("rows of different lengths", _instances([good, good[:2]])),
-        Case("no instances", _instances([])),
-        Case("text for a number", _instances([["hot", *good[1:]]])),
-        Case("a number as text", _instances([[first, *good[1:]]])),
-        Case("null for a number", _instances([[None, *good[1:]]])),
-        Case("true for a number", _instances([[True, *good[1:]]])),
-        Case("NaN", post(PREDICT, text.replace(first, "NaN", 1))),
-        Case("Infinity", post(PREDICT, text.replace(first, "Infinity", 1))),
-        Case("-Infinity", post(PREDICT, text.replace(first, "-Infinity", 1))),
-        Case("a number that overflows", post(PREDICT, text.replace(first, "1e999", 1))),
-        Case("an integer of 5,000 digits", post(PREDICT, text.replace(first, "9" * 5000, 1))),
-        Case("JSON cut off", post(PREDICT, text[:-7])),
-        Case("body shorter than it says", post(PREDICT, text[:-7], length=len(text)), (400, 408)),
-        Case("empty body", post(PREDICT, "")),
-        Case("a list", post(PREDICT, json.dumps([good]))),
-        Case("another key", post(PREDICT, json.dumps({"rows": [good]}))),
-        Case("not UTF-8", post(PREDICT, b'{"instances": [["\xff\xfe"]]}')),
-        Case("100,000 brackets", post(PREDICT, "[" * 100_000), SHAPE),
-        Case("too many instances", _instances([[0] * len(good)] * (MAX_INSTANCES + 1)), LARGE),
-        Case("too large", post(PREDICT, b" " * 10, length=MAX_BYTES + 1), LARGE),
-        Case("length of 20 digits", post(PREDICT, text, length=10**20), (400, 413)),
-        Case("negative length", post(PREDICT, text, length=-5), (400, 411)),
-        Case("wrong content type", post(PREDICT, text, kind="text/csv"), (415,)),
-        Case("unknown machine", post(PREDICT, json.dumps({"machines": ["no-such-machine"]})), (400, 404)),
-        Case("unknown path", post("/v1/models/other:predict", text), (404,)),
-        Case("not HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", (400, HUNG_UP)),
+        BadQuestion("one number too few", _instances([good[:-1]])),
+        BadQuestion("one number too many", _instances([[*good, 1.0]])),
+        BadQuestion("not a matrix", _instances(good)),
+        BadQuestion("nested too deeply by one", _instances([[good]])),
+        BadQuestion("rows of different lengths", _instances([good, good[:2]])),
+        BadQuestion("no instances", _instances([])),
+        BadQuestion("text for a number", _instances([["hot", *good[1:]]])),
+        BadQuestion("a number as text", _instances([[first, *good[1:]]])),
+        BadQuestion("null for a number", _instances([[None, *good[1:]]])),
+        BadQuestion("true for a number", _instances([[True, *good[1:]]])),
+        BadQuestion("NaN", post(PREDICT, text.replace(first, "NaN", 1))),
+        BadQuestion("Infinity", post(PREDICT, text.replace(first, "Infinity", 1))),
+        BadQuestion("-Infinity", post(PREDICT, text.replace(first, "-Infinity", 1))),
+        BadQuestion("a number that overflows", post(PREDICT, text.replace(first, "1e999", 1))),
+        BadQuestion("an integer of 5,000 digits", post(PREDICT, text.replace(first, "9" * 5000, 1))),
+        BadQuestion("JSON cut off", post(PREDICT, text[:-7])),
+        BadQuestion("body shorter than it says", post(PREDICT, text[:-7], length=len(text)), (400, 408)),
+        BadQuestion("empty body", post(PREDICT, "")),
+        BadQuestion("a list", post(PREDICT, json.dumps([good]))),
+        BadQuestion("another key", post(PREDICT, json.dumps({"rows": [good]}))),
+        BadQuestion("not UTF-8", post(PREDICT, b'{"instances": [["\xff\xfe"]]}')),
+        BadQuestion("100,000 brackets", post(PREDICT, "[" * 100_000), SHAPE),
+        BadQuestion("too many instances", _instances([[0] * len(good)] * (MAX_INSTANCES + 1)), LARGE),
+        BadQuestion("too large", post(PREDICT, b" " * 10, length=MAX_BYTES + 1), LARGE),
+        BadQuestion("length of 20 digits", post(PREDICT, text, length=10**20), (400, 413)),
+        BadQuestion("negative length", post(PREDICT, text, length=-5), (400, 411)),
+        BadQuestion("wrong content type", post(PREDICT, text, kind="text/csv"), (415,)),
+        BadQuestion("unknown machine", post(PREDICT, json.dumps({"machines": ["no-such-machine"]})), (400, 404)),
+        BadQuestion("unknown path", post("/v1/models/other:predict", text), (404,)),
+        BadQuestion("not HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", (400, HUNG_UP)),
     ]

@@ -22,7 +22,7 @@ class BadRecordError(ValueError):
 
 
 @dataclass(frozen=True)
-class Row:
+class FeatureRow:
     """A record as it lies in the table. `features` is the vector's one text form."""
 
     id: str
@@ -47,7 +47,7 @@ def strict(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def row(raw: bytes, mode: str) -> Row:
+def row(raw: bytes, mode: str) -> FeatureRow:
     """Checks a raw record and makes its features. Raises BadRecordError."""
     try:
         record = strict(raw)
@@ -61,7 +61,7 @@ def row(raw: bytes, mode: str) -> Row:
     label, at = record.get("needs_service"), record.get("at")
     if label not in (0, 1) or isinstance(label, bool) or not isinstance(at, int):
         raise BadRecordError(f"needs_service {label!r} (0 or 1), at {at!r} (seconds)")
-    return Row(
+    return FeatureRow(
         record["id"],
         mode,
         record["segment"],

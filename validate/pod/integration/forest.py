@@ -24,7 +24,7 @@ class BadModelError(ValueError):
 
 
 @dataclass(frozen=True)
-class Tree:
+class DecisionTree:
     """Node i: a leaf with `share[i]`, or go left if x[feature[i]] <= threshold[i], else right."""
 
     left: list[int]
@@ -62,7 +62,7 @@ class Tree:
 class Forest:
     """A model and where it comes from."""
 
-    trees: list[Tree]
+    trees: list[DecisionTree]
     data: str  # sha256 of the bytes that it was trained on
     training: dict[str, Any]  # run, library, counts
     digest: str = ""  # sha256 of its own bytes
@@ -93,7 +93,7 @@ def load(raw: bytes) -> Forest:
         content = strict(raw)
         if content["format"] != FORMAT or tuple(content["features"]) != NAMES:
             raise BadModelError(f"format {content['format']!r} or its features are not ours")
-        trees = [Tree(**tree) for tree in content["trees"]]
+        trees = [DecisionTree(**tree) for tree in content["trees"]]
         if not trees:
             raise BadModelError("a model without trees")
         for tree in trees:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from validate.pod.integration import forest, records
-from validate.pod.integration.features import BadRecordError, Row, digest_of, row, sha256, strict, text, vector
+from validate.pod.integration.features import BadRecordError, FeatureRow, digest_of, row, sha256, strict, text, vector
 from validate.pod.integration.ports import Message, Online, Position, Stores
 
 ROOT = "integration"  # of all objects and keys of this suite
@@ -110,7 +110,7 @@ def process(stores: Stores, run: str, mode: str, messages: Sequence[Message], pr
     """One small batch into all stores. The table comes last: its commit is what makes progress,
     and doing the same batch again changes nothing."""
     ours = [message for message in messages if message.run == run]
-    rows: list[Row] = []
+    rows: list[FeatureRow] = []
     for message in ours:
         try:
             rows.append(row(message.value, mode))
@@ -134,7 +134,7 @@ def process(stores: Stores, run: str, mode: str, messages: Sequence[Message], pr
     progress.seen += [each.digest for each in rows]
 
 
-def _order(progress: Progress, found: Row) -> None:
+def _order(progress: Progress, found: FeatureRow) -> None:
     if found.at < progress.newest.get(found.machine, 0):
         progress.reordered += 1
     progress.newest[found.machine] = max(found.at, progress.newest.get(found.machine, 0))
@@ -166,7 +166,7 @@ def look_back(stores: Stores, run: str, mode: str) -> dict[str, Any]:
     assert stores.table is not None and stores.objects is not None
     everything = stores.table.rows(run)
     rows = [each for each in everything if each.mode == mode]
-    archived: dict[str, Row] = {}  # the archive is written at least once: twice is no fault
+    archived: dict[str, FeatureRow] = {}  # the archive is written at least once: twice is no fault
     for name in stores.objects.names(place(run, "raw", f"{mode}-")):
         for raw in unpack(stores.objects.get(name)):
             try:
@@ -185,7 +185,7 @@ def look_back(stores: Stores, run: str, mode: str) -> dict[str, Any]:
     }
 
 
-def parity(online: Online | None, run: str, rows: Sequence[Row]) -> dict[str, Any]:
+def parity(online: Online | None, run: str, rows: Sequence[FeatureRow]) -> dict[str, Any]:
     """Features of each machine's newest record: as answered online, as trained offline."""
     if online is None:
         return {}
@@ -207,12 +207,12 @@ def parity(online: Online | None, run: str, rows: Sequence[Row]) -> dict[str, An
     }
 
 
-def newest(rows: Iterable[Row]) -> dict[str, str]:
+def newest(rows: Iterable[FeatureRow]) -> dict[str, str]:
     """machine -> features of its newest record"""
     return {each.machine: each.features for each in sorted(rows, key=lambda r: (r.at, r.id))}
 
 
-def dataset(rows: Iterable[Row], window: int) -> bytes:
+def dataset(rows: Iterable[FeatureRow], window: int) -> bytes:
     """Training data: the newest `window` records of each segment, in order of time, one a line.
 
     A sliding window, as usual where the world changes; its bytes depend on the rows alone.

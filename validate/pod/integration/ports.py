@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from validate.pod.integration.features import Row
+from validate.pod.integration.features import FeatureRow
 
 
 class MissingError(LookupError):
@@ -50,12 +50,12 @@ class Log(Protocol):
         ...
 
 
-class Table(Protocol):
-    def put(self, run: str, rows: Sequence[Row], position: Position) -> None:
+class FeatureTable(Protocol):
+    def put(self, run: str, rows: Sequence[FeatureRow], position: Position) -> None:
         """Rows and the position after them in one transaction. A row that is there stays."""
         ...
 
-    def rows(self, run: str) -> list[Row]: ...
+    def rows(self, run: str) -> list[FeatureRow]: ...
 
     def position(self, run: str) -> Position: ...
 
@@ -95,6 +95,6 @@ class Stores:
     """Those that this pod was given; a pod that trains has objects and nothing else."""
 
     log: Log | None = None
-    table: Table | None = None
+    table: FeatureTable | None = None
     objects: Objects | None = None
     online: Online | None = None

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from components.kit.probing import Target
 from validate.pod import targets
-from validate.pod.integration.features import Row
+from validate.pod.integration.features import FeatureRow
 from validate.pod.integration.ports import Message, MissingError, Position, Sent, Stores
 
 R = TypeVar("R")
@@ -155,8 +155,8 @@ class PostgresTable:
         self._connect: Callable[[], Any] = lambda: probe.connect(target)
         self._made = False
 
-    def put(self, run: str, rows: Sequence[Row], position: Position) -> None:
-        columns = [[getattr(r, name) for r in rows] for name in Row.__dataclass_fields__]
+    def put(self, run: str, rows: Sequence[FeatureRow], position: Position) -> None:
+        columns = [[getattr(r, name) for r in rows] for name in FeatureRow.__dataclass_fields__]
         kinds = [*4 * ["text[]"], "bigint[]", "text[]", "smallint[]", "text[]"]
         given = ", ".join(f"%s::{kind}" for kind in kinds)
 
@@ -172,10 +172,10 @@ class PostgresTable:
 
         self._do("writing rows", write)
 
-    def rows(self, run: str) -> list[Row]:
-        names = ", ".join(Row.__dataclass_fields__)
+    def rows(self, run: str) -> list[FeatureRow]:
+        names = ", ".join(FeatureRow.__dataclass_fields__)
         query = f"SELECT {names} FROM {TABLE} WHERE run = %s"
-        return [Row(*r) for r in self._do("reading rows", lambda c: _all(c, query, run))]
+        return [FeatureRow(*r) for r in self._do("reading rows", lambda c: _all(c, query, run))]
 
     def position(self, run: str) -> Position:
         query = f"SELECT part, next FROM {TABLE}_position WHERE run = %s"

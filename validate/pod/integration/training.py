@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from validate.pod.integration.features import sha256
-from validate.pod.integration.forest import Forest, Tree
+from validate.pod.integration.forest import DecisionTree, Forest
 from validate.pod.integration.pipeline import read_dataset
 
 TREES, DEPTH, LEAF_SIZE = 25, 9, 4
@@ -32,10 +32,10 @@ def fit(raw: bytes, run: str, seed: int) -> Forest:
     return found
 
 
-def _tree(grown: Any) -> Tree:
+def _tree(grown: Any) -> DecisionTree:
     """Counts in a leaf become the share of class 1."""
     shares = [float(value[0][1] / value[0].sum()) for value in grown.value]
-    return Tree(
+    return DecisionTree(
         grown.children_left.tolist(),
         grown.children_right.tolist(),
         grown.feature.tolist(),

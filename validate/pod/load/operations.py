@@ -44,7 +44,7 @@ class OpenTarget(Target, Protocol):
         """Let go of everything."""
 
 
-class Client(Protocol):
+class LoadClient(Protocol):
     """The part of probing.Writer that load needs, once it is open."""
 
     def write(self, uid: str) -> None:
@@ -139,10 +139,10 @@ class Writers:
     A client that failed is closed and opened anew for the next operation, as the audit does it.
     """
 
-    def __init__(self, open_client: Callable[[], Client], run: str, threads: int = 16) -> None:
+    def __init__(self, open_client: Callable[[], LoadClient], run: str, threads: int = 16) -> None:
         self._open_client, self._run = open_client, run
         self._kept = threading.local()
-        self._made: list[Client] = []
+        self._made: list[LoadClient] = []
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="load")
 
@@ -158,7 +158,7 @@ class Writers:
             client.close()
 
     def _write(self, number: int) -> None:
-        client: Client | None = getattr(self._kept, "client", None)
+        client: LoadClient | None = getattr(self._kept, "client", None)
         if client is None:
             client = self._kept.client = self._open_client()
             with self._lock:

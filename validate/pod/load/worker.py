@@ -28,7 +28,7 @@ from validate.pod.load.generator import Generator, Phases
 from validate.pod.load.health import measured, throttled_ns
 from validate.pod.load.httptarget import Asked, HttpRequest, HttpTarget
 from validate.pod.load.ledger import Ledger
-from validate.pod.load.operations import Client, OpenTarget, OperationTarget, Writers
+from validate.pod.load.operations import LoadClient, OpenTarget, OperationTarget, Writers
 from validate.pod.load.outcome import LoadOutcome
 from validate.pod.load.timing import RealTime, new_loop
 
@@ -110,10 +110,10 @@ def _driver(order: Order) -> Any:
         return room.driver(described, Job(order.operation, run, order.record_bytes, order.clients))
     probe = targets.probe(order.room)
 
-    def opened() -> Client:
+    def opened() -> LoadClient:
         writer = probe.writer()
         writer.open(described)
-        client: Client = writer
+        client: LoadClient = writer
         return client
 
     return Writers(opened, run, order.clients)

@@ -50,7 +50,7 @@ class Clause(_Row):
     names: list[str] = []
 
 
-class Proof(_Row):
+class ClauseProof(_Row):
     """Which tests prove a clause, and what of it they leave open."""
 
     tests: list[Glob] = []
@@ -58,7 +58,7 @@ class Proof(_Row):
     elsewhere: str = ""
 
     @model_validator(mode="after")
-    def _says_something(self) -> Proof:
+    def _says_something(self) -> ClauseProof:
         if not self.tests and not self.elsewhere:
             raise ValueError("give tests, or elsewhere")
         if self.partly and not self.tests:
@@ -77,7 +77,7 @@ class Paper(_Row):
 @dataclass(frozen=True)
 class Register:
     clauses: tuple[Clause, ...]
-    proofs: Mapping[str, Proof]
+    proofs: Mapping[str, ClauseProof]
     paper: Mapping[str, Paper]
 
 
@@ -85,7 +85,7 @@ def load(paper: Path | None = None, folder: Path = HERE) -> Register:
     """The register; `paper` is a site's own file. All mistakes of all files at once."""
     wrong: list[str] = []
     clauses = _read(folder / "requirements.yaml", list[Clause], wrong) or []
-    proofs = _read(folder / "tests.yaml", dict[str, Proof], wrong) or {}
+    proofs = _read(folder / "tests.yaml", dict[str, ClauseProof], wrong) or {}
     owners = dict(_read(folder / "paper.yaml", dict[str, Paper], wrong) or {})
     if paper is not None:
         owners |= _read(paper, dict[str, Paper], wrong) or {}
@@ -126,7 +126,7 @@ def _twice(text: str) -> list[str]:
 
 
 def _mistakes(
-    clauses: list[Clause], proofs: dict[str, Proof], owners: dict[str, Paper], folder: Path, paper: Path | None
+    clauses: list[Clause], proofs: dict[str, ClauseProof], owners: dict[str, Paper], folder: Path, paper: Path | None
 ) -> list[str]:
     ids = [clause.id for clause in clauses]
     on_paper = {clause.id for clause in clauses if clause.layer == PAPER}

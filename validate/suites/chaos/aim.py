@@ -153,7 +153,7 @@ def _on(fault: spec.Fault, member: RunningMember, aim: Aim, outside: Outside) ->
         case spec.NetworkCut():
             far = [p.address for p in aim.peers] if fault.target == "pair" else []
             made = network.cut(one, do.direction, peers=far, socket=_socket(member, aim))
-        case spec.Loss():
+        case spec.PacketLoss():
             made = network.loss(one, do.percent, socket=_socket(member, aim))
         case spec.SlowLink():
             made = network.slow_link(one, do.kbit_per_s)

@@ -22,7 +22,7 @@ from validate.suites.chaos.context import FaultContext
 from validate.suites.chaos.injector import Injector, machine_of, pause
 from validate.suites.chaos.members import locate, ports_of
 from validate.suites.chaos.observer import Observer, Point, clock_offset
-from validate.suites.chaos.proofs import Moments, Proof
+from validate.suites.chaos.proofs import FaultProof, Moments
 from validate.suites.chaos.vantage import ClientVantage, OwnVantage, Vantage
 
 
@@ -39,7 +39,7 @@ class FaultRun:
     audit: AuditSession
     watched: Sequence[contract.Component]
     at: Moments = field(default_factory=lambda: Moments(0.0, 0.0, 0.0))
-    proof: Proof = field(default_factory=lambda: Proof(False, "the fault was never planted"))
+    proof: FaultProof = field(default_factory=lambda: FaultProof(False, "the fault was never planted"))
     whole_s: dict[str, float] = field(default_factory=dict)
     ended: float = 0.0
     offset: float = 0.0  # the writer's clock minus ours

@@ -16,7 +16,7 @@ from validate.ground.pods import new_run_id
 from validate.suites.chaos import proofs, spec
 from validate.suites.chaos.aim import Aim
 from validate.suites.chaos.members import RunningMember
-from validate.suites.chaos.proofs import Moments, Proof
+from validate.suites.chaos.proofs import FaultProof, Moments
 from validate.suites.chaos.vantage import PeerVantage, Vantage
 
 LEAD = 2.0  # seconds that are looked at before the fault
@@ -114,13 +114,13 @@ class Observer:
         if isinstance(self.fault.do, spec.SlowLink):
             self.seen_first |= {f"{m.name} now": self._flood(m) for m in self.aim.members}
 
-    def finish(self, at: Moments) -> Proof:
+    def finish(self, at: Moments) -> FaultProof:
         answers: list[Any] = []
         for look in self._looks:
             try:
                 answers += look.result(timeout=60)
             except (ClusterError, ValueError, TimeoutError) as error:
-                return Proof(False, f"the onlooker failed: {error}")
+                return FaultProof(False, f"the onlooker failed: {error}")
         self._pool.shutdown(wait=False)
         # A fault that outlasts the looks ends for them where they end.
         seen_until = at.asked + min(LONGEST, max(at.ended - at.asked, 0.0))
@@ -130,7 +130,7 @@ class Observer:
     def stop(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _judge(self, answers: list[Any], at: Moments) -> Proof:
+    def _judge(self, answers: list[Any], at: Moments) -> FaultProof:
         do = self.fault.do
         match do:
             case spec.PodKill():  # its address goes with it
@@ -141,7 +141,7 @@ class Observer:
                 found = proofs.killed(answers, at)
             case spec.NetworkCut() if self._one_way:
                 found = proofs.one_way(answers, at, do.direction)
-            case spec.Loss():
+            case spec.PacketLoss():
                 found = proofs.lossy(answers, at, do.percent)
             case spec.BadInput():
                 found = proofs.pestered([a for a in answers if a.get("kind") == "pester"])
@@ -165,13 +165,13 @@ class Observer:
     def _frozen(self) -> bool:
         return isinstance(self.fault.do, spec.Freeze) or self.aim.frozen
 
-    def _measured(self) -> Proof:
+    def _measured(self) -> FaultProof:
         do, seen = self.fault.do, self.seen_first
         parts = []
         for m in self.aim.members:
             first, then = seen.get(m.name), seen.get(f"{m.name} now")
             if first is None or then is None:
-                parts.append(Proof(False, f"{m.name} was not measured while it lasted"))
+                parts.append(FaultProof(False, f"{m.name} was not measured while it lasted"))
             elif isinstance(do, spec.DiskFull):
                 parts.append(proofs.full(first, then, do.leave_kib * 1024))
             elif isinstance(do, spec.SlowLink):

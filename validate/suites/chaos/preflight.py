@@ -162,7 +162,7 @@ def _strangers(aimed: Aimed, facts: Facts) -> Iterable[str]:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ComponentState:
     """What the audit and the probe saw of one component while the fault lasted."""
 
     state: str
@@ -171,7 +171,7 @@ class Seen:
 
 
 def score(
-    fault: Fault, component: str, prediction: Prediction, seen: Mapping[str, Seen], proved: bool
+    fault: Fault, component: str, prediction: Prediction, seen: Mapping[str, ComponentState], proved: bool
 ) -> tuple[list[Check], list[list[str]]]:
     """A check for each component that was watched, and the rows predicted against seen."""
     checks, rows = [], []

@@ -33,20 +33,20 @@ class Moments:
 
 
 @dataclass(frozen=True)
-class Proof:
+class FaultProof:
     proved: bool
     detail: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
-def all_of(proofs: Sequence[Proof]) -> Proof:
+def all_of(proofs: Sequence[FaultProof]) -> FaultProof:
     """Every part has to be proved."""
     bad = [p for p in proofs if not p.proved]
     if not proofs:
-        return Proof(False, "nobody looked")
+        return FaultProof(False, "nobody looked")
     chosen = bad or list(proofs)
     more = f" (and {len(chosen) - 1} more)" if len(chosen) > 1 else ""
-    return Proof(not bad, chosen[0].detail + more, {"parts": [dict(p.evidence) for p in proofs]})
+    return FaultProof(not bad, chosen[0].detail + more, {"parts": [dict(p.evidence) for p in proofs]})
 
 
 def of(answers: Answers, kind: str) -> list[Mapping[str, Any]]:
@@ -78,7 +78,9 @@ def _told(outcomes: Sequence[str]) -> str:
     return ", ".join(f"{n} {o}" for o, n in Counter(outcomes).most_common()) or "no look"
 
 
-def killed(answers: Answers, at: Moments, gone_as: Sequence[str] = ("refused",), within: float = KILL_SHOWS) -> Proof:
+def killed(
+    answers: Answers, at: Moments, gone_as: Sequence[str] = ("refused",), within: float = KILL_SHOWS
+) -> FaultProof:
     """All open connections broke at once, or the member was not there for a moment.
 
     `gone_as`: what a look at a member that isn't there meets. A time-out alone may be a busy host.
@@ -88,15 +90,15 @@ def killed(answers: Answers, at: Moments, gone_as: Sequence[str] = ("refused",),
         if moment is not None:
             broken, count = moment
             detail = f"all {count} open connections broke at once, {broken - at.asked:.1f} s after"
-            return Proof(True, f"{detail} it was asked for", {"broken_at": broken, "lines": count})
+            return FaultProof(True, f"{detail} it was asked for", {"broken_at": broken, "lines": count})
     for series in of(answers, "series"):
         before, _ = split(series, at)
         after = [t["outcome"] for t in series["tries"] if at.asked <= t["at"] <= at.applied + within]
         gone = [o for o in after if o.startswith(tuple(gone_as))]
         needed = 1 if "refused" in gone else ENOUGH
         if not _baseline(before) and len(gone) >= needed:
-            return Proof(True, f"alive before, then {_told(gone)}", {"before": _told(before)})
-    return Proof(False, "its connections did not break and it was always there", {"seen": _short(answers, at)})
+            return FaultProof(True, f"alive before, then {_told(gone)}", {"before": _told(before)})
+    return FaultProof(False, "its connections did not break and it was always there", {"seen": _short(answers, at)})
 
 
 def _all_at_once(held: Sequence[Mapping[str, Any]], at: Moments, within: float) -> tuple[float, int] | None:
@@ -111,11 +113,11 @@ def _all_at_once(held: Sequence[Mapping[str, Any]], at: Moments, within: float) 
     return None
 
 
-def silenced(answers: Answers, at: Moments, allowed: Sequence[str]) -> Proof:
+def silenced(answers: Answers, at: Moments, allowed: Sequence[str]) -> FaultProof:
     """Alive at each look before; during the fault each look had one of the `allowed` outcomes."""
     found = of(answers, "series")
     if not found:
-        return Proof(False, "the onlooker gave no answer", {"answers": list(answers)})
+        return FaultProof(False, "the onlooker gave no answer", {"answers": list(answers)})
     parts = []
     for series in found:
         before, during = split(series, at)
@@ -128,11 +130,11 @@ def silenced(answers: Answers, at: Moments, allowed: Sequence[str]) -> Proof:
         if not why and wrong:
             why = f"{where} was still {_told(wrong)} in {len(during)} looks"
         good = f"{where}: {_told(before)} before, {_told(during)} during"
-        parts.append(Proof(not why, why or good, evidence))
+        parts.append(FaultProof(not why, why or good, evidence))
     return all_of(parts)
 
 
-def one_way(answers: Answers, at: Moments, direction: str) -> Proof:
+def one_way(answers: Answers, at: Moments, direction: str) -> FaultProof:
     """Besides silence: whether packets of the target still arrive at a peer."""
     base = silenced(answers, at, ("timeout", "unreachable"))
     if not base.proved:
@@ -143,7 +145,7 @@ def one_way(answers: Answers, at: Moments, direction: str) -> Proof:
     during = [t for t in times if at.applied + SETTLE < t < at.ended - SETTLE]
     seen = {"packets_before": len(before), "packets_during": len(during)}
     if not before:
-        return Proof(
+        return FaultProof(
             False,
             "no packet of the target reached the peer before the fault: which way was cut can't be told",
             {**base.evidence, **seen},
@@ -151,16 +153,16 @@ def one_way(answers: Answers, at: Moments, direction: str) -> Proof:
     arrives = bool(during)
     if arrives != (direction == "in"):
         word = "still arrive" if arrives else "no longer arrive"
-        return Proof(
+        return FaultProof(
             False,
             f"packets of the target {word} at its peer; only {direction} was to be cut",
             {**base.evidence, **seen},
         )
     word = "its own packets still arrive" if arrives else "none of its packets arrives"
-    return Proof(True, f"{base.detail}; {word} at a peer", {**base.evidence, **seen})
+    return FaultProof(True, f"{base.detail}; {word} at a peer", {**base.evidence, **seen})
 
 
-def lossy(answers: Answers, at: Moments, percent: int) -> Proof:
+def lossy(answers: Answers, at: Moments, percent: int) -> FaultProof:
     """A connect needs a packet each way, so 1-(1-p)^2 of them should fail at the first try.
 
     The first packets decide, so a look counts by when it began: those that fail take longest, and
@@ -182,49 +184,51 @@ def lossy(answers: Answers, at: Moments, percent: int) -> Proof:
         if not why and (len(during) < 10 or missed < ENOUGH or share < expected / 2):
             why = f"{missed} of {len(during)} connections failed, about {expected:.0%} should"
         good = f"{missed} of {len(during)} connections failed, {expected:.0%} expected"
-        parts.append(Proof(not why, why or good, {"before": _told(before), "share": share}))
+        parts.append(FaultProof(not why, why or good, {"before": _told(before), "share": share}))
     return all_of(parts)
 
 
-def slow(before: Mapping[str, Any], during: Mapping[str, Any], kbit_per_s: int) -> Proof:
+def slow(before: Mapping[str, Any], during: Mapping[str, Any], kbit_per_s: int) -> FaultProof:
     """Answers of `listen` to the same flood; `seconds` is its length."""
     rates = [a.get("bytes", 0) * 8 / 1000 / a["seconds"] for a in (before, during)]
     seen = {"before_kbit_s": round(rates[0]), "during_kbit_s": round(rates[1])}
     if rates[0] < 2 * kbit_per_s:
-        return Proof(
+        return FaultProof(
             False, f"only {rates[0]:.0f} kbit/s arrived before the fault: a limit of {kbit_per_s} can't be seen", seen
         )
     proved = 0 < rates[1] <= 1.5 * kbit_per_s
-    return Proof(proved, f"{rates[0]:.0f} kbit/s before, {rates[1]:.0f} during, limit {kbit_per_s}", seen)
+    return FaultProof(proved, f"{rates[0]:.0f} kbit/s before, {rates[1]:.0f} during, limit {kbit_per_s}", seen)
 
 
-def full(free_before: int, free_during: int, leave: int) -> Proof:
+def full(free_before: int, free_during: int, leave: int) -> FaultProof:
     """Bytes that are free on the file system, as another look at it tells."""
     seen = {"free_before": free_before, "free_during": free_during}
     proved = free_before > leave + 65536 and free_during <= leave + 65536
-    return Proof(proved, f"{free_before} bytes free before, {free_during} during", seen)
+    return FaultProof(proved, f"{free_before} bytes free before, {free_during} during", seen)
 
 
-def moved(answers: Answers, at: Moments, offset: int) -> Proof:
+def moved(answers: Answers, at: Moments, offset: int) -> FaultProof:
     """The server's own Date, against the onlooker's clock; whole seconds, so two are forgiven."""
     ahead = [d for a in of(answers, "dates") for d in a.get("dates", ())]
     before = [d["ahead"] for d in ahead if d["at"] < at.asked]
     during = [d["ahead"] for d in ahead if at.applied + SETTLE <= d["at"] < at.ended]
     seen = {"before": before[-3:], "during": during[-3:]}
     if not before or not during:
-        return Proof(False, "the server tells no date (only HTTP can be asked for it)", seen)
+        return FaultProof(False, "the server tells no date (only HTTP can be asked for it)", seen)
     shift = sum(during) / len(during) - sum(before) / len(before)
     proved = abs(shift - offset) <= 2.0
-    return Proof(proved, f"its clock moved by {shift:+.0f} s of {offset:+d} s wished", seen)
+    return FaultProof(proved, f"its clock moved by {shift:+.0f} s of {offset:+d} s wished", seen)
 
 
-def pestered(answers: Answers) -> Proof:
+def pestered(answers: Answers) -> FaultProof:
     """Bad input is proved when the server took it: it answered, hung up, or held it."""
     sent = [o for a in answers for o in a.get("sent", ())]
     reached = [o for o in sent if o["outcome"] not in ("refused", "unreachable")]
     proved = len(reached) >= ENOUGH
     told = _told([o["outcome"] for o in sent])
-    return Proof(proved, f"{len(reached)} of {len(sent)} bad inputs reached the server: {told}", {"sent": sent[:40]})
+    return FaultProof(
+        proved, f"{len(reached)} of {len(sent)} bad inputs reached the server: {told}", {"sent": sent[:40]}
+    )
 
 
 def _short(answers: Answers, at: Moments) -> list[Any]:

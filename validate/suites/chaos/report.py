@@ -8,7 +8,7 @@ from components.kit.probing import Check, Verdict
 from validate.core import causes
 from validate.core.model import Result, Table
 from validate.suites.chaos import preflight, spec
-from validate.suites.chaos.proofs import Moments, Proof
+from validate.suites.chaos.proofs import FaultProof, Moments
 from validate.suites.chaos.writes import Judged
 from validate.suites.plan import StepOutcome
 
@@ -46,7 +46,7 @@ def result(component: str, check: Check) -> Result:
     return Result.of(SUITE, component, check)
 
 
-def proved(proof: Proof, where: str) -> Check:
+def proved(proof: FaultProof, where: str) -> Check:
     verdict = Verdict.PASS if proof.proved else Verdict.INVALID
     detail = proof.detail if proof.proved else f"not proved: {proof.detail}"
     return Check("fault proved", verdict, f"{detail} (seen from {where})", dict(proof.evidence))
@@ -68,7 +68,7 @@ def with_curve(one: Judged) -> Check:
     return Check(one.check.name, one.check.verdict, one.check.detail, evidence, one.check.seconds)
 
 
-def seen(one: Judged, not_whole: str | None, at: Moments, max_pause_s: float) -> preflight.Seen:
+def seen(one: Judged, not_whole: str | None, at: Moments, max_pause_s: float) -> preflight.ComponentState:
     """Down: not a single write well within the fault, for longer than the store may pause.
 
     `not_whole`: what the probe said half way through; "" whole, None not asked.
@@ -79,11 +79,11 @@ def seen(one: Judged, not_whole: str | None, at: Moments, max_pause_s: float) ->
     pause = min(found.silent_s, at.ended - at.asked)
     sure = one.check.verdict is not Verdict.INVALID
     if one.acked_during == 0 and pause > max_pause_s:
-        return preflight.Seen(preflight.DOWN, f"{share}, none from two seconds on", sure)
+        return preflight.ComponentState(preflight.DOWN, f"{share}, none from two seconds on", sure)
     if not_whole or pause > 1.5 or found.share_during < 0.9:
         why = f"{share}, longest silence {pause:.1f} s" + (f"; {not_whole}" if not_whole else "")
-        return preflight.Seen(preflight.DEGRADED, why, sure)
-    return preflight.Seen(preflight.UNAFFECTED, share, sure)
+        return preflight.ComponentState(preflight.DEGRADED, why, sure)
+    return preflight.ComponentState(preflight.UNAFFECTED, share, sure)
 
 
 def refusals(
@@ -107,14 +107,19 @@ def refusals(
 
 
 def tables(
-    outcome: StepOutcome, fault: spec.Fault, hit: str, judged: Sequence[Judged], proof: Proof, whole_s: dict[str, float]
+    outcome: StepOutcome,
+    fault: spec.Fault,
+    hit: str,
+    judged: Sequence[Judged],
+    proof: FaultProof,
+    whole_s: dict[str, float],
 ) -> None:
     rows = [_row(fault, hit, one, proof, whole_s.get(one.store)) for one in judged]
     if rows:
         outcome.tables.append(Table(MATRIX, MATRIX_COLUMNS, rows, MATRIX_NOTE))
 
 
-def _row(fault: spec.Fault, hit: str, one: Judged, proof: Proof, whole_s: float | None) -> list[str]:
+def _row(fault: spec.Fault, hit: str, one: Judged, proof: FaultProof, whole_s: float | None) -> list[str]:
     front = [fault.name, hit, one.store, fault.promise]
     yes = "yes" if proof.proved else "no"
     found, shape = one.figures, one.curve

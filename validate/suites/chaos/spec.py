@@ -65,7 +65,7 @@ class NetworkCut(_Model):
     direction: Literal["both", "in", "out"] = "both"
 
 
-class Loss(_Model):
+class PacketLoss(_Model):
     kind: Literal["loss"]
     percent: Annotated[int, Field(ge=1, le=90)]
 
@@ -133,7 +133,7 @@ How = Annotated[
     | MemberKill
     | Freeze
     | NetworkCut
-    | Loss
+    | PacketLoss
     | SlowLink
     | DiskFull
     | HostPoweroff

@@ -70,7 +70,7 @@ NAMES = (SIGNED, BILL, BUILT, WHOLE, TESTED, STATE, CHANGES, COMMANDS, LINKS, DE
 
 
 @dataclass(frozen=True)
-class Delivery:
+class HandOver:
     """A bundle, the key that its builder gave by another way, and the contract it was installed for."""
 
     folder: Path
@@ -112,12 +112,12 @@ def _content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
 
 def checks(site: Site) -> Iterator[Check]:
     """Every check of what was delivered."""
-    yield from judge(Delivery(site.bundle, site.state.parent / "keys" / "bundle.pub", site.platform))
+    yield from judge(HandOver(site.bundle, site.state.parent / "keys" / "bundle.pub", site.platform))
 
 
-def judge(found: Delivery) -> Iterator[Check]:
+def judge(found: HandOver) -> Iterator[Check]:
     """A bundle that can't be read is told once for each check that needs it."""
-    looks: Mapping[str, Callable[[Delivery], Check]] = {
+    looks: Mapping[str, Callable[[HandOver], Check]] = {
         SIGNED: signed, BILL: bill, BUILT: built, WHOLE: whole, TESTED: tested, STATE: state,
         CHANGES: changes, COMMANDS: commands, LINKS: links, DESIGN: design,
     }  # fmt: skip
@@ -131,7 +131,7 @@ def judge(found: Delivery) -> Iterator[Check]:
         yield Check(check.name, check.verdict, check.detail, check.evidence, watch.seconds)
 
 
-def signed(found: Delivery) -> Check:
+def signed(found: HandOver) -> Check:
     """Ed25519 over manifest.json, and the digest of each part that is not large."""
     raw = (found.folder / "manifest.json").read_bytes()
     key = load_pem_public_key(found.key.read_bytes())
@@ -154,7 +154,7 @@ def _unlike(path: Path, item: Artefact) -> str:
     return "" if digest == item["digest"] else f"{item['path']} is another than was signed"
 
 
-def bill(found: Delivery) -> Check:
+def bill(found: HandOver) -> Check:
     """CycloneDX: each part of the bundle by name, version and digest, with its licence."""
     data = json.loads((found.folder / "sbom.cdx.json").read_bytes())
     if data.get("bomFormat") != "CycloneDX":
@@ -178,7 +178,7 @@ def _named(name: object, version: object, digest: object) -> tuple[str, str, str
     return str(name), str(version), str(digest)
 
 
-def built(found: Delivery) -> Check:
+def built(found: HandOver) -> Check:
     """Where each image comes from: a Containerfile of the codebase, or a program of it; upstream's, which
     are carried as they are, are counted apart."""
     images = [item for item in found.of("image") if "@sha256:" not in item["origin"]]
@@ -193,7 +193,7 @@ def built(found: Delivery) -> Check:
     return judged(BUILT, wrong, told, causes.INCOMPLETE_DELIVERY)
 
 
-def whole(found: Delivery) -> Check:
+def whole(found: HandOver) -> Check:
     """Code, settings, plug-ins, installation, start and upkeep, all in what was signed."""
     wanted = [*OF_THE_WHOLE, *(f"components/{room}/{file}" for room in found.rooms for file in OF_A_ROOM)]
     wrong = [f"{name} is missing" for name in wanted if name not in found.files]
@@ -204,7 +204,7 @@ def whole(found: Delivery) -> Check:
     return judged(WHOLE, wrong, told, causes.INCOMPLETE_DELIVERY)
 
 
-def tested(found: Delivery) -> Check:
+def tested(found: HandOver) -> Check:
     """Tests of each room's own, by their name; that they pass is for `.ci/run` to say."""
     tests = [PurePosixPath(name).name for name in found.files if re.match(r"tests/(unit|rendered)/test_.*\.py$", name)]
     counted = {room: sum(name.startswith(f"test_{room}") for name in tests) for room in found.rooms}
@@ -213,7 +213,7 @@ def tested(found: Delivery) -> Check:
     return judged(TESTED, wrong, told, causes.INCOMPLETE_DELIVERY)
 
 
-def state(found: Delivery) -> Check:
+def state(found: HandOver) -> Check:
     """What the site is to be: its inventory, and a file of settings for each layer. No value that a file
     may not show in the open is in them: Pulumi's salt and its encrypted values stay at the site."""
     site = re.escape(found.platform.site)
@@ -226,7 +226,7 @@ def state(found: Delivery) -> Check:
     return judged(STATE, wrong, told, causes.INCOMPLETE_DELIVERY)
 
 
-def changes(found: Delivery) -> Check:
+def changes(found: HandOver) -> Check:
     """The change list begins with the version that this is, and says something of it."""
     told = re.search(r'^version = "([^"]+)"', _text(found, "pyproject.toml"), re.MULTILINE)
     version = told.group(1) if told else "?"
@@ -243,7 +243,7 @@ def changes(found: Delivery) -> Check:
     return judged(CHANGES, wrong, said, causes.INCOMPLETE_DELIVERY)
 
 
-def commands(found: Delivery) -> Check:
+def commands(found: HandOver) -> Check:
     """Commands that a document tells people to type are there, and `make` explains its own."""
     helped = set(re.findall(r"^([a-z-]+):.*## \S", _text(found, "Makefile"), re.MULTILINE))
     wrong, seen = [], set()
@@ -263,12 +263,12 @@ def commands(found: Delivery) -> Check:
     return judged(COMMANDS, wrong, told, causes.INCOMPLETE_DELIVERY)
 
 
-def _module(found: Delivery, name: str) -> bool:
+def _module(found: HandOver, name: str) -> bool:
     path = name.replace(".", "/")
     return f"{path}.py" in found.files or f"{path}/__main__.py" in found.files
 
 
-def links(found: Delivery) -> Check:
+def links(found: HandOver) -> Check:
     """From one document to the next: whoever follows them must arrive."""
     wrong, count = [], 0
     for document, text in found.documents.items():
@@ -295,7 +295,7 @@ def _place(document: str, target: str) -> str:
     return "/".join(parts)
 
 
-def design(found: Delivery) -> Check:
+def design(found: HandOver) -> Check:
     """The document that designs the tests speaks of each suite that there is."""
     text = _text(found, "docs/validation.md")
     folders = {
@@ -308,7 +308,7 @@ def design(found: Delivery) -> Check:
     return judged(DESIGN, wrong, f"{len(suites)} suites: {', '.join(suites)}", causes.INCOMPLETE_DELIVERY)
 
 
-def _text(found: Delivery, name: str) -> str:
+def _text(found: HandOver, name: str) -> str:
     if name not in found.files:
         raise KeyError(f"{name} is not in repository.tar")
     return found.files[name].decode(errors="replace")

@@ -24,7 +24,7 @@ OPEN_BECAUSE = "apadana.io/open-because"  # on a NetworkPolicy that is open on p
 
 
 @dataclass(frozen=True)
-class Seen:
+class ComponentObjects:
     """The objects of the namespace, by kind, and of which component they are judged."""
 
     component: contract.Component
@@ -51,7 +51,7 @@ class Seen:
         return promised is not None and promised.survives.strip().lower() not in ("", "nothing")
 
 
-def checks(seen: Seen) -> Iterator[Check]:
+def checks(seen: ComponentObjects) -> Iterator[Check]:
     """All checks of one component; nothing where a component has no objects (mode external)."""
     workloads = seen.workloads()
     if not workloads:
@@ -70,7 +70,7 @@ def checks(seen: Seen) -> Iterator[Check]:
         yield version(seen.component, labelled)
 
 
-def replicas(seen: Seen, workloads: Sequence[Object]) -> Check:
+def replicas(seen: ComponentObjects, workloads: Sequence[Object]) -> Check:
     """Two at least, or one would not be survived; as many as the contract lists; all ready."""
     wrong = []
     for each in workloads:
@@ -87,7 +87,7 @@ def replicas(seen: Seen, workloads: Sequence[Object]) -> Check:
     return judged("replicas", wrong, told, causes.TOO_FEW_REPLICAS)
 
 
-def serves(seen: Seen, workload: Object) -> bool:
+def serves(seen: ComponentObjects, workload: Object) -> bool:
     """Whether clients depend on its being there now: a Service leads to it.
 
     What no Service selects (a job that keeps accounts as they should be) may be made again
@@ -99,7 +99,7 @@ def serves(seen: Seen, workload: Object) -> bool:
     return not services or any(_selects({"matchLabels": s}, labels) for s in selectors if s)
 
 
-def spread(seen: Seen, workloads: Sequence[Object]) -> Check:
+def spread(seen: ComponentObjects, workloads: Sequence[Object]) -> Check:
     """No host holds so many pods of a workload that the rest could not go on; a rule keeps it."""
     wrong = []
     for each in workloads:
@@ -121,7 +121,7 @@ def tolerated(total: int) -> int:
     return max(1, (total - 1) // 2)
 
 
-def budgets(seen: Seen, workloads: Sequence[Object]) -> Check:
+def budgets(seen: ComponentObjects, workloads: Sequence[Object]) -> Check:
     """A budget for each workload, which lets a drain go on and never takes the majority."""
     found = seen.by_kind.get("PodDisruptionBudget", ())
     wrong, told = [], []
@@ -156,7 +156,7 @@ def health(workloads: Sequence[Object]) -> Check:
     return judged("health probes", wrong, told, causes.NO_HEALTH_PROBE)
 
 
-def fences(seen: Seen, workloads: Sequence[Object]) -> Check:
+def fences(seen: ComponentObjects, workloads: Sequence[Object]) -> Check:
     """Policies select the pods for incoming traffic, and none opens them to everyone unsaid."""
     found = seen.by_kind.get("NetworkPolicy", ())
     wrong, meant = [], []
@@ -236,7 +236,7 @@ def _expression(rule: Object, labels: Mapping[str, str]) -> bool:
     }[rule["operator"]]
 
 
-def _pods(seen: Seen, workload: Object) -> list[Object]:
+def _pods(seen: ComponentObjects, workload: Object) -> list[Object]:
     selector = workload["spec"].get("selector", {})
     return [p for p in seen.by_kind.get("Pod", ()) if _selects(selector, _labels(p))]
 

@@ -42,7 +42,7 @@ NAMES = (IMAGES, PRIVILEGE, SHARES, HOME, CHARTS, SECRETS, POOL)
 
 
 @dataclass(frozen=True)
-class Seen:
+class RunningObjects:
     """Everything that the checks judge."""
 
     platform: contract.Platform
@@ -66,11 +66,11 @@ class Seen:
         return [pod for pod in self.pods() if _space(pod) != SYSTEM]
 
 
-def seen(site: Site) -> Seen:
+def seen(site: Site) -> RunningObjects:
     """One look at the cluster; Secrets are held in memory only, and never told."""
     listed = site.cluster.json("get", "-A", KINDS, timeout=40)["items"]
     secrets = site.cluster.json("-n", site.platform.namespace, "get", "secrets")["items"]
-    return Seen(site.platform, manifest.read(site.bundle), listed, secrets)
+    return RunningObjects(site.platform, manifest.read(site.bundle), listed, secrets)
 
 
 def checks(site: Site) -> Iterator[Check]:
@@ -83,7 +83,7 @@ def checks(site: Site) -> Iterator[Check]:
     yield from judge(found)
 
 
-def judge(found: Seen) -> Iterator[Check]:
+def judge(found: RunningObjects) -> Iterator[Check]:
     """Pure."""
     if not found.tenants():
         yield Check(PRIVILEGE, Verdict.INVALID, "no pod outside Kubernetes' own was seen")
@@ -97,7 +97,7 @@ def judge(found: Seen) -> Iterator[Check]:
     yield from pool(found)
 
 
-def images(found: Seen) -> Check:
+def images(found: RunningObjects) -> Check:
     """By digest; Kubernetes' own may name the bundle's version, since its installer knows no digests."""
     by_digest = set(found.bundle.images.values())
     by_version = {f"{manifest.REGISTRY}/{name}:{version}" for name, version in found.bundle.versions.items()}
@@ -111,7 +111,7 @@ def images(found: Seen) -> Check:
     return judged(IMAGES, wrong, f"{count} containers of {len(found.pods())} pods", causes.FOREIGN_IMAGE)
 
 
-def privilege(found: Seen) -> Check:
+def privilege(found: RunningObjects) -> Check:
     """What Kubernetes' Pod Security calls restricted, told of the pods as they are."""
     pods = found.tenants()
     wrong = [f"{_told(pod)} {why}" for pod in pods for why in raised(pod["spec"])]
@@ -145,7 +145,7 @@ def raised(spec: Object) -> Iterator[str]:
             yield f"{name} may make any system call"
 
 
-def shares(found: Seen) -> Check:
+def shares(found: RunningObjects) -> Check:
     """Requests and limits of each container: what is one part's alone can grow alone."""
     wrong, count = [], 0
     for pod in found.tenants():
@@ -159,7 +159,7 @@ def shares(found: Seen) -> Check:
     return judged(SHARES, wrong, f"{count} containers with requests and limits", causes.NO_SHARE)
 
 
-def home(found: Seen) -> Check:
+def home(found: RunningObjects) -> Check:
     """Objects of ours lie in the one namespace, and where the contract says that a room has another."""
     declared = {w.namespace: c.name for c in found.platform.components for w in c.workloads if w.namespace}
     allowed = {found.platform.namespace, *declared}
@@ -170,7 +170,7 @@ def home(found: Seen) -> Check:
     return judged(HOME, wrong, told, causes.OUT_OF_PLACE)
 
 
-def charts(found: Seen) -> Check:
+def charts(found: RunningObjects) -> Check:
     """Every workload of ours in the platform's namespace carries the name of a chart of the bundle."""
     known = set(found.bundle.charts)
     mine = [
@@ -189,7 +189,7 @@ def charts(found: Seen) -> Check:
     return judged(CHARTS, wrong, told, causes.OUT_OF_PLACE)
 
 
-def secrets(found: Seen) -> Check:
+def secrets(found: RunningObjects) -> Check:
     """No password and no private key of a Secret stands where everybody reads who may look at all."""
     words: dict[str, str] = {}
     for secret in found.secrets:
@@ -237,7 +237,7 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(content)
 
 
-def pool(found: Seen) -> Iterator[Check]:
+def pool(found: RunningObjects) -> Iterator[Check]:
     """On hosts that are marked for cards there is only what says that it may be there. Nothing is said
     where no host is marked."""
     marked = {_name(n) for n in found.of("Node") for taint in n["spec"].get("taints") or () if taint["key"] == CARDS}

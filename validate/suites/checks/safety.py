@@ -63,7 +63,7 @@ def _objects(ground: Ground, component: contract.Component) -> Iterator[Check]:
     by_kind = {
         kind: [found for space in sorted(spaces) for found in ground.objects(kind, space)] for kind in objects.KINDS
     }
-    yield from objects.checks(objects.Seen(component, by_kind))
+    yield from objects.checks(objects.ComponentObjects(component, by_kind))
     yield _settled(lambda: members_apart(component, ground.members(component.name)))
     yield from alerts.checks(component, ground.site.rooms)
 
@@ -128,7 +128,7 @@ def _ways_in(ground: Ground, component: contract.Component) -> Iterator[Check]:
 
 
 def _pods(ground: Ground, component: contract.Component) -> list[objects.Object]:
-    seen = objects.Seen(component, {"Pod": ground.objects("Pod")})
+    seen = objects.ComponentObjects(component, {"Pod": ground.objects("Pod")})
     return seen.of("Pod")
 
 

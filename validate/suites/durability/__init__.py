@@ -23,13 +23,13 @@ from validate.ground import Ground
 from validate.ground.pods import new_run_id
 from validate.suites import plan
 from validate.suites.durability import powercut
-from validate.suites.durability.mount import Loss
+from validate.suites.durability.mount import UnsyncedLoss
 from validate.suites.plan import Step, StepOutcome, Tools
 
 SUITE = "durability"
 FILE = "powercut.py"
 #: Nothing reaches the disk unasked; and half of the pages do, out of order.
-LOSSES = (Loss(), Loss(early=0.5, seed=11))
+LOSSES = (UnsyncedLoss(), UnsyncedLoss(early=0.5, seed=11))
 ESTIMATE = 8.0  # seconds for each of them on a quiet machine
 #: A day ahead, then an hour behind: a store that takes the time of day for a measure of time stops
 #: to sync. Long enough after it that the promised window is over.
@@ -80,7 +80,11 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
 
 
 def _cut(
-    tools: Tools, component: contract.Component, file: Path, wish: powercut.PowerCutOptions, losses: Sequence[Loss]
+    tools: Tools,
+    component: contract.Component,
+    file: Path,
+    wish: powercut.PowerCutOptions,
+    losses: Sequence[UnsyncedLoss],
 ) -> StepOutcome:
     outcome = StepOutcome(limits=list(LIMITS))
     begin = time.monotonic()

@@ -32,8 +32,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from validate.suites.durability.pages import Content
-from validate.suites.durability.tree import Folder, Node, Tree
+from validate.suites.durability.pages import FileContent
+from validate.suites.durability.tree import DiskTree, Folder, Inode
 
 UNSYNCED = "user.apadana.unsynced_bytes"  # of the mount's root
 Caller = Callable[[], tuple[int, int, int]]  # uid, gid, pid
@@ -48,17 +48,17 @@ class Operations:
         self, disk: Path, caller: Caller, *, early: float, seed: int, strict: bool, names_every: float = 0.0
     ) -> None:
         self._disk, self._caller = disk, caller
-        self._tree = Tree(disk)
+        self._tree = DiskTree(disk)
         self._early, self._draw, self._strict = early, random.Random(seed), strict
         self._names_every, self._committed = names_every, time.monotonic()
-        self._open: dict[int, tuple[Node, bool]] = {}
+        self._open: dict[int, tuple[Inode, bool]] = {}
         self._count = 0
 
     def getattr(self, path: str | None, fh: int | None = None) -> dict[str, int]:
         entry = self._open[fh][0] if path is None and fh is not None else self._find(path)
         found = entry.path.lstat()
         size = found.st_size
-        if isinstance(entry, Node) and entry.content is not None:
+        if isinstance(entry, Inode) and entry.content is not None:
             size = entry.content.size
         return {
             "st_mode": found.st_mode,
@@ -85,7 +85,7 @@ class Operations:
 
     def open(self, path: str, flags: int) -> int:
         node = self._find(path)
-        if not isinstance(node, Node):
+        if not isinstance(node, Inode):
             raise OSError(errno.EISDIR, path)
         if flags & os.O_TRUNC:
             _content(node).resize(0)
@@ -108,7 +108,7 @@ class Operations:
 
     def truncate(self, path: str | None, length: int, fh: int | None = None) -> int:
         node = self._open[fh][0] if fh is not None else self._find(path)
-        if not isinstance(node, Node):
+        if not isinstance(node, Inode):
             raise OSError(errno.EISDIR, path)
         _content(node).resize(length)
         return 0
@@ -199,7 +199,7 @@ class Operations:
             return str(sum(content.unsynced for content in self._tree.files())).encode()
         raise OSError(errno.ENODATA, name)
 
-    def _find(self, path: str | None) -> Node | Folder:
+    def _find(self, path: str | None) -> Inode | Folder:
         if path is None:
             raise OSError(errno.ENOENT, "a file without a name")
         return self._tree.find(path)
@@ -208,7 +208,7 @@ class Operations:
         uid, gid, _ = self._caller()
         return uid, gid
 
-    def _handle(self, node: Node, flags: int) -> int:
+    def _handle(self, node: Inode, flags: int) -> int:
         self._count += 1
         node.opened += 1
         self._open[self._count] = (node, bool(flags & (os.O_SYNC | os.O_DSYNC)))
@@ -221,13 +221,13 @@ class Operations:
             self._tree.commit()
             self._committed = now
 
-    def _sync(self, node: Node) -> None:
+    def _sync(self, node: Inode) -> None:
         _content(node).sync()
         if not self._strict:
             self._tree.sync_way_to(node)
 
 
-def _content(node: Node) -> Content:
+def _content(node: Inode) -> FileContent:
     if node.content is None:
         raise OSError(errno.EINVAL, "a symbolic link has no content")
     return node.content

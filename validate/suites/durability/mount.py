@@ -23,7 +23,7 @@ OLD, NEW = b"-" * (64 * PAGE), b"+" * (64 * PAGE)
 
 
 @dataclass(frozen=True)
-class Loss:
+class UnsyncedLoss:
     """How the disk loses what was not synced (layer.py)."""
 
     early: float = 0.0  # share of pages that reach the disk before they are asked to
@@ -96,7 +96,7 @@ def unable() -> str:
 
 
 @contextmanager
-def mounted(disk: Path, path: Path, loss: Loss | None = None) -> Iterator[Mounted]:
+def mounted(disk: Path, path: Path, loss: UnsyncedLoss | None = None) -> Iterator[Mounted]:
     """The disk under `path`; unmounted afterwards whatever happens, what is unsynced is lost."""
     if why := unable():
         raise NotValidError(f"the power of a disk can't be cut here: {why}")
@@ -105,7 +105,7 @@ def mounted(disk: Path, path: Path, loss: Loss | None = None) -> Iterator[Mounte
     words = [sys.executable, "-m", "validate.suites.durability.layer", str(disk), str(path)]
     with log.open("ab") as told:
         process = subprocess.Popen(
-            dying(*words, *(loss or Loss()).options()),
+            dying(*words, *(loss or UnsyncedLoss()).options()),
             stdin=subprocess.DEVNULL,
             stdout=told,
             stderr=told,

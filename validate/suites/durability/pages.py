@@ -9,7 +9,7 @@ from pathlib import Path
 PAGE = 4096
 
 
-class Content:
+class FileContent:
     """Bytes of a file. `disk` holds what was synced and nothing else; the rest is in memory.
 
     `valid` is how much of the disk's content still counts: a file that was cut short and grew

@@ -25,10 +25,10 @@ from validate.audit.analysis import Analysis, Judgement
 from validate.core import causes
 from validate.core.errors import ClusterError
 from validate.ground.kubectl import wait_for
-from validate.pod.record import AuditRun, AuditWriter, Recorder
+from validate.pod.record import AuditRecorder, AuditRun, AuditWriter
 from validate.suites.durability import process
 from validate.suites.durability.clock import Clock, seen
-from validate.suites.durability.mount import Loss, Mounted, cut_proved, mounted
+from validate.suites.durability.mount import Mounted, UnsyncedLoss, cut_proved, mounted
 
 NAME = "acknowledged writes after a cut of power"
 AND_CLOCK = f"{NAME} under a clock that was set back"
@@ -41,7 +41,7 @@ class PowerCutOptions:
     most_s: float = 60.0  # of writing until enough is acknowledged
     clients: int = 4
     rate: float = 400.0
-    loss: Loss = field(default_factory=Loss)
+    loss: UnsyncedLoss = field(default_factory=UnsyncedLoss)
     min_acknowledged: int = 200
     start_s: float = 60.0  # for the server to be ready, before and after
     steps: tuple[int, ...] = ()  # seconds that its clock is off, one after the other
@@ -108,7 +108,7 @@ def _write_and_cut(t: PowerCut, layer: Mounted, run: Path, log: Path, wish: Powe
             words = clock.around(words)
         server = stack.enter_context(process.running(words, log))
         _ready(t.server, run, server, wish.start_s)
-        recorder = Recorder(t.record)
+        recorder = AuditRecorder(t.record)
         audit = AuditRun(t.version, t.run, recorder, lambda: _opened(t.server, run), wish.clients, wish.rate)
         audit.start()
         try:
@@ -127,7 +127,7 @@ def _write_and_cut(t: PowerCut, layer: Mounted, run: Path, log: Path, wish: Powe
             audit.finish(patience=10)
 
 
-def _step(t: PowerCut, clock: Clock, recorder: Recorder, run: Path, offset: int) -> None:
+def _step(t: PowerCut, clock: Clock, recorder: AuditRecorder, run: Path, offset: int) -> None:
     """Writes must go on under each wrong time, and the server itself must tell that time."""
     before, last = recorder.durable_ok, clock.offset_s
     clock.step(offset)
@@ -142,14 +142,14 @@ def _step(t: PowerCut, clock: Clock, recorder: Recorder, run: Path, offset: int)
     t.clock_proved = t.clock_proved and proved
 
 
-def _write(recorder: Recorder, wish: PowerCutOptions, share: float) -> None:
+def _write(recorder: AuditRecorder, wish: PowerCutOptions, share: float) -> None:
     """Until this share of what is to be written, and half of the time, are over."""
     end = time.monotonic() + wish.most_s / 2
     Event().wait(wish.seconds / 2)
     _acknowledged(recorder, wish.min_acknowledged * share, end)
 
 
-def _acknowledged(recorder: Recorder, count: float, end: float) -> None:
+def _acknowledged(recorder: AuditRecorder, count: float, end: float) -> None:
     """Waits until so many are, or the time is over; whoever called looks which."""
     while recorder.durable_ok < count and time.monotonic() < end:
         Event().wait(0.05)
@@ -267,7 +267,7 @@ def _judged(t: PowerCut, found: Analysis, wish: PowerCutOptions) -> Judgement:
     return Judgement(Verdict.PASS, f"{analysis.bounded(found)}; {t.unsynced} bytes were unsynced")
 
 
-def several(server: Server, run: str, folder: Path, wish: PowerCutOptions, losses: Sequence[Loss]) -> Check:
+def several(server: Server, run: str, folder: Path, wish: PowerCutOptions, losses: Sequence[UnsyncedLoss]) -> Check:
     """The worst of several cuts, each with another way to lose."""
     order = {Verdict.FAIL: 0, Verdict.INVALID: 1, Verdict.PASS: 2}
     checks: list[Check] = []

@@ -15,16 +15,16 @@ from errno import EEXIST, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY
 from pathlib import Path
 from typing import TypeVar
 
-from validate.suites.durability.pages import Content
+from validate.suites.durability.pages import FileContent
 
 
 @dataclass(eq=False)
-class Node:
+class Inode:
     """A file or a symbolic link: its inode is `anchor`, to which durable names are hard links."""
 
     anchor: Path
     at: set[tuple[Folder, str]] = field(default_factory=set)  # its names now
-    content: Content | None = None  # None: a symbolic link
+    content: FileContent | None = None  # None: a symbolic link
     opened: int = 0
 
     @property
@@ -37,8 +37,8 @@ class Folder:
     """`names` is now, `disk` what survives; `home` is where the folder itself survives."""
 
     anchor: Path
-    names: dict[str, Node | Folder] = field(default_factory=dict)
-    disk: dict[str, Node | Folder] = field(default_factory=dict)
+    names: dict[str, Inode | Folder] = field(default_factory=dict)
+    disk: dict[str, Inode | Folder] = field(default_factory=dict)
     at: set[tuple[Folder, str]] = field(default_factory=set)
     home: tuple[Folder, str] | None = None
     came_from: dict[str, tuple[Folder, str]] = field(default_factory=dict)  # renames, not synced
@@ -48,11 +48,11 @@ class Folder:
         return self.home[0].path / self.home[1] if self.home else self.anchor
 
 
-Entry = Node | Folder
-E = TypeVar("E", Node, Folder)
+Entry = Inode | Folder
+E = TypeVar("E", Inode, Folder)
 
 
-class Tree:
+class DiskTree:
     def __init__(self, disk: Path) -> None:
         self._unnamed = disk / "unnamed"
         shutil.rmtree(self._unnamed, ignore_errors=True)
@@ -84,17 +84,17 @@ class Tree:
         parent, _, name = path.rpartition("/")
         return self.folder(parent), name
 
-    def create(self, path: str, mode: int, owner: tuple[int, int]) -> Node:
+    def create(self, path: str, mode: int, owner: tuple[int, int]) -> Inode:
         place = self._free(path)
         anchor = self._new_anchor()
         os.close(os.open(anchor, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        return self._dress(Node(anchor, content=Content(anchor)), place, mode, owner)
+        return self._dress(Inode(anchor, content=FileContent(anchor)), place, mode, owner)
 
     def symlink(self, path: str, target: str, owner: tuple[int, int]) -> None:
         place = self._free(path)
         anchor = self._new_anchor()
         anchor.symlink_to(target)
-        self._dress(Node(anchor), place, None, owner)
+        self._dress(Inode(anchor), place, None, owner)
 
     def mkdir(self, path: str, mode: int, owner: tuple[int, int]) -> None:
         place = self._free(path)
@@ -130,7 +130,7 @@ class Tree:
     def rmdir(self, path: str) -> None:
         self._unname(self.folder(path), self.place(path))
 
-    def close(self, node: Node) -> None:
+    def close(self, node: Inode) -> None:
         node.opened -= 1
         self._forget_if_gone(node)
 
@@ -154,10 +154,10 @@ class Tree:
         for folder in list(self._folders()):
             self.sync_names(folder)
 
-    def files(self) -> Iterator[Content]:
+    def files(self) -> Iterator[FileContent]:
         for folder in self._folders():
             for entry in folder.names.values():
-                if isinstance(entry, Node) and entry.content is not None:
+                if isinstance(entry, Inode) and entry.content is not None:
                     yield entry.content
 
     def _folders(self) -> Iterator[Folder]:
@@ -177,7 +177,7 @@ class Tree:
             else:
                 anchor = self._new_anchor()
                 os.link(found.path, anchor, follow_symlinks=False)
-                entry = Node(anchor, content=None if found.is_symlink() else Content(anchor))
+                entry = Inode(anchor, content=None if found.is_symlink() else FileContent(anchor))
             self._name(entry, (folder, found.name))
             folder.disk[found.name] = entry
 
@@ -208,10 +208,10 @@ class Tree:
         del place[0].names[place[1]]
         place[0].came_from.pop(place[1], None)
         entry.at.discard(place)
-        if isinstance(entry, Node) and not moves:
+        if isinstance(entry, Inode) and not moves:
             self._forget_if_gone(entry)
 
-    def _forget_if_gone(self, node: Node) -> None:
+    def _forget_if_gone(self, node: Inode) -> None:
         """Its durable names, if any, keep the bytes; nobody can write to it any more."""
         if not node.at and node.opened == 0:
             if node.content is not None:
@@ -242,7 +242,7 @@ class Tree:
     def _forget_durable(self, entry: Entry, source: tuple[Folder, str]) -> None:
         """The old name of what was renamed: a journal never shows it under both."""
         folder, name = source
-        if folder.disk.get(name) is entry and isinstance(entry, Node):
+        if folder.disk.get(name) is entry and isinstance(entry, Inode):
             (folder.path / name).unlink()
             del folder.disk[name]
 
@@ -253,7 +253,7 @@ class Tree:
                 # Renamed, not removed: it goes to its new name, never into nothing.
                 self._put_durable(new_folder, new_name)
                 return
-        if isinstance(entry, Node):
+        if isinstance(entry, Inode):
             (folder.path / name).unlink()
         else:
             for child in list(entry.disk):

@@ -20,7 +20,7 @@ from validate.ground.kubectl import API_PORT, wait_for
 from validate.ground.nodes import Context, Node, nodes
 from validate.ground.pods import RUN_LABEL, Pod, PodSpec, client_spec, leave, new_run_id, pods
 from validate.ground.power import lab
-from validate.pod.record import AuditRun, AuditWriter, Recorder
+from validate.pod.record import AuditRecorder, AuditRun, AuditWriter
 from validate.suites.checks import control
 from validate.suites.ha import placement
 
@@ -96,7 +96,9 @@ def one(
             placement.gather(context, pod, names, victim.name, say)
         access = apiaudit.access(near, survivor.address, API_PORT, server_name, context.namespace, run_id)
         folder.mkdir(parents=True, exist_ok=True)
-        api = AuditRun(API, run_id, Recorder(folder / f"{API}.jsonl"), lambda: _opened(access), API_CLIENTS, API_RATE)
+        api = AuditRun(
+            API, run_id, AuditRecorder(folder / f"{API}.jsonl"), lambda: _opened(access), API_CLIENTS, API_RATE
+        )
         audit = session.AuditSession(pod, names, run_id, wish.clients, wish.rate)
         death = HostDeath(context, faults, victim, pod, observer, audit, api, folder, say)
         with _api_writes(api, access, run_id):

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from validate.pod.integration import pipeline, records
-from validate.pod.integration.features import Row, digest_of, row, sha256
+from validate.pod.integration.features import FeatureRow, digest_of, row, sha256
 
 BATCH, STREAMING = "batch", "streaming"
 
@@ -59,7 +59,7 @@ class Expected:
         }
 
     @cached_property
-    def rows(self) -> dict[str, list[Row]]:
+    def rows(self) -> dict[str, list[FeatureRow]]:
         return {
             mode: [row(raw, mode) for _, raw in delivery.lines(self.run)] for mode, delivery in self.deliveries.items()
         }

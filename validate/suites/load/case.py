@@ -10,7 +10,7 @@ from validate.suites.load.roomload import Scenario
 
 
 @dataclass(frozen=True)
-class Case:
+class LoadCase:
     """One scenario under one profile, as it will be run; `words` say how it differs from it."""
 
     component: contract.Component

@@ -28,11 +28,11 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Model(BaseModel):
+class ProfileModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class LatencyLimit(Model):
+class LatencyLimit(ProfileModel):
     """`percentile` 99 and `max_ms` 300 mean: fewer than 1 % take longer than 300 ms."""
 
     percentile: Annotated[float, Field(ge=50, lt=100)]
@@ -50,7 +50,7 @@ class LatencyLimit(Model):
         return f"p{self.percentile:g} < {self.max_ms:g} ms"
 
 
-class Profile(Model):
+class Profile(ProfileModel):
     """One load and what must hold under it."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]

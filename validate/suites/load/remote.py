@@ -20,7 +20,7 @@ from validate.pod.load.ledger import Ledger
 from validate.pod.load.outcome import LoadOutcome
 from validate.pod.load.worker import Order
 from validate.suites.load import footprint, showing, verdict
-from validate.suites.load.case import Case
+from validate.suites.load.case import LoadCase
 from validate.suites.load.profiles import Profile
 from validate.suites.load.roomload import Scenario
 from validate.suites.plan import StepOutcome, Tools
@@ -34,7 +34,7 @@ LIMITS = (
 )
 
 
-def measure(case: Case, tools: Tools) -> StepOutcome:
+def measure(case: LoadCase, tools: Tools) -> StepOutcome:
     """The step: certificate, run, verdicts, tables. What can't be judged is INVALID, with why."""
     found = StepOutcome(limits=list(LIMITS), assumptions=list(case.profile.assumptions))
     profile, component = case.profile, case.component
@@ -139,7 +139,7 @@ def _lifetime(profile: Profile) -> int:
     return int(CERTIFY_S + profile.warmup_s + profile.duration_s + OPEN_AND_CLEAN_S + 60)
 
 
-def _write(tools: Tools, case: Case, outcome: LoadOutcome, growth: list[footprint.Sample]) -> str:
+def _write(tools: Tools, case: LoadCase, outcome: LoadOutcome, growth: list[footprint.Sample]) -> str:
     """The raw record; its name relative to the records' folder."""
     name = re.sub(r"[^a-z0-9.-]", "-", f"load-{case.component.name}-{slug(case.title)}.json")
     record: dict[str, Any] = {

@@ -19,12 +19,12 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from validate.core.errors import ValidateError
-from validate.suites.load.profiles import PROFILES, LatencyLimit, Model, Profile, Share
+from validate.suites.load.profiles import PROFILES, LatencyLimit, Profile, ProfileModel, Share
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 
 
-class Scenario(Model):
+class Scenario(ProfileModel):
     """One operation of a room under some of the profiles.
 
     `operation`: one of the room's load.py, `write` (the client of its probe.py), or `http` with the
@@ -77,7 +77,7 @@ class Scenario(Model):
         return known.model_copy(update={**change, "assumptions": (*known.assumptions, *reason)})
 
 
-class RoomLoad(Model):
+class RoomLoad(ProfileModel):
     """A room's load.yaml."""
 
     version: Literal[1]

@@ -16,7 +16,7 @@ from validate.ground import Client
 from validate.pod.load import health
 from validate.pod.load.outcome import LoadOutcome
 from validate.suites.load import remote, showing, verdict
-from validate.suites.load.case import Case
+from validate.suites.load.case import LoadCase
 from validate.suites.load.profiles import Profile
 from validate.suites.plan import StepOutcome, Tools
 
@@ -37,7 +37,7 @@ class Rung:
     holds: bool | None
 
 
-def search(case: Case, tools: Tools) -> StepOutcome:
+def search(case: LoadCase, tools: Tools) -> StepOutcome:
     """The step of the suite."""
     component, name = case.component, f"{case.scenario.name}: headroom"
     told = (
@@ -59,7 +59,7 @@ def search(case: Case, tools: Tools) -> StepOutcome:
     return found
 
 
-def _rungs(case: Case, client: Client, tools: Tools) -> Iterator[Rung]:
+def _rungs(case: LoadCase, client: Client, tools: Tools) -> Iterator[Rung]:
     """Doubles until something breaks, then halves the interval."""
     low, high, rate = 0.0, 0.0, case.profile.top_rate
     done = 0
@@ -81,7 +81,7 @@ def _rungs(case: Case, client: Client, tools: Tools) -> Iterator[Rung]:
             rate *= 2
 
 
-def _rung(case: Case, client: Client, tools: Tools, rate: float, *, first: bool) -> Rung:
+def _rung(case: LoadCase, client: Client, tools: Tools, rate: float, *, first: bool) -> Rung:
     profile = case.profile.model_copy(
         update={
             "rate_per_s": rate,

@@ -14,7 +14,7 @@ from validate.ground import Ground
 from validate.ground.site import REPOSITORY, Site
 from validate.suites import plan
 from validate.suites.load import remote, stress
-from validate.suites.load.case import Case
+from validate.suites.load.case import LoadCase
 from validate.suites.load.roomload import RoomLoad, Scenario, read
 from validate.suites.plan import Step
 
@@ -40,7 +40,7 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
 def _of(component: contract.Component, room: RoomLoad, scenario: Scenario, site: Site, *, first: bool) -> list[Step]:
     made: list[Step] = []
     for place, name in enumerate(scenario.profiles):
-        whole = _scaled(Case(component, scenario, scenario.profile(name)), room, site)
+        whole = _scaled(LoadCase(component, scenario, scenario.profile(name)), room, site)
         core = first and place == 0
         short = _short(whole)
         if short is not whole:
@@ -48,16 +48,16 @@ def _of(component: contract.Component, room: RoomLoad, scenario: Scenario, site:
             made.append(_step(whole, plan.DEEP))
         else:
             made.append(_step(whole, plan.CORE if core else plan.WIDE))
-    base = _scaled(Case(component, scenario, scenario.profile(scenario.profiles[0])), room, site)
+    base = _scaled(LoadCase(component, scenario, scenario.profile(scenario.profiles[0])), room, site)
     if scenario.stress:
         made.append(_stress(base))
     if scenario.soak:
-        case = Case(component, scenario, scenario.profile(scenario.soak))
+        case = LoadCase(component, scenario, scenario.profile(scenario.soak))
         made.append(_step(_scaled(case, room, site), plan.DEEP))
     return made
 
 
-def _scaled(case: Case, room: RoomLoad, site: Site) -> Case:
+def _scaled(case: LoadCase, room: RoomLoad, site: Site) -> LoadCase:
     """On a site that says it is constrained, the share of the rate that load.yaml names."""
     share = room.constrained.get(case.profile.name)
     if share is None or not constrained(site):
@@ -68,14 +68,14 @@ def _scaled(case: Case, room: RoomLoad, site: Site) -> Case:
     )
     profile = case.profile.scaled(share)
     profile = profile.model_copy(update={"assumptions": (*profile.assumptions, told)})
-    return Case(case.component, case.scenario, profile, (*case.words, "scaled"))
+    return LoadCase(case.component, case.scenario, profile, (*case.words, "scaled"))
 
 
 def constrained(site: Site) -> bool:
     return (REPOSITORY / "inventories" / site.name / CONSTRAINED).is_file()
 
 
-def _short(case: Case) -> Case:
+def _short(case: LoadCase) -> LoadCase:
     """As long as its limits need to be decided; the case itself where that is all of it."""
     mean = case.profile.schedule(1).expected / case.profile.duration_s
     asked = (case.scenario.least_requests or 0) / mean
@@ -85,10 +85,10 @@ def _short(case: Case) -> Case:
     told = f"{case.title}: {seconds:g} s instead of {case.profile.duration_s:g} s; what shows only later is not seen."
     profile = case.profile.lasting(seconds)
     profile = profile.model_copy(update={"assumptions": (*profile.assumptions, told)})
-    return Case(case.component, case.scenario, profile, (*case.words, "short"))
+    return LoadCase(case.component, case.scenario, profile, (*case.words, "short"))
 
 
-def _step(case: Case, rank: int) -> Step:
+def _step(case: LoadCase, rank: int) -> Step:
     profile = case.profile
     seconds = profile.warmup_s + profile.duration_s + OVERHEAD_S
     return Step(
@@ -102,7 +102,7 @@ def _step(case: Case, rank: int) -> Step:
     )
 
 
-def _stress(case: Case) -> Step:
+def _stress(case: LoadCase) -> Step:
     return Step(
         f"{STRESS}/{case.component.name}/{case.scenario.name}-headroom",
         STRESS,
