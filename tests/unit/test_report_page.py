@@ -64,6 +64,9 @@ def test_the_verdict_comes_first_and_what_is_not_covered_before_any_evidence(
              "What changed since", "Who answers for it", 'id="matrix"', 'id="records"']  # fmt: skip
     assert [page.index(text) for text in order] == sorted(page.index(text) for text in order)
     assert "GPUs are pretended" in page
+    said = page[page.index("What is not covered") : page.index("What could not be judged")]
+    assert "topology: separate" in said
+    assert "an upgrade from an earlier version" in said
 
 
 def test_nothing_comes_from_elsewhere_and_each_link_leads_to_one_place(campaign: Path) -> None:

@@ -29,6 +29,16 @@ class Vouched:
     pseudonyms: bool
 
 
+#: What no run of this version has shown, on any site: said on the first page until it is.
+NEVER_RAN = (
+    "Kafka's controllers apart from its brokers (topology: separate, the default of production)",
+    "disks of real machines",
+    "an upgrade from an earlier version",
+    "a backup made by its schedule",
+    "a rotation of passwords under load",
+)
+
+
 @dataclass(frozen=True)
 class Content:
     run: Run
@@ -68,6 +78,11 @@ class Content:
         words = [r.cause for r in self.run.results if r.verdict is Verdict.FAIL and r.cause]
         once = sorted(set(words), key=lambda word: (-words.count(word), word))
         return [word.replace("-", " ") for word in once]
+
+    @property
+    def never_ran(self) -> str:
+        """In one sentence."""
+        return f"Never run so far, here or elsewhere: {'; '.join(NEVER_RAN)}."
 
     @property
     def spoken(self) -> int:

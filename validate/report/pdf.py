@@ -233,6 +233,7 @@ def _uncovered(content: Content) -> Iterable[str]:
     yield f"{len(gaps)} clauses have no test; of the platform, demanded: {', '.join(here) or '-'}"
     if idle:
         yield f"{len(idle)} clauses have tests that this run did not make"
+    yield content.never_ran
     left = content.run.left_out
     if left:
         yield f"{len(left)} planned tests were left out, the first: {left[0]}"
