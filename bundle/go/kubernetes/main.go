@@ -38,7 +38,9 @@ var components = map[string]func() *cobra.Command{
 func main() {
 	name := filepath.Base(os.Args[0])
 	if name == "kubeadm" {
+		// It returns its error without a word, and its own main, which tells it, is not part of this one.
 		if err := kubeadm.Run(); err != nil {
+			fmt.Fprintf(os.Stderr, "error: %v\n", err)
 			os.Exit(1)
 		}
 		return
