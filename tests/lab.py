@@ -21,6 +21,12 @@ STATE = STATE_ROOT / SITE
 LOGS = STATE_ROOT / "logs" / SITE
 REPORTS = STATE_ROOT / "reports" / SITE
 BIN = Path(sys.executable).parent
+# On a control plane, for a script of `on_host`.
+ETCDCTL = (
+    "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt "
+    "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt "
+    "--key=/etc/kubernetes/pki/etcd/healthcheck-client.key --command-timeout=10s "
+)
 Done = subprocess.CompletedProcess[str]
 
 

@@ -1,16 +1,20 @@
 """Logs in to every host as the playbooks will, before anything is changed on any of them.
 
 One SSH session for each host answers what cannot be known from here: is it on, is it the machine
-that was verified, does it take the key, may the user become root, is there enough disk.
-`judge` is pure: a door and what was seen in, sentences out.
+that was verified, does it take the key, may the user become root, is there enough disk, what time
+is it there, and what of a cluster is there. `judge` and `together` are pure: doors and what was
+seen in, sentences out.
 """
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import shlex
 import subprocess
-from collections.abc import Callable, Collection, Iterable, Mapping
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,20 +22,24 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from playbooks.rules import authority, clocks, membership, sighting
+
 CONNECT_SECONDS, SESSION_SECONDS = 10, 30
 GIB = 1 << 30
 # Packages, boot images, the stores' images, the journal and the audit log of one host.
 MEMBER_GIB = 4
 FOLDER, DISKS = "/var/lib", "/var/lib/apadana/disks"
 LOOK = f"""
+echo "clock=$(date +%s.%N)"
 echo "free=$(df --output=avail -B1 {FOLDER} | tail -n 1)"
 for disk in {DISKS}/*.img; do if [ -e "$disk" ]; then echo "disk=${{disk##*/}}"; fi; done
-if [ -e /etc/kubernetes/.apadana-member ]; then echo member=yes; fi
 for link in /sys/class/net/*; do echo "link=${{link##*/}}"; done
 if command -v ip >/dev/null; then
   ip -o -4 address show | while read -r _ name _ at _; do echo "on=${{name%%@*}} $at"; done
 fi
-"""
+{sighting.LOOK}"""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Door:
     volumes: tuple[Mapping[str, Any], ...] = field(default=())
     interface: str = ""  # that is to hold the floating address; "" where none is to
     vip: str = ""
+    plane: bool = False
 
     @property
     def where(self) -> str:
@@ -70,23 +79,34 @@ class Seen:
     code: int
     out: str
     error: str
+    asked: float = 0.0
+    answered: float = 0.0
 
 
 def ask(door: Door) -> Seen:
+    """One look; a second one at the end of what an earlier run still does on the host."""
+    seen = session(door, LOOK, SESSION_SECONDS)
+    if not sighting.value(seen.out, "busy"):
+        return seen
+    return session(door, sighting.WAIT + LOOK, sighting.WAIT_SECONDS + SESSION_SECONDS)
+
+
+def session(door: Door, script: str, seconds: float) -> Seen:
+    asked = time.time()
     try:
         done = subprocess.run(
             door.argv(),
-            input=LOOK,
+            input=script,
             capture_output=True,
             text=True,
-            timeout=SESSION_SECONDS,
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Seen(255, "", f"the session gave no answer in {SESSION_SECONDS} s")
+        return Seen(255, "", f"the session gave no answer in {seconds:.0f} s")
     except FileNotFoundError:
         return Seen(255, "", "there is no ssh on this machine; install openssh-client")
-    return Seen(done.returncode, done.stdout, done.stderr)
+    return Seen(done.returncode, done.stdout, done.stderr, asked, time.time())
 
 
 def judge(door: Door, seen: Seen) -> list[str]:
@@ -100,6 +120,11 @@ def judge(door: Door, seen: Seen) -> list[str]:
         return [
             f"{door.where} lets {door.user} in, who may not become root without a password: "
             f"{words}; allow it in /etc/sudoers.d, or name another user in ansible_user"
+        ]
+    if sighting.value(seen.out, "busy"):
+        return [
+            f"{door.where}: an earlier run works there for more than {sighting.WAIT_SECONDS} s; see"
+            f" `fuser -v {sighting.LOCK}` on that host"
         ]
     return [*disk_faults(door, seen.out), *interface_faults(door, seen.out)]
 
@@ -129,14 +154,13 @@ def last_line(text: str) -> str:
 
 
 def disk_faults(door: Door, out: str) -> list[str]:
-    told = [line.partition("=") for line in out.splitlines()]
-    free = next((value.strip() for key, _, value in told if key == "free"), "")
+    free = sighting.value(out, "free")
     if not free.isdigit():
         return [f"{door.where}: df says {free or 'nothing'!r} of {FOLDER}, not its free bytes"]
-    there = {value for key, _, value in told if key == "disk"}
+    there = set(sighting.values(out, "disk"))
     missing = [v for v in door.volumes if f"{v['class']}-{v['name']}.img" not in there]
     needs = {f"volume {v['name']} ({v['class']})": int(v["size_gib"]) for v in missing}
-    if ("member", "=", "yes") not in told:
+    if not sighting.value(out, "member"):
         needs["packages, images and logs"] = MEMBER_GIB
     total = sum(needs.values())
     if total * GIB <= int(free):
@@ -152,14 +176,13 @@ def interface_faults(door: Door, out: str) -> list[str]:
     """keepalived puts the floating address on this interface; elsewhere nobody would find it."""
     if not door.interface:
         return []
-    told = [line.partition("=") for line in out.splitlines()]
-    links = sorted(value for key, _, value in told if key == "link")
+    links = sorted(sighting.values(out, "link"))
     if links and door.interface not in links:
         return [
             f"{door.name}: loadbalancer_interface is {door.interface!r}; allowed: an interface of"
             f" this host, which has {', '.join(links)}; name the one with {door.address}"
         ]
-    held = [value.split() for key, _, value in told if key == "on"]
+    held = [value.split() for value in sighting.values(out, "on")]
     mine = [address for name, address in held if name == door.interface]
     if not held or any(_holds(door, address) for address in mine):
         return []  # a bare host may lack the program that tells addresses
@@ -175,21 +198,44 @@ def _holds(door: Door, address: str) -> bool:
     return str(here.ip) == door.address and ipaddress.ip_address(door.vip) in here.network
 
 
-def faults(doors: Iterable[Door], look: Callable[[Door], Seen] = ask) -> list[str]:
-    """Everything that is wrong on any host, by host."""
-    doors = list(doors)
+def lost_keys(doors: Sequence[Door]) -> list[str]:
     lost = sorted({door.key for door in doors if door.key and not Path(door.key).is_file()})
-    if lost:
-        return [
-            f"ansible_ssh_private_key_file is {key}, and there is no such file; name the key that"
-            " opens the hosts (group_vars/all/main.yml; the lab's is made by playbooks/lab.yml)"
-            for key in lost
-        ]
+    return [
+        f"ansible_ssh_private_key_file is {key}, and there is no such file; name the key that"
+        " opens the hosts (group_vars/all/main.yml; the lab's is made by playbooks/lab.yml)"
+        for key in lost
+    ]
+
+
+def looks(doors: Sequence[Door], look: Callable[[Door], Seen] = ask) -> list[Seen]:
+    """All hosts at once, in the order of their doors."""
     with ThreadPoolExecutor(max_workers=16) as pool:
-        seen = pool.map(look, doors)
-        return [
-            words for door, each in zip(doors, seen, strict=True) for words in judge(door, each)
-        ]
+        return list(pool.map(look, doors))
+
+
+def together(
+    doors: Sequence[Door], seen: Sequence[Seen], own_ca: str, pki: str, rejoin: str
+) -> tuple[list[str], membership.Plan]:
+    """What only all hosts together tell: clocks, the CA of the site, who is a member."""
+    pairs = list(zip(doors, seen, strict=True))
+    hosts = [
+        sighting.host(door.name, door.address, plane=door.plane, out=each.out)
+        for door, each in pairs
+    ]
+    members = {host.name for host in hosts if host.belongs and host.name != rejoin}
+    cas = {d.name: sighting.value(e.out, "site_ca").split(" ")[0] for d, e in pairs}
+    readings = [
+        clocks.Reading(door.name, float(told), each.asked, each.answered)
+        for door, each in pairs
+        if (told := sighting.value(each.out, "clock")) and each.answered
+    ]
+    plan = membership.decide(hosts, rejoin)
+    found = [
+        *clocks.clock_faults(readings),
+        *authority.authority_faults({n: c for n, c in cas.items() if n in members}, own_ca, pki),
+        *plan.refusals,
+    ]
+    return found, plan
 
 
 def door(name: str, host: Mapping[str, Any], planes: Collection[str] = ()) -> Door:
@@ -209,6 +255,7 @@ def door(name: str, host: Mapping[str, Any], planes: Collection[str] = ()) -> Do
         volumes=tuple(host.get("storage_volumes") or ()),
         interface=str(host.get("loadbalancer_interface") or "eth0") if vip else "",
         vip=vip,
+        plane=name in planes,
     )
 
 
@@ -226,8 +273,24 @@ class ActionModule(ActionBase):
         per_host = variables["hostvars"]
         groups = variables["groups"]
         planes = list(groups.get("control_plane", ()))
-        found = faults(door(name, per_host[name], planes) for name in groups["all"])
+        ordered = [*planes, *(name for name in groups["all"] if name not in planes)]
+        doors = [door(name, per_host[name], planes) for name in ordered]
+        found, plan = self.look(doors, per_host[ordered[0]])
         if found:
             result.update(failed=True, faults=found)
             result["msg"] = "Nothing was changed. To be mended first:\n- " + "\n- ".join(found)
+        result.update(become=dict(plan.become), seed=plan.seed, silent=list(plan.silent))
         return result
+
+    @staticmethod
+    def look(doors: Sequence[Door], site: Mapping[str, Any]) -> tuple[list[str], membership.Plan]:
+        """Way in and disk first: of a host that can't be entered nothing else is known."""
+        if found := lost_keys(doors):
+            return found, membership.Plan()
+        seen = looks(doors)
+        if found := [w for d, each in zip(doors, seen, strict=True) for w in judge(d, each)]:
+            return found, membership.Plan()
+        pki = Path(str(site["site_state"])) / "pki"
+        file = pki / "ca.crt"
+        own = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+        return together(doors, seen, own, str(pki), str(site.get("rejoin") or ""))

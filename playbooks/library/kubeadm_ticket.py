@@ -2,7 +2,8 @@
 """What new members need to enter: a token, the CA's hash, uploaded certificates, a clean etcd.
 
 Runs on a member. An etcd member that a killed join left behind counts in the quorum without being
-there, so it goes before the host joins anew.
+there, so it goes before the host joins anew. One that has ever started goes only if its host was
+named to be made anew.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ module: kubeadm_ticket
 short_description: Token, certificate key and a clean etcd for hosts that are to join
 options:
   joining: {type: dict, required: true, description: Address by name of the hosts that are to join}
+  anew: {type: str, description: The one host that was named to be taken out and made anew}
   address: {type: str, required: true, description: Address of this member}
   control_planes: {type: bool, required: true, description: Whether a control plane is among them}
 """
@@ -50,20 +52,27 @@ def etcdctl(*arguments: str) -> dict[str, Any]:
     return dict(json.loads(told))
 
 
-def forget(joining: dict[str, str]) -> list[str]:
-    """Removes what half-joined hosts left in etcd and in the API."""
+def forget(joining: dict[str, str], anew: str) -> list[str]:
+    """Removes what half-joined hosts left in etcd and in the API, and the host that is named."""
     did = []
     peers = {f"https://{address}:2380": name for name, address in joining.items()}
     for member in etcdctl("member", "list").get("members", []):
-        names = [peers[url] for url in member.get("peerURLs", []) if url in peers]
-        if names:
-            etcdctl("member", "remove", f"{member['ID']:x}")
-            did.append(f"removed the half-joined etcd member of {names[0]}")
+        own = "" if member.get("isLearner") else member.get("name", "")
+        host = next((peers[url] for url in member.get("peerURLs", []) if url in peers), own)
+        if host not in joining:
+            continue
+        if own and anew not in (host, own):
+            raise TicketError(
+                f"{host} is to join, and etcd has its member {own}, which has started; nothing was"
+                f" removed. If its part of the cluster is lost or to be given up: -e rejoin={host}"
+            )
+        etcdctl("member", "remove", f"{member['ID']:x}")
+        did.append(f"removed the etcd member of {host}")
     nodes = run("kubectl", *ADMIN, "get", "nodes", "--output=name").split()
     for name in joining:
         if f"node/{name}" in nodes:
             run("kubectl", *ADMIN, "delete", "node", name, "--wait=false")
-            did.append(f"removed the half-joined node {name}")
+            did.append(f"removed the node {name}")
     return did
 
 
@@ -101,18 +110,22 @@ def main() -> None:
         argument_spec={
             "joining": {"type": "dict", "required": True},
             "control_planes": {"type": "bool", "required": True},
+            "anew": {"type": "str", "default": ""},
             "address": {"type": "str", "required": True},
         },
     )
     try:
-        did = forget(module.params["joining"])
+        did = forget(module.params["joining"], module.params["anew"])
         key = (
             upload_certificates(module.params["address"]) if module.params["control_planes"] else ""
         )
         token, ca_hash = new_token()
     except (TicketError, OSError, subprocess.TimeoutExpired, ValueError) as error:
-        module.fail_json(msg=f"this member cannot let others in: {error}")
-    module.exit_json(changed=True, did=did, token=token, ca_hash=ca_hash, certificate_key=key)
+        # The answer is hidden, because it holds a token; this one is told by the next task.
+        module.exit_json(changed=False, problem=f"this member cannot let others in: {error}")
+    module.exit_json(
+        changed=True, did=did, problem="", token=token, ca_hash=ca_hash, certificate_key=key
+    )
 
 
 if __name__ == "__main__":

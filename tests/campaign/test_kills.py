@@ -160,20 +160,13 @@ def test_an_open_operation_is_compared_with_the_cluster() -> None:
     assert not after.get("pending_operations")
 
 
-ETCDCTL = (
-    "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt "
-    "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt "
-    "--key=/etc/kubernetes/pki/etcd/healthcheck-client.key --command-timeout=10s "
-)
-
-
 # What a member has of etcd goes with it: kubeadm reads its folder from the manifest.
 LEAVES = "kubeadm reset --force >/dev/null 2>&1; rm -rf /etc/kubernetes/.apadana-member\n"
 
 
 def etcd_names(host: str) -> list[str]:
     """Names of the members; one that was added and has not started has none."""
-    lines = lab.on_host(host, f"{ETCDCTL} member list\n").splitlines()
+    lines = lab.on_host(host, f"{lab.ETCDCTL} member list\n").splitlines()
     return [line.split(",")[2].strip() for line in lines]
 
 

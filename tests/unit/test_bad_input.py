@@ -168,12 +168,13 @@ def test_every_host_is_asked_and_every_fault_told(tmp_path: Path) -> None:
     key.write_text("a key")
     doors = [replace(DOOR, name=name, key=str(key)) for name in ("a", "b", "c")]
     bad = reach.Seen(255, "", "Permission denied (publickey).")
-    told = reach.faults(doors, lambda door: LET_IN if door.name == "b" else bad)
+    seen = reach.looks(doors, lambda door: LET_IN if door.name == "b" else bad)
+    told = [line for each in zip(doors, seen, strict=True) for line in reach.judge(*each)]
     assert [line.split()[0] for line in told] == ["a", "c"]
 
 
 def test_a_key_that_is_not_there_is_told_once() -> None:
-    (told,) = reach.faults([DOOR, replace(DOOR, name="cp2")])
+    (told,) = reach.lost_keys([DOOR, replace(DOOR, name="cp2")])
     assert "ansible_ssh_private_key_file is /keys/id, and there is no such file" in told
 
 
@@ -190,7 +191,7 @@ def test_a_port_where_nobody_listens(tmp_path: Path) -> None:
     key = tmp_path / "id"
     key.write_text("never read")
     door = replace(DOOR, address="127.0.0.1", port=port, key=str(key))
-    (told,) = reach.faults([door])
+    (told,) = reach.judge(door, reach.ask(door))
     assert "does not answer" in told and "Connection refused" in told
 
 
