@@ -12,6 +12,7 @@ import json
 import re
 import secrets
 import subprocess
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -28,6 +29,7 @@ options:
 
 ADMIN = ["--kubeconfig", "/etc/kubernetes/admin.conf"]
 ETCD_PKI = "/etc/kubernetes/pki/etcd"
+READY_SECONDS = 90
 
 
 class TicketError(Exception):
@@ -52,6 +54,20 @@ def etcdctl(*arguments: str) -> dict[str, Any]:
     return dict(json.loads(told))
 
 
+def wait_for_api() -> None:
+    """API servers need a moment when the member of etcd goes that they asked, or that led."""
+    end = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            run("kubectl", *ADMIN, "--request-timeout=5s", "get", "--raw=/readyz")
+        except (TicketError, subprocess.TimeoutExpired):
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
+        else:
+            return
+
+
 def forget(joining: dict[str, str], anew: str) -> list[str]:
     """Removes what half-joined hosts left in etcd and in the API, and the host that is named."""
     did = []
@@ -68,6 +84,7 @@ def forget(joining: dict[str, str], anew: str) -> list[str]:
             )
         etcdctl("member", "remove", f"{member['ID']:x}")
         did.append(f"removed the etcd member of {host}")
+    wait_for_api()
     nodes = run("kubectl", *ADMIN, "get", "nodes", "--output=name").split()
     for name in joining:
         if f"node/{name}" in nodes:

@@ -188,6 +188,7 @@ def wrong_names(view: View) -> list[str]:
 def unknown_peers(view: View) -> list[str]:
     """Members of etcd that the inventory has otherwise or not at all."""
     planes = {host.address: host.name for host in view.hosts if host.plane}
+    told_already = {host.address for host in view.hosts if host.belongs and host.node}
     told = []
     for peer in view.peers:
         if view.rejoin and view.rejoin in (peer.name, planes.get(peer.address)):
@@ -199,7 +200,7 @@ def unknown_peers(view: View) -> list[str]:
                 f"{what} and no control plane of the inventory is there; correct hosts.yml, or, if"
                 f" it is gone for ever, on {asked}: `etcdctl member remove {peer.identity}`"
             )
-        elif peer.name and peer.name != planes[peer.address]:
+        elif peer.name not in ("", planes[peer.address]) and peer.address not in told_already:
             told.append(
                 f"{what} and the inventory calls that host {planes[peer.address]}; call it"
                 f" {peer.name} in hosts.yml, or make it anew: -e rejoin={planes[peer.address]}"

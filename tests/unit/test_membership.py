@@ -103,7 +103,8 @@ def test_a_cluster_that_is_there(seen: dict[str, Any], wanted: str) -> None:
 
 def test_a_member_whose_etcd_is_silent_is_told() -> None:
     assert plan(cp2=DEAD).silent == ("cp2",)
-    assert plan(**dict.fromkeys(PLANES, DEAD)).silent == ()
+    dark: dict[str, Any] = dict.fromkeys(PLANES, DEAD)
+    assert plan(**dark).silent == ()
 
 
 @pytest.mark.parametrize(
