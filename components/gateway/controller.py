@@ -17,6 +17,7 @@ from components.kit import half
 from components.kit.manifests import (
     Manifest,
     apart,
+    budget,
     cluster_role_pair,
     container_security,
     dns_egress,
@@ -240,16 +241,6 @@ def _container(settings: Settings, site: SiteFacts) -> dict[str, Any]:
             {"name": "wasm", "mountPath": "/var/lib/eg/wasm"},
         ],
     }
-
-
-def budget(name: str, home: str, pods: Mapping[str, str]) -> Manifest:
-    """One at a time; a pod that is not well anyway holds no drain up."""
-    spec = {
-        "maxUnavailable": 1,
-        "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        "selector": {"matchLabels": dict(pods)},
-    }
-    return manifest("policy/v1", "PodDisruptionBudget", name, namespace=home, spec=spec)
 
 
 def _fence(home: str, site: SiteFacts) -> Manifest:

@@ -149,12 +149,16 @@ def _home(room: str) -> Manifest:
 
 def secret(name: str, room: str, data: Mapping[str, str], type_: str = "Opaque") -> Manifest:
     """A Secret in the half's namespace."""
-    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
     if HIDDEN in data.values():
         return manifest(
             "v1", "Secret", name, namespace=namespace(room), type=type_, stringData=dict(data)
         )
-    return manifest("v1", "Secret", name, namespace=namespace(room), type=type_, data=encoded)
+    return manifest("v1", "Secret", name, namespace=namespace(room), type=type_, data=encoded(data))
+
+
+def encoded(data: Mapping[str, str]) -> dict[str, str]:
+    """As a Secret's `data` takes it."""
+    return {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
 
 
 def ca_bundle(keys: Keys, authority: str = "") -> str:

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 from components.kit import founding
 from components.kit.frozen import NAME_PATTERN, Frozen
 from components.kit.mistakes import Mistake, SettingsError, stack_file
-from components.kit.settings import ComponentSettings, Mode, SiteFacts
+from components.kit.settings import WORK, ComponentSettings, Mode, SiteFacts
 from components.kit.syntax import REFUSED, SET, ClusterDomain, DnsLabel, DnsName, Namespace
 
 NAMESPACE = "apadana"
@@ -32,7 +32,8 @@ class SiteSettings(Frozen):
     """The keys that are not a room's."""
 
     site: Annotated[DnsLabel, Field(max_length=40)]
-    namespace: Namespace = "platform"
+    # 63 letters at most, and `-work` is beside it.
+    namespace: Annotated[Namespace, Field(max_length=63 - len(WORK))] = "platform"
     cluster_domain: ClusterDomain = "cluster.local"
     deployer: Literal["pulumi"] = "pulumi"  # a site owned by helm is not built by a stack
     # Pages are at https://<page>.<web_domain>/; null: <site>.internal

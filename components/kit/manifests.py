@@ -92,6 +92,16 @@ def apart(pods: Mapping[str, str], placement: str) -> dict[str, Any]:
     return {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
 
 
+def budget(name: str, home: str, pods: Mapping[str, str]) -> Manifest:
+    """One at a time; a pod that is not well anyway holds no drain up."""
+    spec = {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": dict(pods)},
+    }
+    return manifest("policy/v1", "PodDisruptionBudget", name, namespace=home, spec=spec)
+
+
 def role_pair(
     name: str, namespace: str, account: tuple[str, str], rules: Iterable[Mapping[str, Any]]
 ) -> list[Manifest]:

@@ -39,6 +39,7 @@ from components.kit.web import Web
 Millicores = Annotated[int, Field(ge=10, le=1_000_000)]
 Mebibytes = Annotated[int, Field(ge=16, le=16_000_000)]
 N = TypeVar("N", bound=Need)
+WORK = "-work"  # of the namespace beside the platform's
 
 __all__ = ["NAME_PATTERN", "Frozen", "Name"]  # rooms have one place to import from
 
@@ -302,6 +303,12 @@ class SiteFacts:
     def wanted(self, kind: type[N]) -> tuple[N, ...]:
         """The needs of one kind."""
         return tuple(need for need in self.needs if isinstance(need, kind))
+
+    @property
+    def work(self) -> str:
+        """The namespace for what users bring: models, jobs, steps. It holds no Secret of ours but
+        those that its own pods need."""
+        return f"{self.namespace}{WORK}"
 
     def image(self, name: str) -> str:
         """Full reference of an image of the bundle."""

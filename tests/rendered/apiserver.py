@@ -1,6 +1,7 @@
 """A throw-away API server with its etcd on the loopback: Kubernetes' own opinion of an object.
 
-Nothing is kept but namespaces: every object is sent with `dryRun=All` and strict field validation.
+Nothing is kept but namespaces and what `make` makes: every other object is sent with `dryRun=All`
+and strict field validation.
 """
 
 from __future__ import annotations
@@ -139,20 +140,34 @@ class ApiServer:
 
     def refusal(self, document: dict[str, Any]) -> str | None:
         """Why it would not be made; None: it would, or its kind is not Kubernetes' own."""
-        version, kind = document["apiVersion"], document["kind"]
-        plural, namespaced = self._resource(version, kind)
-        if not plural:
+        path = self._place(document)
+        if not path:
             return None
+        status, answer = self.call("POST", f"{path}?dryRun=All&fieldValidation=Strict", document)
+        if status in (200, 201, 409):
+            return None
+        about = f"{document['kind']} {document['metadata'].get('name')}"
+        return f"{about}: {json.loads(answer)['message']}"
+
+    def make(self, document: dict[str, Any]) -> None:
+        """Make it, or leave it as it is; its kind has to be known."""
+        path = self._place(document)
+        assert path, f"{document['apiVersion']} {document['kind']} is not known"
+        status, answer = self.call("POST", path, document)
+        assert status in (200, 201, 409), answer
+
+    def _place(self, document: dict[str, Any]) -> str:
+        """Where objects of this kind are posted; "": the server does not know it."""
+        version = document["apiVersion"]
+        plural, namespaced = self._resource(version, document["kind"])
+        if not plural:
+            return ""
         base = f"/api/{version}" if version == "v1" else f"/apis/{version}"
         namespace = document["metadata"].get("namespace")
         if namespaced:
             self._ensure(str(namespace))
             base += f"/namespaces/{namespace}"
-        path = f"{base}/{plural}?dryRun=All&fieldValidation=Strict"
-        status, answer = self.call("POST", path, document)
-        if status in (200, 201, 409):
-            return None
-        return f"{kind} {document['metadata'].get('name')}: {json.loads(answer)['message']}"
+        return f"{base}/{plural}"
 
     def _resource(self, version: str, kind: str) -> tuple[str, bool]:
         if version not in self.plurals:
