@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.cluster.objects import objects
+from components.cluster.objects import name_of, objects
 from components.cluster.settings import Settings
 from components.kit.component import PlatformComponent
 from components.kit.objects import make_all
@@ -16,7 +16,6 @@ class Cluster(PlatformComponent[Settings]):
 
     def managed(self) -> Mapping[str, Any]:
         """The same objects that `python -m stacks.prerequisites` prints."""
-        make_all(
-            objects(self.settings, self.site), self, named=lambda item: item["metadata"]["name"]
-        )
+        items = objects(self.settings, self.site)
+        make_all(items, self, named=lambda item: name_of(item, self.site))
         return {}

@@ -18,14 +18,23 @@ def objects(settings: Settings, site: SiteFacts) -> list[Manifest]:
     labels = PART_OF | pod_security_labels(settings.pod_security)
     return [
         manifest("v1", "Namespace", site.namespace, marks=labels),
+        manifest("v1", "Namespace", site.work, marks=PART_OF | pod_security_labels("restricted")),
         *_installer(settings, site),
         *_priorities(settings),
         *_fences(site),
+        *_work(settings, site),
     ]
 
 
+def name_of(item: Manifest, site: SiteFacts) -> str:
+    """What Pulumi calls it: the platform's objects by their name alone."""
+    name: str = item["metadata"]["name"]
+    return f"work/{name}" if item["metadata"].get("namespace") == site.work else name
+
+
 def _installer(settings: Settings, site: SiteFacts) -> Iterator[Manifest]:
-    """An account in a namespace of its own, and the built-in role `admin` in the platform's."""
+    """An account in a namespace of its own, and the built-in role `admin` in those of the platform
+    and of what users bring."""
     home, account = settings.installer_namespace, settings.installer_account
     yield manifest("v1", "Namespace", home, marks=PART_OF | pod_security_labels("restricted"))
     yield manifest(
@@ -33,14 +42,15 @@ def _installer(settings: Settings, site: SiteFacts) -> Iterator[Manifest]:
     )
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"}
     subject = {"kind": "ServiceAccount", "name": account, "namespace": home}
-    yield manifest(
-        "rbac.authorization.k8s.io/v1",
-        "RoleBinding",
-        account,
-        namespace=site.namespace,
-        roleRef=role,
-        subjects=[subject],
-    )
+    for namespace in (site.namespace, site.work):
+        yield manifest(
+            "rbac.authorization.k8s.io/v1",
+            "RoleBinding",
+            account,
+            namespace=namespace,
+            roleRef=role,
+            subjects=[subject],
+        )
 
 
 def _priorities(settings: Settings) -> Iterator[Manifest]:
@@ -52,23 +62,32 @@ def _priorities(settings: Settings) -> Iterator[Manifest]:
 
 def _fences(site: SiteFacts) -> Iterator[Manifest]:
     """Deny by default; clients may reach the platform's pods, its gateway and the DNS."""
-    yield _fence("default-deny", site, {"podSelector": {}})
+    yield _fence("default-deny", site.namespace, {"podSelector": {}})
     dns = dns_egress() | {"ports": [{"protocol": "UDP", "port": 53}, *ports(53)]}
     platform = {"to": [{"podSelector": {"matchLabels": PART_OF}}]}
     gateway = {"to": [in_namespace(webs.GATEWAY_NAMESPACE, webs.PROXY_PODS)]}
-    open_to = [dns, platform]
+    halves = {"to": [{"namespaceSelector": {"matchLabels": PART_OF}} | platform["to"][0]]}
+    open_to = [dns, platform, halves]
     if webs.present(webs.GATEWAY_ROOM, site) is not None:
         open_to.append(gateway)
     clients = {"podSelector": {"matchLabels": CLIENT}, "egress": open_to}
-    yield _fence("clients", site, clients)
+    yield _fence("clients", site.namespace, clients)
 
 
-def _fence(name: str, site: SiteFacts, spec: Mapping[str, object]) -> Manifest:
+def _work(settings: Settings, site: SiteFacts) -> Iterator[Manifest]:
+    """Where users' code runs. Who may make a pod in a namespace can mount each Secret of it, so
+    this one is not the platform's. Rooms open in its fence what they need."""
+    spec = {"hard": settings.work.hard()}
+    yield manifest("v1", "ResourceQuota", "quota", namespace=site.work, spec=spec)
+    yield _fence("default-deny", site.work, {"podSelector": {}})
+
+
+def _fence(name: str, namespace: str, spec: Mapping[str, object]) -> Manifest:
     kinds = ["Egress"] if "egress" in spec else ["Ingress", "Egress"]
     return manifest(
         "networking.k8s.io/v1",
         "NetworkPolicy",
         name,
-        namespace=site.namespace,
+        namespace=namespace,
         spec={**spec, "policyTypes": kinds},
     )

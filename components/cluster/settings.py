@@ -8,7 +8,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from components.kit.mistakes import Mistake
-from components.kit.settings import ComponentSettings, Mode, SiteFacts
+from components.kit.settings import (
+    ComponentSettings,
+    Frozen,
+    Mebibytes,
+    Millicores,
+    Mode,
+    SiteFacts,
+)
 from components.kit.syntax import Namespace, ObjectName, must
 
 PriorityName = Annotated[
@@ -28,6 +35,26 @@ PRIORITIES = {
 PodSecurity = Literal["restricted", "baseline"]
 
 
+class Quota(Frozen):
+    """What all pods of the namespace `<namespace>-work` may ask for together."""
+
+    cpu_millicores: Millicores = 16_000
+    memory_mib: Mebibytes = 65_536
+    pods: Annotated[int, Field(ge=1, le=100_000)] = 200
+
+    def hard(self) -> dict[str, str]:
+        """As Kubernetes takes it. No volume, and no way in from outside."""
+        return {
+            "requests.cpu": f"{self.cpu_millicores}m",
+            "requests.memory": f"{self.memory_mib}Mi",
+            "limits.memory": f"{self.memory_mib}Mi",
+            "pods": str(self.pods),
+            "persistentvolumeclaims": "0",
+            "services.nodeports": "0",
+            "services.loadbalancers": "0",
+        }
+
+
 class Settings(ComponentSettings):
     """Keys of `apadana:cluster:`."""
 
@@ -38,11 +65,12 @@ class Settings(ComponentSettings):
     installer_namespace: Namespace = "apadana-system"
     installer_account: ObjectName = "apadana-installer"
     priorities: dict[PriorityName, Priority] = Field(default_factory=lambda: dict(PRIORITIES))
+    work: Quota = Quota()
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """One namespace for two things, and classes that pods ask for and nobody makes."""
-        if self.installer_namespace == site.namespace:
-            allowed = "not the platform's namespace: its admin could take the installer's account"
+        if self.installer_namespace in (site.namespace, site.work):
+            allowed = "none of the platform's: its admin could take the installer's account"
             key = "cluster.installer_namespace"
             yield Mistake(key, self.installer_namespace, allowed, "choose another namespace")
         asked = {s.priority for s in site.rooms.values() if s.mode is Mode.MANAGED and s.priority}
