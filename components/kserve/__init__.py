@@ -1,0 +1,1 @@
+"""Room: models served by KServe, in the namespace of what users bring."""

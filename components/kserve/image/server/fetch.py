@@ -1,0 +1,108 @@
+"""Fetches models before their server starts: `fetch.py s3://bucket/folder /mnt/models [...]`.
+
+KServe calls it as it calls its own, with the store's address and the user's name and password in
+the environment. An object outside the target folder, an empty folder, a short object: it fails, and
+the pod does not start without its model.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import ssl
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+CONNECT_SECONDS, READ_SECONDS, TRIES = 3.0, 30.0, 4
+SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
+
+
+class FetchError(Exception):
+    """A model can't be had as it was asked for."""
+
+
+def say(text: str) -> None:
+    """One line of the log."""
+    sys.stderr.write(f"fetch.py: {text}\n")
+
+
+def authority() -> str:
+    """Whose certificates the store shows."""
+    folder = os.environ.get("CA_BUNDLE_VOLUME_MOUNT_POINT")
+    own = Path(folder or "/nowhere") / "cabundle.crt"
+    return str(own) if own.is_file() else SYSTEM_CA
+
+
+def client() -> Any:
+    """The store; each request gives up soon and is tried again."""
+    urllib3 = importlib.import_module("urllib3")
+    place = urlsplit(os.environ["AWS_ENDPOINT_URL"])
+    if place.scheme != "https":
+        raise FetchError(f"the store is at {place.scheme}://: only https is allowed")
+    pool = urllib3.PoolManager(
+        timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        retries=urllib3.Retry(TRIES, backoff_factor=0.5, status_forcelist=[500, 502, 503, 504]),
+        ssl_context=ssl.create_default_context(cafile=authority()),
+    )
+    return importlib.import_module("minio").Minio(
+        endpoint=place.netloc,
+        access_key=os.environ["AWS_ACCESS_KEY_ID"],
+        secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+        region=os.environ.get("AWS_DEFAULT_REGION", "us-east-1"),
+        http_client=pool,
+    )
+
+
+def target(folder: Path, prefix: str, key: str) -> Path:
+    """Where an object goes: the name behind the prefix, below the folder."""
+    inside = PurePosixPath(key.removeprefix(prefix).lstrip("/") or PurePosixPath(key).name)
+    if ".." in inside.parts:
+        raise FetchError(f"{key} would leave {folder}")
+    return folder / inside
+
+
+def wanted(store: Any, uri: str) -> Iterator[tuple[str, str, str, int]]:
+    """Bucket, prefix, key and size of every object of a folder, or of one object."""
+    place = urlsplit(uri)
+    if place.scheme != "s3" or not place.netloc:
+        raise FetchError(f"{uri} is not s3://bucket/folder")
+    bucket, prefix = place.netloc, place.path.strip("/")
+    for found in store.list_objects(bucket, prefix=prefix, recursive=True):
+        # `iris` is no part of `iris-2`.
+        if not found.is_dir and (found.object_name == prefix or _below(found.object_name, prefix)):
+            yield bucket, prefix, found.object_name, found.size
+
+
+def _below(key: str, prefix: str) -> bool:
+    return not prefix or key.startswith(f"{prefix}/")
+
+
+def fetch(store: Any, uri: str, folder: Path) -> int:
+    """All of it; how many bytes there were."""
+    total = count = 0
+    for bucket, prefix, key, size in wanted(store, uri):
+        place = target(folder, prefix, key)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        store.fget_object(bucket, key, str(place))
+        if place.stat().st_size != size:
+            raise FetchError(f"{key} has {size} bytes, {place.stat().st_size} came")
+        total, count = total + size, count + 1
+    if not count:
+        raise FetchError(f"{uri} holds nothing")
+    say(f"{uri}: {count} objects, {total} bytes")
+    return total
+
+
+def main(arguments: list[str]) -> int:
+    """Pairs of an address and a folder."""
+    store = client()
+    for uri, folder in zip(arguments[::2], arguments[1::2], strict=True):
+        fetch(store, uri, Path(folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

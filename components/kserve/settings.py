@@ -1,0 +1,170 @@
+"""Settings of KServe, and everything of its platform half that needs no Pulumi."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from components.kit import half, naming
+from components.kit.charting import limits
+from components.kit.connection import Connection, connection
+from components.kit.mistakes import Mistake
+from components.kit.needs import Bucket, Need, Rights
+from components.kit.settings import (
+    ComponentSettings,
+    Frozen,
+    Resources,
+    ResourceValues,
+    SiteFacts,
+    UseValues,
+)
+
+ROOM = "kserve"
+VERSION = "0.20"  # the line; the exact version is that of the image
+STORE = "minio"
+BUCKET = "models"
+#: Whose name the predictors read models under: they can't write any.
+READER = "predictor"
+SERVER_IMAGE = "model-server"
+PREDICTOR_PORT = 8080
+WEBHOOK_PORT, METRICS_PORT = 9443, 8080
+#: KServe's own name for the Service of its webhooks.
+WEBHOOKS = "kserve-webhook-server-service"
+EACH = "controllers"  # Service that names every controller
+CONTROLLER_PODS = {
+    "app.kubernetes.io/name": ROOM,
+    "app.kubernetes.io/component": "controller",
+}
+PREDICTOR_PODS = {
+    "app.kubernetes.io/name": ROOM,
+    "app.kubernetes.io/component": "predictor",
+}
+
+#: In the contract. An API server gives the webhooks as long as timeoutSeconds of admission.py.
+CLIENT_TIMEOUTS: dict[str, float] = {"connect_seconds": 2, "read_seconds": 3}
+
+
+class Settings(ComponentSettings):
+    """Keys of `apadana:kserve:`. The half in the cluster stack takes the same settings."""
+
+    layer: ClassVar[str] = "ml"
+    priority: ClassVar[str] = "apadana-platform"  # of the controllers
+
+    controllers: Annotated[int, Field(ge=2, le=5)] = 2
+    controller_resources: Resources = Resources(
+        cpu_millicores=50, memory_mib=128, cpu_limit_millicores=1000, memory_limit_mib=384
+    )
+    # A predictor's pod, where its InferenceService says nothing else.
+    predictor_resources: Resources = Resources(
+        cpu_millicores=200, memory_mib=512, cpu_limit_millicores=1000
+    )
+    models_gib: Annotated[float, Field(gt=0, le=1_000_000)] = 0.5
+
+    def needs(self) -> tuple[Need, ...]:
+        """Where models are that may be served, and who reads them."""
+        return (
+            Bucket(owner=ROOM, name=BUCKET, size_gib=self.models_gib),
+            Bucket(owner=READER, name=BUCKET, size_gib=self.models_gib, rights=Rights.READ),
+        )
+
+    def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
+        """Predictors run user code, and one given namespace is no place for it."""
+        if "cluster" not in site.rooms and "cluster" not in site.unread:
+            allowed = f"'off': nobody makes the namespace {site.work}, where predictors run"
+            action = "give the site the layer cluster, or set mode: off with off_because"
+            yield Mistake(f"{ROOM}.mode", self.mode.value, allowed, action)
+
+
+class Values(Frozen):
+    """Values of the chart. It has no pods: the predictors' are made by the controllers."""
+
+    work: str  # namespace of the predictors
+    image: str
+    resources: ResourceValues
+    secret: str  # of the store, in that namespace
+    store: UseValues
+    pods: dict[str, str]  # labels of predictors
+    callers: tuple[dict[str, object], ...]  # peers of a NetworkPolicy
+
+
+def store(site: SiteFacts) -> Connection:
+    """Where predictors read models."""
+    return connection(site, STORE, READER)
+
+
+def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
+    """Full Helm values."""
+    return Values(
+        work=site.work,
+        image=site.image(SERVER_IMAGE),
+        resources=limits(settings.predictor_resources),
+        secret=naming.client_secret(STORE, READER),
+        store=store(site).use(),
+        pods=PREDICTOR_PODS,
+        callers=tuple(_callers(site)),
+    ).model_dump(mode="json")
+
+
+def _callers(site: SiteFacts) -> Iterator[dict[str, object]]:
+    """The validator's clients, and whoever watches. The way from outside is not made yet."""
+    for label, value in (("apadana.io/client", "true"), ("app.kubernetes.io/name", "prometheus")):
+        yield {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": site.namespace}},
+            "podSelector": {"matchLabels": {label: value}},
+        }
+
+
+def dns_names(site: SiteFacts) -> list[str]:
+    """Names of the webhooks' certificate; API servers verify the one that ends with `.svc`."""
+    home = half.namespace(ROOM)
+    return [
+        f"{name}.{home}.{end}"
+        for name in (WEBHOOKS, EACH)
+        for end in ("svc", f"svc.{site.cluster_domain}")
+    ]
+
+
+def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
+    """KServe's part of the platform contract."""
+    home = half.namespace(ROOM)
+    each = f"{EACH}.{home}.svc.{site.cluster_domain}"
+    return {
+        "name": ROOM,
+        "version": VERSION,
+        "mode": "managed",
+        "workloads": [
+            {
+                "role": "controller",
+                "replicas": settings.controllers,
+                "labels": CONTROLLER_PODS,
+                "namespace": home,
+            }
+        ],
+        "endpoints_in": [
+            # Headless: every controller answers as webhook.
+            {"protocol": "webhook", "address": f"{each}:{WEBHOOK_PORT}"},
+            {"protocol": "metrics", "address": f"{each}:{METRICS_PORT}"},
+            {
+                "protocol": "webhook-service",
+                "address": f"{WEBHOOKS}.{home}.svc.{site.cluster_domain}:443",
+            },
+        ],
+        "ca_ref": naming.SITE_CA,
+        "client": {
+            "timeouts": CLIENT_TIMEOUTS,
+            "retries": {"other_members_per_request": settings.controllers - 1},
+            "required": {
+                "controllers": settings.controllers,
+                "work": site.work,
+                "bucket": BUCKET,
+            },
+        },
+        "promises": {
+            "survives": "the loss of one host; predictors serve without any controller",
+            "recovery_seconds": 30,
+            "loss": "keeps nothing of its own: InferenceServices are in etcd, models in S3",
+        },
+        "metrics": {"port": METRICS_PORT, "service": f"{EACH}.{home}"},
+    }
