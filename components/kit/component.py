@@ -157,8 +157,9 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
                 "app.kubernetes.io/part-of": "apadana",
             },
         }
+        keys = ("apiGroups", "resources", "verbs", "resourceNames")
         made: list[Any] = [
-            {key: list(rule[key]) for key in ("apiGroups", "resources", "verbs")} for rule in rules
+            {key: list(rule[key]) for key in keys if rule.get(key)} for rule in rules
         ]
         role = Role(name, metadata=metadata, rules=made, opts=self.children())
         return RoleBinding(

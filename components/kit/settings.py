@@ -238,6 +238,7 @@ class Rule(Frozen):
     apiGroups: tuple[str, ...] = ("",)  # noqa: N815  Kubernetes' own name
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
+    resourceNames: tuple[str, ...] = ()  # noqa: N815  as above; none: all of these kinds
 
 
 class Rbac(Frozen):

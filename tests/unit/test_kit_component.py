@@ -42,7 +42,10 @@ class Store(PlatformComponent[ComponentSettings]):
     def managed(self) -> Mapping[str, Any]:
         self.secret("store-auth", {"password": self.password("probe")})
         self.tls_secret("store-tls", ["store"])
-        self.grant("store", [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}])
+        rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+        self.grant(
+            "store", [rule, {**rule, "resourceNames": ["one"]}, {**rule, "resourceNames": []}]
+        )
         return {"name": "store", "version": "1", "mode": "managed"}
 
 
@@ -85,6 +88,14 @@ def test_a_component_makes_its_objects_and_its_contract(recorder: Recorder, vaul
     assert sorted(kinds) == ["Role", "RoleBinding", "Secret", "Secret", "Store"]
     names = {args.name for args in recorder.made}
     assert names >= {"store-auth", "store-tls"}
+
+
+def test_a_right_may_be_for_named_objects_alone(recorder: Recorder, vault: Vault) -> None:
+    built(Store, ComponentSettings(), vault)
+    (role,) = (args for args in recorder.made if args.typ.endswith(":Role"))
+    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+    # An empty list of names would read as a choice; it is left out, and means all of them.
+    assert role.inputs["rules"] == [rule, rule | {"resourceNames": ["one"]}, rule]
 
 
 def test_passwords_do_not_stand_in_plain_inputs(recorder: Recorder, vault: Vault) -> None:
