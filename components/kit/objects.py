@@ -54,8 +54,11 @@ def _api(item: Manifest) -> str:
 
 
 def rank(item: Manifest) -> int:
-    """Namespaces, then definitions, then all that may stand on them."""
-    return {"Namespace": 0, CRD: 1}.get(item["kind"], 2)
+    """Namespaces, then definitions and accounts, then all that may stand on them.
+
+    The Secret of an account's token is taken away again where the account is not there yet.
+    """
+    return {"Namespace": 0, CRD: 1, "ServiceAccount": 1}.get(item["kind"], 2)
 
 
 def make_all(

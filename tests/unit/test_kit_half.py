@@ -147,6 +147,12 @@ def test_pulumi_makes_what_paper_shows(bundle: Path) -> None:
     assert len(made) == len(items) + 1
 
 
+def test_an_account_is_there_before_its_token() -> None:
+    """The cluster takes a token's Secret away again where it finds no account."""
+    account, token = manifest("v1", "ServiceAccount", "a"), manifest("v1", "Secret", "a")
+    assert objects.rank(account) < objects.rank(token)
+
+
 def test_an_object_without_a_namespace_is_called_by_its_name_alone() -> None:
     assert objects.whole_name(manifest("v1", "Namespace", "n")) == "n"
     assert objects.whole_name(manifest("v1", "Secret", "s", namespace="n")) == "n/s"
