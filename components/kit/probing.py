@@ -71,6 +71,8 @@ class Target:
     members: Sequence[Member] = ()
     extra: Mapping[str, str] = field(default_factory=dict, repr=False)
     patience: float = 0.0
+    #: Seconds that everything asked now may take; what needs longer is left out. 0: nobody says.
+    budget: float = 0.0
 
     def within(self, seconds: float) -> float:
         """Seconds to wait for an answer. Who measures a fault gives up soon; who only asks whether

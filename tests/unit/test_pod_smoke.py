@@ -22,18 +22,21 @@ def test_smoke_has_more_patience_than_a_client_that_measures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[float] = []
+    budgets: list[float] = []
 
     def asked(target: Target) -> Iterator[Check]:
         seen.append(target.within(2.0))
+        budgets.append(target.budget)
         yield Check("answers", Verdict.PASS, "")
 
     room = SimpleNamespace(smoke=asked, whole=lambda target: next(asked(target)))
     monkeypatch.setattr(targets, "target", lambda name: _target())
     monkeypatch.setattr(targets, "probe", lambda name: room)
-    list(smoke.smoke("postgres"))
+    list(smoke.smoke("postgres", deadline=9))
     list(smoke.whole("postgres", deadline=1))
     assert seen == [smoke.SMOKE_PATIENCE, 2.0]
     assert smoke.SMOKE_PATIENCE > 2.0
+    assert budgets == [9, 0]  # nobody says how long a fault may be looked at
 
 
 @pytest.mark.parametrize(("patience", "seconds"), [(0.0, 2), (1.0, 2), (10.0, 10)])

@@ -81,7 +81,7 @@ def _safety(args: argparse.Namespace) -> None:
 def _act(args: argparse.Namespace) -> None:
     names: list[str] = args.component or targets.names()
     if args.verb == "smoke":
-        smoke.in_parallel(names, "smoke", smoke.smoke, args.deadline, smoke.SMOKE_AT_ONCE)
+        smoke.in_parallel(names, "smoke", lambda n: smoke.smoke(n, args.deadline), args.deadline, smoke.SMOKE_AT_ONCE)
     elif args.verb == "whole":
         smoke.in_parallel(names, "redundancy", lambda n: smoke.whole(n, args.deadline), args.deadline + 15)
     elif args.verb == "primary":

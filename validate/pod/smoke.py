@@ -29,8 +29,9 @@ def emit_check(component: str, check: Check) -> None:
     emit({"kind": "check", "component": component, **asdict(check)})
 
 
-def smoke(name: str) -> Iterator[Check]:
-    yield from targets.probe(name).smoke(replace(targets.target(name), patience=SMOKE_PATIENCE))
+def smoke(name: str, deadline: float) -> Iterator[Check]:
+    target = replace(targets.target(name), patience=SMOKE_PATIENCE, budget=deadline)
+    yield from targets.probe(name).smoke(target)
 
 
 def whole(name: str, deadline: float, every: float = 1.0) -> Iterator[Check]:
