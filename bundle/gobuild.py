@@ -86,6 +86,29 @@ def module_folder(module: str, source: Path, env: dict[str, str]) -> Path:
     return Path(place)
 
 
+def derive(binary: Binary, source: Path, module: Path, env: dict[str, str]) -> None:
+    """Build from a copy of the module that has what the module itself lacks.
+
+    The module was checked against the set's sums; what is added is a copy of its own file.
+    """
+    copy = source / "module"
+    shutil.copytree(module, copy, copy_function=shutil.copyfile)
+    for folder in (copy, *(path for path in copy.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)  # Go's cache keeps them read-only
+    for target, origin in binary.derive.items():
+        if not (copy / origin).is_file():
+            raise BundleError(f"derive names {origin!r}, which {binary.module} does not have")
+        if (copy / target).exists():
+            raise BundleError(
+                f"derive makes {target!r}, which {binary.module} {binary.version} has by now:"
+                " remove that line of versions.yaml"
+            )
+        shutil.copyfile(copy / origin, copy / target)
+    replaced = f"{binary.module}=./{copy.name}"
+    what = f"taking {binary.module} from its copy"
+    run(["go", "mod", "edit", "-replace", replaced], what=what, env=env, cwd=source)
+
+
 class Builder:
     """Builds binaries of one versions.yaml; `key` and `ready` touch no compiler."""
 
@@ -114,6 +137,7 @@ class Builder:
             binary.tags,
             binary.scripts,
             binary.embed,
+            *((binary.derive,) if binary.derive else ()),  # the others' keys stay what they were
             self.go.flags,
             self._toolchain,
         )
@@ -143,6 +167,8 @@ class Builder:
             source = Path(folder) / "source"
             shutil.copytree(self.places.go_sets / binary.set, source)
             self._embed(binary, source, env)
+            if binary.derive:
+                derive(binary, source, module_folder(binary.module, source, env), env)
             command = ["go", "build", "-ldflags", linker_flags(binary)]
             if binary.tags:
                 command += ["-tags", ",".join(binary.tags)]

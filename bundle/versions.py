@@ -34,6 +34,8 @@ class Binary(Model):
     """Files of a module that lie beside the binary."""
     embed: dict[str, str] = {}
     """Files of the binary's own module that main.go embeds."""
+    derive: dict[str, str] = {}
+    """Files that the module lacks, each with the one of its own that it is a copy of."""
     crds: tuple[str, ...] = ()
     """Patterns of the module's files that lie in the bundle at crds/<binary>/."""
     files: dict[str, str] = {}
@@ -41,7 +43,8 @@ class Binary(Model):
 
     @model_validator(mode="after")
     def _inside_the_module(self) -> Binary:
-        for place in (*self.crds, *self.files, *self.files.values()):
+        derived = (*self.derive, *self.derive.values())
+        for place in (*self.crds, *self.files, *self.files.values(), *derived):
             if place.startswith("/") or ".." in Path(place).parts:
                 raise ValueError(f"{place!r} must be a path below the module's folder")
         return self

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from bundle import files, modules, sbom, versions
+from bundle import files, gobuild, modules, sbom, versions
 from bundle.collect import Collector
 from bundle.errors import BundleError
 from bundle.images import ImageBuilder
@@ -101,3 +103,37 @@ def test_its_key_follows_the_pins_and_not_the_code(tmp_path: Path) -> None:
     first = modules.folder(here, pins(crds=["a"]).go, "demo")
     assert modules.folder(here, pins(crds=["a"], tags=["x"]).go, "demo") == first
     assert modules.folder(here, pins(crds=["b"]).go, "demo") != first
+
+
+def derived(tmp_path: Path, **files_: str) -> tuple[versions.Binary, Path, Path]:
+    source = tmp_path / "source"
+    whole.write(source / "go.mod", "module set\n\nrequire example.org/demo v1.0.0\n")
+    for name in ("go.mod", *files_):
+        text = files_.get(name, "module example.org/demo\n")
+        whole.write(tmp_path / "module" / name, text, mode=0o444)
+    return binary(derive={"linux.go": "darwin.go"}), source, tmp_path / "module"
+
+
+def test_a_file_that_a_module_lacks_is_a_copy_of_its_own(tmp_path: Path) -> None:
+    wanted, source, module_ = derived(tmp_path, **{"darwin.go": "package demo\n"})
+    gobuild.derive(wanted, source, module_, dict(os.environ))
+    assert (source / "module" / "linux.go").read_text() == "package demo\n"
+    assert not (module_ / "linux.go").exists()
+    assert "replace example.org/demo => ./module" in (source / "go.mod").read_text()
+
+
+def test_a_module_that_has_the_file_by_now_is_told(tmp_path: Path) -> None:
+    given = {"darwin.go": "package demo\n", "linux.go": "package demo\n"}
+    with pytest.raises(BundleError, match="has by now"):
+        gobuild.derive(*derived(tmp_path, **given), {})
+
+
+def test_a_file_that_is_no_more_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"derive names 'darwin\.go'"):
+        gobuild.derive(*derived(tmp_path), {})
+
+
+@pytest.mark.parametrize("place", ["/etc/x.go", "../x.go"])
+def test_nothing_is_derived_outside_the_module(place: str) -> None:
+    with pytest.raises(ValidationError, match="below the module"):
+        binary(derive={place: "a.go"})
