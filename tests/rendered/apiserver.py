@@ -159,7 +159,7 @@ class ApiServer:
     def _place(self, document: dict[str, Any]) -> str:
         """Where objects of this kind are posted; "": the server does not know it."""
         version = document["apiVersion"]
-        plural, namespaced = self._resource(version, document["kind"])
+        plural, namespaced = self.resource(version, document["kind"])
         if not plural:
             return ""
         base = f"/api/{version}" if version == "v1" else f"/apis/{version}"
@@ -169,7 +169,7 @@ class ApiServer:
             base += f"/namespaces/{namespace}"
         return f"{base}/{plural}"
 
-    def _resource(self, version: str, kind: str) -> tuple[str, bool]:
+    def resource(self, version: str, kind: str) -> tuple[str, bool]:
         if version not in self.plurals:
             base = f"/api/{version}" if version == "v1" else f"/apis/{version}"
             status, answer = self.call("GET", base)

@@ -1,0 +1,1 @@
+"""Workflows: steps that run one after another in pods, by Argo Workflows."""

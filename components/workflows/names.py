@@ -1,0 +1,31 @@
+"""What things of this room are called, in its namespace half and in the cluster's."""
+
+from __future__ import annotations
+
+ROOM = "workflows"
+DATABASE, STORE = "postgres", "minio"  # whom it asks
+CONTROLLER_IMAGE, EXECUTOR_IMAGE = "workflow-controller", "argoexec"
+METRICS_PORT, HEALTH_PORT = 9090, 6060
+
+#: Accounts: of the controllers, of steps, of the helper beside a step, of the validator's probe.
+CONTROLLER, STEP, EXECUTOR, PROBE = ROOM, "workflows-step", "workflows-executor", "workflows-probe"
+LEASE = "workflow-controller"  # Argo's own name for it
+LABELS = {"app.kubernetes.io/name": ROOM, "app.kubernetes.io/component": "controller"}
+
+#: On every pod that Argo makes for a workflow, whatever its template says.
+OF_WORKFLOW = "workflows.argoproj.io/workflow"
+STEP_LABELS = {
+    "app.kubernetes.io/name": STEP,
+    "app.kubernetes.io/component": "step",
+    "app.kubernetes.io/part-of": "apadana",
+    f"apadana.io/uses-{STORE}": "true",
+}
+STEP_UID = 10001
+
+#: Connections that each controller keeps, and the most that it opens.
+KEPT, OPEN = 1, 2
+
+
+def token_secret(account: str) -> str:
+    """Where Argo looks for the token of the helper's account."""
+    return f"{account}.service-account-token"
