@@ -29,13 +29,9 @@ Folder = Annotated[Path, typer.Argument(help="the bundle's folder")]
 @app.command()
 def build(
     out: Annotated[Path, typer.Option(help="where the bundle goes")] = HERE.output,
-    key: Annotated[
-        Path, typer.Option(help="private key that signs; made if missing")
-    ] = HERE.private_key,
+    key: Annotated[Path, typer.Option(help="private key that signs; made if missing")] = HERE.private_key,
     node: Annotated[bool, typer.Option(help="also make the lab's bare machine, node.tar")] = True,
-    allow_missing: Annotated[
-        bool, typer.Option(help="go on without upstream images that cannot be had")
-    ] = False,
+    allow_missing: Annotated[bool, typer.Option(help="go on without upstream images that cannot be had")] = False,
 ) -> None:
     """Make what is missing and put the bundle together. Exit 0: whole; 1: failed."""
     work = Build(HERE, pins.load(HERE.versions))
@@ -46,18 +42,14 @@ def build(
     for name in outcome.absent:
         print(f"left out: image {name} (no Containerfile)")
     what = "built" if outcome.changed else "nothing to do"
-    print(
-        f"{what}: {out} {outcome.digest[:19]} with {outcome.artefacts} artefacts"
-        f" in {work.progress.seconds:.1f} s"
-    )
+    print(f"{what}: {out} {outcome.digest[:19]} with {outcome.artefacts} artefacts in {work.progress.seconds:.1f} s")
     for item in outcome.missing:
         print(f"missing: {item}")
 
 
 @app.command(name="verify")
 def verify_command(
-    folder: Folder = HERE.output,
-    key: Annotated[Path, typer.Option(help="public key of the builder")] = HERE.public_key,
+    folder: Folder = HERE.output, key: Annotated[Path, typer.Option(help="public key of the builder")] = HERE.public_key
 ) -> None:
     """Exit 0: exactly what was signed; 1: refused, with every problem."""
     result = verify.verify(folder, key)
@@ -83,9 +75,7 @@ def push_command(
     folder: Annotated[Path, typer.Option(help="the bundle's folder")] = HERE.output,
     key: Annotated[Path, typer.Option(help="public key of the builder")] = HERE.public_key,
     auth_file: Annotated[Path | None, typer.Option(help="what `skopeo login` wrote")] = None,
-    ca_folder: Annotated[
-        Path | None, typer.Option(help="folder with the registry's ca.crt")
-    ] = None,
+    ca_folder: Annotated[Path | None, typer.Option(help="folder with the registry's ca.crt")] = None,
 ) -> None:
     """Verify the bundle, then push its images."""
     verify.verify(folder, key)
@@ -103,21 +93,14 @@ def lock() -> None:
 
 
 @app.command(name="lock-wheels")
-def lock_wheels(
-    names: Annotated[list[str] | None, typer.Argument(help="sets; all without it")] = None,
-) -> None:
+def lock_wheels(names: Annotated[list[str] | None, typer.Argument(help="sets; all without it")] = None) -> None:
     """Lock the wheels of images anew from their requirements.in, print the difference."""
     python = pins.load(HERE.versions).python
     unknown = sorted(set(names or ()) - python.sets.keys())
     if unknown:
         known = ", ".join(python.sets)
         raise BundleError(f"there is no set of wheels {', '.join(unknown)}; there are: {known}")
-    changes = [
-        line
-        for name in python.sets
-        if not names or name in names
-        for line in wheels.lock(HERE, python, name)
-    ]
+    changes = [line for name in python.sets if not names or name in names for line in wheels.lock(HERE, python, name)]
     print("\n".join(changes) or "no wheel changed")
 
 

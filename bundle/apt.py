@@ -114,22 +114,10 @@ class Apt:
     def closure(self, wanted: Sequence[str]) -> dict[str, str]:
         """Name to version of all that an empty machine needs to have `wanted`."""
         text = run(
-            [
-                "apt-get",
-                *self.options,
-                "--simulate",
-                "--no-install-recommends",
-                "-y",
-                "install",
-                *wanted,
-            ],
+            ["apt-get", *self.options, "--simulate", "--no-install-recommends", "-y", "install", *wanted],
             what=f"resolving {' '.join(wanted)}",
         )
-        return {
-            match[1].split(":")[0]: match[2]
-            for match in map(INSTALL.match, text.splitlines())
-            if match
-        }
+        return {match[1].split(":")[0]: match[2] for match in map(INSTALL.match, text.splitlines()) if match}
 
     def essential(self, *, required: bool) -> list[str]:
         """What mmdebstrap puts into every root: Essential packages, apt, perhaps Required ones."""
@@ -160,9 +148,7 @@ class Apt:
 
 
 def _fields(stanza: str) -> dict[str, str]:
-    return dict(
-        line.split(": ", 1) for line in stanza.splitlines() if ": " in line and line[0] != " "
-    )
+    return dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and line[0] != " ")
 
 
 def _package(fields: dict[str, str]) -> Package:
@@ -182,8 +168,7 @@ def _package(fields: dict[str, str]) -> Package:
 def lines_of(packages: Iterable[Package]) -> str:
     """The text of debian.lock."""
     head = (
-        "# Made by `python -m bundle lock`. Do not edit.\n"
-        "# name version architecture sha256 size archive path groups\n"
+        "# Made by `python -m bundle lock`. Do not edit.\n# name version architecture sha256 size archive path groups\n"
     )
     rows = sorted(
         f"{item.name} {item.version} {item.architecture} {item.sha256} {item.size}"

@@ -41,25 +41,17 @@ class Build:
             for name, entry in versions.maven.items()
             if isinstance(entry, Distribution) or (places.repository / entry.pom).exists()
         }
-        self.wheels = {
-            name: wheels.folder(places, versions.python, name) for name in versions.python.sets
-        }
-        self.modules = {
-            name: modules.folder(places, versions.go, name) for name in modules.wanted(versions.go)
-        }
+        self.wheels = {name: wheels.folder(places, versions.python, name) for name in versions.python.sets}
+        self.modules = {name: modules.folder(places, versions.go, name) for name in modules.wanted(versions.go)}
         self.missing: dict[str, lists.Missing] = {}
         self.progress = Progress(0)
         self.times = Times(places.store / "times.json")
 
-    def run(
-        self, out: Path, private: Path, public: Path, *, allow_missing: bool = False
-    ) -> Outcome:
+    def run(self, out: Path, private: Path, public: Path, *, allow_missing: bool = False) -> Outcome:
         """Make everything that is missing, then the folder. May be killed and run again."""
         self._check_space(out)
         missing = self._missing_inputs()
-        self.progress.total = (
-            len(missing) + len(self.versions.go.binaries) + len(self.versions.images) + 1
-        )
+        self.progress.total = len(missing) + len(self.versions.go.binaries) + len(self.versions.images) + 1
         builder = self._images_builder()
         self._upstream(builder, allow_missing)
         self._inputs(missing)
@@ -149,12 +141,8 @@ class Build:
         packages: list[Package] = debian.missing(self.packages, self.places.debs)
         needs = [
             space.Need("Debian packages", sum(item.size for item in packages)),
-            space.Need(
-                f"{len(cold)} Go binaries with their caches", len(cold) * space.COLD_BINARY_BYTES
-            ),
-            space.Need(
-                "images", sum(self._image_bytes(builder, name) for name in builder.present())
-            ),
+            space.Need(f"{len(cold)} Go binaries with their caches", len(cold) * space.COLD_BINARY_BYTES),
+            space.Need("images", sum(self._image_bytes(builder, name) for name in builder.present())),
         ]
         space.check(needs, self.places.cache)
 
@@ -192,10 +180,7 @@ class Build:
                 "schema": 1,
                 "versions": "sha256:" + files.sha256(self.places.versions),
                 "artefacts": [
-                    item.artefact
-                    for item in sorted(
-                        items, key=lambda item: (item.artefact.path, item.artefact.name)
-                    )
+                    item.artefact for item in sorted(items, key=lambda item: (item.artefact.path, item.artefact.name))
                 ],
                 "missing": sorted(self.missing.values(), key=lambda item: item.name),
             }
@@ -230,11 +215,7 @@ def fill(out: Path, wanted: dict[str, Path], raw: bytes, signature: bytes) -> bo
         for path in (out.rglob("*") if out.exists() else ())
         if path.is_symlink() or not path.is_dir()
     }
-    stale = sorted(
-        name
-        for name, source in wanted.items()
-        if name not in there or not _same(source, out / name)
-    )
+    stale = sorted(name for name, source in wanted.items() if name not in there or not _same(source, out / name))
     extra = sorted(there - wanted.keys() - {lists.NAME, lists.SIGNATURE})
     fresh = (
         {lists.NAME, lists.SIGNATURE} <= there
@@ -260,10 +241,7 @@ def _same(source: Path, target: Path) -> bool:
     first, second = source.stat(), target.lstat()
     if (first.st_ino, first.st_dev) == (second.st_ino, second.st_dev):
         return True
-    return first.st_dev != second.st_dev and (first.st_size, first.st_mtime_ns) == (
-        second.st_size,
-        second.st_mtime_ns,
-    )
+    return first.st_dev != second.st_dev and (first.st_size, first.st_mtime_ns) == (second.st_size, second.st_mtime_ns)
 
 
 class Times:

@@ -35,10 +35,7 @@ class Collector:
 
     def item(self, source: Path, **fields: str) -> Item:
         digest = "sha256:" + self.memo.sha256(source)
-        return Item(
-            Artefact.model_validate({**fields, "digest": digest, "size": source.stat().st_size}),
-            source,
-        )
+        return Item(Artefact.model_validate({**fields, "digest": digest, "size": source.stat().st_size}), source)
 
     def binaries(self, builder: Builder) -> Iterator[Item]:
         for name, binary in self.versions.go.binaries.items():
@@ -79,13 +76,7 @@ class Collector:
             whole.write(path, debian.index(packages, self.places))
             whole.write(mark, key)
         yield self.item(
-            path,
-            kind="index",
-            name="debs",
-            version="1",
-            path="debs/Packages",
-            origin="made",
-            licence="none",
+            path, kind="index", name="debs", version="1", path="debs/Packages", origin="made", licence="none"
         )
 
     def images(self, built: Sequence[BuiltImage]) -> Iterator[Item]:
@@ -105,21 +96,12 @@ class Collector:
                 ),
                 self.places.layout / blob.path,
             )
-        refs = {
-            image.reference: (image.manifest.blob.digest, image.manifest.blob.size)
-            for image in built
-        }
+        refs = {image.reference: (image.manifest.blob.digest, image.manifest.blob.size) for image in built}
         for place, text in ((manifest.INDEX, oci.index(refs)), (manifest.LAYOUT, oci.LAYOUT)):
             source = self.made / Path(place).name
             _keep(source, text)
             yield self.item(
-                source,
-                kind="index",
-                name=Path(place).name,
-                version="1",
-                path=place,
-                origin="made",
-                licence="none",
+                source, kind="index", name=Path(place).name, version="1", path=place, origin="made", licence="none"
             )
 
     def crds(self, folders: dict[str, Path]) -> Iterator[Item]:
@@ -200,19 +182,9 @@ class Collector:
             if inside:
                 parts[image.name] = inside
         source = self.made / sbom.NAME
-        text = sbom.text(
-            [item.artefact for item in items], self.versions.debian.architecture, parts
-        )
+        text = sbom.text([item.artefact for item in items], self.versions.debian.architecture, parts)
         _keep(source, text)
-        return self.item(
-            source,
-            kind="index",
-            name="sbom",
-            version="1",
-            path=sbom.NAME,
-            origin="made",
-            licence="none",
-        )
+        return self.item(source, kind="index", name="sbom", version="1", path=sbom.NAME, origin="made", licence="none")
 
 
 def _origin(image: Image) -> str:

@@ -43,7 +43,5 @@ def run(
     if done.returncode != 0:
         lines = (done.stdout + done.stderr).strip().splitlines()[-TAIL_LINES:]
         text = "\n".join(f"    {line}" for line in lines)
-        raise BundleError(
-            f"{what} failed with status {done.returncode}\n  command: {' '.join(words)}\n{text}"
-        )
+        raise BundleError(f"{what} failed with status {done.returncode}\n  command: {' '.join(words)}\n{text}")
     return done.stdout

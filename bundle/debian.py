@@ -37,10 +37,7 @@ def resolve(debian: Debian) -> list[Package]:
             versions.update(closure)
             for name in closure:
                 groups.setdefault(name, set()).add(group)
-        return [
-            replace(item, groups=tuple(sorted(groups[item.name])))
-            for item in apt.describe(versions)
-        ]
+        return [replace(item, groups=tuple(sorted(groups[item.name]))) for item in apt.describe(versions)]
 
 
 def lock(debian: Debian, path: Path) -> list[str]:
@@ -71,9 +68,7 @@ def in_group(packages: Iterable[Package], *groups: str) -> list[Package]:
 def missing(packages: Iterable[Package], debs: Path) -> list[Package]:
     """Those not yet in the cache; a size tells a whole file, its digest was checked on arrival."""
     return [
-        item
-        for item in packages
-        if not (debs / item.file).exists() or (debs / item.file).stat().st_size != item.size
+        item for item in packages if not (debs / item.file).exists() or (debs / item.file).stat().st_size != item.size
     ]
 
 
@@ -86,9 +81,7 @@ def download(packages: Sequence[Package], debs: Path) -> int:
     served = mirrors()
     batches = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        failed = [
-            line for lines in pool.map(lambda b: _fetch(b, debs, served), batches) for line in lines
-        ]
+        failed = [line for lines in pool.map(lambda b: _fetch(b, debs, served), batches) for line in lines]
     if failed:
         raise BundleError(
             f"{len(failed)} locked package(s) could not be had from the machine's mirror:\n"
@@ -108,11 +101,7 @@ def _fetch(batch: Sequence[Package], debs: Path, served: dict[str, str]) -> Iter
     problems: list[str] = []
     for item in batch:
         part = debs / f".{item.file}.part"
-        if (
-            part.exists()
-            and part.stat().st_size == item.size
-            and (files.sha256(part) == item.sha256)
-        ):
+        if part.exists() and part.stat().st_size == item.size and (files.sha256(part) == item.sha256):
             part.chmod(0o644)
             part.replace(debs / item.file)
         else:
@@ -133,17 +122,14 @@ def stanza(item: Package, debs: Path, memo: Path) -> str:
     else:
         control = run(["dpkg-deb", "--field", debs / item.file], what=f"reading {item.file}")
         whole.write(kept, control)
-    return (
-        f"{control.rstrip()}\nFilename: ./{item.file}\nSize: {item.size}\nSHA256: {item.sha256}\n"
-    )
+    return f"{control.rstrip()}\nFilename: ./{item.file}\nSize: {item.size}\nSHA256: {item.sha256}\n"
 
 
 def index(packages: Iterable[Package], places: Places) -> str:
     """The text of a flat repository's Packages file."""
     memo = places.store / "control"
     return "\n".join(
-        stanza(item, places.debs, memo)
-        for item in sorted(packages, key=lambda item: (item.name, item.version))
+        stanza(item, places.debs, memo) for item in sorted(packages, key=lambda item: (item.name, item.version))
     )
 
 

@@ -76,10 +76,7 @@ def module_folder(module: str, source: Path, env: dict[str, str]) -> Path:
     # Only this one: some modules of the graph are named but served by no proxy.
     run(["go", "mod", "download", module], what=f"downloading {module}", env=env, cwd=source)
     place = run(
-        ["go", "list", "-m", "-f", "{{.Dir}}", module],
-        what=f"looking for the module {module}",
-        env=env,
-        cwd=source,
+        ["go", "list", "-m", "-f", "{{.Dir}}", module], what=f"looking for the module {module}", env=env, cwd=source
     ).strip()
     if not place:
         raise BundleError(f"the module {module} is not among those of {source.name}")
@@ -124,12 +121,9 @@ class Builder:
         folder = self.places.go_sets / binary.set
         if not (folder / "go.mod").exists():
             raise BundleError(
-                f"go.binaries.{name}.set is {binary.set!r} in {self.places.versions}, but"
-                f" {folder} has no go.mod"
+                f"go.binaries.{name}.set is {binary.set!r} in {self.places.versions}, but {folder} has no go.mod"
             )
-        sources = {
-            path.name: files.sha256(path) for path in sorted(folder.iterdir()) if path.is_file()
-        }
+        sources = {path.name: files.sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
         return files.key_of(
             sources,
             binary.package,
@@ -145,9 +139,7 @@ class Builder:
     def _built(self, name: str) -> Built:
         folder = self.places.cache / "bin" / self.key(name)
         scripts = tuple(
-            folder / Path(script).name
-            for names in self.go.binaries[name].scripts.values()
-            for script in names
+            folder / Path(script).name for names in self.go.binaries[name].scripts.values() for script in names
         )
         return Built(name, folder / name, scripts, folder / "modules.txt")
 
@@ -172,12 +164,7 @@ class Builder:
             command = ["go", "build", "-ldflags", linker_flags(binary)]
             if binary.tags:
                 command += ["-tags", ",".join(binary.tags)]
-            run(
-                [*command, "-o", str(part / name), binary.package],
-                what=f"building {name}",
-                env=env,
-                cwd=source,
-            )
+            run([*command, "-o", str(part / name), binary.package], what=f"building {name}", env=env, cwd=source)
             self._scripts(binary, part, source, env)
             modules = run(["go", "version", "-m", str(part / name)], what=f"reading {name}")
             whole.write(part / "modules.txt", modules)

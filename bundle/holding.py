@@ -22,9 +22,7 @@ AGAIN_SECONDS = 60.0
 
 
 @contextmanager
-def held(
-    cache: Path, say: Callable[[str], None], *, again_seconds: float = AGAIN_SECONDS
-) -> Iterator[None]:
+def held(cache: Path, say: Callable[[str], None], *, again_seconds: float = AGAIN_SECONDS) -> Iterator[None]:
     """Hold the cache; while another build does, say so at once and then every minute."""
     cache.mkdir(parents=True, exist_ok=True)
     lock, file = FileLock(cache / "build.lock"), cache / "build.holder"

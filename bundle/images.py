@@ -37,13 +37,7 @@ class BuiltImage:
 class ImageBuilder:
     """Builds each image once for each key; results lie in one layout with shared blobs."""
 
-    def __init__(
-        self,
-        places: Places,
-        versions: Versions,
-        lock: Sequence[Package],
-        inputs: Mapping[str, Path],
-    ) -> None:
+    def __init__(self, places: Places, versions: Versions, lock: Sequence[Package], inputs: Mapping[str, Path]) -> None:
         self.places = places
         self.versions = versions
         self.lock = lock
@@ -92,9 +86,7 @@ class ImageBuilder:
         for parent, version in FROM.findall(path.read_text()):
             known = self.versions.images.get(parent)
             if known is None or known.version != version:
-                allowed = ", ".join(
-                    f"{key}:{item.version}" for key, item in self.versions.images.items()
-                )
+                allowed = ", ".join(f"{key}:{item.version}" for key, item in self.versions.images.items())
                 raise BundleError(
                     f"{path} starts FROM {oci.reference(parent, version)}, which versions.yaml"
                     f" does not have; allowed: {allowed}"
@@ -111,9 +103,7 @@ class ImageBuilder:
         if image.base:
             return files.key_of(METHOD, roots.base_key(self.versions, self.lock))
         if image.upstream is not None:
-            return files.key_of(
-                "upstream", image.upstream.digest, oci.reference(name, image.version)
-            )
+            return files.key_of("upstream", image.upstream.digest, oci.reference(name, image.version))
         return files.key_of(
             METHOD,
             files.tree_digest(self._containerfile(image).parent),
@@ -148,8 +138,7 @@ class ImageBuilder:
         except (FileNotFoundError, BundleError):
             return None
         whole = all(
-            (self.places.layout / part.path).exists()
-            and (self.places.layout / part.path).stat().st_size == part.size
+            (self.places.layout / part.path).exists() and (self.places.layout / part.path).stat().st_size == part.size
             for part in manifest.parts
         )
         return BuiltImage(name, self.versions.images[name].version, manifest) if whole else None
@@ -203,15 +192,11 @@ class ImageBuilder:
         # Storage keeps an image by its config's digest; the tag may be that of an older build.
         config = built.manifest.parts[0].digest.removeprefix("sha256:")
         if any(
-            entry["id"] == config and ref in (entry.get("names") or [])
-            for entry in json.loads(text or "null") or []
+            entry["id"] == config and ref in (entry.get("names") or []) for entry in json.loads(text or "null") or []
         ):
             return
         # By digest of the layout's index, which always names the newest build.
-        self._buildah(
-            ["pull", "--quiet", f"oci:{self.places.layout}:{ref}"],
-            what=f"reading the image {name} back",
-        )
+        self._buildah(["pull", "--quiet", f"oci:{self.places.layout}:{ref}"], what=f"reading the image {name} back")
         self._buildah(["tag", config, ref], what=f"naming the image {name}")
 
     def _commit_base(self, ref: str) -> None:
@@ -234,10 +219,7 @@ class ImageBuilder:
                 ],
                 what="configuring the base image",
             )
-            self._buildah(
-                ["commit", "--quiet", "--timestamp", "0", container, ref],
-                what="committing the base image",
-            )
+            self._buildah(["commit", "--quiet", "--timestamp", "0", container, ref], what="committing the base image")
         finally:
             self._buildah(["rm", container], what="removing the working container")
 

@@ -82,10 +82,7 @@ def parse(raw: bytes, where: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
-            for item in error.errors()
-        ]
+        problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
         raise Refused(str(where), problems) from error
     seen: set[str] = set()
     twice = {item.path for item in manifest.artefacts if item.path in seen or seen.add(item.path)}  # type: ignore[func-returns-value]

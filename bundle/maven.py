@@ -111,9 +111,7 @@ def lock(places: Places, versions: Versions) -> None:
     for name, entry in versions.maven.items():
         with TemporaryDirectory(prefix=".maven-", dir=places.cache) as work:
             resolve(places, name, entry, Path(work))
-            lines += [
-                f"{name}/{path.name} {files.sha256(path)}" for path in sorted(Path(work).iterdir())
-            ]
+            lines += [f"{name}/{path.name} {files.sha256(path)}" for path in sorted(Path(work).iterdir())]
     whole.write(places.maven_lock, "\n".join(lines) + "\n")
 
 
@@ -121,11 +119,7 @@ def _own(places: Places, name: str) -> dict[str, str]:
     """The lines of the lock for one set: file to digest."""
     if not places.maven_lock.exists():
         raise BundleError(f"{places.maven_lock} is missing; make it with `python -m bundle lock`")
-    rows = [
-        line.split()
-        for line in places.maven_lock.read_text().splitlines()
-        if line.startswith(f"{name}/")
-    ]
+    rows = [line.split() for line in places.maven_lock.read_text().splitlines() if line.startswith(f"{name}/")]
     return {row[0].split("/", 1)[1]: row[1] for row in rows if len(row) == 2}
 
 

@@ -27,11 +27,7 @@ def folder(places: Places, go: Go, name: str) -> Path:
     binary = go.binaries[name]
     sums = places.go_sets / binary.set / "go.sum"
     key = files.key_of(
-        binary.module,
-        binary.version,
-        files.sha256(sums) if sums.exists() else "",
-        binary.crds,
-        binary.files,
+        binary.module, binary.version, files.sha256(sums) if sums.exists() else "", binary.crds, binary.files
     )
     return places.cache / "module" / f"{name}-{key}"
 
@@ -66,8 +62,7 @@ def copy(binary: Binary, name: str, module: Path, part: Path) -> None:
         source = module / place
         if not source.exists():
             raise BundleError(
-                f"go.binaries.{name}.files names {place!r}, which {binary.module} {binary.version}"
-                " does not have"
+                f"go.binaries.{name}.files names {place!r}, which {binary.module} {binary.version} does not have"
             )
         if source.is_file():
             _copy_file(source, part / "files" / inside)

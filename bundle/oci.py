@@ -48,16 +48,11 @@ def parse_manifest(digest: str, raw: bytes) -> Manifest:
     """Raises BundleError for what is no image manifest of ours."""
     try:
         data: dict[str, Any] = json.loads(raw)
-        parts = tuple(
-            Blob(str(entry["digest"]), int(entry["size"]))
-            for entry in [data["config"], *data["layers"]]
-        )
+        parts = tuple(Blob(str(entry["digest"]), int(entry["size"])) for entry in [data["config"], *data["layers"]])
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{digest} is no OCI image manifest: {error!r}") from error
     return Manifest(
-        Blob(digest, len(raw)),
-        str(data.get("mediaType", "application/vnd.oci.image.manifest.v1+json")),
-        parts,
+        Blob(digest, len(raw)), str(data.get("mediaType", "application/vnd.oci.image.manifest.v1+json")), parts
     )
 
 

@@ -61,8 +61,4 @@ class Places:
 
 
 def places() -> Places:
-    return Places(
-        repository=ROOT,
-        cache=common.cache(),
-        state=common.state(),
-    )
+    return Places(repository=ROOT, cache=common.cache(), state=common.state())

@@ -9,9 +9,7 @@ from bundle.commands import run
 from bundle.progress import Progress
 
 
-def push(
-    folder: Path, registry: str, *, auth_file: Path | None = None, ca_folder: Path | None = None
-) -> int:
+def push(folder: Path, registry: str, *, auth_file: Path | None = None, ca_folder: Path | None = None) -> int:
     """Copy each image to <registry>/<name>:<version>; layers that are there are not sent again."""
     images = [item for item in manifest.read(folder).artefacts if item.kind == "image"]
     progress = Progress(len(images))

@@ -23,10 +23,7 @@ UNREAD = (
     "path-include=/usr/share/doc/*/copyright",
     "path-exclude=/usr/share/lintian/*",
 )
-CLEAN = (
-    'rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/log/*'
-    ' "$1"/var/cache/ldconfig/aux-cache'
-)
+CLEAN = 'rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/log/* "$1"/var/cache/ldconfig/aux-cache'
 
 
 def make(
@@ -84,11 +81,7 @@ def _release(repository: Path, suite: str) -> None:
 def base(versions: Versions, lock: Sequence[Package], target: Path, places: Places) -> None:
     """The root under every image. Its only apt source is the folder mounted by a build."""
     sources = f"echo '{SOURCES}' > \"$1/etc/apt/sources.list\""
-    keep = (
-        "printf '%s\\n' "
-        + " ".join(f"'{line}'" for line in UNREAD)
-        + ' > "$1/etc/dpkg/dpkg.cfg.d/apadana"'
-    )
+    keep = "printf '%s\\n' " + " ".join(f"'{line}'" for line in UNREAD) + ' > "$1/etc/dpkg/dpkg.cfg.d/apadana"'
     make(
         versions,
         debian.in_group(lock, "base"),

@@ -43,9 +43,7 @@ def modules(text: str) -> list[dict[str, str]]:
     return found
 
 
-def text(
-    artefacts: Iterable[Artefact], architecture: str, parts: Mapping[str, list[dict[str, str]]]
-) -> str:
+def text(artefacts: Iterable[Artefact], architecture: str, parts: Mapping[str, list[dict[str, str]]]) -> str:
     """`parts`: what a binary or image is made of, by the artefact's name."""
     components: list[dict[str, Any]] = []
     for item in artefacts:

@@ -33,13 +33,10 @@ def check(needs: list[Need], folder: Path, *, free: int | None = None) -> int:
     while not folder.exists():
         folder = folder.parent
     there = shutil.disk_usage(folder).free if free is None else free
-    rows = "\n".join(
-        f"    {need.bytes / GIB:6.2f} GiB  {need.what}" for need in needs if need.bytes
-    )
+    rows = "\n".join(f"    {need.bytes / GIB:6.2f} GiB  {need.what}" for need in needs if need.bytes)
     if needed > CEILING_BYTES:
         raise BundleError(
-            f"the build would need {needed / GIB:.1f} GiB, the ceiling is"
-            f" {CEILING_BYTES / GIB:.0f} GiB:\n{rows}"
+            f"the build would need {needed / GIB:.1f} GiB, the ceiling is {CEILING_BYTES / GIB:.0f} GiB:\n{rows}"
         )
     if needed + ROOM_BYTES > there:
         raise BundleError(

@@ -58,11 +58,7 @@ def collect(places: Places, name: str, image: Image, architecture: str) -> oci.M
 def missing(name: str, image: Image, error: UpstreamError) -> Missing:
     assert image.upstream is not None
     return Missing(
-        name=name,
-        version=image.version,
-        ref=image.upstream.ref,
-        digest=image.upstream.digest,
-        why=error.why,
+        name=name, version=image.version, ref=image.upstream.ref, digest=image.upstream.digest, why=error.why
     )
 
 

@@ -82,9 +82,7 @@ def _artefacts(listed: manifest.Manifest) -> Iterator[Expected]:
         yield Expected(item.path, item.digest, item.size, f"{item.kind} {item.name}")
 
 
-def _image_parts(
-    folder: Path, listed: manifest.Manifest, problems: list[str]
-) -> Iterator[Expected]:
+def _image_parts(folder: Path, listed: manifest.Manifest, problems: list[str]) -> Iterator[Expected]:
     """The blobs of each image, as its manifest says; that one's digest is in the signed list."""
     for item in listed.artefacts:
         if item.kind != "image":
@@ -92,19 +90,14 @@ def _image_parts(
         path = folder / item.path
         if item.path != f"images/{oci.Blob(item.digest, 0).path}":
             problems.append(f"image {item.name}: path {item.path} is not that of {item.digest}")
-        elif (
-            path.is_file()
-            and _problem(folder, Expected(item.path, item.digest, item.size, "")) is None
-        ):
+        elif path.is_file() and _problem(folder, Expected(item.path, item.digest, item.size, "")) is None:
             try:
                 parsed = oci.parse_manifest(item.digest, path.read_bytes())
             except BundleError as error:
                 problems.append(f"image {item.name}: {error}")
                 continue
             for part in parsed.parts:
-                yield Expected(
-                    f"images/{part.path}", part.digest, part.size, f"layer of image {item.name}"
-                )
+                yield Expected(f"images/{part.path}", part.digest, part.size, f"layer of image {item.name}")
 
 
 def _problem(folder: Path, item: Expected) -> str | None:
@@ -137,6 +130,5 @@ def _extras(folder: Path, expected: set[str]) -> list[str]:
     return [
         f"{name} is not listed in {manifest.NAME}: take it away"
         for path in sorted(folder.rglob("*"))
-        if (path.is_symlink() or not path.is_dir())
-        and (name := path.relative_to(folder).as_posix()) not in allowed
+        if (path.is_symlink() or not path.is_dir()) and (name := path.relative_to(folder).as_posix()) not in allowed
     ]

@@ -174,9 +174,7 @@ class Versions(Model):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Versions:
-        problems = [
-            text for name, image in self.images.items() for text in self._lost_names(name, image)
-        ]
+        problems = [text for name, image in self.images.items() for text in self._lost_names(name, image)]
         problems += [
             f"debian.images.{name} is no image; images has {', '.join(sorted(self.images))}"
             for name in self.debian.images

@@ -55,10 +55,7 @@ def _lock_file(places: Places, python: Python, name: str) -> Path:
 
 def locked(places: Places, python: Python, name: str) -> dict[str, Pin]:
     """What the lock of a set holds; refused when it is not that of its requirements."""
-    asked, lock = (
-        _folder(places, python, name) / "requirements.in",
-        _lock_file(places, python, name),
-    )
+    asked, lock = (_folder(places, python, name) / "requirements.in", _lock_file(places, python, name))
     lacking = [path for path in (asked, lock) if not path.is_file()]
     if lacking:
         raise BundleError(
@@ -143,17 +140,12 @@ def _check(part: Path, found: dict[str, Pin], lock: Path) -> None:
     """Exactly one wheel for each line of the lock, with a digest that it names."""
     there = {path.name: files.sha256(path) for path in sorted(part.iterdir())}
     allowed = {digest for pin in found.values() for digest in pin.digests}
-    problems = [
-        f"{file} is not of the lock" for file, digest in there.items() if digest not in allowed
-    ]
+    problems = [f"{file} is not of the lock" for file, digest in there.items() if digest not in allowed]
     digests = set(there.values())
-    problems += [
-        f"nothing came for {name}" for name, pin in found.items() if not pin.digests & digests
-    ]
+    problems += [f"nothing came for {name}" for name, pin in found.items() if not pin.digests & digests]
     if problems:
         raise BundleError(
-            f"the wheels are not those of {lock}: {'; '.join(problems)}."
-            " If they were changed on purpose: `make lock`"
+            f"the wheels are not those of {lock}: {'; '.join(problems)}. If they were changed on purpose: `make lock`"
         )
 
 

@@ -27,9 +27,7 @@ def fingerprint(key: Ed25519PublicKey) -> str:
 
 def public_text(key: Ed25519PublicKey) -> bytes:
     """The PEM that `public` reads."""
-    return key.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def create(path: Path) -> None:
@@ -59,8 +57,7 @@ def private(path: Path, passphrase: bytes | None = None) -> Ed25519PrivateKey:
         raise KeyFileError(f"the signing key {path} can't be read: {error.strerror}") from error
     if mode & 0o077:
         raise KeyFileError(
-            f"the signing key {path} has mode {mode:04o}, only 0600 or 0400 is allowed: "
-            f"run `chmod 600 {path}`"
+            f"the signing key {path} has mode {mode:04o}, only 0600 or 0400 is allowed: run `chmod 600 {path}`"
         )
     try:
         key = serialization.load_pem_private_key(raw, password=passphrase)

@@ -108,9 +108,7 @@ def walk(where: Place, todo: Sequence[Step], token: str, verb: str) -> int:
             seconds = time.monotonic() - at
             records[step.name] = record.done(ended, seconds, bool(changed.get(step.name)))
             progress.save(where.progress, records)
-        rest = progress.left(
-            [later.name for later in todo[number:]], records, any(changed.values())
-        )
+        rest = progress.left([later.name for later in todo[number:]], records, any(changed.values()))
         say_done(work, changed[step.name], seconds, rest)
     return closing(where, verb, changed, time.monotonic() - begun)
 
@@ -130,9 +128,7 @@ def report_failure(step: Step, work: Work, failure: StepFailed, verb: str) -> in
         complain(f"    {line}")
     complain(f"Look closer:   {failure.closer or step.closer}")
     complain(f"The whole log: {work.log}")
-    complain(
-        f"Then again:    make {verb} SITE={work.place.site}   (what is done is not done again)"
-    )
+    complain(f"Then again:    make {verb} SITE={work.place.site}   (what is done is not done again)")
     return failure.code
 
 

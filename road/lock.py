@@ -117,8 +117,6 @@ def holder_now(place: Place) -> Holder | None:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        return read_holder(place.holder) or Holder(
-            "unknown", 0, 0, "an unknown time", "unknown", ""
-        )
+        return read_holder(place.holder) or Holder("unknown", 0, 0, "an unknown time", "unknown", "")
     lock.release()
     return None

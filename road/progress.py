@@ -47,9 +47,7 @@ def load(file: Path) -> dict[str, Record]:
 def save(file: Path, records: Mapping[str, Record]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_suffix(".new")
-    fresh.write_text(
-        json.dumps({name: asdict(record) for name, record in records.items()}, indent=2) + "\n"
-    )
+    fresh.write_text(json.dumps({name: asdict(record) for name, record in records.items()}, indent=2) + "\n")
     fresh.replace(file)
 
 

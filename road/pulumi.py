@@ -36,11 +36,7 @@ class Stack:
         self._free()
         # The settings with this site's own salt: a copy, the committed file stays as it is.
         kept = work.place.state / "pulumi-config" / f"Pulumi.{self.name}.yaml"
-        self.settings = (
-            str(kept)
-            if retired
-            else work.call(*home, "--stack", self.name).splitlines()[-1].strip()
-        )
+        self.settings = str(kept) if retired else work.call(*home, "--stack", self.name).splitlines()[-1].strip()
 
     def call(self, *argv: str) -> str:
         return self.work.call(self.program, *argv, *self._common(), environment=self.environment)
@@ -84,8 +80,7 @@ class Stack:
             who, since = holder.get("username", "someone"), holder.get("timestamp", "?")
             raise StepFailed(
                 [
-                    f"stack {self.name} is in use by a pulumi started by hand: "
-                    f"process {pid} of {who}, since {since}.",
+                    f"stack {self.name} is in use by a pulumi started by hand: process {pid} of {who}, since {since}.",
                     "Nothing was changed. Let it end, then run again.",
                 ],
                 closer=f"ps -fp {pid}",
@@ -123,9 +118,7 @@ def diagnostics(text: str) -> list[str]:
         entries = document.get("diagnostics") or []
     except (ValueError, AttributeError):
         return []
-    errors = [
-        str(entry.get("message", "")) for entry in entries if entry.get("severity") == "error"
-    ]
+    errors = [str(entry.get("message", "")) for entry in entries if entry.get("severity") == "error"]
     return [line for message in errors for line in message.splitlines() if line.strip()][:12]
 
 

@@ -7,21 +7,15 @@ from collections.abc import Sequence
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 RECAP = re.compile(r"^\S+\s*: ok=\d+\s+changed=(\d+)\s")
-PULUMI = re.compile(
-    r"^\s+[+\-~±]+ (\d+) (?:created|updated|deleted|replaced|to create|to update)\b", re.MULTILINE
-)
+PULUMI = re.compile(r"^\s+[+\-~±]+ (\d+) (?:created|updated|deleted|replaced|to create|to update)\b", re.MULTILINE)
 # In the order of how much they tell; each is looked for from the end of the log.
 CAUSES = (
     re.compile(r"^(fatal|failed): \["),
     re.compile(r"^\s*\[?error\b\]?[: ]", re.IGNORECASE),
-    re.compile(
-        r"\b(error|refused|denied|cannot|can't|not found|no space left|timed out)\b", re.IGNORECASE
-    ),
+    re.compile(r"\b(error|refused|denied|cannot|can't|not found|no space left|timed out)\b", re.IGNORECASE),
     re.compile(r"^\w+(\.\w+)*(Error|Exception|Exit): "),
 )
-NOISE = re.compile(
-    r"^(PLAY RECAP|to retry, use|NO MORE HOSTS LEFT|make(\[\d+\])?: |\s*$|\S+\s*: ok=\d+)"
-)
+NOISE = re.compile(r"^(PLAY RECAP|to retry, use|NO MORE HOSTS LEFT|make(\[\d+\])?: |\s*$|\S+\s*: ok=\d+)")
 MESSAGE = re.compile(r"^\s+msg:")  # of a failed task; Ansible prints its other results before it
 MOST_LINES = 8
 MOST_WIDTH = 400

@@ -140,9 +140,7 @@ def _follow(child: subprocess.Popen[bytes], log: Path, received: list[int], fork
             if not forks or kill_at < float("inf") or _has_children(child.pid):
                 accompanied = now
             elif now - accompanied > LONELY_SECONDS:
-                _note(
-                    log, "error: one of its workers was killed, and it waits for it: it was ended"
-                )
+                _note(log, "error: one of its workers was killed, and it waits for it: it was ended")
                 _signal_group(child, signal.SIGTERM)
                 kill_at = now + LONELY_END_SECONDS
             if now > kill_at:

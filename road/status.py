@@ -49,10 +49,7 @@ def show(place: Place) -> int:
     for told in off(place):
         say(told)
     broken = [line for line in lines if not line.whole]
-    say(
-        f"{len(lines) - len(broken)} of {len(lines)} whole."
-        + (" `make up` mends what it can." if broken else "")
-    )
+    say(f"{len(lines) - len(broken)} of {len(lines)} whole." + (" `make up` mends what it can." if broken else ""))
     return 1 if broken or not lines else 0
 
 
@@ -117,20 +114,14 @@ def nodes(place: Place) -> Iterable[Line]:
 
 def read_nodes(document: Mapping[str, Any]) -> Iterable[Line]:
     for item in document["items"]:
-        conditions = {
-            entry["type"]: entry["status"] for entry in item["status"].get("conditions", [])
-        }
+        conditions = {entry["type"]: entry["status"] for entry in item["status"].get("conditions", [])}
         ready = conditions.get("Ready") == "True"
         held_off = bool(item["spec"].get("unschedulable"))
         labels = item["metadata"].get("labels", {})
         roles = "control plane" if "node-role.kubernetes.io/control-plane" in labels else "worker"
         pool = labels.get("apadana.io/pool")
         version = item["status"]["nodeInfo"]["kubeletVersion"]
-        detail = (
-            f"{roles}, {version}"
-            + (f", pool {pool}" if pool else "")
-            + (", cordoned" if held_off else "")
-        )
+        detail = f"{roles}, {version}" + (f", pool {pool}" if pool else "") + (", cordoned" if held_off else "")
         yield Line("node", item["metadata"]["name"], ready and not held_off, detail)
 
 
@@ -165,14 +156,10 @@ def read_components(contract: Mapping[str, Any], pods: Mapping[str, Any]) -> Ite
             detail = f"{component['mode']}, no members here"
         if missing:
             detail += f" (not: {', '.join(missing)})"
-        yield Line(
-            "component", component["name"], not missing, f"{detail}; {endpoints}".rstrip("; ")
-        )
+        yield Line("component", component["name"], not missing, f"{detail}; {endpoints}".rstrip("; "))
 
 
-def servers(
-    component: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]
-) -> tuple[int, list[str]]:
+def servers(component: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> tuple[int, list[str]]:
     """How many servers there should be, and a word for each that is not ready."""
     ready = [pod for pod in pods if pod_is_ready(pod)]
     names = {pod["metadata"]["name"] for pod in ready}
@@ -229,10 +216,7 @@ def read_report(results: Any, page: Path) -> Line:
     for verdict in verdicts(results):
         counts[verdict] = counts.get(verdict, 0) + 1
     whole = bool(counts) and set(counts) == {"PASS"}
-    told = (
-        ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-        or "no verdict in it"
-    )
+    told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "no verdict in it"
     return Line("report", "smoke", whole, f"{told}; {page}")
 
 

@@ -14,9 +14,7 @@ from road.work import Step, StepFailed, Work
 
 def prerequisites(work: Work) -> int:
     script = str(work.place.repository / "road" / "prerequisites.sh")
-    return sum(
-        work.call(script, part, reaches_out=True).count("installing") for part in ("all", "go")
-    )
+    return sum(work.call(script, part, reaches_out=True).count("installing") for part in ("all", "go"))
 
 
 def bundle(work: Work) -> int:
@@ -55,14 +53,9 @@ def smoke(work: Work) -> int:
 
 
 def playbook(work: Work, name: str, *more: str) -> str:
-    environment = {
-        "ANSIBLE_CONFIG": str(work.place.repository / "ansible.cfg"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
+    environment = {"ANSIBLE_CONFIG": str(work.place.repository / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
     inventory = str((work.place.inventory / "hosts.yml").relative_to(work.place.repository))
-    return work.call(
-        "ansible-playbook", "-i", inventory, f"playbooks/{name}.yml", *more, environment=environment
-    )
+    return work.call("ansible-playbook", "-i", inventory, f"playbooks/{name}.yml", *more, environment=environment)
 
 
 def digest(file: Path) -> str:
@@ -80,9 +73,7 @@ def up_steps(place: Place) -> list[Step]:
     site, state = place.site, place.state
     kubectl = f"{place.kubectl} --kubeconfig {place.kubeconfig}"
     steps = [
-        Step(
-            "prerequisites", "programs of this machine", prerequisites, "road/prerequisites.sh all"
-        ),
+        Step("prerequisites", "programs of this machine", prerequisites, "road/prerequisites.sh all"),
         Step("bundle", "build and verify the bundle", bundle, "python -m bundle build"),
         Step("lab", "machines on a network with no way out", lab, "podman ps --all"),
         Step(
@@ -92,17 +83,9 @@ def up_steps(place: Place) -> list[Step]:
             f"ansible-playbook -v -i inventories/{site}/hosts.yml playbooks/site.yml",
         ),
         Step("retired", "take off layers whose stack file is gone", retire.retire, "ls stacks"),
-        *(
-            Step(layer, layers.ABOUT[layer], stack(layer), f"{kubectl} {look(layer)}")
-            for layer in place.layers
-        ),
+        *(Step(layer, layers.ABOUT[layer], stack(layer), f"{kubectl} {look(layer)}") for layer in place.layers),
         Step("contract", "write the platform contract", contract, f"less {state}/platform.json"),
-        Step(
-            "smoke",
-            "prove each component as a client",
-            smoke,
-            f"python -m validate smoke --stack {site}",
-        ),
+        Step("smoke", "prove each component as a client", smoke, f"python -m validate smoke --stack {site}"),
     ]
     return [step for step in steps if step.name != "lab" or place.is_lab]
 
@@ -119,8 +102,7 @@ def down_lab(work: Work) -> int:
     if not work.place.is_lab:
         raise StepFailed(
             [
-                f"site '{work.place.site}' is no lab: its machines were not made "
-                "here, so they are not removed here.",
+                f"site '{work.place.site}' is no lab: its machines were not made here, so they are not removed here.",
                 "To take the platform off them: "
                 f"ansible-playbook -i inventories/{work.place.site}/hosts.yml playbooks/reset.yml",
             ]

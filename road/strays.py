@@ -33,11 +33,7 @@ def name(pid: int, processes: Path = Path("/proc")) -> str:
 def found(token: str, processes: Path = Path("/proc")) -> list[int]:
     """The processes of this machine that carry the token, our own left out."""
     wanted = f"{TOKEN}={token}".encode()
-    return [
-        pid
-        for pid in _numbers(processes)
-        if pid != os.getpid() and _carries(processes / str(pid), wanted)
-    ]
+    return [pid for pid in _numbers(processes) if pid != os.getpid() and _carries(processes / str(pid), wanted)]
 
 
 def _numbers(processes: Path) -> Iterable[int]:
@@ -47,10 +43,7 @@ def _numbers(processes: Path) -> Iterable[int]:
 def _carries(process: Path, wanted: bytes) -> bool:
     try:
         environment = (process / "environ").read_bytes().split(b"\0")
-        return (
-            wanted in environment
-            and name(int(process.name), process.parent) not in CONTAINER_DAEMONS
-        )
+        return wanted in environment and name(int(process.name), process.parent) not in CONTAINER_DAEMONS
     except OSError:
         return False
 

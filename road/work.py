@@ -42,12 +42,7 @@ class Work:
     def log(self) -> Path:
         return self.place.logs / f"{self.step}.log"
 
-    def call(
-        self,
-        *argv: str,
-        environment: Mapping[str, str] | None = None,
-        reaches_out: bool = False,
-    ) -> str:
+    def call(self, *argv: str, environment: Mapping[str, str] | None = None, reaches_out: bool = False) -> str:
         """Runs a command whose failure is the step's failure; returns what it printed."""
         command = self._command(argv, environment, reaches_out)
         outcome = running.run(command, self.log, self.token)
@@ -63,10 +58,7 @@ class Work:
         return reading.cause(self.log.read_text(errors="replace"))
 
     def _command(
-        self,
-        argv: tuple[str, ...],
-        environment: Mapping[str, str] | None,
-        reaches_out: bool = False,
+        self, argv: tuple[str, ...], environment: Mapping[str, str] | None, reaches_out: bool = False
     ) -> running.Command:
         program = running.tool(argv[0])
         known = (program if Path(program).exists() else argv[0], *argv[1:])

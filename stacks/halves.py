@@ -33,9 +33,7 @@ def wanted(settings: Mapping[str, ComponentSettings]) -> Iterator[Room]:
 def manifests(site: SiteFacts, keys: Keys, definitions: Path) -> dict[str, list[Manifest]]:
     """All objects of all halves, by room. `definitions`: `<bundle>/crds`."""
     return {
-        room.name: half.everything(
-            room.name, half_class(room), site.rooms[room.name], site, keys, definitions
-        )
+        room.name: half.everything(room.name, half_class(room), site.rooms[room.name], site, keys, definitions)
         for room in wanted(site.rooms)
     }
 

@@ -27,12 +27,7 @@ from components.kit import surroundings
 from stacks.names import StackName
 
 PROJECT = "apadana"
-PROGRAMS = (
-    "pulumi",
-    "pulumi-language-python",
-    "pulumi-language-python-exec",
-    "pulumi-resource-pulumi-python",
-)
+PROGRAMS = ("pulumi", "pulumi-language-python", "pulumi-language-python-exec", "pulumi-resource-pulumi-python")
 PROVIDER = "pulumi-resource-kubernetes"
 KUBERNETES = "kubernetes"  # one program for all of Kubernetes' commands: its name chooses
 
@@ -151,10 +146,7 @@ def _place(source: Path, target: Path) -> None:
     """A hard link where possible (the provider has 170 MB), else a copy; nothing when current."""
     if target.exists():
         have, want = target.stat(), source.stat()
-        if target.samefile(source) or (have.st_size, have.st_mtime_ns) == (
-            want.st_size,
-            want.st_mtime_ns,
-        ):
+        if target.samefile(source) or (have.st_size, have.st_mtime_ns) == (want.st_size, want.st_mtime_ns):
             return
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.new")

@@ -39,11 +39,7 @@ def kubeconfig(admin: dict[str, Any], namespace: str, account: str, token: str) 
         "contexts": [
             {
                 "name": account,
-                "context": {
-                    "cluster": admin["clusters"][0]["name"],
-                    "user": account,
-                    "namespace": namespace,
-                },
+                "context": {"cluster": admin["clusters"][0]["name"], "user": account, "namespace": namespace},
             }
         ],
         "current-context": account,

@@ -43,9 +43,7 @@ def read(file: Path) -> Mapping[str, Any] | None:
         _gather(groups, own, str(name), each or {}, "all" if name != "all" else None)
     beside = {name: _beside(file.parent / "group_vars", name) for name in groups}
     hosts = {
-        host: _of_groups(host, groups, beside)
-        | own[host]
-        | _beside(file.parent / "host_vars", host)
+        host: _of_groups(host, groups, beside) | own[host] | _beside(file.parent / "host_vars", host)
         for host in sorted(own)
     }
     return {"all": {"vars": {**groups["all"].vars, **beside["all"]}, "hosts": hosts}}
@@ -74,11 +72,7 @@ def _is_group(found: Any) -> bool:
 
 
 def _gather(
-    groups: dict[str, _Group],
-    own: dict[str, dict[str, Any]],
-    name: str,
-    said: Mapping[str, Any],
-    parent: str | None,
+    groups: dict[str, _Group], own: dict[str, dict[str, Any]], name: str, said: Mapping[str, Any], parent: str | None
 ) -> None:
     """A group or a host may stand in several places: what they say of it adds up, the last wins."""
     group = groups.setdefault(name, _Group())
@@ -112,9 +106,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in SUFFIXES)
 
 
-def _of_groups(
-    host: str, groups: Mapping[str, _Group], beside: Mapping[str, dict[str, Any]]
-) -> dict[str, Any]:
+def _of_groups(host: str, groups: Mapping[str, _Group], beside: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     mine = sorted(_of(host, groups), key=lambda name: (groups[name].depth, name))
     found: dict[str, Any] = {}
     for said in (*(groups[name].vars for name in mine), *(beside[name] for name in mine)):

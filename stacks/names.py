@@ -20,10 +20,7 @@ class StackName:
         """Split at the last hyphen: a site may have one in its name."""
         site, _, layer = name.rpartition("-")
         if not site or layer not in LAYERS:
-            raise SiteError(
-                f"stack {name!r} is not named <site>-<layer>, say lab-data; "
-                f"layers: {', '.join(LAYERS)}"
-            )
+            raise SiteError(f"stack {name!r} is not named <site>-<layer>, say lab-data; layers: {', '.join(LAYERS)}")
         return cls(site, layer)
 
     def __str__(self) -> str:

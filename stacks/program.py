@@ -57,9 +57,7 @@ def build(stack: StackName) -> None:
     made: dict[str, PlatformComponent[Any]] = {}
     for room, asked in in_order(stack.layer, site):
         after = [made[name] for name in asked]
-        made[room.name] = component_class(room)(
-            loaded.rooms[room.name], site, vault, options, after=after
-        )
+        made[room.name] = component_class(room)(loaded.rooms[room.name], site, vault, options, after=after)
     if stack.layer == layers.CLUSTER:
         # After the namespaces and priorities that the rooms of this layer make.
         waits = pulumi.ResourceOptions(depends_on=list(made.values()))
@@ -107,9 +105,7 @@ def _provider(stack: StackName, places: Places, site: SiteFacts) -> Provider:
     )
 
 
-def _publish(
-    of: str, part: pulumi.Output[dict[str, Any]], site: SiteFacts, options: pulumi.ResourceOptions
-) -> None:
+def _publish(of: str, part: pulumi.Output[dict[str, Any]], site: SiteFacts, options: pulumi.ResourceOptions) -> None:
     """The layer's contract beside what it is about. A plan shows objects only and no outputs:
     without this one a contract that alone has changed would never be exported anew."""
     name = naming.contract(of)
@@ -130,10 +126,7 @@ def _site_ca(ca: str, site: SiteFacts, options: pulumi.ResourceOptions) -> None:
 
 
 def _part(
-    site: SiteFacts,
-    digest: str,
-    parts: list[dict[str, Any] | None],
-    missing: list[contract.Off],
+    site: SiteFacts, digest: str, parts: list[dict[str, Any] | None], missing: list[contract.Off]
 ) -> dict[str, Any]:
     """This layer's part of the platform contract."""
     part = contract.Platform.model_validate(

@@ -41,9 +41,7 @@ def _judge_one(event: Mapping[str, Any], found: Findings) -> None:
         return
     found.requests += 1
     verb, code = event.get("verb"), (event.get("responseStatus") or {}).get("code", 0)
-    words = (
-        f"{event.get('requestReceivedTimestamp', '')} {verb} {event.get('requestURI')} -> {code}"
-    )
+    words = f"{event.get('requestReceivedTimestamp', '')} {verb} {event.get('requestURI')} -> {code}"
     if code in (401, 403):
         found.denied.append(words)
     target = event.get("objectRef") or {}

@@ -195,9 +195,7 @@ def ground(folder: Path, *names: str) -> MemoryGround:
         contract.Component(name=name, version="1", mode="managed")
         for name in names or ("kafka", "postgres", "minio", "redis")
     ]
-    platform = contract.Platform(
-        site="toy", deployer="pulumi", namespace="x", bundle_digest=ZERO, components=listed
-    )
+    platform = contract.Platform(site="toy", deployer="pulumi", namespace="x", bundle_digest=ZERO, components=listed)
     return MemoryGround(Memory(folder), Site("toy", folder, folder, platform))
 
 

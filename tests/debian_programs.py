@@ -31,8 +31,7 @@ def _wanted(group: str, places: Places) -> list[Package]:
     return [
         item
         for item in debian.in_group(locked, group)
-        if not item.name.startswith("libjs-")
-        and (item.name.startswith("lib") or item.name not in base)
+        if not item.name.startswith("libjs-") and (item.name.startswith("lib") or item.name not in base)
     ]
 
 
@@ -71,10 +70,4 @@ def command(folder: Path, program: str, *, data: bool = False) -> list[str]:
     if data and os.geteuid() != 0:
         raise NotHereError(f"{program} needs its own /usr/share, which only root can give it")
     before = [*WITH_DATA, str(folder / "usr" / "share")] if data else []
-    return [
-        *before,
-        str(folder / LOADER),
-        "--library-path",
-        str(folder / LIBRARIES),
-        str(folder / "usr" / program),
-    ]
+    return [*before, str(folder / LOADER), "--library-path", str(folder / LIBRARIES), str(folder / "usr" / program)]

@@ -22,9 +22,7 @@ def played(drifts: Sequence[Drift]) -> list[str]:
     told = reports(check.stdout)
     unseen = [str(drift) for drift in drifts if drift.reported not in told.get(drift.host, set())]
     site = lab.playbook("site")
-    assert site.returncode == 0, (
-        f"site.yml did not mend {list(map(str, drifts))}:\n{lab.told(site)}"
-    )
+    assert site.returncode == 0, f"site.yml did not mend {list(map(str, drifts))}:\n{lab.told(site)}"
     assert check.returncode != 0, f"check.yml passed over {list(map(str, drifts))}"
     check_is_clean()
     return unseen

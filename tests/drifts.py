@@ -29,10 +29,7 @@ HOW: dict[str, dict[str, str]] = {
         "masked": "systemctl mask --quiet {name}",
     },
     "idle": {"started": "systemctl enable --quiet --now {name}"},  # a unit that is to be off
-    "package": {
-        "removed": "dpkg --remove {name} >/dev/null 2>&1",
-        "held": "apt-mark hold {name} >/dev/null",
-    },
+    "package": {"removed": "dpkg --remove {name} >/dev/null 2>&1", "held": "apt-mark hold {name} >/dev/null"},
     "sysctl": {"changed": "echo {other} > /proc/sys/{path}"},
     "mount": {"unmounted": "umount {name}", "stopped": "systemctl stop {name}"},
 }
@@ -48,12 +45,7 @@ LEFT_ALONE = {
 # Only what nothing else stands on is removed; any may be held back.
 REMOVABLE = ("socat", "ethtool", "conntrack", "keepalived", "docker-registry")
 # A unit whose file is our own lies where a mask would go, so systemd refuses to mask it.
-MASKABLE = (
-    "haproxy.service",
-    "keepalived.service",
-    "containerd.service",
-    "docker-registry.service",
-)
+MASKABLE = ("haproxy.service", "keepalived.service", "containerd.service", "docker-registry.service")
 # Mending these restarts the runtime or the way to the API: one host at a time.
 HEAVY = re.compile(r"containerd|kubelet|haproxy|/etc/hosts$")
 SPARE_VOLUME = "scratch"  # no store has its data there
@@ -131,9 +123,7 @@ def table(inventory: Path) -> list[Item]:
     return [item for item in found if item.name not in LEFT_ALONE]
 
 
-def of_role(
-    role: str, state: Mapping[str, Any], hosts: tuple[str, ...], planes: tuple[str, ...]
-) -> Iterator[Item]:
+def of_role(role: str, state: Mapping[str, Any], hosts: tuple[str, ...], planes: tuple[str, ...]) -> Iterator[Item]:
     """Files and units; names that only Ansible can render are left out."""
     for kind, key, field in (("file", "files", "path"), ("unit", "units", "name")):
         entries = state.get(key)
@@ -163,11 +153,7 @@ def seeded(items: Sequence[Item], seed: int, counts: Mapping[str, int]) -> list[
     drifts: list[Drift] = []
     for kind, count in counts.items():
         choices = [
-            Drift(host, item, way)
-            for item in items
-            if item.kind == kind
-            for host in item.hosts
-            for way in item.ways
+            Drift(host, item, way) for item in items if item.kind == kind for host in item.hosts for way in item.ways
         ]
         source.shuffle(choices)
         drifts += _apart(choices, count, kind)

@@ -51,16 +51,19 @@ class Planted:
 def profile(seconds: float) -> Profile:
     """What is asked all the time. No warm-up: moments of faults and of silences are compared."""
     return Profile(
-        name="gateway-faults", rate_per_s=RATE, spacing="constant", duration_s=seconds, warmup_s=0,
-        latency=(PATIENCE,), success_share=LEAST_ANSWERED,
-    )  # fmt: skip
+        name="gateway-faults",
+        rate_per_s=RATE,
+        spacing="constant",
+        duration_s=seconds,
+        warmup_s=0,
+        latency=(PATIENCE,),
+        success_share=LEAST_ANSWERED,
+    )
 
 
 def request(page: str, address: str, ca_file: str | None = None) -> HttpRequest:
     """A page by its public name, by whatever way in."""
-    return HttpRequest(
-        f"https://{page}/", headers=HEADERS, connect_to=address, ca_file=ca_file, expect=REFUSED
-    )
+    return HttpRequest(f"https://{page}/", headers=HEADERS, connect_to=address, ca_file=ca_file, expect=REFUSED)
 
 
 def answered(outcome: LoadOutcome) -> float:
@@ -76,11 +79,7 @@ def may_fail(seconds: float) -> float:
 def longest_silence(outcome: LoadOutcome, begin: int, end: int) -> float:
     """Seconds, of the silences that ended between two moments of this machine's monotonic clock:
     one begins with the last answer before its fault. 0.0: none that kept somebody waiting."""
-    found = [
-        silence.seconds
-        for silence in outcome.ledger.silences
-        if begin < silence.end + outcome.begin_ns <= end
-    ]
+    found = [silence.seconds for silence in outcome.ledger.silences if begin < silence.end + outcome.begin_ns <= end]
     return max(found, default=0.0)
 
 
@@ -103,8 +102,7 @@ def in_pod(order: Order) -> list[str]:
     wish = json.dumps({"order": order.record(), "certify": False})
     # Its last line alone is kept: what it tells on the way grows with the time.
     script = (
-        '{ python3 -m validate.pod load --order "$1" | tail -n 1; } '
-        "</dev/null >/work/load.jsonl 2>/work/load.err &"
+        '{ python3 -m validate.pod load --order "$1" | tail -n 1; } </dev/null >/work/load.jsonl 2>/work/load.err &'
     )
     return ["sh", "-c", script, "sh", wish]
 
@@ -125,14 +123,8 @@ def outcome_in(line: str) -> LoadOutcome | None:
 def proxies() -> list[Item]:
     """The pods of the proxies."""
     wish = ",".join(f"{key}={value}" for key, value in PROXY_PODS.items())
-    found: list[Item] = lab.cluster().json("-n", GATEWAY_NAMESPACE, "get", "pods", "-l", wish)[
-        "items"
-    ]
-    return [
-        pod
-        for pod in found
-        if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
-    ]
+    found: list[Item] = lab.cluster().json("-n", GATEWAY_NAMESPACE, "get", "pods", "-l", wish)["items"]
+    return [pod for pod in found if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]]
 
 
 def whole() -> bool | None:
@@ -158,8 +150,7 @@ def wait_until(moment: float) -> None:
     """A moment of the monotonic clock."""
     left = moment - time.monotonic()
     if left > 0:
-        wait_for("the moment", lambda: time.monotonic() >= moment or None, timeout=left + 5,
-                 every=0.1)  # fmt: skip
+        wait_for("the moment", lambda: time.monotonic() >= moment or None, timeout=left + 5, every=0.1)
 
 
 def floating_host() -> str:

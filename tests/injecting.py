@@ -171,12 +171,20 @@ class Campaign:
             self._one(choice, injections - self.begun + self.refused)
 
     def _one(self, choice: random.Random, most: int) -> None:
-        words = [self.root, self.found.frozen.pid, self.found.networked.pid, self.found.disk,
-                 choice.randrange(10**6), most]  # fmt: skip
+        words = [
+            self.root,
+            self.found.frozen.pid,
+            self.found.networked.pid,
+            self.found.disk,
+            choice.randrange(10**6),
+            most,
+        ]
         validator = subprocess.Popen(
             [sys.executable, "-m", "tests.injecting", *map(str, words)],
-            stdout=subprocess.PIPE, start_new_session=True, text=True,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+        )
         assert validator.stdout is not None
         doomed = choice.randrange(1, 12)  # it dies at some moment within this fault
         mine = 0

@@ -105,9 +105,7 @@ class Hit:
     seconds: float
 
 
-def kill_at(
-    command: Popen[bytes], kind: str, moment: float, source: random.Random, deadline: float
-) -> Hit | None:
+def kill_at(command: Popen[bytes], kind: str, moment: float, source: random.Random, deadline: float) -> Hit | None:
     """From `moment` on, the first process of the kind that is seen; None when there came none."""
     begun = time.monotonic()
     while command.poll() is None and time.monotonic() - begun < deadline:

@@ -55,21 +55,13 @@ def container(host: str) -> str:
 
 def on_host(host: str, script: str, *, timeout: float = 60, check: bool = True) -> str:
     """What a shell script on a host prints."""
-    done = run("podman", "exec", "-i", container(host), "sh", "-eu", "-s", stdin=script,
-               timeout=timeout)  # fmt: skip
+    done = run("podman", "exec", "-i", container(host), "sh", "-eu", "-s", stdin=script, timeout=timeout)
     if check and done.returncode:
-        raise AssertionError(
-            f"{host}: `{script.strip()}` ended with {done.returncode}: {told(done)}"
-        )
+        raise AssertionError(f"{host}: `{script.strip()}` ended with {done.returncode}: {told(done)}")
     return done.stdout
 
 
-def run(
-    *command: str,
-    timeout: float,
-    stdin: str | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> Done:
+def run(*command: str, timeout: float, stdin: str | None = None, environment: Mapping[str, str] | None = None) -> Done:
     return subprocess.run(
         command,
         input=stdin if stdin is not None else "",
@@ -89,10 +81,14 @@ def told(done: Done) -> str:
 
 def playbook(name: str, *more: str, timeout: float = 600) -> Done:
     return run(
-        str(BIN / "ansible-playbook"), "-i", f"inventories/{SITE}/hosts.yml",
-        f"playbooks/{name}.yml", *more, timeout=timeout,
+        str(BIN / "ansible-playbook"),
+        "-i",
+        f"inventories/{SITE}/hosts.yml",
+        f"playbooks/{name}.yml",
+        *more,
+        timeout=timeout,
         environment={"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")},
-    )  # fmt: skip
+    )
 
 
 def make_up(timeout: float = 3600) -> Done:
@@ -122,8 +118,16 @@ class Stack:
 
     def __call__(self, *words: str, timeout: float = 300, stdin: str | None = None) -> Done:
         program = Path(self.environment["PULUMI_HOME"]) / "bin" / "pulumi"
-        return run(str(program), *words, "--non-interactive", "--stack", self.name,
-                   timeout=timeout, environment=self.environment, stdin=stdin)  # fmt: skip
+        return run(
+            str(program),
+            *words,
+            "--non-interactive",
+            "--stack",
+            self.name,
+            timeout=timeout,
+            environment=self.environment,
+            stdin=stdin,
+        )
 
     @property
     def on_settings(self) -> tuple[str, str]:

@@ -23,14 +23,7 @@ NAMES = ["a" * length for length in (1, 3, 20, 21, 40, 41, 63, 64, 200, 253, 254
 LONG = [".".join(["a" * 63] * 4), ".".join(["a" * 49] * 4)]
 SPACES = ["", " ", "a b", " abc", "abc ", "abc\n", "abc\nb: c", "\n", "\t", "- a", "a: b", "a b:1"]
 UNSEEN = ["abc\x00", "\x1b[0m", "\u202eabc", "\ufeffabc", "a\u2028b", "a\u0085b"]
-CODE = [
-    "{{ .Release.Name }}",
-    "{{ fail }}",
-    '{"a": 1}',
-    "!!str abc",
-    "-Dabc=d e",
-    "-XX:OnError=a b",
-]
+CODE = ["{{ .Release.Name }}", "{{ fail }}", '{"a": 1}', "!!str abc", "-Dabc=d e", "-XX:OnError=a b"]
 # Shapes of names; what YAML reads as no text; what a shell reads; paths; addresses; what is taken.
 WORDS = r"""
 ABC äöü 日本語 - -a abc- a--b . .. a..b abc.def a_b _ {} [] #abc &abc *abc | ' " \ %s a"b a'b
@@ -49,19 +42,7 @@ BROKEN = [0.5, -0.5, 1e-9, 1e300, float("inf"), float("nan")]
 OTHERS: list[Any] = [None, True, False, [], {}, [""], {"": ""}, [[]], ["abc", "abc"]]
 TEXTS = [*NAMES, *LONG, *SPACES, *UNSEEN, *CODE, *WORDS.split()]
 HOSTILE: list[Any] = [*TEXTS, *WHOLE, *HUGE, *BROKEN, *OTHERS]
-SAMPLES: list[Any] = [
-    "abc",
-    "abc:1",
-    "/abc",
-    "10.0.0.0/8",
-    "-Xabc",
-    "https://abc",
-    1,
-    20,
-    100,
-    1.0,
-    True,
-]
+SAMPLES: list[Any] = ["abc", "abc:1", "/abc", "10.0.0.0/8", "-Xabc", "https://abc", 1, 20, 100, 1.0, True]
 
 
 @dataclass(frozen=True)
@@ -202,9 +183,7 @@ def changed(model: type[BaseModel], path: Path, value: Any) -> dict[str, Any]:
     if path[0] == "off_because":
         config |= {"mode": "off"}
     name = next(n for n, f in model.model_fields.items() if path[0] in (n, f.alias))
-    config[str(path[0])] = _put(
-        whole(model.model_fields[name]), config[str(path[0])], path[1:], value
-    )
+    config[str(path[0])] = _put(whole(model.model_fields[name]), config[str(path[0])], path[1:], value)
     return config
 
 
@@ -245,9 +224,7 @@ def _of(annotation: Any, kind: type, index: int) -> Any:
 def _model(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for each in (
-        get_args(annotation) if get_origin(annotation) in (Annotated, Union, UnionType) else ()
-    ):
+    for each in get_args(annotation) if get_origin(annotation) in (Annotated, Union, UnionType) else ():
         found = _model(each)
         if found is not None:
             return found

@@ -68,9 +68,7 @@ class Signer:
         """What a verifier is given."""
         public = self.key.public_key().public_numbers()
         number = {"n": public.n, "e": public.e}
-        packed = {
-            k: _packed(v.to_bytes((v.bit_length() + 7) // 8, "big")) for k, v in number.items()
-        }
+        packed = {k: _packed(v.to_bytes((v.bit_length() + 7) // 8, "big")) for k, v in number.items()}
         return json.dumps({"keys": [{"kty": "RSA", "alg": "RS256", "kid": "one", **packed}]})
 
     def token(self, role: str, seconds: float = 86_400) -> str:
@@ -88,18 +86,12 @@ def _packed(data: bytes) -> str:
 
 def configuration(port: int, backend: int, leaf: Mapping[str, str], keys: str) -> dict[str, Any]:
     """Envoy's own file. `leaf`: tls.crt and tls.key; `keys`: of whoever signs tokens."""
-    pair = {
-        "certificate_chain": {"inline_string": leaf["tls.crt"]},
-        "private_key": {"inline_string": leaf["tls.key"]},
-    }
+    pair = {"certificate_chain": {"inline_string": leaf["tls.crt"]}, "private_key": {"inline_string": leaf["tls.key"]}}
     secured = {
         "name": "envoy.transport_sockets.tls",
         "typed_config": {
             "@type": f"{TYPE}.transport_sockets.tls.v3.DownstreamTlsContext",
-            "common_tls_context": {
-                "tls_certificates": [pair],
-                "alpn_protocols": ["h2", "http/1.1"],
-            },
+            "common_tls_context": {"tls_certificates": [pair], "alpn_protocols": ["h2", "http/1.1"]},
         },
     }
     manager = {
@@ -128,11 +120,7 @@ def _routes() -> dict[str, Any]:
         "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
     }
     action = {"cluster": "echo", "timeout": "60s", "retry_policy": retry}
-    host = {
-        "name": "echo",
-        "domains": [PAGE, f"{PAGE}:*"],
-        "routes": [{"match": {"prefix": "/"}, "route": action}],
-    }
+    host = {"name": "echo", "domains": [PAGE, f"{PAGE}:*"], "routes": [{"match": {"prefix": "/"}, "route": action}]}
     return {"name": "pages", "virtual_hosts": [host]}
 
 
@@ -155,15 +143,11 @@ def _log_in(keys: str) -> dict[str, Any]:
 
 
 def _roles(roles: Sequence[str]) -> dict[str, Any]:
-    where = {
-        "filter": "envoy.filters.http.jwt_authn",
-        "path": [{"key": IDENTITY}, {"key": "roles"}],
-    }
+    where = {"filter": "envoy.filters.http.jwt_authn", "path": [{"key": IDENTITY}, {"key": "roles"}]}
     found = [
         {
             "sourced_metadata": {
-                "metadata_matcher": where
-                | {"value": {"list_match": {"one_of": {"string_match": {"exact": role}}}}}
+                "metadata_matcher": where | {"value": {"list_match": {"one_of": {"string_match": {"exact": role}}}}}
             }
         }
         for role in roles
@@ -216,12 +200,20 @@ def running(folder: Path, backend: int, core: int) -> Iterator[Proxy]:
     file.write_text(json.dumps(told))
     trusted = folder / "ca.crt"
     trusted.write_text(leaf.secret_data()["ca.crt"])
-    command = ["taskset", "--cpu-list", str(core), str(binary), "--config-path", str(file),
-               "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]  # fmt: skip
-    with (
-        (folder / "envoy.log").open("wb") as log,
-        subprocess.Popen(command, stdout=log, stderr=log) as process,
-    ):
+    command = [
+        "taskset",
+        "--cpu-list",
+        str(core),
+        str(binary),
+        "--config-path",
+        str(file),
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "--log-level",
+        "warning",
+    ]
+    with (folder / "envoy.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             wait_for("Envoy to listen", lambda: _listens(process, port), timeout=30, every=0.1)
             url = f"https://{PAGE}:{port}/"

@@ -121,9 +121,4 @@ class Scanner:
 
 def files_under(*roots: Path) -> list[Path]:
     """Every plain file, not through links."""
-    return sorted(
-        path
-        for root in roots
-        for path in root.rglob("*")
-        if path.is_file() and not path.is_symlink()
-    )
+    return sorted(path for root in roots for path in root.rglob("*") if path.is_file() and not path.is_symlink())

@@ -48,10 +48,7 @@ class Inventory:
 
     def renamed(self, old: str, new: str) -> Inventory:
         hosts = {new if name == old else name: said for name, said in self.hosts.items()}
-        groups = {
-            group: [new if name == old else name for name in names]
-            for group, names in self.groups.items()
-        }
+        groups = {group: [new if name == old else name for name in names] for group, names in self.groups.items()}
         return Inventory(hosts, groups, self.site)
 
 
@@ -59,8 +56,7 @@ def right(planes: int = 3, workers: int = 1, octet: int = 1) -> Inventory:
     """A right one; its first control plane is `a1`, its first worker `w1`."""
     names = [f"a{n}" for n in range(1, planes + 1)], [f"w{n}" for n in range(1, workers + 1)]
     hosts: dict[str, dict[str, Any]] = {
-        name: {"ansible_host": f"10.{octet}.0.{number}"}
-        for number, name in enumerate([*names[0], *names[1]], start=11)
+        name: {"ansible_host": f"10.{octet}.0.{number}"} for number, name in enumerate([*names[0], *names[1]], start=11)
     }
     site = {
         **SITE,
@@ -116,8 +112,7 @@ SETTINGS: list[tuple[str, Any, Any, str]] = [
     ("site_admin_networks", ["172.20.9.0/28"], ["172.20.9.1/28"], "an IPv4 network"),
     ("site_admin_networks", ["172.20.9.1/32"], ["fd00::1/128"], "an IPv4 network"),
     ("site_admin_networks", ["172.20.9.1"], ["office"], "an IPv4 network"),
-    ("site_admin_networks", ["172.20.0.0/24", "172.20.1.0/24"],
-     ["172.20.0.0/16", "172.20.1.0/24"], "overlap"),
+    ("site_admin_networks", ["172.20.0.0/24", "172.20.1.0/24"], ["172.20.0.0/16", "172.20.1.0/24"], "overlap"),
     ("site_admin_networks", ["172.20.0.0/24"], [], "site_admin_networks is not set"),
     ("site_web_networks", ["10.0.0.0/8"], ["10.0.0.0/8", "10.9.0.1/32"], "overlap"),
     ("site_web_networks", ["0.0.0.0/0"], ["::/0"], "an IPv4 network"),
@@ -176,7 +171,7 @@ SETTINGS: list[tuple[str, Any, Any, str]] = [
     ("kubernetes_control_plane_cpu", "500m", "500 m", "processors"),
     ("kubernetes_control_plane_cpu", "2", "0", "processors"),
     ("base_journal_max", "500M", "500MB", "a size"),
-]  # fmt: skip
+]
 
 #: (variable of one host, right, wrong, words); of the worker `w1`
 OF_A_HOST: list[tuple[str, Any, Any, str]] = [
@@ -191,10 +186,8 @@ OF_A_HOST: list[tuple[str, Any, Any, str]] = [
     ("node_labels", {"apadana.io/pool": "gpu"}, {"kubernetes.io/pool": "gpu"}, "may not give"),
     ("node_labels", {"acme.io/role": "x"}, {"node-role.kubernetes.io/gpu": ""}, "may not give"),
     ("node_labels", {"node.kubernetes.io/disk": "ssd"}, {"k8s.io/disk": "ssd"}, "may not give"),
-    ("node_labels", {"topology.kubernetes.io/zone": "z"}, {"topology.kubernetes.io/rack": "z"},
-     "may not give"),
-    ("node_labels", {"kubelet.kubernetes.io/a": "b"}, {"node-restriction.kubernetes.io/a": "b"},
-     "may not give"),
+    ("node_labels", {"topology.kubernetes.io/zone": "z"}, {"topology.kubernetes.io/rack": "z"}, "may not give"),
+    ("node_labels", {"kubelet.kubernetes.io/a": "b"}, {"node-restriction.kubernetes.io/a": "b"}, "may not give"),
     ("node_labels", {"notkubernetes.io/a": "b"}, {"sub.k8s.io/a": "b"}, "may not give"),
     ("node_labels", {"a/b": "c"}, {"a/b/c": "d"}, "a DNS name and a slash"),
     ("node_labels", {"pool": "g p u".replace(" ", "-")}, {"pool": "g p u"}, "letters, digits"),
@@ -207,28 +200,64 @@ OF_A_HOST: list[tuple[str, Any, Any, str]] = [
     ("node_taints", ["a=b:NoSchedule"], ["a=b:NoScheduling"], "the effect one of NoSchedule"),
     ("node_taints", ["a=:NoSchedule"], ["a:NoSchedule"], "key=value:Effect"),
     ("node_taints", ["a/b=c:NoExecute"], ["a b=c:NoExecute"], "a key and a value"),
-    ("node_taints", ["a=b:NoSchedule", "a=b:NoExecute"], ["a=b:NoSchedule", "a=c:NoSchedule"],
-     "a node has one of each"),
+    (
+        "node_taints",
+        ["a=b:NoSchedule", "a=b:NoExecute"],
+        ["a=b:NoSchedule", "a=c:NoSchedule"],
+        "a node has one of each",
+    ),
     ("node_taints", ["a=b:PreferNoSchedule"], {"a": "b"}, "a list"),
-    ("storage_volumes", [{"name": "x", "class": "ssd", "size_gib": 1}],
-     {"x": {"class": "ssd", "size_gib": 1}}, "storage_volumes is {'x'"),
+    (
+        "storage_volumes",
+        [{"name": "x", "class": "ssd", "size_gib": 1}],
+        {"x": {"class": "ssd", "size_gib": 1}},
+        "storage_volumes is {'x'",
+    ),
     ("storage_volumes", [], ["x"], "storage_volumes (one of it) is 'x'"),
     ("storage_volumes", [], "x", "allowed: a list"),
-    ("storage_volumes", [{"name": "x", "class": "ssd", "size_gib": 1}],
-     [{"name": "X", "class": "ssd", "size_gib": 1}], "the name of a volume is 'X'"),
-    ("storage_volumes", [{"name": "x", "class": "ssd", "size_gib": 1}],
-     [{"name": "x/y", "class": "ssd", "size_gib": 1}], "the name of a volume is 'x/y'"),
-    ("storage_volumes", [{"name": "x", "class": "hdd", "size_gib": 1}],
-     [{"name": "x", "class": "nvme", "size_gib": 1}], "allowed are ssd, hdd, system"),
-    ("storage_volumes", [{"name": "x", "class": "hdd", "size_gib": 1}],
-     [{"name": "x", "class": "hdd", "size_gib": "1G"}], "whole GiB"),
-    ("storage_volumes", [{"name": "x", "class": "hdd", "size_gib": 1}],
-     [{"name": "x", "class": "hdd", "size_gib": True}], "whole GiB"),
-    ("storage_volumes", [{"name": "x", "class": "hdd", "size_gib": 1}],
-     [{"name": "x", "class": "hdd", "size_gib": 1, "device": "sdb"}], "see ['device']"),
-    ("storage_volumes", [{"name": "etcd", "class": "ssd", "size_gib": 2}],
-     [{"name": "etcd", "class": "system", "size_gib": 2}], "of a control plane"),
-]  # fmt: skip
+    (
+        "storage_volumes",
+        [{"name": "x", "class": "ssd", "size_gib": 1}],
+        [{"name": "X", "class": "ssd", "size_gib": 1}],
+        "the name of a volume is 'X'",
+    ),
+    (
+        "storage_volumes",
+        [{"name": "x", "class": "ssd", "size_gib": 1}],
+        [{"name": "x/y", "class": "ssd", "size_gib": 1}],
+        "the name of a volume is 'x/y'",
+    ),
+    (
+        "storage_volumes",
+        [{"name": "x", "class": "hdd", "size_gib": 1}],
+        [{"name": "x", "class": "nvme", "size_gib": 1}],
+        "allowed are ssd, hdd, system",
+    ),
+    (
+        "storage_volumes",
+        [{"name": "x", "class": "hdd", "size_gib": 1}],
+        [{"name": "x", "class": "hdd", "size_gib": "1G"}],
+        "whole GiB",
+    ),
+    (
+        "storage_volumes",
+        [{"name": "x", "class": "hdd", "size_gib": 1}],
+        [{"name": "x", "class": "hdd", "size_gib": True}],
+        "whole GiB",
+    ),
+    (
+        "storage_volumes",
+        [{"name": "x", "class": "hdd", "size_gib": 1}],
+        [{"name": "x", "class": "hdd", "size_gib": 1, "device": "sdb"}],
+        "see ['device']",
+    ),
+    (
+        "storage_volumes",
+        [{"name": "etcd", "class": "ssd", "size_gib": 2}],
+        [{"name": "etcd", "class": "system", "size_gib": 2}],
+        "of a control plane",
+    ),
+]
 
 #: (right name of a host, wrong name, words)
 NAMES: list[tuple[str, str, str]] = [

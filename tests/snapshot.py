@@ -31,14 +31,32 @@ PASSING = {
 }
 # Compared without their status and their resourceVersion: readiness, heartbeats, counters.
 WITH_STATUS = {
-    "Node", "Pod", "StatefulSet", "Deployment", "ReplicaSet", "DaemonSet", "PodDisruptionBudget",
-    "APIService", "FlowSchema", "PriorityLevelConfiguration",
-}  # fmt: skip
+    "Node",
+    "Pod",
+    "StatefulSet",
+    "Deployment",
+    "ReplicaSet",
+    "DaemonSet",
+    "PodDisruptionBudget",
+    "APIService",
+    "FlowSchema",
+    "PriorityLevelConfiguration",
+}
 # Annotations by which Patroni keeps its members' state (on pods) and its leader's (on ConfigMaps).
 PATRONI = {
-    "status", "leader", "optime", "renewTime", "acquireTime", "transitions", "ttl", "history",
-    "sync_standby", "slots", "retain_slots", "failsafe",
-}  # fmt: skip
+    "status",
+    "leader",
+    "optime",
+    "renewTime",
+    "acquireTime",
+    "transitions",
+    "ttl",
+    "history",
+    "sync_standby",
+    "slots",
+    "retain_slots",
+    "failsafe",
+}
 FILES = """
 find /etc /root/.ssh /usr/local -type f -printf '%p %m %u:%g %s %T@\\n' | sort
 find /etc -type f -size -1024k -print0 | sort -z | xargs -0 sha256sum
@@ -49,8 +67,11 @@ for unit in containerd haproxy keepalived kubelet docker-registry ssh systemd-jo
 done
 """
 # What kubeadm made for the joins and Kubernetes takes away when its time is over.
-JOINING = ("Secret kube-system/bootstrap-token-", "Secret kube-system/kubeadm-certs",
-           "ConfigMap kube-public/cluster-info")  # fmt: skip
+JOINING = (
+    "Secret kube-system/bootstrap-token-",
+    "Secret kube-system/kubeadm-certs",
+    "ConfigMap kube-public/cluster-info",
+)
 
 
 def objects(cluster: Cluster) -> dict[str, str]:
@@ -86,8 +107,7 @@ def of_patroni(item: Mapping[str, Any]) -> bool:
 
 
 def content(item: Mapping[str, Any]) -> str:
-    meta = {key: value for key, value in item["metadata"].items()
-            if key not in ("resourceVersion", "managedFields")}  # fmt: skip
+    meta = {key: value for key, value in item["metadata"].items() if key not in ("resourceVersion", "managedFields")}
     kept = {k: v for k, v in (meta.get("annotations") or {}).items() if k not in PATRONI}
     rest = {key: value for key, value in item.items() if key not in ("status", "metadata")}
     text = json.dumps({**rest, "metadata": {**meta, "annotations": kept}}, sort_keys=True)

@@ -82,9 +82,7 @@ def _grouped(target: Target) -> Found:
                 alerts = [_alert(run, "one"), _alert(run, "two")]
                 _posted(caller, alerts)
         groups = {name: _group(caller, run) for name, caller in members.items()}
-        wrong = [
-            f"{name}: {found}" for name, found in groups.items() if found != "1 group of 2, silent"
-        ]
+        wrong = [f"{name}: {found}" for name, found in groups.items() if found != "1 group of 2, silent"]
         return (
             not known and not wrong,
             "; ".join([*([known] if known else []), *wrong]) or f"in {', '.join(members)}",
@@ -104,9 +102,7 @@ def _lacking(members: Mapping[str, Caller], path: str) -> str:
 def _posted(caller: Caller, alerts: list[dict[str, Any]]) -> None:
     answer = caller.ask(ALERTS, method="POST", body=alerts)
     if answer.status != 200:
-        raise OSError(
-            f"{caller.host} refused the alert: HTTP {answer.status} {answer.body[:100]!r}"
-        )
+        raise OSError(f"{caller.host} refused the alert: HTTP {answer.status} {answer.body[:100]!r}")
 
 
 def _group(caller: Caller, run: str) -> str:

@@ -11,14 +11,7 @@ from components.kit import naming
 from components.kit.charting import common, limits
 from components.kit.contract import managed
 from components.kit.fronts import FrontValues
-from components.kit.settings import (
-    ChartValues,
-    ComponentSettings,
-    Frozen,
-    Name,
-    Resources,
-    SiteFacts,
-)
+from components.kit.settings import ChartValues, ComponentSettings, Frozen, Name, Resources, SiteFacts
 from components.kit.syntax import ObjectName, Url, Wrong, refused, repeated
 from components.kit.web import Role, Web
 
@@ -63,9 +56,7 @@ class Settings(ComponentSettings):
     group_interval_seconds: Annotated[int, Field(ge=10, le=86_400)] = 300
     repeat_hours: Annotated[int, Field(ge=1, le=720)] = 4
     keep_hours: Annotated[int, Field(ge=1, le=8760)] = 120  # silences that ended, what was sent
-    resources: Resources = Resources(
-        cpu_millicores=20, memory_mib=64, cpu_limit_millicores=500, memory_limit_mib=128
-    )
+    resources: Resources = Resources(cpu_millicores=20, memory_mib=64, cpu_limit_millicores=500, memory_limit_mib=128)
     front_resources: Resources = Resources(
         cpu_millicores=10, memory_mib=32, cpu_limit_millicores=500, memory_limit_mib=64
     )
@@ -113,9 +104,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         members=MEMBERS,
         cluster_domain=site.cluster_domain,
         external_url=f"https://{ROOM}.{site.web_domain}/",
-        front=FrontValues(
-            callers=(naming.tls_secret(CALLER),), resources=limits(settings.front_resources)
-        ),
+        front=FrontValues(callers=(naming.tls_secret(CALLER),), resources=limits(settings.front_resources)),
         receivers=tuple(
             ReceiverValues(
                 name=receiver.name,
@@ -154,12 +143,7 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
         VERSION,
         {
             "members": naming.listed(naming.members(ROOM, MEMBERS), "server"),
-            "endpoints_in": [
-                {
-                    "protocol": "alertmanager",
-                    "address": naming.addresses(ROOM, MEMBERS, API_PORT, site),
-                }
-            ],
+            "endpoints_in": [{"protocol": "alertmanager", "address": naming.addresses(ROOM, MEMBERS, API_PORT, site)}],
             "client": {
                 "timeouts": {"connect_seconds": 2, "read_seconds": 10},
                 "required": {

@@ -37,9 +37,7 @@ def _installer(settings: Settings, site: SiteFacts) -> Iterator[Manifest]:
     and of what users bring."""
     home, account = settings.installer_namespace, settings.installer_account
     yield manifest("v1", "Namespace", home, marks=PART_OF | pod_security_labels("restricted"))
-    yield manifest(
-        "v1", "ServiceAccount", account, namespace=home, automountServiceAccountToken=False
-    )
+    yield manifest("v1", "ServiceAccount", account, namespace=home, automountServiceAccountToken=False)
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"}
     subject = {"kind": "ServiceAccount", "name": account, "namespace": home}
     for namespace in (site.namespace, site.work):
@@ -55,9 +53,7 @@ def _installer(settings: Settings, site: SiteFacts) -> Iterator[Manifest]:
 
 def _priorities(settings: Settings) -> Iterator[Manifest]:
     for name, value in sorted(settings.priorities.items()):
-        yield manifest(
-            "scheduling.k8s.io/v1", "PriorityClass", name, value=value, description="Apadana"
-        )
+        yield manifest("scheduling.k8s.io/v1", "PriorityClass", name, value=value, description="Apadana")
 
 
 def _fences(site: SiteFacts) -> Iterator[Manifest]:
@@ -85,9 +81,5 @@ def _work(settings: Settings, site: SiteFacts) -> Iterator[Manifest]:
 def _fence(name: str, namespace: str, spec: Mapping[str, object]) -> Manifest:
     kinds = ["Egress"] if "egress" in spec else ["Ingress", "Egress"]
     return manifest(
-        "networking.k8s.io/v1",
-        "NetworkPolicy",
-        name,
-        namespace=namespace,
-        spec={**spec, "policyTypes": kinds},
+        "networking.k8s.io/v1", "NetworkPolicy", name, namespace=namespace, spec={**spec, "policyTypes": kinds}
     )

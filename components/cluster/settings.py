@@ -8,22 +8,13 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from components.kit.mistakes import Mistake
-from components.kit.settings import (
-    ComponentSettings,
-    Frozen,
-    Mebibytes,
-    Millicores,
-    Mode,
-    SiteFacts,
-)
+from components.kit.settings import ComponentSettings, Frozen, Mebibytes, Millicores, Mode, SiteFacts
 from components.kit.syntax import Namespace, ObjectName, must
 
 PriorityName = Annotated[
     ObjectName,
     must(
-        lambda name: not name.startswith("system-"),
-        "not system-...: these are Kubernetes' own",
-        "choose another name",
+        lambda name: not name.startswith("system-"), "not system-...: these are Kubernetes' own", "choose another name"
     ),
 ]
 Priority = Annotated[int, Field(ge=-1_000_000, le=1_000_000_000)]

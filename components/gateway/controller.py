@@ -43,12 +43,7 @@ LEAD = ["get", "list", "watch", "create", "update", "patch", "delete"]
 
 def dns_names(home: str, site: SiteFacts) -> list[str]:
     """Names of its certificate; the proxies verify the first."""
-    return [
-        NAME,
-        f"{NAME}.{home}",
-        f"{NAME}.{home}.svc",
-        f"{NAME}.{home}.svc.{site.cluster_domain}",
-    ]
+    return [NAME, f"{NAME}.{home}", f"{NAME}.{home}.svc", f"{NAME}.{home}.svc.{site.cluster_domain}"]
 
 
 def watched(settings: Settings, site: SiteFacts) -> list[str]:
@@ -81,19 +76,14 @@ def objects(settings: Settings, site: SiteFacts, checksum: str) -> list[Manifest
     text = configuration(settings, site)
     mark = hashlib.sha256(text.encode()).hexdigest()[:16]
     return [
-        manifest(
-            "v1", "ServiceAccount", NAME, namespace=home, automountServiceAccountToken=False
-        ),
+        manifest("v1", "ServiceAccount", NAME, namespace=home, automountServiceAccountToken=False),
         *_rights(settings, site),
-        manifest(
-            "v1", "ConfigMap", "envoy-gateway-config", namespace=home,
-            data={"envoy-gateway.yaml": text},
-        ),
+        manifest("v1", "ConfigMap", "envoy-gateway-config", namespace=home, data={"envoy-gateway.yaml": text}),
         _service(home),
         _deployment(settings, site, {"apadana.io/checksum": checksum, "apadana.io/config": mark}),
         budget(NAME, home, PODS),
         _fence(home, site),
-    ]  # fmt: skip
+    ]
 
 
 def _rights(settings: Settings, site: SiteFacts) -> list[Manifest]:
@@ -111,31 +101,17 @@ def _cluster_rules() -> list[dict[str, Any]]:
     group = "gateway.networking.k8s.io"
     return [
         {"apiGroups": [""], "resources": ["nodes", "namespaces"], "verbs": READ},
-        {
-            "apiGroups": [group],
-            "resources": ["gatewayclasses"],
-            "verbs": [*READ, "patch", "update"],
-        },
+        {"apiGroups": [group], "resources": ["gatewayclasses"], "verbs": [*READ, "patch", "update"]},
         {"apiGroups": [group], "resources": ["gatewayclasses/status"], "verbs": ["update"]},
     ]
 
 
 def _watch_rules() -> list[dict[str, Any]]:
     standard = ["gateways", "httproutes", "grpcroutes", "backendtlspolicies"]
-    more = [
-        "backends",
-        "clienttrafficpolicies",
-        "backendtrafficpolicies",
-        "securitypolicies",
-        "envoyproxies",
-    ]
+    more = ["backends", "clienttrafficpolicies", "backendtrafficpolicies", "securitypolicies", "envoyproxies"]
     networking, envoy = "gateway.networking.k8s.io", "gateway.envoyproxy.io"
     states = [
-        {
-            "apiGroups": [group],
-            "resources": [f"{kind}/status" for kind in kinds],
-            "verbs": ["update"],
-        }
+        {"apiGroups": [group], "resources": [f"{kind}/status" for kind in kinds], "verbs": ["update"]}
         for group, kinds in ((networking, standard), (envoy, more))
     ]
     return [
@@ -183,7 +159,10 @@ def _deployment(settings: Settings, site: SiteFacts, notes: Mapping[str, str]) -
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 10,
         "securityContext": {
-            "runAsNonRoot": True, "runAsUser": UID, "runAsGroup": UID, "fsGroup": UID,
+            "runAsNonRoot": True,
+            "runAsUser": UID,
+            "runAsGroup": UID,
+            "fsGroup": UID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "affinity": apart(PODS, settings.placement.value),
@@ -193,22 +172,17 @@ def _deployment(settings: Settings, site: SiteFacts, notes: Mapping[str, str]) -
             {"name": "certs", "secret": {"secretName": NAME, "defaultMode": 0o440}},
             {"name": "wasm", "emptyDir": {"sizeLimit": "16Mi"}},
         ],
-    }  # fmt: skip
+    }
     if site.priority_classes:
         pod["priorityClassName"] = settings.priority
     spec = {
         "replicas": settings.controllers,
         # On as many hosts as there are replicas there is no room for one more.
-        "strategy": {
-            "type": "RollingUpdate",
-            "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
-        },
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
         "selector": {"matchLabels": PODS},
         "template": {"metadata": {"labels": _marks(), "annotations": dict(notes)}, "spec": pod},
     }
-    return manifest(
-        "apps/v1", "Deployment", NAME, namespace=half.namespace(ROOM), marks=_marks(), spec=spec
-    )
+    return manifest("apps/v1", "Deployment", NAME, namespace=half.namespace(ROOM), marks=_marks(), spec=spec)
 
 
 def _container(settings: Settings, site: SiteFacts) -> dict[str, Any]:
@@ -227,10 +201,7 @@ def _container(settings: Settings, site: SiteFacts) -> dict[str, Any]:
             {"name": "KUBERNETES_CLUSTER_DOMAIN", "value": site.cluster_domain},
         ],
         "securityContext": container_security(UID),
-        "ports": [
-            {"name": "grpc", "containerPort": XDS_PORT},
-            {"name": "metrics", "containerPort": METRICS_PORT},
-        ],
+        "ports": [{"name": "grpc", "containerPort": XDS_PORT}, {"name": "metrics", "containerPort": METRICS_PORT}],
         "startupProbe": probe("/healthz", 1, 60),
         "readinessProbe": probe("/readyz", 5, 2),
         "livenessProbe": probe("/healthz", 10, 6),

@@ -10,9 +10,7 @@ from components.gateway.probe import required
 from components.kit.driving import Asker, Job, chosen
 from components.kit.probing import Target
 
-OPERATIONS = {
-    "answer": "a request for a page that no room has: TLS, routing and answer of a proxy itself",
-}
+OPERATIONS = {"answer": "a request for a page that no room has: TLS, routing and answer of a proxy itself"}
 NOT_FOUND = 404
 
 

@@ -77,11 +77,7 @@ def _log_in(target: Target) -> Found:
             for what, headers in (("browser", BROWSER), ("script", SCRIPT), ("forged", FORGED))
         }
         seen[page] = {what: status for what, (status, _) in answers.items()}
-        open_ += [
-            f"{page} ({what}: {status})"
-            for what, (status, _) in answers.items()
-            if status not in REFUSED
-        ]
+        open_ += [f"{page} ({what}: {status})" for what, (status, _) in answers.items() if status not in REFUSED]
         status, place = answers["browser"]
         if status == 302 and not place.startswith("https://"):
             open_.append(f"{page} sends to {place or 'nowhere'}")
@@ -109,11 +105,7 @@ def _proxies(target: Target) -> Found:
         states = dict(zip(found, threads.map(lambda at: _ready(at, port), found), strict=True))
     ready = sum(states.values())
     sound = ready >= wanted and ready == len(states)
-    return (
-        sound,
-        f"{ready} of {len(states)} proxies ready, {wanted} are wanted",
-        {"proxies": states},
-    )
+    return (sound, f"{ready} of {len(states)} proxies ready, {wanted} are wanted", {"proxies": states})
 
 
 def smoke(target: Target) -> Iterator[Check]:

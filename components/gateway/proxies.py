@@ -5,24 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from components.gateway import controller
-from components.gateway.settings import (
-    EACH,
-    METRICS_PORT,
-    PROXY_PORT,
-    READY_PORT,
-    ROOM,
-    Settings,
-)
+from components.gateway.settings import EACH, METRICS_PORT, PROXY_PORT, READY_PORT, ROOM, Settings
 from components.kit import half
-from components.kit.manifests import (
-    Manifest,
-    apart,
-    dns_egress,
-    in_namespace,
-    manifest,
-    policy,
-    ports,
-)
+from components.kit.manifests import Manifest, apart, dns_egress, in_namespace, manifest, policy, ports
 from components.kit.settings import SiteFacts
 from components.kit.webs import ENVOY_API, GATEWAY, GATEWAY_API, PROXY_PODS
 
@@ -44,9 +29,7 @@ def objects(settings: Settings, site: SiteFacts, checksum: str) -> list[Manifest
     parameters = reference | {"namespace": home}
     spec = {"controllerName": controller.CONTROLLER, "parametersRef": parameters}
     return [
-        manifest(
-            ENVOY_API, "EnvoyProxy", GATEWAY, namespace=home, spec=_form(settings, site, checksum)
-        ),
+        manifest(ENVOY_API, "EnvoyProxy", GATEWAY, namespace=home, spec=_form(settings, site, checksum)),
         manifest(f"{GATEWAY_API}/v1", "GatewayClass", GATEWAY, spec=spec),
         _door(settings, site),
         _each(site),
@@ -60,9 +43,7 @@ def _form(settings: Settings, site: SiteFacts, checksum: str) -> dict[str, Any]:
         "envoyDeployment": {
             "name": NAME,
             "replicas": settings.proxies,
-            "strategy": {
-                "type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
-            },
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
             "pod": _pod(settings, site, checksum),
             "container": {"image": site.image(IMAGE), "resources": settings.resources.helm()},
             "patch": {"type": "StrategicMerge", "value": _patch(settings)},
@@ -72,12 +53,9 @@ def _form(settings: Settings, site: SiteFacts, checksum: str) -> dict[str, Any]:
         "envoyPDB": {
             "name": NAME,
             "maxUnavailable": 1,
-            "patch": {
-                "type": "StrategicMerge",
-                "value": {"spec": {"unhealthyPodEvictionPolicy": "AlwaysAllow"}},
-            },
+            "patch": {"type": "StrategicMerge", "value": {"spec": {"unhealthyPodEvictionPolicy": "AlwaysAllow"}}},
         },
-    }  # fmt: skip
+    }
     drain = {"drainTimeout": f"{settings.drain_seconds}s", "minDrainDuration": "3s"}
     failures = [{"type": "Text", "text": LOG_LINE}]
     return {
@@ -121,10 +99,7 @@ def _pod(settings: Settings, site: SiteFacts, checksum: str) -> dict[str, Any]:
 
 def _patch(settings: Settings) -> dict[str, Any]:
     """What the form has no word for: quick probes, and an end that is not five minutes away."""
-    shutdown = {
-        "requests": {"cpu": "10m", "memory": "32Mi"},
-        "limits": {"cpu": "200m", "memory": "96Mi"},
-    }
+    shutdown = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "96Mi"}}
     envoy = {
         "name": "envoy",
         "startupProbe": {"periodSeconds": 1, "failureThreshold": 120},
@@ -149,9 +124,7 @@ def _door(settings: Settings, site: SiteFacts) -> Manifest:
     of that host and of no other. So whoever asks a host's door knows which proxy answers."""
     door = settings.door
     https = {"name": "https", "port": 443, "targetPort": PROXY_PORT, "nodePort": door.https_port}
-    ready = {
-        "name": "ready", "port": READY_PORT, "targetPort": READY_PORT, "nodePort": door.ready_port,
-    }  # fmt: skip
+    ready = {"name": "ready", "port": READY_PORT, "targetPort": READY_PORT, "nodePort": door.ready_port}
     spec = {
         "type": "NodePort",
         "clusterIP": door.address,

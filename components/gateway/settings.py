@@ -19,10 +19,7 @@ VERSION = "1.9"  # the line; the exact version is that of the image
 #: Envoy Gateway adds this to ports below 1024: its proxies are no root.
 PROXY_PORT = 10443
 READY_PORT = 19003
-CONTROLLER_PODS = {
-    "app.kubernetes.io/name": "envoy-gateway",
-    "app.kubernetes.io/component": "controller",
-}
+CONTROLLER_PODS = {"app.kubernetes.io/name": "envoy-gateway", "app.kubernetes.io/component": "controller"}
 METRICS_PORT = 19001
 EACH = "proxies"  # Service that names every proxy
 
@@ -92,13 +89,7 @@ class Values(Frozen):
 
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """Full Helm values."""
-    wanted = Values(
-        gateway=GATEWAY,
-        host=f"*.{site.web_domain}",
-        port=URL_PORT,
-        tls_secret=TLS_SECRET,
-        trust=True,
-    )
+    wanted = Values(gateway=GATEWAY, host=f"*.{site.web_domain}", port=URL_PORT, tls_secret=TLS_SECRET, trust=True)
     return wanted.model_dump(mode="json")
 
 
@@ -123,11 +114,7 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
             )
         ],
         "endpoints_in": [
-            {
-                "protocol": "https",
-                "address": f"{ROOM}.{home}:{URL_PORT}",
-                "tls_server_name": webs.host("any", site),
-            },
+            {"protocol": "https", "address": f"{ROOM}.{home}:{URL_PORT}", "tls_server_name": webs.host("any", site)},
             # Says LIVE and nothing else; the hosts' load balancers ask it, too.
             {"protocol": "http", "address": f"{EACH}.{home}:{READY_PORT}"},
         ],
@@ -135,22 +122,14 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
         "client": {
             "timeouts": CLIENT_TIMEOUTS,
             "retries": CLIENT_RETRIES,
-            "required": {
-                "web_domain": site.web_domain,
-                "pages": pages,
-                "proxies": settings.proxies,
-            },
+            "required": {"web_domain": site.web_domain, "pages": pages, "proxies": settings.proxies},
         },
         "promises": {
             "survives": f"one host of those with its {settings.proxies} proxies",
             "recovery_seconds": 3,
             "loss": "keeps nothing; requests in flight through the proxy that dies",
         },
-        "metrics": {
-            "port": METRICS_PORT,
-            "path": "/stats/prometheus",
-            "service": f"{EACH}.{GATEWAY_NAMESPACE}",
-        },
+        "metrics": {"port": METRICS_PORT, "path": "/stats/prometheus", "service": f"{EACH}.{GATEWAY_NAMESPACE}"},
     }
 
 

@@ -63,13 +63,7 @@ def _services(services: Iterable[Service], site: SiteFacts) -> list[Client]:
         roles.update(map(str, need.roles))
         audiences.add(need.name)
     return [
-        Client(
-            name=name,
-            kind="service",
-            attributes={},
-            roles=_sorted(roles),
-            audiences=_sorted(audiences),
-        )
+        Client(name=name, kind="service", attributes={}, roles=_sorted(roles), audiences=_sorted(audiences))
         for name, (roles, audiences) in sorted(asked.items())
     ]
 

@@ -35,7 +35,7 @@ class Identity(PlatformComponent[room.Settings]):
         # Keycloak takes a renewed certificate by itself, and reads the administrator's password
         # only once: nothing of this rolls the replicas.
         wanted = room.values(self.settings, self.site) | {
-            "accounts_checksum": secrets.checksum(admin, kept, {"ca.crt": tls["ca.crt"]}),
+            "accounts_checksum": secrets.checksum(admin, kept, {"ca.crt": tls["ca.crt"]})
         }
         self.install(wanted, after=made)
         return room.contract(self.settings, self.site)

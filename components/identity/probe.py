@@ -56,9 +56,7 @@ def members(target: Target) -> list[Place]:
     return places(target, "oidc-members" if offers(target, "oidc-members") else "oidc")
 
 
-def ask(
-    target: Target, place: Place, path: str, form: Mapping[str, str] | None = None
-) -> tuple[int, bytes]:
+def ask(target: Target, place: Place, path: str, form: Mapping[str, str] | None = None) -> tuple[int, bytes]:
     """One request over verified TLS: the status and what was said; a form is posted."""
     address, port, name = place
     trusted = ssl.create_default_context(cafile=target.ca_file)
@@ -211,10 +209,14 @@ def _refused(target: Target) -> Found:
     head, body, mark = given(target, place).split(".")
     altered = ".".join((head, body, mark[:8] + ("A" if mark[8] != "A" else "B") + mark[9:]))
     login = f"{urlsplit(required(target, 'issuer')).path}/protocol/openid-connect"
-    query = urlencode({
-        "client_id": target.username, "response_type": "code", "scope": "openid",
-        "redirect_uri": "https://stranger.invalid/",
-    })  # fmt: skip
+    query = urlencode(
+        {
+            "client_id": target.username,
+            "response_type": "code",
+            "scope": "openid",
+            "redirect_uri": "https://stranger.invalid/",
+        }
+    )
     answers = {
         "wrong secret": f"{status} {said.get('error', 'token')}",
         "altered token": "good" if active(target, place, altered) else "not good",

@@ -53,18 +53,13 @@ Email = Annotated[
     str,
     must(
         lambda text: (
-            re.fullmatch(r"[A-Za-z0-9._%+-]{1,64}@[a-z0-9.-]+", text) is not None
-            and is_name(text.partition("@")[2])
+            re.fullmatch(r"[A-Za-z0-9._%+-]{1,64}@[a-z0-9.-]+", text) is not None and is_name(text.partition("@")[2])
         ),
         "an address as name@host",
     ),
 ]
 Claim = Annotated[
-    str,
-    must(
-        lambda text: re.fullmatch(r"[A-Za-z0-9_.:/-]{1,200}", text) is not None,
-        "letters, digits and _ . : / -",
-    ),
+    str, must(lambda text: re.fullmatch(r"[A-Za-z0-9_.:/-]{1,200}", text) is not None, "letters, digits and _ . : / -")
 ]
 
 
@@ -102,9 +97,7 @@ class Settings(ComponentSettings):
     java_options: Annotated[tuple[JavaOption, ...], Field(max_length=50)] = ()
     threads: Annotated[int, Field(ge=4, le=500)] = 50  # requests at once in each replica
     database_connections: Annotated[int, Field(ge=3, le=100)] = 5  # of each replica
-    accounts_resources: Resources = Resources(
-        cpu_millicores=10, memory_mib=48, cpu_limit_millicores=500
-    )
+    accounts_resources: Resources = Resources(cpu_millicores=10, memory_mib=48, cpu_limit_millicores=500)
     users: tuple[User, ...] = ()
     services: tuple[Service, ...] = ()  # beside those that rooms need
     token_seconds: Annotated[int, Field(ge=60, le=3600)] = 300
@@ -163,9 +156,14 @@ class Settings(ComponentSettings):
         given = self.external
         if given is not None:
             return webs.Login(
-                given.issuer, given.authorization, given.token, given.keys, given.end_session,
-                given.roles_claim, service=None,
-            )  # fmt: skip
+                given.issuer,
+                given.authorization,
+                given.token,
+                given.keys,
+                given.end_session,
+                given.roles_claim,
+                service=None,
+            )
         under = f"{issuer(site)}/protocol/openid-connect"
         return webs.Login(
             issuer=issuer(site),
@@ -180,18 +178,13 @@ class Settings(ComponentSettings):
     def external_client(self) -> dict[str, object]:
         """The same that the contract says of an issuer of ours."""
         given = self.external
-        return (
-            {}
-            if given is None
-            else _client(given.issuer, given.keys, given.token, given.roles_claim)
-        )
+        return {} if given is None else _client(given.issuer, given.keys, given.token, given.roles_claim)
 
 
 #: Clients that Keycloak makes in every realm.
 RESERVED = frozenset(
-    {"account", "account-console", "admin-cli", "broker", "realm-management",
-     "security-admin-console"}
-)  # fmt: skip
+    {"account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console"}
+)
 
 
 class DatabaseValues(Frozen):
@@ -292,9 +285,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
 
 
 def _person(user: User) -> UserValues:
-    return UserValues(
-        name=user.name, email=user.email or "", roles=user.roles, choose=user.choose_password
-    )
+    return UserValues(name=user.name, email=user.email or "", roles=user.roles, choose=user.choose_password)
 
 
 def dns_names(site: SiteFacts) -> list[str]:
@@ -307,29 +298,27 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     service = site.service_dns(ROOM)
     members = site.service_dns(naming.members_service(ROOM))
     under = f"https://{service}:{PORT}/realms/{REALM}/protocol/openid-connect"
-    return managed(ROOM, VERSION, {
-        "workloads": [{"role": "server", "replicas": settings.replicas, "labels": LABELS}],
-        "endpoints_in": [
-            {"protocol": "oidc", "address": f"{service}:{PORT}"},
-            # Their names lead to every replica.
-            {"protocol": "oidc-members", "address": f"{members}:{PORT}"},
-            {"protocol": "oidc-management", "address": f"{members}:{MANAGEMENT_PORT}"},
-        ],
-        "client": _client(
-            issuer(site), f"{under}/certs", f"{under}/token", CLAIM, settings.replicas
-        ),
-        "promises": {
-            "survives": "one host; log-ins and tokens also outlive all replicas at once",
-            "recovery_seconds": 30,
-            "loss": "keeps nothing itself: realm, people and sessions are in PostgreSQL; a log-in "
-            "that was begun and not finished may have to be begun again",
+    return managed(
+        ROOM,
+        VERSION,
+        {
+            "workloads": [{"role": "server", "replicas": settings.replicas, "labels": LABELS}],
+            "endpoints_in": [
+                {"protocol": "oidc", "address": f"{service}:{PORT}"},
+                # Their names lead to every replica.
+                {"protocol": "oidc-members", "address": f"{members}:{PORT}"},
+                {"protocol": "oidc-management", "address": f"{members}:{MANAGEMENT_PORT}"},
+            ],
+            "client": _client(issuer(site), f"{under}/certs", f"{under}/token", CLAIM, settings.replicas),
+            "promises": {
+                "survives": "one host; log-ins and tokens also outlive all replicas at once",
+                "recovery_seconds": 30,
+                "loss": "keeps nothing itself: realm, people and sessions are in PostgreSQL; a log-in "
+                "that was begun and not finished may have to be begun again",
+            },
+            "metrics": {"port": MANAGEMENT_PORT, "scheme": "https", "service": naming.members_service(ROOM)},
         },
-        "metrics": {
-            "port": MANAGEMENT_PORT,
-            "scheme": "https",
-            "service": naming.members_service(ROOM),
-        },
-    })  # fmt: skip
+    )
 
 
 def _client(issuer: str, keys: str, token: str, claim: str, replicas: int = 0) -> dict[str, object]:

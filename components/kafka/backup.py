@@ -55,9 +55,8 @@ def restore(target: Target, folder: Path, scope: str) -> None:
         while True:
             try:
                 producer.produce(
-                    scope, key=_bytes(key), value=_bytes(value), partition=int(partition),
-                    on_delivery=delivered,
-                )  # fmt: skip
+                    scope, key=_bytes(key), value=_bytes(value), partition=int(partition), on_delivery=delivered
+                )
                 break
             except BufferError:  # librdkafka's queue is full: let it send some
                 producer.poll(0.2)

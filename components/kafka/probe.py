@@ -17,8 +17,16 @@ from components.kit.probing import Check, Held, Target, Writer, attempt
 TOPIC = "probe-audit"
 REPLICAS, MIN_INSYNC = 3, 2
 METADATA_SECONDS, READ_SECONDS, SCRAPE_SECONDS = 10.0, 20.0, 3.0
-TOLD = ("acks", "enable.idempotence", "request.timeout.ms", "delivery.timeout.ms", "linger.ms",
-        "retries", "security.protocol", "sasl.mechanism")  # fmt: skip
+TOLD = (
+    "acks",
+    "enable.idempotence",
+    "request.timeout.ms",
+    "delivery.timeout.ms",
+    "linger.ms",
+    "retries",
+    "security.protocol",
+    "sasl.mechanism",
+)
 _GAUGE = re.compile(r"^(kafka_\w+)(?:\{[^}]*\})? (-?[\d.eE+-]+)$", re.MULTILINE)
 
 Found = tuple[bool, str, Mapping[str, object]]
@@ -164,9 +172,7 @@ def messages(target: Target, topic: str) -> list[Message]:
         partitions = consumer.list_topics(topic, timeout=METADATA_SECONDS).topics[topic].partitions
         starts, ends = [], {}
         for number in partitions:
-            low, high = consumer.get_watermark_offsets(
-                TopicPartition(topic, number), timeout=METADATA_SECONDS
-            )
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=METADATA_SECONDS)
             if high > low:
                 starts.append(TopicPartition(topic, number, low))
                 ends[number] = high
@@ -214,9 +220,7 @@ def scrape(target: Target) -> dict[str, dict[str, float] | None]:
     return found
 
 
-def controllers(
-    nodes: Mapping[str, dict[str, float] | None],
-) -> tuple[list[str], dict[str, float | None]]:
+def controllers(nodes: Mapping[str, dict[str, float] | None]) -> tuple[list[str], dict[str, float | None]]:
     """Who says to be the active controller, and the quorum's epoch as each node knows it."""
     active = [
         name
@@ -261,10 +265,7 @@ def _quorum(target: Target) -> Found:
     voters = gauges.get("kafka_raft_number_of_voters")
     fenced = gauges.get("kafka_controller_kafkacontroller_fencedbrokercount")
     alive = gauges.get("kafka_controller_kafkacontroller_activebrokercount")
-    under = sum(
-        (g or {}).get("kafka_server_replicamanager_underreplicatedpartitions", 0.0)
-        for g in nodes.values()
-    )
+    under = sum((g or {}).get("kafka_server_replicamanager_underreplicatedpartitions", 0.0) for g in nodes.values())
     evidence = {
         "active": active,
         "epochs": epochs,

@@ -116,23 +116,17 @@ class Settings(ProviderSettings):
 
     topology: Topology = Topology.SEPARATE
     storage: Storage = Storage(class_="hdd", size_gib=100)
-    resources: Resources = Resources(
-        cpu_millicores=1000, memory_mib=6144, cpu_limit_millicores=4000
-    )
+    resources: Resources = Resources(cpu_millicores=1000, memory_mib=6144, cpu_limit_millicores=4000)
     heap_mib: Annotated[int, Field(ge=256)] = 3072
     controller_storage: Storage = Storage(class_="ssd", size_gib=5)
-    controller_resources: Resources = Resources(
-        cpu_millicores=250, memory_mib=1024, cpu_limit_millicores=2000
-    )
+    controller_resources: Resources = Resources(cpu_millicores=250, memory_mib=1024, cpu_limit_millicores=2000)
     controller_heap_mib: Annotated[int, Field(ge=256)] = 512
     java_options: Annotated[tuple[JavaOption, ...], Field(max_length=50)] = ()
     #: Request handlers of a broker; each listener has half as many network threads.
     threads: Annotated[int, Field(ge=2, le=64)] = 8
     internal_partitions: Annotated[int, Field(ge=1, le=50)] = 50
     retention_hours: Annotated[int, Field(ge=1, le=87_600)] = 168
-    accounts_resources: Resources = Resources(
-        cpu_millicores=10, memory_mib=96, cpu_limit_millicores=500
-    )
+    accounts_resources: Resources = Resources(cpu_millicores=10, memory_mib=96, cpu_limit_millicores=500)
     topics: tuple[Topic, ...] = ()  # beside those that rooms need
 
     @model_validator(mode="after")
@@ -140,9 +134,7 @@ class Settings(ProviderSettings):
         why = "a JVM needs room beside its heap, and the kernel would kill it"
         wrong = [
             *self.resources.share("heap_mib", self.heap_mib, 75, why),
-            *self.controller_resources.share(
-                "controller_heap_mib", self.controller_heap_mib, 75, why
-            ),
+            *self.controller_resources.share("controller_heap_mib", self.controller_heap_mib, 75, why),
         ]
         if wrong:
             raise refused(wrong)
@@ -155,10 +147,7 @@ class Settings(ProviderSettings):
 
     def claims(self) -> tuple[Claim, ...]:
         """One volume for each node."""
-        return tuple(
-            volume.claim(f"{ROOM}.{key}", MEMBERS, self.placement)
-            for key, volume in self._volumes().items()
-        )
+        return tuple(volume.claim(f"{ROOM}.{key}", MEMBERS, self.placement) for key, volume in self._volumes().items())
 
     def shape(self) -> tuple[Fixed, ...]:
         """The quorum was formatted with its voters, and volumes do not change their size."""
@@ -278,9 +267,7 @@ def users(settings: Settings, site: SiteFacts) -> tuple[User, ...]:
     own = (("group", ("describe", "read")), ("transactional_id", ("describe", "write")))
     for owner, acls in found.items():
         acls.extend(
-            Acl.model_validate(
-                {"resource": kind, "name": f"{owner}.", "prefix": True, "operations": operations}
-            )
+            Acl.model_validate({"resource": kind, "name": f"{owner}.", "prefix": True, "operations": operations})
             for kind, operations in own
         )
     return tuple(User(name=owner, acls=tuple(acls)) for owner, acls in sorted(found.items()))
@@ -345,20 +332,20 @@ def dns_names(site: SiteFacts) -> list[str]:
 
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
-    return managed(ROOM, VERSION, {
-        "members": members(settings),
-        "endpoints_in": endpoints(settings, site),
-        "client": {
-            "timeouts": CLIENT_TIMEOUTS,
-            "retries": CLIENT_RETRIES,
-            "required": CLIENT_REQUIRED,
+    return managed(
+        ROOM,
+        VERSION,
+        {
+            "members": members(settings),
+            "endpoints_in": endpoints(settings, site),
+            "client": {"timeouts": CLIENT_TIMEOUTS, "retries": CLIENT_RETRIES, "required": CLIENT_REQUIRED},
+            "promises": {
+                "survives": "one host, whichever it is",
+                # The worst is the active controller: a new one (2 to 4 s) gives every broker a whole
+                # session of 5 s before it moves partitions. 9.6 to 11.5 s on two cores for all.
+                "recovery_seconds": 15,
+                "loss": "no record acknowledged with acks=all; two of three hosts hold it in memory",
+            },
+            "metrics": {"port": METRICS_PORT},
         },
-        "promises": {
-            "survives": "one host, whichever it is",
-            # The worst is the active controller: a new one (2 to 4 s) gives every broker a whole
-            # session of 5 s before it moves partitions. 9.6 to 11.5 s on two cores for all.
-            "recovery_seconds": 15,
-            "loss": "no record acknowledged with acks=all; two of three hosts hold it in memory",
-        },
-        "metrics": {"port": METRICS_PORT},
-    })  # fmt: skip
+    )

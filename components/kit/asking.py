@@ -50,18 +50,11 @@ class Caller:
         return {"Authorization": f"Basic {word}"}
 
     def ask(
-        self,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        *,
-        method: str = "GET",
-        body: object = None,
+        self, path: str, query: Mapping[str, str] | None = None, *, method: str = "GET", body: object = None
     ) -> Answer:
         """One request on a connection of its own; `body` goes as JSON."""
         context = ssl.create_default_context(cafile=self.ca_file)
-        link = http.client.HTTPSConnection(
-            self.host, self.port, timeout=CONNECT_SECONDS, context=context
-        )
+        link = http.client.HTTPSConnection(self.host, self.port, timeout=CONNECT_SECONDS, context=context)
         target = f"{path}?{urlencode(query)}" if query else path
         text = None if body is None else json.dumps(body).encode()
         more = {} if text is None else {"Content-Type": "application/json"}
@@ -94,9 +87,7 @@ def places(target: Target, protocol: str) -> list[Place]:
     return [
         (address, port, endpoint.tls_server_name or host)
         for host, port in endpoint.hosts()
-        for address in sorted(
-            {str(info[4][0]) for info in socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)}
-        )
+        for address in sorted({str(info[4][0]) for info in socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)})
     ]
 
 

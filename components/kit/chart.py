@@ -20,18 +20,11 @@ def _keep_state(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformR
     if args.type_ != STATEFUL:
         return None
     kept = pulumi.ResourceOptions(protect=True, retain_on_delete=True)
-    return pulumi.ResourceTransformResult(
-        props=args.props, opts=pulumi.ResourceOptions.merge(args.opts, kept)
-    )
+    return pulumi.ResourceTransformResult(props=args.props, opts=pulumi.ResourceOptions.merge(args.opts, kept))
 
 
 def install(
-    room: str,
-    values: Mapping[str, object],
-    *,
-    namespace: str,
-    parent: pulumi.Resource,
-    depends_on: Sequence[Any] = (),
+    room: str, values: Mapping[str, object], *, namespace: str, parent: pulumi.Resource, depends_on: Sequence[Any] = ()
 ) -> Chart:
     """Install components/<room>/chart under the room's name."""
     path = COMPONENTS / room / "chart"
@@ -45,9 +38,5 @@ def install(
         name=room,
         namespace=namespace,
         values=dict(values),
-        opts=pulumi.ResourceOptions(
-            parent=parent,
-            depends_on=list(depends_on),
-            transforms=[_keep_state],
-        ),
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=list(depends_on), transforms=[_keep_state]),
     )

@@ -18,12 +18,7 @@ from components.kit.settings import (
 
 
 def common(
-    room: str,
-    settings: ComponentSettings,
-    site: SiteFacts,
-    *,
-    resources: Resources,
-    image: str | None = None,
+    room: str, settings: ComponentSettings, site: SiteFacts, *, resources: Resources, image: str | None = None
 ) -> dict[str, Any]:
     """The fields of ChartValues; `image` is named like the room where it is left out."""
     return {

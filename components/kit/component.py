@@ -113,10 +113,7 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
             metadata={
                 "name": name,
                 "namespace": self.site.namespace,
-                "labels": {
-                    "app.kubernetes.io/name": self.room,
-                    "app.kubernetes.io/part-of": "apadana",
-                },
+                "labels": {"app.kubernetes.io/name": self.room, "app.kubernetes.io/part-of": "apadana"},
             },
             type=type_,
             data=pulumi.Output.secret(encoded),
@@ -124,12 +121,7 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         )
 
     def tls_secret(
-        self,
-        name: str,
-        dns_names: Iterable[str],
-        ips: Iterable[str] = ("127.0.0.1",),
-        *,
-        usage: str = pki.Usage.BOTH,
+        self, name: str, dns_names: Iterable[str], ips: Iterable[str] = ("127.0.0.1",), *, usage: str = pki.Usage.BOTH
     ) -> dict[str, str]:
         """A Secret with a leaf of the site's CA; returns its data (for the checksum)."""
         leaf = pki.ensure_leaf(self.vault.pki, name, dns_names, ips, usage=usage)
@@ -152,24 +144,15 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         metadata: Any = {
             "name": name,
             "namespace": namespace,
-            "labels": {
-                "app.kubernetes.io/name": self.room,
-                "app.kubernetes.io/part-of": "apadana",
-            },
+            "labels": {"app.kubernetes.io/name": self.room, "app.kubernetes.io/part-of": "apadana"},
         }
         keys = ("apiGroups", "resources", "verbs", "resourceNames")
-        made: list[Any] = [
-            {key: list(rule[key]) for key in keys if rule.get(key)} for rule in rules
-        ]
+        made: list[Any] = [{key: list(rule[key]) for key in keys if rule.get(key)} for rule in rules]
         role = Role(name, metadata=metadata, rules=made, opts=self.children())
         return RoleBinding(
             name,
             metadata=metadata,
-            role_ref={
-                "api_group": "rbac.authorization.k8s.io",
-                "kind": "Role",
-                "name": role.id.apply(lambda _: name),
-            },
+            role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "Role", "name": role.id.apply(lambda _: name)},
             subjects=[{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
             opts=self.children(),
         )
@@ -177,9 +160,7 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
     def install(self, values: Mapping[str, object], after: Iterable[Any] = ()) -> pulumi.Resource:
         """Install the room's chart, as a release named like the room."""
         waits = [*after, *self.after]
-        return chart.install(
-            self.room, values, namespace=self.site.namespace, parent=self, depends_on=waits
-        )
+        return chart.install(self.room, values, namespace=self.site.namespace, parent=self, depends_on=waits)
 
 
 def _checked(built: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -93,7 +93,5 @@ def providers(site: SiteFacts, settings: ComponentSettings) -> list[str]:
     """The rooms that these settings ask something of, by name."""
     kinds = {type(need) for need in settings.needs()}
     return sorted(
-        name
-        for name, other in site.rooms.items()
-        if other.mode is not Mode.OFF and kinds & set(other.provides)
+        name for name, other in site.rooms.items() if other.mode is not Mode.OFF and kinds & set(other.provides)
     )

@@ -100,19 +100,14 @@ def grants(room: str, definitions: Sequence[Manifest], granted: Iterable[str]) -
         return []
     aggregate = "rbac.authorization.k8s.io/aggregate-to-"
     return [
-        _cluster_role(
-            f"apadana-{room}-use", plurals, WRITE, [f"{aggregate}admin", f"{aggregate}edit"]
-        ),
+        _cluster_role(f"apadana-{room}-use", plurals, WRITE, [f"{aggregate}admin", f"{aggregate}edit"]),
         _cluster_role(f"apadana-{room}-see", plurals, READ, [f"{aggregate}view"]),
     ]
 
 
-def _cluster_role(
-    name: str, plurals: Mapping[str, list[str]], verbs: list[str], into: Iterable[str]
-) -> Manifest:
+def _cluster_role(name: str, plurals: Mapping[str, list[str]], verbs: list[str], into: Iterable[str]) -> Manifest:
     marks = PART_OF | {label: "true" for label in into}
     rules = [
-        {"apiGroups": [group], "resources": resources, "verbs": verbs}
-        for group, resources in sorted(plurals.items())
+        {"apiGroups": [group], "resources": resources, "verbs": verbs} for group, resources in sorted(plurals.items())
     ]
     return manifest("rbac.authorization.k8s.io/v1", "ClusterRole", name, marks=marks, rules=rules)

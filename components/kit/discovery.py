@@ -35,15 +35,12 @@ class Room:
         found = [
             item
             for item in vars(module).values()
-            if isinstance(item, type)
-            and issubclass(item, base)
-            and item.__module__ == module.__name__
+            if isinstance(item, type) and issubclass(item, base) and item.__module__ == module.__name__
         ]
         if len(found) != 1:
             names = ", ".join(item.__name__ for item in found) or "none"
             raise TypeError(
-                f"{self.path / name}.py must define exactly one subclass of {base.__name__} "
-                f"(it defines: {names})"
+                f"{self.path / name}.py must define exactly one subclass of {base.__name__} (it defines: {names})"
             )
         return found[0]
 
@@ -51,9 +48,7 @@ class Room:
         """The room's `Settings`."""
         found = getattr(self.module("settings"), "Settings", None)
         if not (isinstance(found, type) and issubclass(found, ComponentSettings)):
-            raise TypeError(
-                f"{self.path / 'settings.py'} must define class Settings(ComponentSettings)"
-            )
+            raise TypeError(f"{self.path / 'settings.py'} must define class Settings(ComponentSettings)")
         return found
 
 

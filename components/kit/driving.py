@@ -71,7 +71,5 @@ class Asker(Driver, Protocol):
 def chosen(operations: Mapping[str, str], job: Job) -> str:
     """The operation, or which there are."""
     if job.operation not in operations:
-        raise LookupError(
-            f"no operation {job.operation!r}; there are: {', '.join(sorted(operations))}"
-        )
+        raise LookupError(f"no operation {job.operation!r}; there are: {', '.join(sorted(operations))}")
     return job.operation

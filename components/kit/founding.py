@@ -64,9 +64,7 @@ def changed(founded: Founded, site: SiteFacts) -> Iterator[Mistake]:
             yield from _room(settings, component, founded.places[name])
 
 
-def _room(
-    settings: ComponentSettings, component: contract.Component, place: str
-) -> Iterator[Mistake]:
+def _room(settings: ComponentSettings, component: contract.Component, place: str) -> Iterator[Mistake]:
     for fixed in settings.shape():
         key = f"{component.name}.{fixed.key}"
         then = component.shape.get(fixed.key)

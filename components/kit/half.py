@@ -94,12 +94,7 @@ class ClusterHalf(pulumi.ComponentResource, Generic[S]):
     crds: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # binary -> definitions that it needs
     granted: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(
-        self,
-        room: str,
-        items: Iterable[Manifest],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
+    def __init__(self, room: str, items: Iterable[Manifest], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(f"apadana:{room}:{type(self).__name__}", f"{room}-half", {}, opts)
         made = objects.make_all(list(items), self)
         self.register_outputs({"objects": len(made)})
@@ -121,19 +116,10 @@ def wanted(settings: ComponentSettings | None) -> bool:
 
 
 def everything(
-    room: str,
-    half: type[ClusterHalf[Any]],
-    settings: ComponentSettings,
-    site: SiteFacts,
-    keys: Keys,
-    definitions: Path,
+    room: str, half: type[ClusterHalf[Any]], settings: ComponentSettings, site: SiteFacts, keys: Keys, definitions: Path
 ) -> list[Manifest]:
     """All objects of one half, in an order that a server takes. `definitions`: `<bundle>/crds`."""
-    own = [
-        item
-        for binary, names in half.crds.items()
-        for item in crds.read(definitions, binary, names)
-    ]
+    own = [item for binary, names in half.crds.items() for item in crds.read(definitions, binary, names)]
     found = [_home(room), *own, *crds.grants(room, own, half.granted)]
     return found + half.objects(settings, site, keys)
 
@@ -150,9 +136,7 @@ def _home(room: str) -> Manifest:
 def secret(name: str, room: str, data: Mapping[str, str], type_: str = "Opaque") -> Manifest:
     """A Secret in the half's namespace."""
     if HIDDEN in data.values():
-        return manifest(
-            "v1", "Secret", name, namespace=namespace(room), type=type_, stringData=dict(data)
-        )
+        return manifest("v1", "Secret", name, namespace=namespace(room), type=type_, stringData=dict(data))
     return manifest("v1", "Secret", name, namespace=namespace(room), type=type_, data=encoded(data))
 
 

@@ -24,7 +24,7 @@ from components.kit.syntax import REFUSED, SET, ClusterDomain, DnsLabel, DnsName
 NAMESPACE = "apadana"
 M = TypeVar("M", bound=BaseModel)
 WORDS = {  # patterns as a person reads them
-    NAME_PATTERN: "lower-case letters, digits and single hyphens, a letter first, 3 to 20 long",
+    NAME_PATTERN: "lower-case letters, digits and single hyphens, a letter first, 3 to 20 long"
 }
 
 
@@ -85,10 +85,7 @@ def load(
 
 
 def _read(
-    stack: str,
-    config: Mapping[str, object],
-    rooms: Mapping[str, type[ComponentSettings]],
-    elsewhere: Mapping[str, str],
+    stack: str, config: Mapping[str, object], rooms: Mapping[str, type[ComponentSettings]], elsewhere: Mapping[str, str]
 ) -> _Read:
     mistakes: list[Mistake] = []
     mine = {k.partition(":")[2]: v for k, v in config.items() if k.startswith(f"{NAMESPACE}:")}
@@ -194,9 +191,7 @@ def _located(site: str, facts: SiteFacts, file: str, mistake: Mistake) -> Mistak
     return mistake.within(stack_file(f"{site}-{room.layer}") if room else file)
 
 
-def _validate(
-    model: type[M], data: Mapping[str, object], prefix: str, mistakes: list[Mistake]
-) -> M | None:
+def _validate(model: type[M], data: Mapping[str, object], prefix: str, mistakes: list[Mistake]) -> M | None:
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -226,26 +221,19 @@ def _mapping(name: str, value: object, mistakes: list[Mistake]) -> dict[str, obj
         return parsed
     mistakes.append(
         Mistake(
-            name,
-            _show(value),
-            "a mapping of settings",
-            f"write `{NAMESPACE}:{name}:` and its keys indented below it",
+            name, _show(value), "a mapping of settings", f"write `{NAMESPACE}:{name}:` and its keys indented below it"
         )
     )
     return None
 
 
-def _unknown_room(
-    stack: str, key: str, value: object, known: list[str], elsewhere: Mapping[str, str]
-) -> Mistake:
+def _unknown_room(stack: str, key: str, value: object, known: list[str], elsewhere: Mapping[str, str]) -> Mistake:
     if key in elsewhere:
         site = stack.rpartition("-")[0]
         other = stack_file(f"{site}-{elsewhere[key]}")
         action = f"this room is of the layer {elsewhere[key]!r}: move it to {other}"
     else:
-        action = _did_you_mean(key, known) or (
-            f"remove it, or add the folder components/{key}/ with a settings.py"
-        )
+        action = _did_you_mean(key, known) or (f"remove it, or add the folder components/{key}/ with a settings.py")
     return Mistake(key, _show(value), "one of " + ", ".join(sorted(known)), action)
 
 
@@ -282,9 +270,7 @@ def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
     for part in path:
         if current is None:
             return []
-        annotation = next(
-            (f.annotation for n, f in current.model_fields.items() if part in (n, f.alias)), None
-        )
+        annotation = next((f.annotation for n, f in current.model_fields.items() if part in (n, f.alias)), None)
         nested = model_in(annotation)
         current = nested if nested is not None else current  # a key of a dict: same model below
     return [f.alias or n for n, f in current.model_fields.items()] if current else []

@@ -60,8 +60,7 @@ def read(folder: Path) -> Bundle:
             images={i["name"]: f"{REGISTRY}/{i['name']}@{i['digest']}" for i in images},
             versions={item["name"]: str(item["version"]) for item in images},
             missing={
-                item["name"]: f"{item['ref'] or item['version']}, {item['why']}"
-                for item in data.get("missing", ())
+                item["name"]: f"{item['ref'] or item['version']}, {item['why']}" for item in data.get("missing", ())
             },
             charts={item["name"]: str(item["version"]) for item in charts},
         )
@@ -71,6 +70,4 @@ def read(folder: Path) -> Bundle:
             "APADANA_BUNDLE to the folder that was carried in"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise ManifestError(
-            f"{path} is not a bundle manifest: {error!r}; carry it in anew"
-        ) from None
+        raise ManifestError(f"{path} is not a bundle manifest: {error!r}; carry it in anew") from None

@@ -36,9 +36,7 @@ def manifest(
 def policy(name: str, namespace: str, pods: Mapping[str, str], **rules: Any) -> Manifest:
     """A NetworkPolicy of both directions; a direction without rules is closed."""
     spec = {"podSelector": {"matchLabels": dict(pods)}, "policyTypes": ["Ingress", "Egress"]}
-    return manifest(
-        "networking.k8s.io/v1", "NetworkPolicy", name, namespace=namespace, spec=spec | rules
-    )
+    return manifest("networking.k8s.io/v1", "NetworkPolicy", name, namespace=namespace, spec=spec | rules)
 
 
 def dns_egress() -> dict[str, Any]:
@@ -46,9 +44,7 @@ def dns_egress() -> dict[str, Any]:
     return {
         "to": [
             {
-                "namespaceSelector": {
-                    "matchLabels": {"kubernetes.io/metadata.name": "kube-system"}
-                },
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
                 "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
             }
         ]
@@ -57,9 +53,7 @@ def dns_egress() -> dict[str, Any]:
 
 def in_namespace(name: str, pods: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A peer: the pods of one namespace."""
-    peer: dict[str, Any] = {
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}
-    }
+    peer: dict[str, Any] = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
     return peer | ({"podSelector": {"matchLabels": dict(pods)}} if pods else {})
 
 
@@ -94,11 +88,7 @@ def apart(pods: Mapping[str, str], placement: str) -> dict[str, Any]:
 
 def budget(name: str, home: str, pods: Mapping[str, str]) -> Manifest:
     """One at a time; a pod that is not well anyway holds no drain up."""
-    spec = {
-        "maxUnavailable": 1,
-        "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        "selector": {"matchLabels": dict(pods)},
-    }
+    spec = {"maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow", "selector": {"matchLabels": dict(pods)}}
     return manifest("policy/v1", "PodDisruptionBudget", name, namespace=home, spec=spec)
 
 
@@ -115,9 +105,7 @@ def role_pair(
     ]
 
 
-def cluster_role_pair(
-    name: str, account: tuple[str, str], rules: Iterable[Mapping[str, Any]]
-) -> list[Manifest]:
+def cluster_role_pair(name: str, account: tuple[str, str], rules: Iterable[Mapping[str, Any]]) -> list[Manifest]:
     """The same for the whole cluster."""
     api = "rbac.authorization.k8s.io/v1"
     subject = {"kind": "ServiceAccount", "namespace": account[0], "name": account[1]}

@@ -59,12 +59,7 @@ def server_dns_names(room: str, count: int, site: SiteFacts) -> list[str]:
     """Names for the room's server certificate: Services short and full, and each member."""
     names = ["localhost"]
     for service in (room, members_service(room)):
-        names += [
-            service,
-            f"{service}.{site.namespace}",
-            f"{service}.{site.namespace}.svc",
-            site.service_dns(service),
-        ]
+        names += [service, f"{service}.{site.namespace}", f"{service}.{site.namespace}.svc", site.service_dns(service)]
     names += member_dns(room, count, site)
     names += [f"{pod}.{members_service(room)}.{site.namespace}.svc" for pod in members(room, count)]
     return names

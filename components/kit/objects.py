@@ -22,18 +22,13 @@ def whole_name(item: Manifest) -> str:
 
 
 def make(
-    item: Manifest,
-    parent: pulumi.Resource,
-    depends_on: Sequence[pulumi.Resource] = (),
-    name: str | None = None,
+    item: Manifest, parent: pulumi.Resource, depends_on: Sequence[pulumi.Resource] = (), name: str | None = None
 ) -> pulumi.CustomResource:
     """One object of any kind. Its content is an input as it is: no class per kind is needed."""
     kind = item["kind"]
     kept = kind in KEPT
     hidden = ["data", "stringData"] if kind == "Secret" else []
-    properties = {
-        key: pulumi.Output.secret(value) if key in hidden else value for key, value in item.items()
-    }
+    properties = {key: pulumi.Output.secret(value) if key in hidden else value for key, value in item.items()}
     options = pulumi.ResourceOptions(
         parent=parent,
         depends_on=list(depends_on),
@@ -42,9 +37,7 @@ def make(
         delete_before_replace=kind in REPLACED_FIRST,
         additional_secret_outputs=hidden or None,
     )
-    return pulumi.CustomResource(
-        f"kubernetes:{_api(item)}:{kind}", name or whole_name(item), properties, options
-    )
+    return pulumi.CustomResource(f"kubernetes:{_api(item)}:{kind}", name or whole_name(item), properties, options)
 
 
 def _api(item: Manifest) -> str:
@@ -62,9 +55,7 @@ def rank(item: Manifest) -> int:
 
 
 def make_all(
-    items: Iterable[Manifest],
-    parent: pulumi.Resource,
-    named: Callable[[Manifest], str] = whole_name,
+    items: Iterable[Manifest], parent: pulumi.Resource, named: Callable[[Manifest], str] = whole_name
 ) -> list[pulumi.Resource]:
     """All objects, in an order that a server takes."""
     listed = list(items)

@@ -89,9 +89,7 @@ def ensure_ca(pki: Path, site: str) -> Path:
 
 
 def _ensure_intermediate(pki: Path, site: str) -> None:
-    certificate, key_file, root_key = (
-        pki / "intermediate.crt", pki / "intermediate.key", pki / "ca.key",
-    )  # fmt: skip
+    certificate, key_file, root_key = (pki / "intermediate.crt", pki / "intermediate.key", pki / "ca.key")
     root = _load(pki / "ca.crt")
     why = _no_intermediate(certificate, key_file, root, renewable=root_key.exists())
     if not why:
@@ -109,9 +107,7 @@ def _ensure_intermediate(pki: Path, site: str) -> None:
     files.write(certificate, _pem(_issue(name, key, INTERMEDIATE_LIFE, issuer, uses)), mode=PRIVATE)
 
 
-def _no_intermediate(
-    certificate: Path, key_file: Path, root: x509.Certificate, *, renewable: bool
-) -> str:
+def _no_intermediate(certificate: Path, key_file: Path, root: x509.Certificate, *, renewable: bool) -> str:
     """Why this one can't sign; "" if it can. Without the root's key it serves to its last month."""
     try:
         cert = _pair(certificate, key_file, root)
@@ -123,12 +119,7 @@ def _no_intermediate(
 
 
 def ensure_leaf(
-    pki: Path,
-    name: str,
-    dns_names: Iterable[str],
-    ips: Iterable[str] = (),
-    *,
-    usage: str = Usage.SERVER,
+    pki: Path, name: str, dns_names: Iterable[str], ips: Iterable[str] = (), *, usage: str = Usage.SERVER
 ) -> Leaf:
     """A leaf `<name>.crt`/`<name>.key` for these names; kept while it fits, else made anew.
 
@@ -222,9 +213,7 @@ def _pair(certificate: Path, key_file: Path, issuer: x509.Certificate) -> x509.C
         cert.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, PkiError) as error:
         signer = issuer.subject.rfc4514_string()
-        raise PkiError(
-            f"{certificate} and its key are not a pair that {signer} signed ({error})"
-        ) from None
+        raise PkiError(f"{certificate} and its key are not a pair that {signer} signed ({error})") from None
     if key.public_key() != cert.public_key():
         raise PkiError(f"{key_file} is not the key of {certificate}")
     return cert
@@ -299,7 +288,5 @@ def _pem(certificate: x509.Certificate) -> bytes:
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     # PKCS#8: the one form that PostgreSQL, HAProxy, Valkey, MinIO and Kafka's PEM store all read.
     return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -39,9 +39,7 @@ class ProviderSettings(ComponentSettings):
             yield Mistake(f"{self.room_name()}.{self.own_key}", wrong, allowed, action)
         for owner in sorted(self.reserved & {need.owner for need in granted}):
             allowed = f"any name but {', '.join(sorted(self.reserved))}: these are the server's own"
-            yield Mistake(
-                f"{self.room_name()}.{self.own_key}", owner, allowed, "choose another name"
-            )
+            yield Mistake(f"{self.room_name()}.{self.own_key}", owner, allowed, "choose another name")
 
     def too_much(self, what: str, asked: float, there: float, key: str) -> Iterator[Mistake]:
         """A mistake where the sum of what is asked does not go into what is there."""

@@ -45,11 +45,7 @@ def check(folder: Path) -> None:
         told = json.loads((folder / INDEX).read_text())
     except (OSError, ValueError) as error:
         raise BrokenBackupError(f"{folder} has no index: it was cut off ({error})") from error
-    wrong = [
-        name
-        for name, digest in told.items()
-        if not (folder / name).is_file() or _digest(folder / name) != digest
-    ]
+    wrong = [name for name, digest in told.items() if not (folder / name).is_file() or _digest(folder / name) != digest]
     if wrong:
         raise BrokenBackupError(f"changed or missing in {folder}: {', '.join(sorted(wrong)[:5])}")
 

@@ -43,19 +43,13 @@ def _nulls_may_be_absent(schema: dict[str, Any]) -> None:
     """Pulumi drops null values on their way to the chart."""
     if "required" in schema:
         schema["required"] = [
-            name
-            for name in schema["required"]
-            if {"type": "null"} not in schema["properties"][name].get("anyOf", [])
+            name for name in schema["required"] if {"type": "null"} not in schema["properties"][name].get("anyOf", [])
         ]
 
 
 def stale(files: dict[Path, str]) -> list[Path]:
     """Files that are missing or differ."""
-    return [
-        path
-        for path, content in files.items()
-        if not path.exists() or path.read_text(encoding="utf-8") != content
-    ]
+    return [path for path, content in files.items() if not path.exists() or path.read_text(encoding="utf-8") != content]
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -189,8 +189,7 @@ class ComponentSettings(Frozen):
     def _off_says_why(self) -> Self:
         if self.mode is Mode.OFF and self.off_because is None:
             allowed = (
-                "mode is 'off' but `off_because` is not set; the contract and the report say why a "
-                "part is not there"
+                "mode is 'off' but `off_because` is not set; the contract and the report say why a part is not there"
             )
             raise refused([Wrong(allowed, "off_because", "nothing", "write it in a few words")])
         if self.mode is not Mode.OFF and self.off_because is not None:

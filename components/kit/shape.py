@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BY_HAND = (
-    "set it back; to change it: back the room up, take it off the site, found it anew, restore "
-    "(RUNBOOK.md of the room)"
+    "set it back; to change it: back the room up, take it off the site, found it anew, restore (RUNBOOK.md of the room)"
 )
 
 

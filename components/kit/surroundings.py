@@ -11,10 +11,24 @@ from collections.abc import Mapping
 
 #: Who we are, where programs and temporary files are, how a terminal and an agent are reached.
 KEPT = (
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "TERM", "COLUMNS", "CI", "NO_COLOR",
-    "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "FORGET", "PYTHONUNBUFFERED",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "TERM",
+    "COLUMNS",
+    "CI",
+    "NO_COLOR",
+    "SSH_AUTH_SOCK",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "FORGET",
+    "PYTHONUNBUFFERED",
     "PYTHONDONTWRITEBYTECODE",
-)  # fmt: skip
+)
 #: Ours, and where containers of this machine are kept.
 KEPT_PREFIXES = ("APADANA_", "CONTAINERS_", "STORAGE_", "_CONTAINERS_")
 WORDS = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
@@ -29,9 +43,5 @@ def built(of: Mapping[str, str] | None = None, *, reaches_out: bool = False) -> 
     given = os.environ if of is None else of
     if reaches_out:
         return {**given, **WORDS}
-    kept = {
-        name: value
-        for name, value in given.items()
-        if name in KEPT or name.startswith(KEPT_PREFIXES)
-    }
+    kept = {name: value for name, value in given.items() if name in KEPT or name.startswith(KEPT_PREFIXES)}
     return {"PATH": os.defpath, **kept, **WORDS}

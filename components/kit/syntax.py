@@ -17,15 +17,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from components.kit.names import (
-    MOST_OF_DOMAIN,
-    is_host,
-    is_label,
-    is_label_key,
-    is_label_value,
-    is_name,
-    is_text,
-)
+from components.kit.names import MOST_OF_DOMAIN, is_host, is_label, is_label_key, is_label_value, is_name, is_text
 
 SET = "set an allowed value"
 REFUSED = "apadana"  # the type of our own errors, as pydantic knows it
@@ -121,10 +113,7 @@ def _address(value: str) -> str:
     elif _NUMBER.fullmatch(port) is None or not 1 <= int(port) <= 65535 or port[0] == "0":
         wrong = Wrong(f"{form}: the port is a number from 1 to 65535", action="correct the port")
     elif not is_host(host):
-        wrong = Wrong(
-            f"{form}: the host is a DNS name in lower case or an IPv4 address",
-            action="correct the host",
-        )
+        wrong = Wrong(f"{form}: the host is a DNS name in lower case or an IPv4 address", action="correct the host")
     else:
         return value
     raise refused([wrong])
@@ -156,9 +145,7 @@ def _is_java_option(text: str) -> bool:
 _OF_LABEL = "lower-case letters, digits and hyphens, at most 63, no hyphen first or last"
 _OF_NAME = "a DNS name in lower case: parts of letters, digits and hyphens, joined by dots"
 _PREFIX = "may have a DNS name and a slash before it"
-_TEXT = must(
-    is_text, "no number, date, true, yes, null: YAML would not read a text", "choose another name"
-)
+_TEXT = must(is_text, "no number, date, true, yes, null: YAML would not read a text", "choose another name")
 _OF_WORD = "at most 63 letters, digits, and between them also - _ ."
 
 DnsLabel = Annotated[str, must(is_label, _OF_LABEL)]
@@ -183,12 +170,8 @@ _OF_URL = "host[:port][/path], without a log-in or a query"
 Https = Annotated[str, must(_is_https, f"https://{_OF_URL}, no slash at its end")]
 Url = Annotated[str, must(_is_url, f"http:// or https://{_OF_URL}")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Cidr = Annotated[
-    str, must(_is_cidr, "a network as address/bits, bits behind the mask zero, say 10.0.0.0/8")
-]
+Cidr = Annotated[str, must(_is_cidr, "a network as address/bits, bits behind the mask zero, say 10.0.0.0/8")]
 #: Goes into an environment variable that a shell splits; the heap has settings of its own.
-JavaOption = Annotated[
-    str, must(_is_java_option, "an option -X... or -D... without spaces, but none of the heap's")
-]
+JavaOption = Annotated[str, must(_is_java_option, "an option -X... or -D... without spaces, but none of the heap's")]
 Line = Annotated[str, must(_is_line, "one line of text that can be printed")]
 Once = AfterValidator(_once)

@@ -106,9 +106,7 @@ def pages(site: SiteFacts) -> dict[str, Web]:
     """Every page behind the log-in, by its room: each is a client of the issuer."""
     found = {name: type(settings).web for name, settings in sorted(site.rooms.items())}
     return {
-        name: web
-        for name, web in found.items()
-        if web is not None and web.login and present(name, site) is not None
+        name: web for name, web in found.items() if web is not None and web.login and present(name, site) is not None
     }
 
 
@@ -149,9 +147,7 @@ def manifests(room: str, web: Web, site: SiteFacts) -> list[Manifest]:
     `client_secret_name` is not among these: a secret is no plain object.
     """
     if not web.login and room != IDENTITY:
-        raise ValueError(
-            f"{room}: a page without a log-in (login=False) is allowed to {IDENTITY} alone"
-        )
+        raise ValueError(f"{room}: a page without a log-in (login=False) is allowed to {IDENTITY} alone")
     if not reached(web, site):
         return []
     made = [fence(room, web, site)]
@@ -210,12 +206,7 @@ def traffic(room: str, web: Web, site: SiteFacts) -> Manifest:
 
     Only what surely did nothing is repeated: the request was never sent, or the pod refused it.
     """
-    check: dict[str, Any] = {
-        "timeout": "1s",
-        "interval": "1s",
-        "unhealthyThreshold": 2,
-        "healthyThreshold": 1,
-    }
+    check: dict[str, Any] = {"timeout": "1s", "interval": "1s", "unhealthyThreshold": 2, "healthyThreshold": 1}
     if web.health is None:
         check |= {"type": "TCP", "tcp": {}}
     else:
@@ -281,9 +272,7 @@ def _oidc(room: str, web: Web, site: SiteFacts, issuer: Login) -> dict[str, Any]
         "passThroughAuthHeader": True,
         "refreshToken": True,
         # A script's request is refused in plain words, not sent to a page that it can't show.
-        "denyRedirect": {
-            "headers": [{"name": "X-Requested-With", "type": "Exact", "value": "XMLHttpRequest"}]
-        },
+        "denyRedirect": {"headers": [{"name": "X-Requested-With", "type": "Exact", "value": "XMLHttpRequest"}]},
     }
 
 
@@ -323,11 +312,7 @@ def _rules(web: Web, issuer: Login) -> list[dict[str, Any]]:
 
 
 def _allowed(name: str, roles: Sequence[Role], issuer: Login) -> dict[str, Any]:
-    claim = {
-        "name": issuer.roles_claim,
-        "valueType": "StringArray",
-        "values": [str(role) for role in roles],
-    }
+    claim = {"name": issuer.roles_claim, "valueType": "StringArray", "values": [str(role) for role in roles]}
     principal = {"jwt": {"provider": IDENTITY, "claims": [claim]}}
     return {"name": name, "action": "Allow", "principal": principal}
 

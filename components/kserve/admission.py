@@ -13,13 +13,7 @@ from typing import Any
 from components.kit import half
 from components.kit.manifests import Manifest, manifest
 from components.kit.settings import Resources, SiteFacts
-from components.kserve.settings import (
-    ROOM,
-    SERVER_IMAGE,
-    WEBHOOKS,
-    Settings,
-    store,
-)
+from components.kserve.settings import ROOM, SERVER_IMAGE, WEBHOOKS, Settings, store
 
 API = "admissionregistration.k8s.io/v1"
 GROUP = "serving.kserve.io"
@@ -31,18 +25,14 @@ UID = 10001  # of the model server's image
 _SERVICES = ("v1beta1", "inferenceservices")
 _RUNTIMES = ("v1alpha1", "servingruntimes")
 #: What fetches a model beside others of its kind; it needs little more than its connections.
-FETCH = Resources(
-    cpu_millicores=50, memory_mib=128, cpu_limit_millicores=1000, memory_limit_mib=256
-)
+FETCH = Resources(cpu_millicores=50, memory_mib=128, cpu_limit_millicores=1000, memory_limit_mib=256)
 
 
 def webhooks(site: SiteFacts, bundle: str) -> list[Manifest]:
     """What they are asked for. `bundle`: the authority of their certificates."""
     pods = _webhook(site, bundle, "pods", "/mutate-pods", ("", "v1", "pods"), ["CREATE"])
     pods |= {
-        "objectSelector": {
-            "matchExpressions": [{"key": f"{GROUP}/inferenceservice", "operator": "Exists"}]
-        },
+        "objectSelector": {"matchExpressions": [{"key": f"{GROUP}/inferenceservice", "operator": "Exists"}]},
         "reinvocationPolicy": "IfNeeded",
     }
     mutating = [_own(site, bundle, "defaults", "mutate", "inferenceservice", *_SERVICES), pods]
@@ -56,20 +46,13 @@ def webhooks(site: SiteFacts, bundle: str) -> list[Manifest]:
     ]
 
 
-def _own(
-    site: SiteFacts, bundle: str, name: str, verb: str, kind: str, version: str, plural: str
-) -> dict[str, Any]:
+def _own(site: SiteFacts, bundle: str, name: str, verb: str, kind: str, version: str, plural: str) -> dict[str, Any]:
     path = f"/{verb}-{GROUP.replace('.', '-')}-{version}-{kind}"
     return _webhook(site, bundle, name, path, (GROUP, version, plural), ["CREATE", "UPDATE"])
 
 
 def _webhook(
-    site: SiteFacts,
-    bundle: str,
-    name: str,
-    path: str,
-    kind: tuple[str, str, str],
-    operations: list[str],
+    site: SiteFacts, bundle: str, name: str, path: str, kind: tuple[str, str, str], operations: list[str]
 ) -> dict[str, Any]:
     group, version, plural = kind
     chosen = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [site.work]}
@@ -103,9 +86,7 @@ def configuration(settings: Settings, site: SiteFacts) -> dict[str, str]:
             "defaultDeploymentMode": "Standard",
             # On as many hosts as there are replicas there is no room for one more. KServe takes
             # percentages only; a percentage of a few pods is rounded to none, and none becomes one.
-            "deploymentRolloutStrategy": {
-                "defaultRollout": {"maxSurge": "0%", "maxUnavailable": "1%"}
-            },
+            "deploymentRolloutStrategy": {"defaultRollout": {"maxSurge": "0%", "maxUnavailable": "1%"}},
         },
         "ingress": {
             "enableGatewayApi": False,

@@ -24,10 +24,7 @@ class KserveHalf(half.ClusterHalf[Settings]):
             "trainedmodels.serving.kserve.io",
         )
     }
-    granted: ClassVar = (
-        "inferenceservices.serving.kserve.io",
-        "servingruntimes.serving.kserve.io",
-    )
+    granted: ClassVar = ("inferenceservices.serving.kserve.io", "servingruntimes.serving.kserve.io")
 
     @classmethod
     def objects(cls, settings: Settings, site: SiteFacts, keys: half.Keys) -> list[Manifest]:

@@ -30,10 +30,7 @@ class Kserve(PlatformComponent[room.Settings]):
         """The reader's Secret once more: a pod mounts none of another namespace."""
         store = self.site.rooms[room.STORE]
         name = f"{room.STORE}/{room.READER}"
-        data = {
-            "username": room.READER,
-            "password": secrets.derive(self.vault.root, name, store.epoch),
-        }
+        data = {"username": room.READER, "password": secrets.derive(self.vault.root, name, store.epoch)}
         return manifest(
             "v1",
             "Secret",

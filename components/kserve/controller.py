@@ -28,15 +28,7 @@ from components.kit.manifests import (
 )
 from components.kit.settings import SiteFacts
 from components.kserve import admission
-from components.kserve.settings import (
-    CONTROLLER_PODS,
-    EACH,
-    METRICS_PORT,
-    ROOM,
-    WEBHOOK_PORT,
-    WEBHOOKS,
-    Settings,
-)
+from components.kserve.settings import CONTROLLER_PODS, EACH, METRICS_PORT, ROOM, WEBHOOK_PORT, WEBHOOKS, Settings
 
 NAME = "kserve"
 IMAGE = "kserve-controller"
@@ -55,9 +47,7 @@ def objects(settings: Settings, site: SiteFacts, ca: str) -> list[Manifest]:
     told = admission.configuration(settings, site)
     mark = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
     return [
-        manifest(
-            "v1", "ServiceAccount", ACCOUNT, namespace=home, automountServiceAccountToken=False
-        ),
+        manifest("v1", "ServiceAccount", ACCOUNT, namespace=home, automountServiceAccountToken=False),
         *_rights(site),
         manifest("v1", "ConfigMap", admission.CONFIG, namespace=home, data=told),
         # KServe takes it to the namespaces of predictors; the key is KServe's own.
@@ -82,13 +72,7 @@ def _rights(site: SiteFacts) -> list[Manifest]:
 
 
 def _seen() -> list[dict[str, Any]]:
-    own = [
-        "clusterstoragecontainers",
-        "inferencegraphs",
-        "inferenceservices",
-        "servingruntimes",
-        "trainedmodels",
-    ]
+    own = ["clusterstoragecontainers", "inferencegraphs", "inferenceservices", "servingruntimes", "trainedmodels"]
     return [
         {"apiGroups": [admission.GROUP], "resources": own, "verbs": LOOK},
         {"apiGroups": [""], "resources": ["namespaces", "pods", "services"], "verbs": LOOK},
@@ -103,11 +87,7 @@ def _made() -> list[dict[str, Any]]:
     states = [f"{kind}/{part}" for kind in kinds for part in ("status", "finalizers")]
     return [
         {"apiGroups": [admission.GROUP], "resources": kinds, "verbs": OWN},
-        {
-            "apiGroups": [admission.GROUP],
-            "resources": states,
-            "verbs": ["get", "patch", "update"],
-        },
+        {"apiGroups": [admission.GROUP], "resources": states, "verbs": ["get", "patch", "update"]},
         {"apiGroups": [""], "resources": ["services", "events"], "verbs": OWN},
         {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "update"]},
         {"apiGroups": [""], "resources": ["secrets", "serviceaccounts"], "verbs": ["get"]},
@@ -126,10 +106,7 @@ def _home() -> list[dict[str, Any]]:
 
 
 def _services(home: str) -> list[Manifest]:
-    webhooks = {
-        "selector": CONTROLLER_PODS,
-        "ports": [{"name": "https", "port": 443, "targetPort": WEBHOOK_PORT}],
-    }
+    webhooks = {"selector": CONTROLLER_PODS, "ports": [{"name": "https", "port": 443, "targetPort": WEBHOOK_PORT}]}
     each = {
         "clusterIP": "None",
         "publishNotReadyAddresses": True,
@@ -152,30 +129,26 @@ def _deployment(settings: Settings, site: SiteFacts, notes: Mapping[str, str]) -
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 20,
         "securityContext": {
-            "runAsNonRoot": True, "runAsUser": UID, "runAsGroup": UID, "fsGroup": UID,
+            "runAsNonRoot": True,
+            "runAsUser": UID,
+            "runAsGroup": UID,
+            "fsGroup": UID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "affinity": apart(CONTROLLER_PODS, settings.placement.value),
         "containers": [_container(settings, site)],
-        "volumes": [
-            {"name": "cert", "secret": {"secretName": CERTIFICATE, "defaultMode": 0o440}}
-        ],
-    }  # fmt: skip
+        "volumes": [{"name": "cert", "secret": {"secretName": CERTIFICATE, "defaultMode": 0o440}}],
+    }
     if site.priority_classes:
         pod["priorityClassName"] = settings.priority
     spec = {
         "replicas": settings.controllers,
         # On as many hosts as there are replicas there is no room for one more.
-        "strategy": {
-            "type": "RollingUpdate",
-            "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
-        },
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
         "selector": {"matchLabels": CONTROLLER_PODS},
         "template": {"metadata": {"labels": MARKS, "annotations": dict(notes)}, "spec": pod},
     }
-    return manifest(
-        "apps/v1", "Deployment", NAME, namespace=half.namespace(ROOM), marks=MARKS, spec=spec
-    )
+    return manifest("apps/v1", "Deployment", NAME, namespace=half.namespace(ROOM), marks=MARKS, spec=spec)
 
 
 def _container(settings: Settings, site: SiteFacts) -> dict[str, Any]:
@@ -191,10 +164,7 @@ def _container(settings: Settings, site: SiteFacts) -> dict[str, Any]:
         "args": ["--leader-elect", f"--metrics-addr=:{METRICS_PORT}"],
         "env": [{"name": "POD_NAMESPACE", "valueFrom": own}],
         "securityContext": container_security(UID),
-        "ports": [
-            {"name": "https", "containerPort": WEBHOOK_PORT},
-            {"name": "metrics", "containerPort": METRICS_PORT},
-        ],
+        "ports": [{"name": "https", "containerPort": WEBHOOK_PORT}, {"name": "metrics", "containerPort": METRICS_PORT}],
         "startupProbe": probe("/healthz", 1, 60),
         "readinessProbe": probe("/readyz", 5, 2),
         "livenessProbe": probe("/healthz", 10, 6),

@@ -11,9 +11,7 @@ from components.kit.driving import Asker, Job, chosen
 from components.kit.probing import Target
 from components.kserve.probe import JSON, VALIDATE, review, service
 
-OPERATIONS = {
-    "admit": "whether an InferenceService may be made, as an API server asks it; nothing is made",
-}
+OPERATIONS = {"admit": "whether an InferenceService may be made, as an API server asks it; nothing is made"}
 
 
 class KserveDriver:

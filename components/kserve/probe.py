@@ -38,10 +38,7 @@ def required(target: Target, key: str) -> str:
 
 def service(target: Target, name: str) -> Json:
     """A wish for one model of the bucket."""
-    model: Json = {
-        "modelFormat": {"name": "sklearn"},
-        "storageUri": f"s3://{required(target, 'bucket')}/{name}",
-    }
+    model: Json = {"modelFormat": {"name": "sklearn"}, "storageUri": f"s3://{required(target, 'bucket')}/{name}"}
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": KIND,

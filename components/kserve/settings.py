@@ -12,14 +12,7 @@ from components.kit.charting import limits
 from components.kit.connection import Connection, connection
 from components.kit.mistakes import Mistake
 from components.kit.needs import Bucket, Need, Rights
-from components.kit.settings import (
-    ComponentSettings,
-    Frozen,
-    Resources,
-    ResourceValues,
-    SiteFacts,
-    UseValues,
-)
+from components.kit.settings import ComponentSettings, Frozen, Resources, ResourceValues, SiteFacts, UseValues
 
 ROOM = "kserve"
 VERSION = "0.20"  # the line; the exact version is that of the image
@@ -33,14 +26,8 @@ WEBHOOK_PORT, METRICS_PORT = 9443, 8080
 #: KServe's own name for the Service of its webhooks.
 WEBHOOKS = "kserve-webhook-server-service"
 EACH = "controllers"  # Service that names every controller
-CONTROLLER_PODS = {
-    "app.kubernetes.io/name": ROOM,
-    "app.kubernetes.io/component": "controller",
-}
-PREDICTOR_PODS = {
-    "app.kubernetes.io/name": ROOM,
-    "app.kubernetes.io/component": "predictor",
-}
+CONTROLLER_PODS = {"app.kubernetes.io/name": ROOM, "app.kubernetes.io/component": "controller"}
+PREDICTOR_PODS = {"app.kubernetes.io/name": ROOM, "app.kubernetes.io/component": "predictor"}
 
 #: In the contract. An API server gives the webhooks as long as timeoutSeconds of admission.py.
 CLIENT_TIMEOUTS: dict[str, float] = {"connect_seconds": 2, "read_seconds": 3}
@@ -57,9 +44,7 @@ class Settings(ComponentSettings):
         cpu_millicores=50, memory_mib=128, cpu_limit_millicores=1000, memory_limit_mib=384
     )
     # A predictor's pod, where its InferenceService says nothing else.
-    predictor_resources: Resources = Resources(
-        cpu_millicores=200, memory_mib=512, cpu_limit_millicores=1000
-    )
+    predictor_resources: Resources = Resources(cpu_millicores=200, memory_mib=512, cpu_limit_millicores=1000)
     models_gib: Annotated[float, Field(gt=0, le=1_000_000)] = 0.5
 
     def needs(self) -> tuple[Need, ...]:
@@ -119,11 +104,7 @@ def _callers(site: SiteFacts) -> Iterator[dict[str, object]]:
 def dns_names(site: SiteFacts) -> list[str]:
     """Names of the webhooks' certificate; API servers verify the one that ends with `.svc`."""
     home = half.namespace(ROOM)
-    return [
-        f"{name}.{home}.{end}"
-        for name in (WEBHOOKS, EACH)
-        for end in ("svc", f"svc.{site.cluster_domain}")
-    ]
+    return [f"{name}.{home}.{end}" for name in (WEBHOOKS, EACH) for end in ("svc", f"svc.{site.cluster_domain}")]
 
 
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
@@ -135,31 +116,19 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
         "version": VERSION,
         "mode": "managed",
         "workloads": [
-            {
-                "role": "controller",
-                "replicas": settings.controllers,
-                "labels": CONTROLLER_PODS,
-                "namespace": home,
-            }
+            {"role": "controller", "replicas": settings.controllers, "labels": CONTROLLER_PODS, "namespace": home}
         ],
         "endpoints_in": [
             # Headless: every controller answers as webhook.
             {"protocol": "webhook", "address": f"{each}:{WEBHOOK_PORT}"},
             {"protocol": "metrics", "address": f"{each}:{METRICS_PORT}"},
-            {
-                "protocol": "webhook-service",
-                "address": f"{WEBHOOKS}.{home}.svc.{site.cluster_domain}:443",
-            },
+            {"protocol": "webhook-service", "address": f"{WEBHOOKS}.{home}.svc.{site.cluster_domain}:443"},
         ],
         "ca_ref": naming.SITE_CA,
         "client": {
             "timeouts": CLIENT_TIMEOUTS,
             "retries": {"other_members_per_request": settings.controllers - 1},
-            "required": {
-                "controllers": settings.controllers,
-                "work": site.work,
-                "bucket": BUCKET,
-            },
+            "required": {"controllers": settings.controllers, "work": site.work, "bucket": BUCKET},
         },
         "promises": {
             "survives": "the loss of one host; predictors serve without any controller",

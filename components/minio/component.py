@@ -19,9 +19,7 @@ class Minio(PlatformComponent[room.Settings]):
         known = room.users(self.settings, self.site)
         users = {f"{user.name}-password": self.password(user.name) for user in known}
         made = [self.secret(naming.auth_secret(room.ROOM), root | users)]
-        tls = self.tls_secret(
-            naming.tls_secret(room.ROOM), room.dns_names(self.settings, self.site)
-        )
+        tls = self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.settings, self.site))
         for user in known:
             password = users[f"{user.name}-password"]
             bucket = next(iter((*user.writes, *user.reads)), "")

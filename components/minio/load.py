@@ -60,9 +60,7 @@ class MinioDriver:
     def _remove(self, client: Minio, prefix: str = "", keep: str | None = None) -> None:
         """Every version below the prefix, but for what begins with `keep`."""
         where = bucket(self._target)
-        found = client.list_objects(
-            where, prefix=prefix or f"{PREFIX}/", recursive=True, include_version=True
-        )
+        found = client.list_objects(where, prefix=prefix or f"{PREFIX}/", recursive=True, include_version=True)
         wanted = (
             DeleteObject(item.object_name, item.version_id)
             for item in found
@@ -96,9 +94,14 @@ class MinioDriver:
                 "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
             }
             signed = sign_v4_s3(
-                method=method, url=url, region="us-east-1", headers=head,
-                credentials=self._credentials, content_sha256=UNSIGNED, date=now,
-            )  # fmt: skip
+                method=method,
+                url=url,
+                region="us-east-1",
+                headers=head,
+                credentials=self._credentials,
+                content_sha256=UNSIGNED,
+                date=now,
+            )
             lines = [f"{method} {url.path} HTTP/1.1", *(f"{k}: {v}" for k, v in signed.items())]
             if not get:
                 lines.append(f"Content-Length: {len(body)}")

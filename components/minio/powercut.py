@@ -55,12 +55,14 @@ class MinioServer:
         os.chown(secret, owner.st_uid, owner.st_gid)
         secret.chmod(0o600)
         wish = {
-            "HOME": str(run), "MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD_FILE": str(secret),
-            "MINIO_BROWSER": "off", "MINIO_UPDATE": "off",
-        }  # fmt: skip
+            "HOME": str(run),
+            "MINIO_ROOT_USER": USER,
+            "MINIO_ROOT_PASSWORD_FILE": str(secret),
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+        }
         words = [f"{name}={value}" for name, value in wish.items()]
-        return ["env", *words, str(self._program), "server", "--quiet",
-                "--address", self._address, str(data)]  # fmt: skip
+        return ["env", *words, str(self._program), "server", "--quiet", "--address", self._address, str(data)]
 
     def client(self, run: Path) -> Writer:
         """The room's own writer, without TLS."""
@@ -86,10 +88,13 @@ class LocalWriter(probe.MinioWriter):
         """Connect."""
         self._target, self._turn = self._given, 0
         client = Minio(
-            self._given.endpoint("s3").address, access_key=USER, secret_key=self._given.password,
-            secure=False, region="us-east-1",
+            self._given.endpoint("s3").address,
+            access_key=USER,
+            secret_key=self._given.password,
+            secure=False,
+            region="us-east-1",
             http_client=urllib3.PoolManager(timeout=10.0, retries=False),
-        )  # fmt: skip
+        )
         self._clients = [client]
         if not client.bucket_exists(probe.bucket(self._given)):
             client.make_bucket(probe.bucket(self._given))

@@ -104,9 +104,7 @@ class MinioWriter:
         problem: Exception | None = None
         for _ in self._clients:
             try:
-                listed = list(
-                    self._client().list_objects(bucket(target), prefix=f"{PREFIX}/{run}-")
-                )
+                listed = list(self._client().list_objects(bucket(target), prefix=f"{PREFIX}/{run}-"))
                 keys = [str(item.object_name) for item in listed]
                 tags = [str(item.etag or "").strip('"') for item in listed]
                 wrong = [k for k, tag in zip(keys, tags, strict=True) if tag != _tag(_uid(k))]

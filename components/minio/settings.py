@@ -15,15 +15,7 @@ from components.kit.contract import managed
 from components.kit.mistakes import Mistake
 from components.kit.needs import Bucket, Need, Rights
 from components.kit.providing import ProviderSettings
-from components.kit.settings import (
-    Frozen,
-    Name,
-    Resources,
-    ResourceValues,
-    SiteFacts,
-    StatefulValues,
-    Storage,
-)
+from components.kit.settings import Frozen, Name, Resources, ResourceValues, SiteFacts, StatefulValues, Storage
 from components.kit.shape import Fixed
 from components.kit.syntax import Wrong, refused
 
@@ -43,11 +35,7 @@ COMMIT_S = 5
 POWER_LOSS = f"at most the last {COMMIT_S} s of objects"
 
 #: The pool of hosts with GPUs keeps others away by this taint.
-GPU_TOLERATION: dict[str, object] = {
-    "key": "nvidia.com/gpu",
-    "operator": "Exists",
-    "effect": "NoSchedule",
-}
+GPU_TOLERATION: dict[str, object] = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 
 FILL = 0.9  # of the drives: a full one stops writes
 
@@ -84,12 +72,8 @@ class Settings(ProviderSettings):
     parity: Annotated[int, Field(ge=1, le=8)] | None = None  # null: MinIO's own choice
     tolerate_gpu_pool: bool = False
     storage: Storage = Storage(class_="ssd", size_gib=500)  # of each drive
-    resources: Resources = Resources(
-        cpu_millicores=1000, memory_mib=4096, cpu_limit_millicores=4000
-    )
-    accounts_resources: Resources = Resources(
-        cpu_millicores=10, memory_mib=96, cpu_limit_millicores=500
-    )
+    resources: Resources = Resources(cpu_millicores=1000, memory_mib=4096, cpu_limit_millicores=4000)
+    accounts_resources: Resources = Resources(cpu_millicores=10, memory_mib=96, cpu_limit_millicores=500)
     buckets: tuple[Bucket, ...] = ()  # beside those that rooms need
 
     @model_validator(mode="after")
@@ -121,9 +105,7 @@ class Settings(ProviderSettings):
 
     def claims(self) -> tuple[Claim, ...]:
         """A volume for each drive, all those of a member on its host."""
-        asked = self.storage.claim(
-            f"{ROOM}.storage", self.members, self.placement, self.drives_per_member
-        )
+        asked = self.storage.claim(f"{ROOM}.storage", self.members, self.placement, self.drives_per_member)
         tolerates = (str(GPU_TOLERATION["key"]),) if self.tolerate_gpu_pool else ()
         return (replace(asked, tolerates=tolerates),)
 
@@ -219,22 +201,26 @@ def dns_names(settings: Settings, site: SiteFacts) -> list[str]:
 
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
-    return managed(ROOM, VERSION, {
-        "members": members(settings),
-        "endpoints_in": endpoints(settings, site),
-        "client": {
-            "timeouts": CLIENT_TIMEOUTS,
-            "retries": CLIENT_RETRIES,
-            "required": {"path_style": True, "region": "us-east-1"},
+    return managed(
+        ROOM,
+        VERSION,
+        {
+            "members": members(settings),
+            "endpoints_in": endpoints(settings, site),
+            "client": {
+                "timeouts": CLIENT_TIMEOUTS,
+                "retries": CLIENT_RETRIES,
+                "required": {"path_style": True, "region": "us-east-1"},
+            },
+            "promises": {
+                "survives": "one host, whichever it is; reads also survive what the parity allows",
+                "recovery_seconds": 40,
+                "loss": "no object acknowledged with 200; its shards are on a write quorum of drives; "
+                f"power lost on all hosts at once: {POWER_LOSS}",
+            },
+            "metrics": [
+                {"port": PORT, "path": f"/minio/metrics/v3/cluster/{group}", "scheme": "https"}
+                for group in ("health", "erasure-set")
+            ],
         },
-        "promises": {
-            "survives": "one host, whichever it is; reads also survive what the parity allows",
-            "recovery_seconds": 40,
-            "loss": "no object acknowledged with 200; its shards are on a write quorum of drives; "
-            f"power lost on all hosts at once: {POWER_LOSS}",
-        },
-        "metrics": [
-            {"port": PORT, "path": f"/minio/metrics/v3/cluster/{group}", "scheme": "https"}
-            for group in ("health", "erasure-set")
-        ],
-    })  # fmt: skip
+    )

@@ -26,8 +26,6 @@ class Mlflow(PlatformComponent[room.Settings]):
         # A renewed certificate is taken up while they run; a store's new password is not.
         rooms = self.site.rooms
         epochs = {name: str(rooms[name].epoch) for name in providers(self.site, self.settings)}
-        wanted = room.values(self.settings, self.site) | {
-            "checksum": secrets.checksum(auth, epochs)
-        }
+        wanted = room.values(self.settings, self.site) | {"checksum": secrets.checksum(auth, epochs)}
         self.install(wanted, after=made)
         return room.contract(self.settings, self.site)

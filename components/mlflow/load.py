@@ -50,9 +50,7 @@ class MlflowDriver:
     async def close(self) -> None:
         """Delete the run."""
         api = clients(self._target)[0]
-        work = asyncio.get_running_loop().run_in_executor(
-            None, lambda: api.post("runs/delete", run_id=self._run)
-        )
+        work = asyncio.get_running_loop().run_in_executor(None, lambda: api.post("runs/delete", run_id=self._run))
         await work
 
     def wires(self) -> Callable[[], bytes]:

@@ -11,14 +11,7 @@ from components.kit.charting import common, limits
 from components.kit.connection import Connection, connection
 from components.kit.contract import managed
 from components.kit.needs import Bucket, Database, Need
-from components.kit.settings import (
-    ChartValues,
-    ComponentSettings,
-    Frozen,
-    Resources,
-    ResourceValues,
-    SiteFacts,
-)
+from components.kit.settings import ChartValues, ComponentSettings, Frozen, Resources, ResourceValues, SiteFacts
 from components.kit.web import Role, Web
 
 ROOM = "mlflow"
@@ -85,9 +78,7 @@ class Settings(ComponentSettings):
 
     replicas: Annotated[int, Field(ge=2, le=9)] = 2
     resources: Resources = Resources(cpu_millicores=200, memory_mib=448, cpu_limit_millicores=2000)
-    migration_resources: Resources = Resources(
-        cpu_millicores=50, memory_mib=320, cpu_limit_millicores=1000
-    )
+    migration_resources: Resources = Resources(cpu_millicores=50, memory_mib=320, cpu_limit_millicores=1000)
     database_gib: Annotated[float, Field(gt=0, le=100_000)] = 0.25
     artefacts_gib: Annotated[float, Field(gt=0, le=1_000_000)] = 0.5
     # An artefact lies here while it is handed down: the largest ones that are fetched at once.
@@ -172,26 +163,27 @@ def dns_names(site: SiteFacts) -> list[str]:
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
     replicas = site.service_dns(naming.members_service(ROOM))
-    found = managed(ROOM, VERSION, {
-        "workloads": [{"role": "server", "replicas": settings.replicas, "labels": LABELS}],
-        "endpoints_in": [
-            # Headless: a client that asks the name server knows every replica.
-            {"protocol": "mlflow", "address": f"{replicas}:{PORT}"},
-            {"protocol": "mlflow-service", "address": f"{site.service_dns(ROOM)}:{PORT}"},
-        ],
-        "client": {
-            "timeouts": CLIENT_TIMEOUTS,
-            "retries": {
-                "other_members_per_request": settings.replicas - 1,
-                "attempts": ATTEMPTS,
+    found = managed(
+        ROOM,
+        VERSION,
+        {
+            "workloads": [{"role": "server", "replicas": settings.replicas, "labels": LABELS}],
+            "endpoints_in": [
+                # Headless: a client that asks the name server knows every replica.
+                {"protocol": "mlflow", "address": f"{replicas}:{PORT}"},
+                {"protocol": "mlflow-service", "address": f"{site.service_dns(ROOM)}:{PORT}"},
+            ],
+            "client": {
+                "timeouts": CLIENT_TIMEOUTS,
+                "retries": {"other_members_per_request": settings.replicas - 1, "attempts": ATTEMPTS},
             },
+            "promises": {
+                "survives": "the loss of one host",
+                "recovery_seconds": 40,
+                "loss": "keeps nothing of its own: what is acknowledged is in PostgreSQL and S3",
+            },
+            "metrics": {"port": PORT, "scheme": "https", "service": naming.members_service(ROOM)},
         },
-        "promises": {
-            "survives": "the loss of one host",
-            "recovery_seconds": 40,
-            "loss": "keeps nothing of its own: what is acknowledged is in PostgreSQL and S3",
-        },
-        "metrics": {"port": PORT, "scheme": "https", "service": naming.members_service(ROOM)},
-    })  # fmt: skip
+    )
     # Pods log in nowhere: who may reach the port is the network's to say (RUNBOOK.md).
     return found | {"secret_ref": None}

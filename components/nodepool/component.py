@@ -46,10 +46,7 @@ def _verify(node: str, pool: Pool, status: Any, spec: Any) -> None:
     capacity = _get(status, "capacity") or {}
     if not capacity:
         return  # a preview of a machine that was not patched yet
-    taints = [
-        {key: _get(taint, key) for key in ("key", "value", "effect")}
-        for taint in _get(spec, "taints") or []
-    ]
+    taints = [{key: _get(taint, key) for key in ("key", "value", "effect")} for taint in _get(spec, "taints") or []]
     lacks = shortfalls(node, pool, capacity, taints)
     if lacks:
         raise SiteError(

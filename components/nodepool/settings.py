@@ -10,17 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 from components.kit import machines
 from components.kit.mistakes import Mistake
 from components.kit.settings import ComponentSettings, Frozen, Mode, Resources, SiteFacts
-from components.kit.syntax import (
-    DnsLabel,
-    LabelKey,
-    LabelValue,
-    NodeName,
-    Once,
-    Wrong,
-    must,
-    refused,
-    repeated,
-)
+from components.kit.syntax import DnsLabel, LabelKey, LabelValue, NodeName, Once, Wrong, must, refused, repeated
 
 POOL = "apadana.io/pool"
 #: Kubernetes' own: a host is found by the first ones, and takes the others off and on itself.
@@ -103,9 +93,7 @@ class Settings(ComponentSettings):
             there = set(machines.hosts(site.inventory))
             for name, pool in self.pools.items():
                 for node in sorted(set(pool.nodes) - there):
-                    allowed = (
-                        f"a host of the inventory ({', '.join(sorted(there)) or 'it has none'})"
-                    )
+                    allowed = f"a host of the inventory ({', '.join(sorted(there)) or 'it has none'})"
                     action = "correct the name here, or add the host to the inventory"
                     yield Mistake(f"nodepool.pools.{name}.nodes", node, allowed, action)
         if self.pools:
@@ -140,9 +128,7 @@ def node_labels(name: str, pool: Pool) -> dict[str, str]:
     return {POOL: name} | pool.labels
 
 
-def shortfalls(
-    node: str, pool: Pool, capacity: Mapping[str, str], taints: Sequence[Mapping[str, Any]]
-) -> list[str]:
+def shortfalls(node: str, pool: Pool, capacity: Mapping[str, str], taints: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the machine lacks of what the pool promises; empty when nothing."""
     lacks = []
     cpu, gpus = _number(capacity.get("cpu", "0")), _number(capacity.get("nvidia.com/gpu", "0"))

@@ -58,9 +58,10 @@ def restore(target: Target, folder: Path, scope: str) -> None:
     table = sql.Identifier(scope)
     with probe._connect(target) as connection, connection.transaction():
         connection.execute(sql.SQL("CREATE TABLE {} ({})").format(table, sql.SQL(", ").join(parts)))
-        with (folder / DATA).open("rb") as file, connection.cursor().copy(
-            sql.SQL("COPY {} FROM STDIN").format(table)
-        ) as rows:  # fmt: skip
+        with (
+            (folder / DATA).open("rb") as file,
+            connection.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(table)) as rows,
+        ):
             while part := file.read(65536):
                 rows.write(part)
 

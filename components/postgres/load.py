@@ -14,10 +14,7 @@ from components.kit.driving import Caller, Job, chosen
 from components.kit.probing import Target
 from components.postgres.probe import NotAcknowledgedError, _parameters
 
-OPERATIONS = {
-    "insert": "one row committed, with a standby",
-    "select": "one row by its key, from the primary",
-}
+OPERATIONS = {"insert": "one row committed, with a standby", "select": "one row by its key, from the primary"}
 PREFIX = "load_"
 ROWS = 1000  # that are there to be selected
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -34,9 +31,7 @@ class Line:
     @classmethod
     async def to(cls, parameters: dict[str, Any]) -> Line:
         """pgBouncer hands one client's statements to several servers: none may be prepared."""
-        made = await psycopg.AsyncConnection.connect(
-            autocommit=True, prepare_threshold=None, **parameters
-        )
+        made = await psycopg.AsyncConnection.connect(autocommit=True, prepare_threshold=None, **parameters)
         return cls(made)
 
     def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:

@@ -16,9 +16,7 @@ from components.postgres import probe
 PACKAGE = "postgresql"
 #: PostgreSQL's defaults, kept by the room's chart; smoke looks at them on the platform.
 SETTINGS = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
-PROMISE = Promise(
-    "all hosts", 0.0, "no acknowledged commit: it is on the disk of the host that answered"
-)
+PROMISE = Promise("all hosts", 0.0, "no acknowledged commit: it is on the disk of the host that answered")
 
 
 def programs() -> Path:
@@ -53,9 +51,13 @@ class PostgresServer:
     def command(self, data: Path, run: Path) -> list[str]:
         """A socket in `run`, no port."""
         wish = {
-            **self.settings, "listen_addresses": "", "unix_socket_directories": str(run),
-            "shared_buffers": "4MB", "max_wal_size": "32MB", "max_connections": "20",
-        }  # fmt: skip
+            **self.settings,
+            "listen_addresses": "",
+            "unix_socket_directories": str(run),
+            "shared_buffers": "4MB",
+            "max_wal_size": "32MB",
+            "max_connections": "20",
+        }
         options = [word for name, value in wish.items() for word in ("-c", f"{name}={value}")]
         return [str(self._programs / "postgres"), "-D", str(data), *options]
 
@@ -98,9 +100,8 @@ class LocalWriter(probe.AuditWriter):
 
 def _connected(run: Path) -> psycopg.Connection[tuple[Any, ...]]:
     return psycopg.connect(
-        host=str(run), user="postgres", dbname="postgres", autocommit=True, connect_timeout=5,
-        prepare_threshold=None,
-    )  # fmt: skip
+        host=str(run), user="postgres", dbname="postgres", autocommit=True, connect_timeout=5, prepare_threshold=None
+    )
 
 
 def server(settings: Mapping[str, str] | None = None, *, loss: str = "") -> PostgresServer:

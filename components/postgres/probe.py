@@ -295,9 +295,7 @@ def _cluster(target: Target) -> list[dict[str, Any]]:
     for host, port in target.endpoint("patroni").hosts():
         try:
             url = f"https://{host}:{port}/cluster"
-            with urllib.request.urlopen(
-                url, timeout=target.within(REST_SECONDS), context=context
-            ) as reply:
+            with urllib.request.urlopen(url, timeout=target.within(REST_SECONDS), context=context) as reply:
                 return list(json.load(reply)["members"])
         except (OSError, ValueError) as error:
             told.append(f"{host}: {error}")

@@ -45,9 +45,7 @@ class Pooler(Frozen):
 
     replicas: Annotated[int, Field(ge=2, le=9)] = 2
     resources: Resources = Resources(cpu_millicores=20, memory_mib=64, cpu_limit_millicores=500)
-    haproxy_resources: Resources = Resources(
-        cpu_millicores=20, memory_mib=96, cpu_limit_millicores=500
-    )
+    haproxy_resources: Resources = Resources(cpu_millicores=20, memory_mib=96, cpu_limit_millicores=500)
     # session: a lost SET or advisory lock is a silent bug, a full pool is a loud one.
     mode: PoolMode = "session"
 
@@ -64,9 +62,7 @@ class Settings(ProviderSettings):
 
     priority: ClassVar[str] = "apadana-data"
     provides: ClassVar[tuple[type[Need], ...]] = (Database,)
-    built_ins: ClassVar[tuple[Need, ...]] = (
-        Database(owner="probe", name="probe", size_gib=0.5, connections=20),
-    )
+    built_ins: ClassVar[tuple[Need, ...]] = (Database(owner="probe", name="probe", size_gib=0.5, connections=20),)
     reserved: ClassVar[frozenset[str]] = frozenset({"postgres", "public", *SERVER_USERS})
     own_key: ClassVar[str] = "databases"
 
@@ -137,10 +133,7 @@ class PoolerValues(Frozen):
 # Patroni keeps the lock and the cluster's state in ConfigMaps and labels its pods; nothing else.
 # All of this lies within the built-in `admin` role, so a tenant's installer may grant it.
 RULES = (
-    Rule(
-        resources=("configmaps",),
-        verbs=("create", "get", "list", "patch", "update", "watch", "delete"),
-    ),
+    Rule(resources=("configmaps",), verbs=("create", "get", "list", "patch", "update", "watch", "delete")),
     Rule(resources=("pods",), verbs=("get", "list", "patch", "update", "watch")),
 )
 
@@ -166,13 +159,7 @@ def grants(settings: Settings, site: SiteFacts) -> tuple[Grant, ...]:
     """Who may do what in which database."""
     granted: tuple[Database, ...] = settings.granted(site)
     return tuple(
-        Grant(
-            user=need.owner,
-            database=need.name,
-            rights=need.rights,
-            connections=need.connections,
-        )
-        for need in granted
+        Grant(user=need.owner, database=need.name, rights=need.rights, connections=need.connections) for need in granted
     )
 
 
@@ -207,11 +194,7 @@ def endpoints(settings: Settings, site: SiteFacts) -> list[dict[str, object]]:
     """The Service of the poolers, and each member's Patroni for whoever watches."""
     service = site.service_dns(ROOM)
     return [
-        {
-            "protocol": "postgres",
-            "address": f"{service}:{SERVER_PORT}",
-            "tls_server_name": service,
-        },
+        {"protocol": "postgres", "address": f"{service}:{SERVER_PORT}", "tls_server_name": service},
         {
             "protocol": "patroni",
             "address": naming.addresses(ROOM, settings.members, PATRONI_PORT, site),
@@ -227,27 +210,31 @@ def server_names(settings: Settings, site: SiteFacts) -> list[str]:
 
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
-    return managed(ROOM, VERSION, {
-        "members": members(settings),
-        "endpoints_in": endpoints(settings, site),
-        "client": {
-            "timeouts": {"connect_seconds": 2, "tcp_user_milliseconds": 3000, "reply_seconds": 5},
-            "retries": {"attempts": 30, "backoff_seconds": 1},
-            "required": {
-                "sslmode": "verify-full",
-                # A cancelled wait for the standby is reported as success with a warning.
-                "statement_timeout": "not around COMMIT: bound the wait on the client's side",
-                "warning_01000_on_commit": "counts as not acknowledged",
-                "pool_mode": settings.pooler.mode,
+    return managed(
+        ROOM,
+        VERSION,
+        {
+            "members": members(settings),
+            "endpoints_in": endpoints(settings, site),
+            "client": {
+                "timeouts": {"connect_seconds": 2, "tcp_user_milliseconds": 3000, "reply_seconds": 5},
+                "retries": {"attempts": 30, "backoff_seconds": 1},
+                "required": {
+                    "sslmode": "verify-full",
+                    # A cancelled wait for the standby is reported as success with a warning.
+                    "statement_timeout": "not around COMMIT: bound the wait on the client's side",
+                    "warning_01000_on_commit": "counts as not acknowledged",
+                    "pool_mode": settings.pooler.mode,
+                },
             },
+            "promises": {
+                "survives": "the loss of one host; writes go on while the Kubernetes API is away",
+                "recovery_seconds": 30,
+                "loss": "no acknowledged commit",
+            },
+            "metrics": [
+                {"port": PATRONI_PORT, "scheme": "https"},
+                {"port": POOLER_STATE_PORT, "service": POOLER_SERVICE},
+            ],
         },
-        "promises": {
-            "survives": "the loss of one host; writes go on while the Kubernetes API is away",
-            "recovery_seconds": 30,
-            "loss": "no acknowledged commit",
-        },
-        "metrics": [
-            {"port": PATRONI_PORT, "scheme": "https"},
-            {"port": POOLER_STATE_PORT, "service": POOLER_SERVICE},
-        ],
-    })  # fmt: skip
+    )

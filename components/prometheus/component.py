@@ -21,9 +21,7 @@ class Prometheus(PlatformComponent[room.Settings]):
         auth = {fronts.USERS_FILE: fronts.users_file({"probe": password})}
         made = [self.secret(naming.auth_secret(room.ROOM), auth)]
         # It is shown to what is scraped, too.
-        tls = self.tls_secret(
-            naming.tls_secret(room.ROOM), room.dns_names(self.settings, self.site)
-        )
+        tls = self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.settings, self.site))
         expected = json.dumps(targets.expected(self.site), sort_keys=True)
         data = {"username": "probe", "password": password, "expected": expected}
         self.client_secret("probe", data)

@@ -56,9 +56,7 @@ def _targets(caller: Caller, wanted: Mapping[str, int]) -> str:
     up = Counter(t["labels"]["job"] for t in active if t["health"] == "up")
     down = [f"{t['labels']['instance']} ({t['lastError']})" for t in active if t["health"] != "up"]
     lacking = [
-        f"{job}: {up[job]} up of {number or 'at least 1'}"
-        for job, number in wanted.items()
-        if up[job] < max(number, 1)
+        f"{job}: {up[job]} up of {number or 'at least 1'}" for job, number in wanted.items() if up[job] < max(number, 1)
     ]
     return "; ".join([*lacking, *down])
 
@@ -71,9 +69,7 @@ def _rules(caller: Caller, wanted: Mapping[str, int]) -> str:
         found[group["file"].rpartition("/")[2].removesuffix(".yml")] += len(group["rules"])
         sick += [f"{r['name']}: {r['lastError']}" for r in group["rules"] if r["health"] == "err"]
     whole = {**wanted, WINDOW_JOB: WINDOW_RULES}
-    lacking = [
-        f"{room}: {found[room]} rules of {n}" for room, n in whole.items() if found[room] != n
-    ]
+    lacking = [f"{room}: {found[room]} rules of {n}" for room, n in whole.items() if found[room] != n]
     return "; ".join([*lacking, *sick])
 
 
@@ -93,25 +89,15 @@ def _lacking(alert: Mapping[str, Any]) -> list[str]:
 
 def minutes(target: Target) -> dict[str, float]:
     """How much of the window each replica has."""
-    return {
-        name: (query(caller, OWN_MINUTES) or [0.0])[0]
-        for name, caller in callers(target, MEMBER).items()
-    }
+    return {name: (query(caller, OWN_MINUTES) or [0.0])[0] for name, caller in callers(target, MEMBER).items()}
 
 
 def _answers_whole(target: Target) -> Found:
     """Whichever replica is asked, the answer comes from one that has what there is."""
     have = minutes(target)
     best = max(have.values())
-    told = {
-        name: (query(caller, OWN_MINUTES) or [0.0])[0]
-        for name, caller in callers(target, WHOLE).items()
-    }
-    poor = [
-        f"{name} answers with {has:g}"
-        for name, has in told.items()
-        if has < best - TOLERANCE_MINUTES - 1
-    ]
+    told = {name: (query(caller, OWN_MINUTES) or [0.0])[0] for name, caller in callers(target, WHOLE).items()}
+    poor = [f"{name} answers with {has:g}" for name, has in told.items() if has < best - TOLERANCE_MINUTES - 1]
     detail = "; ".join(poor) or f"{best:g} minutes, whoever is asked"
     return best > 0 and not poor, detail, {"minutes": have, "answered": told}
 

@@ -14,14 +14,7 @@ from components.kit.connection import connection
 from components.kit.contract import managed
 from components.kit.fronts import FrontValues
 from components.kit.mistakes import Mistake
-from components.kit.settings import (
-    ComponentSettings,
-    Mode,
-    Resources,
-    SiteFacts,
-    StatefulValues,
-    Storage,
-)
+from components.kit.settings import ComponentSettings, Mode, Resources, SiteFacts, StatefulValues, Storage
 from components.kit.shape import Fixed
 from components.kit.web import Role, Web
 from components.prometheus import targets
@@ -158,10 +151,7 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
             "members": members,
             "endpoints_in": [
                 {"protocol": "prometheus", "address": every_replica(API_PORT, settings, site)},
-                {
-                    "protocol": "prometheus-member",
-                    "address": every_replica(MEMBER_PORT, settings, site),
-                },
+                {"protocol": "prometheus-member", "address": every_replica(MEMBER_PORT, settings, site)},
             ],
             "client": {
                 "timeouts": {"connect_seconds": 2, "read_seconds": 30},

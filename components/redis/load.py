@@ -21,10 +21,7 @@ from components.redis.probe import (
     _service,
 )
 
-OPERATIONS = {
-    "set": "SET, acknowledged by a replica (WAIT 1)",
-    "get": "GET from the primary",
-}
+OPERATIONS = {"set": "SET, acknowledged by a replica (WAIT 1)", "get": "GET from the primary"}
 KEYS = 10_000  # a bounded set of keys: memory that grows is then not the test's own data
 TTL_SECONDS = 900  # what a killed run leaves goes by itself
 

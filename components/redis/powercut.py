@@ -19,9 +19,11 @@ PACKAGE = "valkey-tools or redis-tools"
 #: Debian's *-tools hold the server itself under this name: it starts as one when called so. The
 #: packages of that name would only add a service, which starts at once.
 PROGRAMS = {
-    "valkey-server": "valkey-server", "valkey-check-rdb": "valkey-server",
-    "redis-server": "redis-server", "redis-check-rdb": "redis-server",
-}  # fmt: skip
+    "valkey-server": "valkey-server",
+    "valkey-check-rdb": "valkey-server",
+    "redis-server": "redis-server",
+    "redis-check-rdb": "redis-server",
+}
 #: everysec: a second between two fsyncs, and up to one more while one of them is slow (aof.c
 #: delays the write to the file for at most two). It counts that second by the time of day: while
 #: the clock is behind where it was, nothing is synced (7.0 to 9; found by the clock's own trial).
@@ -44,9 +46,7 @@ class RedisServer:
     def version(self) -> str:
         """As the program tells it."""
         words = [PROGRAMS[self._program.name], "--version"]
-        done = subprocess.run(
-            words, executable=self._program, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(words, executable=self._program, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
     def prepare(self, data: Path) -> list[str]:
@@ -56,9 +56,14 @@ class RedisServer:
     def command(self, data: Path, run: Path) -> list[str]:
         """A socket in `run`, no port."""
         wish = {
-            **self.settings, "dir": str(data), "port": "0", "save": "", "appendonly": "yes",
-            "unixsocket": str(run / "redis.sock"), "aof-use-rdb-preamble": "yes",
-        }  # fmt: skip
+            **self.settings,
+            "dir": str(data),
+            "port": "0",
+            "save": "",
+            "appendonly": "yes",
+            "unixsocket": str(run / "redis.sock"),
+            "aof-use-rdb-preamble": "yes",
+        }
         options = [word for name, value in wish.items() for word in (f"--{name}", value)]
         name = PROGRAMS[self._program.name]
         return ["bash", "-c", f'exec -a {name} "$0" "$@"', str(self._program), *options]
@@ -109,9 +114,7 @@ class LocalWriter:
 
 
 def _connected(run: Path) -> Any:
-    return redis.Redis(
-        unix_socket_path=str(run / "redis.sock"), socket_timeout=5, retry=Retry(NoBackoff(), 0)
-    )
+    return redis.Redis(unix_socket_path=str(run / "redis.sock"), socket_timeout=5, retry=Retry(NoBackoff(), 0))
 
 
 def server(settings: Mapping[str, str] | None = None, *, loss: str = "") -> RedisServer:

@@ -308,10 +308,7 @@ def _named(target: Target) -> tuple[dict[str, str], dict[str, str]]:
 def _patience(target: Target) -> Look:
     """Those that give the primary up in the same moment vote each for itself, and nobody wins."""
     asked = target.endpoint("redis-sentinel").hosts()
-    told = {
-        host.split(".", 1)[0]: _asked(target, host, port).sentinel_master(_service(target))
-        for host, port in asked
-    }
+    told = {host.split(".", 1)[0]: _asked(target, host, port).sentinel_master(_service(target)) for host, port in asked}
     patience = {member: int(seen["down-after-milliseconds"]) for member, seen in told.items()}
     ordered = sorted(patience.values())
     apart = min(later - sooner for sooner, later in pairwise(ordered))

@@ -41,9 +41,7 @@ class Settings(ProviderSettings):
     members: Literal[3, 5] = 3
     storage: Storage = Storage(class_="ssd", size_gib=1)
     resources: Resources = Resources(cpu_millicores=30, memory_mib=128, cpu_limit_millicores=500)
-    sentinel_resources: Resources = Resources(
-        cpu_millicores=20, memory_mib=48, cpu_limit_millicores=200
-    )
+    sentinel_resources: Resources = Resources(cpu_millicores=20, memory_mib=48, cpu_limit_millicores=200)
     maxmemory_mib: Annotated[int, Field(ge=16)] = 64
     # everysec: an acknowledged write (WAIT 1) is in the memory of two hosts; only power lost on all
     # of them at once can cost the last second. `always` closes that with an fsync for each write.
@@ -139,24 +137,28 @@ def endpoints(settings: Settings, site: SiteFacts) -> list[dict[str, object]]:
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
     power_loss = "none" if settings.fsync == "always" else POWER_LOSS
-    return managed(ROOM, VERSION, {
-        "members": members(settings),
-        "endpoints_in": endpoints(settings, site),
-        "client": {
-            "timeouts": {"connect_seconds": 2, "socket_seconds": 2, "sentinel_socket_seconds": 1},
-            "retries": {"attempts": 20, "backoff_seconds": 1},
-            "required": {
-                "service_name": PRIMARY_SET,
-                "tls": True,
-                "acknowledged": "a write that changed something, then WAIT 1 500 on the same "
-                "connection answers >= 1; a retry may find its write done and must change another "
-                "key, because WAIT on a new connection waits for nothing that others have written",
+    return managed(
+        ROOM,
+        VERSION,
+        {
+            "members": members(settings),
+            "endpoints_in": endpoints(settings, site),
+            "client": {
+                "timeouts": {"connect_seconds": 2, "socket_seconds": 2, "sentinel_socket_seconds": 1},
+                "retries": {"attempts": 20, "backoff_seconds": 1},
+                "required": {
+                    "service_name": PRIMARY_SET,
+                    "tls": True,
+                    "acknowledged": "a write that changed something, then WAIT 1 500 on the same "
+                    "connection answers >= 1; a retry may find its write done and must change another "
+                    "key, because WAIT on a new connection waits for nothing that others have written",
+                },
+            },
+            "promises": {
+                "survives": "the loss of one host",
+                "recovery_seconds": 15,
+                "loss": "no write acknowledged by WAIT 1; a plain SET may be lost at a failover; "
+                f"power lost on all hosts at once: {power_loss}",
             },
         },
-        "promises": {
-            "survives": "the loss of one host",
-            "recovery_seconds": 15,
-            "loss": "no write acknowledged by WAIT 1; a plain SET may be lost at a failover; "
-            f"power lost on all hosts at once: {power_loss}",
-        },
-    })  # fmt: skip
+    )

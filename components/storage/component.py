@@ -34,9 +34,7 @@ class StorageClasses(PlatformComponent[Settings]):
         try:
             found = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise InventoryError(
-                f"no inventory {path}; make it, or set apadana:storage.source: given"
-            ) from None
+            raise InventoryError(f"no inventory {path}; make it, or set apadana:storage.source: given") from None
         if not isinstance(found, dict):
             raise InventoryError(f"{path} is not a YAML inventory: a mapping of groups is needed")
         return found
@@ -73,18 +71,12 @@ class StorageClasses(PlatformComponent[Settings]):
                         "node_selector_terms": [
                             {
                                 "match_expressions": [
-                                    {
-                                        "key": "kubernetes.io/hostname",
-                                        "operator": "In",
-                                        "values": [volume.node],
-                                    }
+                                    {"key": "kubernetes.io/hostname", "operator": "In", "values": [volume.node]}
                                 ]
                             }
                         ]
                     }
                 },
             },
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[class_], protect=True, retain_on_delete=True
-            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[class_], protect=True, retain_on_delete=True),
         )

@@ -121,10 +121,7 @@ def volumes(inventory: Mapping[str, Any], classes: tuple[str, ...]) -> list[Volu
 def faults(volume: Volume, classes: tuple[str, ...]) -> Iterator[str]:
     """What Kubernetes or the site's classes would refuse of it."""
     if volume.class_ not in classes:
-        yield (
-            f"{volume.node}: volume {volume.name} has class {volume.class_!r}; "
-            f"allowed: {', '.join(classes)}"
-        )
+        yield (f"{volume.node}: volume {volume.name} has class {volume.class_!r}; allowed: {', '.join(classes)}")
     if not (is_name(volume.node, 63) and is_label(volume.name)):
         yield (
             f"{volume.node}: volume {volume.name!r}: names of hosts and volumes are lower-case "

@@ -26,11 +26,7 @@ class WorkflowsHalf(half.ClusterHalf[Settings]):
         )
     }
     #: What people write. The rest is the engine's own, and no person's to forge.
-    granted: ClassVar = (
-        "cronworkflows.argoproj.io",
-        "workflows.argoproj.io",
-        "workflowtemplates.argoproj.io",
-    )
+    granted: ClassVar = ("cronworkflows.argoproj.io", "workflows.argoproj.io", "workflowtemplates.argoproj.io")
 
     @classmethod
     def objects(cls, settings: Settings, site: SiteFacts, keys: half.Keys) -> list[Manifest]:

@@ -110,21 +110,13 @@ def _executor(settings: Settings) -> dict[str, Any]:
 
 
 def _main(settings: Settings) -> dict[str, Any]:
-    return {
-        "name": "main",
-        "resources": settings.step_resources.helm(),
-        "securityContext": container_security(),
-    }
+    return {"name": "main", "resources": settings.step_resources.helm(), "securityContext": container_security()}
 
 
 def container_security() -> dict[str, Any]:
     """As the Pod Security level `restricted` asks. The root stays writable: a step's code may write
     beside its volumes, and the engine's own helpers unpack artefacts there."""
-    return {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "runAsNonRoot": True,
-    }
+    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True}
 
 
 def _defaults(settings: Settings) -> dict[str, Any]:

@@ -40,10 +40,7 @@ class Api:
     def __init__(self, target: Target, wait_s: float) -> None:
         home = required(target, "namespace")
         self._base = f"/apis/argoproj.io/v1alpha1/namespaces/{home}/workflows"
-        self._head = {
-            "Authorization": f"Bearer {target.extra['token']}",
-            "Content-Type": "application/json",
-        }
+        self._head = {"Authorization": f"Bearer {target.extra['token']}", "Content-Type": "application/json"}
         # Every pod is told where the API servers are.
         self._at = os.environ["KUBERNETES_SERVICE_HOST"], int(os.environ["KUBERNETES_SERVICE_PORT"])
         self._tls = ssl.create_default_context(cafile=target.ca_file)

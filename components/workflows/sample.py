@@ -41,10 +41,7 @@ def template(settings: Settings, site: SiteFacts) -> Manifest:
     }
     read = {
         "name": "read",
-        "inputs": {
-            "parameters": [{"name": "rows"}],
-            "artifacts": [{"name": "data", "path": DATA}],
-        },
+        "inputs": {"parameters": [{"name": "rows"}], "artifacts": [{"name": "data", "path": DATA}]},
         "container": _python(site, READ, "{{inputs.parameters.rows}}"),
     }
     spec = {
@@ -69,8 +66,5 @@ def _python(site: SiteFacts, code: str, *arguments: str) -> dict[str, Any]:
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-c", code],
         "args": list(arguments),
-        "resources": {
-            "requests": {"cpu": "10m", "memory": "32Mi"},
-            "limits": {"cpu": "500m", "memory": "64Mi"},
-        },
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}},
     }

@@ -10,25 +10,10 @@ from components.kit import naming
 from components.kit.charting import common
 from components.kit.contract import managed
 from components.kit.needs import Bucket, Database, Need
-from components.kit.settings import (
-    ChartValues,
-    ComponentSettings,
-    Rbac,
-    Resources,
-    Rule,
-    SiteFacts,
-)
+from components.kit.settings import ChartValues, ComponentSettings, Rbac, Resources, Rule, SiteFacts
 from components.kit.syntax import Namespace, Once, Port
 from components.workflows import configuration
-from components.workflows.names import (
-    CONTROLLER_IMAGE,
-    DATABASE,
-    EXECUTOR_IMAGE,
-    LABELS,
-    METRICS_PORT,
-    OPEN,
-    ROOM,
-)
+from components.workflows.names import CONTROLLER_IMAGE, DATABASE, EXECUTOR_IMAGE, LABELS, METRICS_PORT, OPEN, ROOM
 
 VERSION = "4.0"  # the line; the exact version is that of the image
 
@@ -36,16 +21,8 @@ VERSION = "4.0"  # the line; the exact version is that of the image
 #: may do where steps run, the cluster's half says (steps.py).
 RULES = (
     Rule(resources=("configmaps",), verbs=("get", "list", "watch")),
-    Rule(
-        resources=("secrets",),
-        verbs=("get",),
-        resourceNames=(naming.client_secret(DATABASE, ROOM),),
-    ),
-    Rule(
-        apiGroups=("coordination.k8s.io",),
-        resources=("leases",),
-        verbs=("get", "create", "update"),
-    ),
+    Rule(resources=("secrets",), verbs=("get",), resourceNames=(naming.client_secret(DATABASE, ROOM),)),
+    Rule(apiGroups=("coordination.k8s.io",), resources=("leases",), verbs=("get", "create", "update")),
     Rule(resources=("events",), verbs=("create", "patch")),
 )
 
@@ -82,15 +59,8 @@ class Settings(ComponentSettings):
     def needs(self) -> tuple[Need, ...]:
         """Where ended workflows are kept, and what steps hand on."""
         return (
-            Database(
-                owner=ROOM,
-                name=ROOM,
-                connections=self.replicas * OPEN,
-                size_gib=self.database_gib,
-            ),
-            Bucket(
-                owner=ROOM, name=ROOM, size_gib=self.artefacts_gib, expire_days=self.artefact_days
-            ),
+            Database(owner=ROOM, name=ROOM, connections=self.replicas * OPEN, size_gib=self.database_gib),
+            Bucket(owner=ROOM, name=ROOM, size_gib=self.artefacts_gib, expire_days=self.artefact_days),
         )
 
     def steps_in(self, site: SiteFacts) -> str:
@@ -131,24 +101,28 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
     each = site.service_dns(naming.members_service(ROOM))
-    found = managed(ROOM, VERSION, {
-        "workloads": [{"role": "controller", "replicas": settings.replicas, "labels": LABELS}],
-        # Numbers and nothing else. Workflows go in as objects of the cluster, by its own log-in.
-        "endpoints_in": [{"protocol": "http", "address": f"{each}:{METRICS_PORT}"}],
-        "client": {
-            "required": {
-                "namespace": settings.steps_in(site),
-                "controllers": settings.replicas,
-                "templates": "only by workflowTemplateRef",
+    found = managed(
+        ROOM,
+        VERSION,
+        {
+            "workloads": [{"role": "controller", "replicas": settings.replicas, "labels": LABELS}],
+            # Numbers and nothing else. Workflows go in as objects of the cluster, by its own log-in.
+            "endpoints_in": [{"protocol": "http", "address": f"{each}:{METRICS_PORT}"}],
+            "client": {
+                "required": {
+                    "namespace": settings.steps_in(site),
+                    "controllers": settings.replicas,
+                    "templates": "only by workflowTemplateRef",
+                }
             },
+            "promises": {
+                "survives": "the loss of one host",
+                "recovery_seconds": 60,
+                "loss": "keeps nothing of its own: workflows are objects of the cluster, those that "
+                "have ended are in PostgreSQL, what steps hand on is in S3",
+            },
+            "metrics": {"port": METRICS_PORT, "service": naming.members_service(ROOM)},
         },
-        "promises": {
-            "survives": "the loss of one host",
-            "recovery_seconds": 60,
-            "loss": "keeps nothing of its own: workflows are objects of the cluster, those that "
-            "have ended are in PostgreSQL, what steps hand on is in S3",
-        },
-        "metrics": {"port": METRICS_PORT, "service": naming.members_service(ROOM)},
-    })  # fmt: skip
+    )
     # The probe's Secret is a token of the cluster, and with it comes the cluster's authority.
     return found | {"ca_ref": None}

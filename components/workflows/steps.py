@@ -12,27 +12,10 @@ import base64
 from typing import Any
 
 from components.kit import half, naming
-from components.kit.manifests import (
-    Manifest,
-    dns_egress,
-    in_namespace,
-    labels,
-    manifest,
-    ports,
-    role_pair,
-)
+from components.kit.manifests import Manifest, dns_egress, in_namespace, labels, manifest, ports, role_pair
 from components.kit.settings import Mode, SiteFacts
 from components.workflows import configuration, sample
-from components.workflows.names import (
-    CONTROLLER,
-    EXECUTOR,
-    OF_WORKFLOW,
-    PROBE,
-    ROOM,
-    STEP,
-    STORE,
-    token_secret,
-)
+from components.workflows.names import CONTROLLER, EXECUTOR, OF_WORKFLOW, PROBE, ROOM, STEP, STORE, token_secret
 from components.workflows.settings import Settings
 
 GROUP = "argoproj.io"
@@ -51,17 +34,9 @@ def controller_rules() -> Rules:
         {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
         {"apiGroups": [GROUP], "resources": ["workflows"], "verbs": [*READ, *CHANGE]},
-        {
-            "apiGroups": [GROUP],
-            "resources": ["cronworkflows"],
-            "verbs": [*READ, "patch", "update"],
-        },
+        {"apiGroups": [GROUP], "resources": ["cronworkflows"], "verbs": [*READ, "patch", "update"]},
         {"apiGroups": [GROUP], "resources": ["workflowtemplates"], "verbs": READ},
-        {
-            "apiGroups": [GROUP],
-            "resources": ["workflowtaskresults"],
-            "verbs": ["list", "watch", "deletecollection"],
-        },
+        {"apiGroups": [GROUP], "resources": ["workflowtaskresults"], "verbs": ["list", "watch", "deletecollection"]},
         # Only so that its caches fill: it waits for them before it does anything.
         {
             "apiGroups": [GROUP],
@@ -72,13 +47,9 @@ def controller_rules() -> Rules:
 
 
 #: A helper tells how its step ended, and nothing else.
-EXECUTOR_RULES: Rules = [
-    {"apiGroups": [GROUP], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}
-]
+EXECUTOR_RULES: Rules = [{"apiGroups": [GROUP], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}]
 #: The probe starts the probe's own template, looks, and takes its workflow away.
-PROBE_RULES: Rules = [
-    {"apiGroups": [GROUP], "resources": ["workflows"], "verbs": ["create", "get", "delete"]}
-]
+PROBE_RULES: Rules = [{"apiGroups": [GROUP], "resources": ["workflows"], "verbs": ["create", "get", "delete"]}]
 
 
 def objects(settings: Settings, site: SiteFacts, keys: half.Keys) -> list[Manifest]:
@@ -101,24 +72,14 @@ def objects(settings: Settings, site: SiteFacts, keys: half.Keys) -> list[Manife
 
 def _account(name: str, namespace: str) -> Manifest:
     return manifest(
-        "v1",
-        "ServiceAccount",
-        name,
-        namespace=namespace,
-        marks=labels(ROOM),
-        automountServiceAccountToken=False,
+        "v1", "ServiceAccount", name, namespace=namespace, marks=labels(ROOM), automountServiceAccountToken=False
     )
 
 
 def _token(name: str, account: str, namespace: str) -> Manifest:
     """The cluster fills it. It does not end by itself: delete it, and `make up` makes another."""
     made = manifest(
-        "v1",
-        "Secret",
-        name,
-        namespace=namespace,
-        marks=labels(ROOM),
-        type="kubernetes.io/service-account-token",
+        "v1", "Secret", name, namespace=namespace, marks=labels(ROOM), type="kubernetes.io/service-account-token"
     )
     made["metadata"]["annotations"] = {"kubernetes.io/service-account.name": account}
     return made
@@ -137,12 +98,7 @@ def _fence(settings: Settings, site: SiteFacts) -> Manifest:
         "egress": [dns_egress(), {"ports": ports(*settings.api_ports)}, s3],
     }
     return manifest(
-        "networking.k8s.io/v1",
-        "NetworkPolicy",
-        STEP,
-        namespace=settings.steps_in(site),
-        marks=labels(ROOM),
-        spec=spec,
+        "networking.k8s.io/v1", "NetworkPolicy", STEP, namespace=settings.steps_in(site), marks=labels(ROOM), spec=spec
     )
 
 
@@ -153,10 +109,7 @@ def _copies(site: SiteFacts, steps: str, keys: half.Keys) -> list[Manifest]:
     if store.mode is not Mode.MANAGED:
         return []
     login = {"username": ROOM, "password": keys.password(f"{STORE}/{ROOM}", store.epoch)}
-    secrets = {
-        naming.client_secret(STORE, ROOM): login,
-        naming.SITE_CA: {"ca.crt": keys.ca()},
-    }
+    secrets = {naming.client_secret(STORE, ROOM): login, naming.SITE_CA: {"ca.crt": keys.ca()}}
     return [_secret(name, steps, data) for name, data in secrets.items()]
 
 
@@ -165,6 +118,4 @@ def _secret(name: str, namespace: str, data: dict[str, str]) -> Manifest:
     content: dict[str, Any] = {"data": encoded}
     if half.HIDDEN in data.values():
         content = {"stringData": data}
-    return manifest(
-        "v1", "Secret", name, namespace=namespace, marks=labels(ROOM), type="Opaque", **content
-    )
+    return manifest("v1", "Secret", name, namespace=namespace, marks=labels(ROOM), type="Opaque", **content)

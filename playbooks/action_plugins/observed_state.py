@@ -21,9 +21,7 @@ class ActionModule(ActionBase):
     _requires_connection = True
     _supports_check_mode = True
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = dict(task_vars or {})
         roles = self._task.args.get("roles") or []
@@ -32,11 +30,7 @@ class ActionModule(ActionBase):
         folder = Path(self._loader.get_basedir())
         wanted = {name: self.wanted(self.role_folder(folder, name), variables) for name in roles}
         arguments = {"state": self._task.args.get("state", "report"), "wanted": wanted}
-        result.update(
-            self._execute_module(
-                module_name="observed_state", module_args=arguments, task_vars=task_vars
-            )
-        )
+        result.update(self._execute_module(module_name="observed_state", module_args=arguments, task_vars=task_vars))
         # It holds the contents of files, and some of them are keys.
         result.pop("invocation", None)
         return result
@@ -68,9 +62,7 @@ class ActionModule(ActionBase):
     def entry(entry: Any, role: Path, templar: Any) -> Any:
         if not isinstance(entry, dict):
             return entry
-        known = {
-            key: value for key, value in entry.items() if key not in ("when", "template", "source")
-        }
+        known = {key: value for key, value in entry.items() if key not in ("when", "template", "source")}
         if "template" in entry:
             text = (role / "templates" / entry["template"]).read_text(encoding="utf-8")
             known["content"] = templar.template(trust_as_template(text), escape_backslashes=False)

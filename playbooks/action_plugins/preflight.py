@@ -170,15 +170,11 @@ def options_of(roles: Path) -> dict[str, Mapping[str, Any]]:
     for path in sorted(roles.glob("*/defaults/main.yml")):
         known |= {name: {} for name in yaml.safe_load(path.read_text(encoding="utf-8")) or {}}
     for path in sorted(roles.glob("*/meta/argument_specs.yml")):
-        known |= yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"][
-            "options"
-        ]
+        known |= yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
     return known
 
 
-def unknown_faults(
-    named: Mapping[str, Iterable[str]], known: Collection[str], roles: Iterable[str]
-) -> list[str]:
+def unknown_faults(named: Mapping[str, Iterable[str]], known: Collection[str], roles: Iterable[str]) -> list[str]:
     """Settings that look like ours and that nothing reads: mistyped, or of another version."""
     prefixes = tuple(f"{word}_" for word in (*SHARED_PREFIXES, *roles))
     known = {*known, *NEEDED, *CONSTRAINED, *OF_PLAYBOOKS}
@@ -224,9 +220,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
     _supports_check_mode = True
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         groups = {name: list(members) for name, members in variables["groups"].items()}
@@ -256,7 +250,6 @@ class ActionModule(ActionBase):
         folders = [path.name for path in sorted(self.roles().iterdir()) if path.is_dir()]
         named = {host: list(variables) for host, variables in per_host.items()}
         typed = {
-            host: {name: per_host[host].get(name) for name in names if name in options}
-            for host, names in named.items()
+            host: {name: per_host[host].get(name) for name in names if name in options} for host, names in named.items()
         }
         return [*unknown_faults(named, options, folders), *type_faults(typed, options)]

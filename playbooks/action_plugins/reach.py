@@ -94,14 +94,7 @@ def ask(door: Door) -> Seen:
 def session(door: Door, script: str, seconds: float) -> Seen:
     asked = time.time()
     try:
-        done = subprocess.run(
-            door.argv(),
-            input=script,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        done = subprocess.run(door.argv(), input=script, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         return Seen(255, "", f"the session gave no answer in {seconds:.0f} s")
     except FileNotFoundError:
@@ -218,10 +211,7 @@ def together(
 ) -> tuple[list[str], membership.Plan]:
     """What only all hosts together tell: clocks, the CA of the site, who is a member."""
     pairs = list(zip(doors, seen, strict=True))
-    hosts = [
-        sighting.host(door.name, door.address, plane=door.plane, out=each.out)
-        for door, each in pairs
-    ]
+    hosts = [sighting.host(door.name, door.address, plane=door.plane, out=each.out) for door, each in pairs]
     members = {host.name for host in hosts if host.belongs and host.name != rejoin}
     cas = {d.name: sighting.value(e.out, "site_ca").split(" ")[0] for d, e in pairs}
     readings = [
@@ -241,9 +231,7 @@ def together(
 def door(name: str, host: Mapping[str, Any], planes: Collection[str] = ()) -> Door:
     """From the variables of a host; only control planes hold the floating address."""
     vip = str(host.get("site_vip") or "") if name in planes else ""
-    options = (
-        f"{host.get('ansible_ssh_common_args') or ''} {host.get('ansible_ssh_extra_args') or ''}"
-    )
+    options = f"{host.get('ansible_ssh_common_args') or ''} {host.get('ansible_ssh_extra_args') or ''}"
     return Door(
         name=name,
         address=str(host.get("ansible_host") or name),
@@ -265,9 +253,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
     _supports_check_mode = True
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         per_host = variables["hostvars"]

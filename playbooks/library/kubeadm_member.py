@@ -47,10 +47,7 @@ WRITTEN = (
     *(KUBERNETES / name for name in ("manifests", "pki", "tmp")),
     *(KUBERNETES / f"{name}.conf" for name in ("kubelet", "bootstrap-kubelet", "admin")),
     *(KUBERNETES / f"{n}.conf" for n in ("super-admin", "controller-manager", "scheduler")),
-    *(
-        KUBELET / name
-        for name in ("config.yaml", "kubeadm-flags.env", "instance-config.yaml", "pki")
-    ),
+    *(KUBELET / name for name in ("config.yaml", "kubeadm-flags.env", "instance-config.yaml", "pki")),
 )
 HINT = "look with `journalctl -u kubelet -n 50` and `ctr -n k8s.io containers ls` on this host"
 LAST_LINES = 12  # of what kubeadm said
@@ -119,8 +116,7 @@ def telling(text: str) -> str:
 
 def journal() -> str:
     """The kubelet's own last words, for when kubeadm waits for it."""
-    _, words = told("journalctl", "-u", "kubelet.service", "-n", str(JOURNAL_LINES), "-o", "cat",
-                    "--no-pager")  # fmt: skip
+    _, words = told("journalctl", "-u", "kubelet.service", "-n", str(JOURNAL_LINES), "-o", "cat", "--no-pager")
     return " | ".join(line.strip()[:200] for line in words.splitlines()) or "nothing"
 
 
@@ -135,16 +131,18 @@ def kubeadm(action: str, config: str, deadline: int) -> str:
         command += ["--skip-token-print", "--skip-certificate-key-print"]
     try:
         done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", timeout=deadline, check=False,
-        )  # fmt: skip
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=deadline,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         said = error.stdout if isinstance(error.stdout, bytes) else b""
         words = telling(said.decode(errors="replace"))
-        return (
-            f"kubeadm {action} was not done in {deadline} s: {words}; the kubelet's journal:"
-            f" {journal()}; {HINT}"
-        )
+        return f"kubeadm {action} was not done in {deadline} s: {words}; the kubelet's journal: {journal()}; {HINT}"
     finally:
         CONFIG.unlink()
     if done.returncode:
@@ -188,12 +186,22 @@ def adopt(module: AnsibleModule) -> None:
         time.sleep(1)
     if BEGUN.exists() and module.params["control_plane"]:
         # What a join that was cut off after its etcd had started did not come to.
-        labels = [f"{key}=" for key in (
-            "node-role.kubernetes.io/control-plane",
-            "node.kubernetes.io/exclude-from-external-load-balancers",
-        )]  # fmt: skip
-        well, words = told("kubectl", f"--kubeconfig={KUBERNETES}/admin.conf", "label", "node",
-                           module.params["node"], "--overwrite", *labels)  # fmt: skip
+        labels = [
+            f"{key}="
+            for key in (
+                "node-role.kubernetes.io/control-plane",
+                "node.kubernetes.io/exclude-from-external-load-balancers",
+            )
+        ]
+        well, words = told(
+            "kubectl",
+            f"--kubeconfig={KUBERNETES}/admin.conf",
+            "label",
+            "node",
+            module.params["node"],
+            "--overwrite",
+            *labels,
+        )
         if not well:
             module.fail_json(msg=f"the node could not be labelled as a control plane: {words}")
     mark()
@@ -228,11 +236,7 @@ def main() -> None:
             "etcd_data": {"type": "path", "default": "/var/lib/etcd"},
             "deadline_seconds": {"type": "int", "default": 240},
         },
-        required_if=[
-            ("action", "init", ["config"]),
-            ("action", "join", ["config"]),
-            ("action", "adopt", ["node"]),
-        ],
+        required_if=[("action", "init", ["config"]), ("action", "join", ["config"]), ("action", "adopt", ["node"])],
         supports_check_mode=True,
     )
     action, etcd_data = module.params["action"], module.params["etcd_data"]

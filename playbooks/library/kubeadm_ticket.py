@@ -37,9 +37,7 @@ class TicketError(Exception):
 
 
 def run(*command: str, stdin: str | None = None) -> str:
-    done = subprocess.run(
-        command, input=stdin, capture_output=True, text=True, timeout=90, check=False
-    )
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=90, check=False)
     if done.returncode:
         raise TicketError(f"`{' '.join(command[:3])}` failed: {done.stderr.strip()[-800:]}")
     return done.stdout
@@ -98,9 +96,7 @@ def upload_certificates(address: str) -> str:
     key = secrets.token_hex(32)
     # The cluster's own configuration: without one, kubeadm asks the Internet for a version.
     query = "jsonpath={.data.ClusterConfiguration}"
-    cluster = run(
-        "kubectl", *ADMIN, "-n=kube-system", "get", "configmap/kubeadm-config", "--output", query
-    )
+    cluster = run("kubectl", *ADMIN, "-n=kube-system", "get", "configmap/kubeadm-config", "--output", query)
     config = (
         "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n"
         f"certificateKey: {key}\nlocalAPIEndpoint: {{advertiseAddress: {address}}}\n---\n{cluster}"
@@ -129,20 +125,16 @@ def main() -> None:
             "control_planes": {"type": "bool", "required": True},
             "anew": {"type": "str", "default": ""},
             "address": {"type": "str", "required": True},
-        },
+        }
     )
     try:
         did = forget(module.params["joining"], module.params["anew"])
-        key = (
-            upload_certificates(module.params["address"]) if module.params["control_planes"] else ""
-        )
+        key = upload_certificates(module.params["address"]) if module.params["control_planes"] else ""
         token, ca_hash = new_token()
     except (TicketError, OSError, subprocess.TimeoutExpired, ValueError) as error:
         # The answer is hidden, because it holds a token; this one is told by the next task.
         module.exit_json(changed=False, problem=f"this member cannot let others in: {error}")
-    module.exit_json(
-        changed=True, did=did, problem="", token=token, ca_hash=ca_hash, certificate_key=key
-    )
+    module.exit_json(changed=True, did=did, problem="", token=token, ca_hash=ca_hash, certificate_key=key)
 
 
 if __name__ == "__main__":

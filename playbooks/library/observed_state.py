@@ -307,9 +307,7 @@ class Role:
         """Takes away what the role owns; packages stay, they hold nothing of the site."""
         did = []
         states = unit_states([unit["name"] for unit in self.wants("units")])
-        known = [
-            name for name, (enabled, active) in states.items() if enabled or active == "active"
-        ]
+        known = [name for name, (enabled, active) in states.items() if enabled or active == "active"]
         keep = set(self.wants("keep"))
         stop = [name for name in known if name not in keep]
         if stop:
@@ -334,11 +332,7 @@ class Role:
 def shared_observation(roles: list[Role]) -> dict[str, Any]:
     """What is read once for all roles."""
     units = [unit["name"] for role in roles for unit in role.wants("units")]
-    return {
-        "packages": package_states(),
-        "mounts": mounted(),
-        "units": unit_states(list(dict.fromkeys(units))),
-    }
+    return {"packages": package_states(), "mounts": mounted(), "units": unit_states(list(dict.fromkeys(units)))}
 
 
 def reconcile(roles: list[Role], *, mend: bool) -> dict[str, Any]:

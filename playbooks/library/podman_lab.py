@@ -42,9 +42,13 @@ NO_RESOLVER = "# This network has no way out, so there is no resolver. Written b
 # What systemd asks of a container. Not `--systemd=always`: on cgroup v1 that mounts the machine's
 # own systemd hierarchy into every host, where each kubelet then clears away the pods of others.
 SYSTEMD = (
-    "--systemd=false", "--env=container=podman", "--stop-signal=SIGRTMIN+3",
-    "--tmpfs=/run:exec,mode=755", "--tmpfs=/run/lock", "--tmpfs=/tmp:exec",
-)  # fmt: skip
+    "--systemd=false",
+    "--env=container=podman",
+    "--stop-signal=SIGRTMIN+3",
+    "--tmpfs=/run:exec,mode=755",
+    "--tmpfs=/run/lock",
+    "--tmpfs=/tmp:exec",
+)
 # cgroup v1 machines need the argument with systemd 257; on v2 systemd ignores it.
 INIT = ["/lib/systemd/systemd", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"]
 
@@ -59,15 +63,11 @@ def podman(*arguments: str, stdin: str | None = None, deadline: float = 120) -> 
     """One podman command; its standard output, or LabError with its own words."""
     command = ["podman", *arguments]
     try:
-        done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=deadline, check=False
-        )
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=deadline, check=False)
     except FileNotFoundError:
         raise LabError("podman is not installed on this machine; install it") from None
     except subprocess.TimeoutExpired:
-        raise LabError(
-            f"`{' '.join(command[:4])} ...` gave no answer in {deadline:.0f} s"
-        ) from None
+        raise LabError(f"`{' '.join(command[:4])} ...` gave no answer in {deadline:.0f} s") from None
     if done.returncode:
         raise LabError(f"`{' '.join(command[:6])} ...` failed: {done.stderr.strip()[-800:]}")
     return done.stdout
@@ -98,8 +98,7 @@ class Lab:
         for what, path in (("node image", "node_tar"), ("bundle", "bundle")):
             if not Path(self.wanted[path]).exists():
                 raise LabError(
-                    f"the {what} {self.wanted[path]} is not there; build it with `make up` "
-                    "or `python -m bundle build`"
+                    f"the {what} {self.wanted[path]} is not there; build it with `make up` or `python -m bundle build`"
                 )
         self.report_the_dead()
         seen = self.containers()
@@ -139,18 +138,13 @@ class Lab:
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.key.parent.mkdir(mode=0o700, exist_ok=True)
         comment = f"apadana-{self.wanted['name']}"
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(self.key)],
-            check=True,
-        )
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(self.key)], check=True)
         self.did.append(f"made the key {self.key}")
 
     def make_network(self) -> None:
         found = subprocess.run(["podman", "network", "exists", self.prefix], check=False)
         if found.returncode:
-            podman(
-                "network", "create", "--internal", "--subnet", self.wanted["subnet"], self.prefix
-            )
+            podman("network", "create", "--internal", "--subnet", self.wanted["subnet"], self.prefix)
             self.did.append(f"made the network {self.prefix}")
 
     def containers(self) -> dict[str, dict[str, Any]]:
@@ -319,7 +313,7 @@ def main() -> None:
             "host_gib": {"type": "int", "default": 0},
             "ulimits": {"type": "list", "elements": "str", "default": []},
             "deadline_seconds": {"type": "int", "default": 60},
-        },
+        }
     )
     os.umask(0o077)
     lab = Lab(module.params)

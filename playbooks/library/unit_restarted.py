@@ -40,22 +40,18 @@ def main() -> None:
             "units": {"type": "list", "elements": "str", "required": True},
             "ports": {"type": "list", "elements": "int", "default": []},
             "deadline_seconds": {"type": "int", "default": 60},
-        },
+        }
     )
     units, ports = module.params["units"], module.params["ports"]
     for unit in units:
-        done = subprocess.run(
-            ["systemctl", "reload-or-restart", unit], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(["systemctl", "reload-or-restart", unit], capture_output=True, text=True, check=False)
         if done.returncode:
             hint = f"look with `journalctl -u {unit} -n 50`"
             module.fail_json(msg=f"{unit} did not restart: {done.stderr.strip()}; {hint}")
     end = time.monotonic() + module.params["deadline_seconds"]
     while problem := unwell(units, ports):
         if time.monotonic() > end:
-            module.fail_json(
-                msg=f"not well {module.params['deadline_seconds']} s after a restart: {problem}"
-            )
+            module.fail_json(msg=f"not well {module.params['deadline_seconds']} s after a restart: {problem}")
         time.sleep(0.3)
     module.exit_json(changed=bool(units), restarted=units)
 

@@ -48,9 +48,7 @@ def run(*command: str, deadline: float = 300, env: dict[str, str] | None = None)
     """A command's output; StateError with its own words when it fails."""
     environment = {**os.environ, "LC_ALL": "C", **(env or {})}
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=deadline, check=False, env=environment
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=deadline, check=False, env=environment)
     except FileNotFoundError:
         raise StateError(f"{command[0]} is not on this host") from None
     except subprocess.TimeoutExpired:
@@ -77,8 +75,7 @@ def alone() -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > end:
                     raise StateError(
-                        f"an earlier run works on this host since {LOCK_SECONDS} s; "
-                        f"see `fuser -v {LOCK}` there"
+                        f"an earlier run works on this host since {LOCK_SECONDS} s; see `fuser -v {LOCK}` there"
                     ) from None
             time.sleep(0.2)
         before = os.umask(UMASK)

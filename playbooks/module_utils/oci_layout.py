@@ -35,9 +35,7 @@ def index_of(layout: Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         raise LayoutError(f"{path} is missing; is the bundle on this host?") from None
     return {
-        item["annotations"][REF_NAME]: item
-        for item in index["manifests"]
-        if REF_NAME in item.get("annotations", {})
+        item["annotations"][REF_NAME]: item for item in index["manifests"] if REF_NAME in item.get("annotations", {})
     }
 
 
@@ -72,11 +70,7 @@ def containerd_images() -> dict[str, tuple[str, bool]]:
     """(digest, pinned) by reference; nothing while containerd is not there."""
     try:
         done = subprocess.run(
-            ["ctr", "--namespace", "k8s.io", "images", "ls"],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
+            ["ctr", "--namespace", "k8s.io", "images", "ls"], capture_output=True, text=True, timeout=30, check=False
         )
     except FileNotFoundError:
         return {}
@@ -98,9 +92,7 @@ def missing_images(layout: Path, names: list[str]) -> dict[str, tuple[str, str]]
 def load_images(layout: Path, refs: list[str]) -> None:
     """Streams a part of the layout into containerd and pins it against collection."""
     command = ["ctr", "--namespace", "k8s.io", "images", "import", "-"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as ctr:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as ctr:
         assert ctr.stdin is not None and ctr.stdout is not None
         broken = False
         try:
@@ -124,10 +116,7 @@ def write_archive(layout: Path, refs: list[str], out: IO[bytes]) -> None:
     """An OCI archive of the chosen images; blobs that they share go in once."""
     known = index_of(layout)
     # containerd puts a prefix before a plain ref.name; this annotation it takes as it is.
-    named = [
-        {**known[ref], "annotations": {**known[ref]["annotations"], CONTAINERD_NAME: ref}}
-        for ref in refs
-    ]
+    named = [{**known[ref], "annotations": {**known[ref]["annotations"], CONTAINERD_NAME: ref}} for ref in refs]
     index = {"schemaVersion": 2, "manifests": named}
     texts = {"oci-layout": {"imageLayoutVersion": "1.0.0"}, "index.json": index}
     digests = dict.fromkeys(part for ref in refs for part in parts(layout, known[ref]))

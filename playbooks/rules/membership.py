@@ -275,10 +275,7 @@ def fate_of_worker(host: Host, view: View) -> tuple[str, str]:
     if host.marked:
         if view.etcd and not known:
             words = "is marked as a member, and the API has no node of its name"
-            return (
-                "",
-                f"{anew(host, view, words)}; a restart of its kubelet may bring the node back",
-            )
+            return ("", f"{anew(host, view, words)}; a restart of its kubelet may bring the node back")
         return MEMBER, ""
     if host.kubelet and (known or (not view.etcd and not host.begun)):
         return ADOPT, ""

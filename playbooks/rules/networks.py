@@ -95,9 +95,7 @@ def service_faults(network: Network, site: Mapping[str, Any]) -> list[str]:
     kubelets, server = str(given["kubernetes_dns_address"]), str(given["network_dns_address"])
     if kubelets != server:
         allowed = f"network_dns_address, which is {server}"
-        found.append(
-            wrong("kubernetes_dns_address", kubelets, allowed, "give both the same, or neither")
-        )
+        found.append(wrong("kubernetes_dns_address", kubelets, allowed, "give both the same, or neither"))
     return found
 
 
@@ -144,10 +142,7 @@ def vip_faults(vip: str, named: Mapping[str, list[str]], network: Network | None
 def _place_faults(subject: str, address: ipaddress.IPv4Address, network: Network) -> list[str]:
     if address not in network:
         told = f"an address of site_network {network}; it is outside of it"
-    elif network.prefixlen < 31 and address in (
-        network.network_address,
-        network.broadcast_address,
-    ):
+    elif network.prefixlen < 31 and address in (network.network_address, network.broadcast_address):
         told = f"an address of a host in site_network {network}, not its first or last"
     else:
         return []
@@ -177,8 +172,7 @@ def _of_people(text: Any) -> Network | None:
 def _nested(name: str, networks: Iterable[Network | None]) -> list[str]:
     known = sorted(network for network in networks if network is not None)
     return [
-        f"{name} has {one} and {other}, which overlap; the firewall takes no such set: keep the"
-        " larger one"
+        f"{name} has {one} and {other}, which overlap; the firewall takes no such set: keep the larger one"
         for one, other in combinations(known, 2)
         if one.overlaps(other)
     ]

@@ -9,11 +9,20 @@ from playbooks.rules.telling import wrong
 
 #: What listens on every host, or on every control plane, whatever the inventory says.
 FIXED = {
-    22: "sshd", 179: "kube-router", 2379: "etcd", 2380: "etcd", 2381: "etcd",
-    6443: "kube-apiserver", 10248: "kubelet", 10249: "kube-proxy", 10250: "kubelet",
-    10256: "kube-proxy", 10257: "kube-controller-manager", 10259: "kube-scheduler",
+    22: "sshd",
+    179: "kube-router",
+    2379: "etcd",
+    2380: "etcd",
+    2381: "etcd",
+    6443: "kube-apiserver",
+    10248: "kubelet",
+    10249: "kube-proxy",
+    10250: "kubelet",
+    10256: "kube-proxy",
+    10257: "kube-controller-manager",
+    10259: "kube-scheduler",
     20244: "kube-router",
-}  # fmt: skip
+}
 DOORS = ("site_api_port", "site_registry_port", "site_web_port", "loadbalancer_registry_port")
 NODE_PORTS = range(30000, 32768)  # kube-proxy takes them before any program of the host does
 CALLERS = ("nodes", "pods", "admins", "people")
@@ -64,8 +73,7 @@ def opening_faults(site: Mapping[str, Any]) -> list[str]:
             continue
         shut = _shut(_wanted(caller, site), {as_port(port) for port in listed})
         found += [
-            f"base_openings: {caller} lacks the port {port} of {what}: the firewall would drop"
-            " what comes there; add it"
+            f"base_openings: {caller} lacks the port {port} of {what}: the firewall would drop what comes there; add it"
             for port, what in shut
         ]
     return found

@@ -33,11 +33,7 @@ def wrong(subject: str, seen: Any, allowed: str, action: str) -> str:
 def origins(folder: Path) -> dict[str, tuple[str, ...]]:
     """Where each name stands as a key in the inventory's files: `group_vars/all/main.yml:7`."""
     found: dict[str, list[str]] = {}
-    files = [
-        *folder.glob("*.yml"),
-        *folder.glob("group_vars/**/*.yml"),
-        *folder.glob("host_vars/**/*.yml"),
-    ]
+    files = [*folder.glob("*.yml"), *folder.glob("group_vars/**/*.yml"), *folder.glob("host_vars/**/*.yml")]
     for file in sorted(files):
         for name, line in _keys(yaml.compose(file.read_text(encoding="utf-8"))):
             found.setdefault(name, []).append(f"{file.relative_to(folder)}:{line}")

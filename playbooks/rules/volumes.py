@@ -50,9 +50,7 @@ def _faults(host: str, volume: Mapping[str, Any]) -> list[str]:
         allowed = "lower-case letters, digits and hyphens, at most 63, no hyphen first or last"
         found.append(wrong(f"{host}: the name of a volume", volume["name"], allowed, "rename it"))
     if volume["class"] not in CLASSES:
-        found.append(
-            f"{subject} has class {plain(volume['class'])!r}; allowed are {', '.join(CLASSES)}"
-        )
+        found.append(f"{subject} has class {plain(volume['class'])!r}; allowed are {', '.join(CLASSES)}")
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         found.append(f"{subject} has size_gib {plain(size)!r}; give whole GiB of 1 or more")
     return found

@@ -7,15 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from components.kit.names import (
-    MOST_OF_DOMAIN,
-    is_host,
-    is_label,
-    is_label_key,
-    is_label_value,
-    is_name,
-    is_text,
-)
+from components.kit.names import MOST_OF_DOMAIN, is_host, is_label, is_label_key, is_label_value, is_name, is_text
 from playbooks.rules.telling import wrong
 
 Hosts = Mapping[str, Mapping[str, Any]]
@@ -24,12 +16,18 @@ OF_NAME = "lower-case letters, digits and hyphens, in parts joined by dots"
 THEIRS = ("kubernetes.io", "k8s.io")
 FREE_OF_THEM = ("kubelet.kubernetes.io", "node.kubernetes.io")
 ALLOWED_OF_THEM = {
-    "beta.kubernetes.io/arch", "beta.kubernetes.io/instance-type", "beta.kubernetes.io/os",
-    "failure-domain.beta.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone",
-    "kubernetes.io/arch", "kubernetes.io/hostname", "kubernetes.io/os",
-    "node.kubernetes.io/instance-type", "topology.kubernetes.io/region",
+    "beta.kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type",
+    "beta.kubernetes.io/os",
+    "failure-domain.beta.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
+    "kubernetes.io/arch",
+    "kubernetes.io/hostname",
+    "kubernetes.io/os",
+    "node.kubernetes.io/instance-type",
+    "topology.kubernetes.io/region",
     "topology.kubernetes.io/zone",
-}  # fmt: skip
+}
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _TAINT = re.compile(r"(?P<key>[^=:]+)=(?P<value>[^=:]*):(?P<effect>.*)")
 _PATH = re.compile(r"(/[A-Za-z0-9_.@+-]+)+")
@@ -68,10 +66,7 @@ WORDS: dict[str, tuple[Callable[[str], bool], str]] = {
     "loadbalancer_interface": (_matches(r"[^\s/:]{1,15}"), "the name of a network interface"),
     "loadbalancer_router_id": (_is_router, "a number from 1 to 255"),
     "kubernetes_node_monitor_grace": (_matches(r"([0-9]+(ms|s|m|h))+"), "a duration, as 20s"),
-    "kubernetes_control_plane_cpu": (
-        _matches(r"[1-9][0-9]*m?|0?\.[0-9]+|[0-9]+\.[0-9]+"),
-        "processors, as 500m or 2",
-    ),
+    "kubernetes_control_plane_cpu": (_matches(r"[1-9][0-9]*m?|0?\.[0-9]+|[0-9]+\.[0-9]+"), "processors, as 500m or 2"),
     "base_journal_max": (_matches(r"[1-9][0-9]*[KMGT]?"), "a size, as 500M"),
 }
 
@@ -95,8 +90,7 @@ def host_name_faults(hosts: Hosts, site: Mapping[str, Any]) -> list[str]:
     """A node is called as its host is, and the name is the value of a label, too."""
     ours = {str(site["site_api_name"]), str(site["site_registry_name"]), "localhost"}
     found = [
-        f"host {name!r}: a node is called so; allowed: {OF_NAME}, at most 63 long; rename it in"
-        " hosts.yml"
+        f"host {name!r}: a node is called so; allowed: {OF_NAME}, at most 63 long; rename it in hosts.yml"
         for name in hosts
         if not is_name(name, 63)
     ]

@@ -32,9 +32,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Markdown, its columns aligned so that a terminal shows it as well as a page."""
     lines = [list(columns), *map(list, rows)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
-    padded = [
-        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
-    ]
+    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
     rule = ["-" * width for width in widths]
     return "\n".join(f"| {' | '.join(line)} |" for line in [padded[0], rule, *padded[1:]])
 

@@ -29,10 +29,7 @@ def pids_of_hosts() -> dict[str, int]:
     names = [lab.container(host) for host in lab.hosts()]
     done = lab.run("podman", "inspect", *names, timeout=60)
     assert done.returncode == 0, lab.told(done)
-    return {
-        host: int(row["State"]["Pid"])
-        for host, row in zip(lab.hosts(), json.loads(done.stdout), strict=True)
-    }
+    return {host: int(row["State"]["Pid"]) for host, row in zip(lab.hosts(), json.loads(done.stdout), strict=True)}
 
 
 def group_of(pid: int, controller: str) -> Path:

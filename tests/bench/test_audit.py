@@ -43,8 +43,17 @@ def make(folder: Path) -> tuple[Path, Path, list[str]]:
     draw = random.Random(1)
     step = 100_000  # ns between two writes
     record, back = folder / "record.jsonl", folder / "readback"
-    head = {"kind": "run", "v": 2, "store": "bench", "run": "abcd1234", "clients": CLIENTS,
-            "rate": 10_000, "mono": 0, "wall": 1e9, "demanded": {}}  # fmt: skip
+    head = {
+        "kind": "run",
+        "v": 2,
+        "store": "bench",
+        "run": "abcd1234",
+        "clients": CLIENTS,
+        "rate": 10_000,
+        "mono": 0,
+        "wall": 1e9,
+        "demanded": {},
+    }
     lost = set(draw.sample(range(OPERATIONS), LOSSES))
     stale = set(draw.sample(range(1000, OPERATIONS // 10), STALE))
     with record.open("w") as lines, back.open("w") as kept:
@@ -73,9 +82,12 @@ def test_a_million_operations(tmp_path: Path) -> None:
     runs = []
     for _ in range(3):
         done = subprocess.run(
-            [sys.executable, "-c", MEASURED, str(record), str(back)], cwd=REPOSITORY,
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            [sys.executable, "-c", MEASURED, str(record), str(back)],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         runs.append(json.loads(done.stdout))
         found = runs[-1]
         assert sorted(found["lost"]) == sorted(lost) and found["stale"] == STALE
@@ -85,15 +97,20 @@ def test_a_million_operations(tmp_path: Path) -> None:
     peak = max(run["peak_mib"] for run in runs)
     size = record.stat().st_size / 2**20
     command = "pytest -s tests/bench/test_audit.py -m bench"
-    show("audit", [
-        Figure(f"1 M writes + 0.1 M reads judged ({size:.0f} MiB), median of 3",
-               f"{seconds[1]:.1f} s ({seconds[0]:.1f} to {seconds[2]:.1f}), CPU {cpu[1]:.1f} s",
-               "Elle, JVM: 6 to 10 s per 1 M transactions (its README)", "< 10 s", command),
-        Figure("1 M writes + 0.1 M reads judged, peak memory", f"{peak:.0f} MiB", "-", "< 1 GB",
-               command),
-        Figure("planted losses found in 1 M", f"{LOSSES} of {LOSSES}, by name", "-", "k of k",
-               command),
-    ])  # fmt: skip
+    show(
+        "audit",
+        [
+            Figure(
+                f"1 M writes + 0.1 M reads judged ({size:.0f} MiB), median of 3",
+                f"{seconds[1]:.1f} s ({seconds[0]:.1f} to {seconds[2]:.1f}), CPU {cpu[1]:.1f} s",
+                "Elle, JVM: 6 to 10 s per 1 M transactions (its README)",
+                "< 10 s",
+                command,
+            ),
+            Figure("1 M writes + 0.1 M reads judged, peak memory", f"{peak:.0f} MiB", "-", "< 1 GB", command),
+            Figure("planted losses found in 1 M", f"{LOSSES} of {LOSSES}, by name", "-", "k of k", command),
+        ],
+    )
 
 
 def test_the_losing_disk(tmp_path: Path) -> None:
@@ -107,6 +124,15 @@ def test_the_losing_disk(tmp_path: Path) -> None:
             os.fdatasync(handle)
         rate = count / (time.perf_counter() - begin)
         os.close(handle)
-    show("audit", [Figure("disk that loses unsynced writes: write 8 KiB + fdatasync",
-                          f"{rate:,.0f}/s", "-", "> 400/s, what the test writes",
-                          "pytest -s tests/bench/test_audit.py -m bench")])  # fmt: skip
+    show(
+        "audit",
+        [
+            Figure(
+                "disk that loses unsynced writes: write 8 KiB + fdatasync",
+                f"{rate:,.0f}/s",
+                "-",
+                "> 400/s, what the test writes",
+                "pytest -s tests/bench/test_audit.py -m bench",
+            )
+        ],
+    )

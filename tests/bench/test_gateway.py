@@ -62,9 +62,11 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
         assert port
         with proxying.running(folder, port, cores[-1]) as proxy:
             asked = HttpRequest(
-                proxy.url, headers=(("Authorization", f"Bearer {proxy.token}"),),
-                connect_to="127.0.0.1", ca_file=proxy.ca_file,
-            )  # fmt: skip
+                proxy.url,
+                headers=(("Authorization", f"Bearer {proxy.token}"),),
+                connect_to="127.0.0.1",
+                ca_file=proxy.ca_file,
+            )
             yield Setup(HttpRequest(server.url), asked, proxy)
 
 
@@ -81,9 +83,8 @@ def kept_to(cores: Sequence[int]) -> Iterator[None]:
 
 def sent(request: HttpRequest, rate: float, seconds: float) -> LoadOutcome:
     profile = Profile(
-        name="gateway", rate_per_s=rate, spacing="constant", duration_s=seconds, latency=(LIMIT,),
-        warmup_s=2,
-    )  # fmt: skip
+        name="gateway", rate_per_s=rate, spacing="constant", duration_s=seconds, latency=(LIMIT,), warmup_s=2
+    )
     return pool.run(profile.order(1, request))
 
 
@@ -108,15 +109,28 @@ def test_what_it_adds_to_a_request(setup: Setup) -> None:
         late = max(o.health.lateness_p99_ms for o in found.values())
         floors.append(p99_ms(bare))
         added.append(p99_ms(through) - p99_ms(bare))
-        rows.append([
-            str(turn + 1), f"{floors[-1]:.2f}", f"{p99_ms(through):.2f}", f"{added[-1]:+.2f}",
-            f"{late:.2f}", str(failed),
-        ])  # fmt: skip
-    figures.show("gateway", [Figure(
-        f"gateway: p99 over the bare backend at {PAIR_RATE:,.0f}/s, median of {PAIRS} pairs",
-        f"{statistics.median(added):+.2f} ms ({min(added):+.2f} to {max(added):+.2f})",
-        floor=f"{statistics.median(floors):.2f} ms without it", goal=f"{MOST_MS:g} ms",
-        command=COMMAND)])  # fmt: skip
+        rows.append(
+            [
+                str(turn + 1),
+                f"{floors[-1]:.2f}",
+                f"{p99_ms(through):.2f}",
+                f"{added[-1]:+.2f}",
+                f"{late:.2f}",
+                str(failed),
+            ]
+        )
+    figures.show(
+        "gateway",
+        [
+            Figure(
+                f"gateway: p99 over the bare backend at {PAIR_RATE:,.0f}/s, median of {PAIRS} pairs",
+                f"{statistics.median(added):+.2f} ms ({min(added):+.2f} to {max(added):+.2f})",
+                floor=f"{statistics.median(floors):.2f} ms without it",
+                goal=f"{MOST_MS:g} ms",
+                command=COMMAND,
+            )
+        ],
+    )
     show(
         "Each pair: straight to the backend, and through Envoy (TLS, token, role)",
         ["pair", "bare p99 ms", "through p99 ms", "added ms", "sent late p99 ms", "failed"],
@@ -135,17 +149,32 @@ def test_highest_rate_of_one_core(setup: Setup) -> None:
         good = fit(found, rate, RATE_SECONDS)
         best = max(best, rate if good else 0.0)
         floor = max(floor, rate if fit(bare, rate, RATE_SECONDS) else 0.0)
-        rows.append([
-            f"{rate:,}", "yes" if good else "no", f"{p99_ms(bare):.2f}", f"{p99_ms(found):.2f}",
-            f"{each * 1e6:.0f}", f"{1 / each:,.0f}" if each else "-",
-            f"{found.health.cpu_share:.0%}", str(found.ledger.failed),
-        ])  # fmt: skip
+        rows.append(
+            [
+                f"{rate:,}",
+                "yes" if good else "no",
+                f"{p99_ms(bare):.2f}",
+                f"{p99_ms(found):.2f}",
+                f"{each * 1e6:.0f}",
+                f"{1 / each:,.0f}" if each else "-",
+                f"{found.health.cpu_share:.0%}",
+                str(found.ledger.failed),
+            ]
+        )
         if not good:
             break
-    figures.show("gateway", [Figure(
-        "gateway: highest rate of one core", f"{best:,.0f}/s",
-        floor=f"{floor:,.0f}/s without it, as far as was tried", goal=f"{LEAST_RATE:,.0f}/s",
-        command=COMMAND)])  # fmt: skip
+    figures.show(
+        "gateway",
+        [
+            Figure(
+                "gateway: highest rate of one core",
+                f"{best:,.0f}/s",
+                floor=f"{floor:,.0f}/s without it, as far as was tried",
+                goal=f"{LEAST_RATE:,.0f}/s",
+                command=COMMAND,
+            )
+        ],
+    )
     show(
         "Rising rates, Envoy alone on its core; the time of a core says what one would carry",
         [

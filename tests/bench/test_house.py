@@ -33,13 +33,16 @@ def test_adding_a_room() -> None:
     written = [file for file in own if file not in made and file not in alike]
     tests = sorted((ROOT / "tests").glob(f"*/test_{EXAMPLE}*.py"))
     command = "pytest -s -m bench tests/bench/test_house.py"
-    show("house", [
-        Figure(f"room {EXAMPLE}: files written", f"{len(written)}, {lines(written)} lines",
-               command=command),
-        Figure(f"room {EXAMPLE}: of the same kind in every chart",
-               f"{len(alike)} files, {lines(alike)} lines", command=command),
-        Figure(f"room {EXAMPLE}: made by a command", f"{len(made)} files, {lines(made)} lines",
-               command=command),
-        Figure(f"room {EXAMPLE}: tests", f"{len(tests)} files, {lines(tests)} lines",
-               command=command),
-    ])  # fmt: skip
+    show(
+        "house",
+        [
+            Figure(f"room {EXAMPLE}: files written", f"{len(written)}, {lines(written)} lines", command=command),
+            Figure(
+                f"room {EXAMPLE}: of the same kind in every chart",
+                f"{len(alike)} files, {lines(alike)} lines",
+                command=command,
+            ),
+            Figure(f"room {EXAMPLE}: made by a command", f"{len(made)} files, {lines(made)} lines", command=command),
+            Figure(f"room {EXAMPLE}: tests", f"{len(tests)} files, {lines(tests)} lines", command=command),
+        ],
+    )

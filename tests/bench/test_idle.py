@@ -40,12 +40,9 @@ def test_idle() -> None:
     command = f"APADANA_IDLE_MINUTES={MINUTES:g} pytest -s -m bench tests/bench/test_idle.py"
     total = [
         Figure("idle cores, all hosts", f"{sum(cores.values()):.2f}", FLOOR, "0.8", command),
-        Figure("idle working set, all hosts", f"{sum(memory.values()) / 1024:.2f} GiB", FLOOR,
-               "9 GiB", command),
-    ]  # fmt: skip
-    show("idle", total + [
-        Figure(f"  {host}", f"{cores[host]:.2f} cores, {memory[host]:.0f} MiB") for host in hosts
-    ])  # fmt: skip
+        Figure("idle working set, all hosts", f"{sum(memory.values()) / 1024:.2f} GiB", FLOOR, "9 GiB", command),
+    ]
+    show("idle", total + [Figure(f"  {host}", f"{cores[host]:.2f} cores, {memory[host]:.0f} MiB") for host in hosts])
 
 
 def hosts_now(firsts: dict[str, int]) -> dict[str, idle.Use]:
@@ -62,8 +59,16 @@ def show_split(shares: dict[str, idle.Share], cores: float) -> None:
     rows.append(["ended in between, and the kernel", "-", f"{rest:.3f}", "-"])
     print(f"\nby process, over {MINUTES:g} min on {', '.join(lab.hosts())}")
     print(table(("process", "count", "cores", "MiB (Pss)"), rows))
-    save("idle-processes", [
-        {"name": name, "count": share.count, "cores": round(share.cores, 4),
-         "mib": round(share.memory / idle.MIB, 1)}
-        for name, share in ordered
-    ], "name")  # fmt: skip
+    save(
+        "idle-processes",
+        [
+            {
+                "name": name,
+                "count": share.count,
+                "cores": round(share.cores, 4),
+                "mib": round(share.memory / idle.MIB, 1),
+            }
+            for name, share in ordered
+        ],
+        "name",
+    )

@@ -25,10 +25,18 @@ def test_nothing_is_left_by_a_thousand_injections(tmp_path: Path) -> None:
         left = campaign.settled(timeout=injecting.SECONDS + 60)
     done = campaign.begun - campaign.refused
     told = f"{len(left)} left of {done}, validator killed {campaign.killed} times"
-    figures.show("chaos", [figures.Figure(
-        f"{INJECTIONS:,} injections, kill -9 of the validator at random", told, "-", "0 left",
-        "pytest -m bench tests/bench/test_injections.py",
-    )])  # fmt: skip
+    figures.show(
+        "chaos",
+        [
+            figures.Figure(
+                f"{INJECTIONS:,} injections, kill -9 of the validator at random",
+                told,
+                "-",
+                "0 left",
+                "pytest -m bench tests/bench/test_injections.py",
+            )
+        ],
+    )
     assert left == []
     assert done >= INJECTIONS
     assert campaign.killed > INJECTIONS / 50

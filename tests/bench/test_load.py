@@ -51,9 +51,8 @@ def show(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 def sent(url: str, rate: float, seconds: float = 5.0) -> LoadOutcome:
     profile = Profile(
-        name="speed", rate_per_s=rate, spacing="constant", duration_s=seconds, latency=(LIMIT,),
-        warmup_s=1,
-    )  # fmt: skip
+        name="speed", rate_per_s=rate, spacing="constant", duration_s=seconds, latency=(LIMIT,), warmup_s=1
+    )
     return pool.run(profile.order(1, HttpRequest(url)))
 
 
@@ -69,20 +68,37 @@ def test_rate_of_one_core() -> None:
         for rate in (1_000, 5_000, 10_000, 15_000, 20_000, 25_000):
             found = sent(server.url, rate)
             h, seen = found.health, found.ledger.histogram()
-            rows.append([
-                f"{rate:,}", f"{sum(found.ledger.served()[:5]) / 5:,.0f}",
-                f"{h.lateness_p50_ms:.3f}", f"{h.lateness_p99_ms:.3f}", f"{h.lateness_max_ms:.1f}",
-                f"{h.cpu_share:.0%}", f"{seen.percentile(0.99) * 1e3:.2f}",
-                str(found.ledger.failed),
-            ])  # fmt: skip
+            rows.append(
+                [
+                    f"{rate:,}",
+                    f"{sum(found.ledger.served()[:5]) / 5:,.0f}",
+                    f"{h.lateness_p50_ms:.3f}",
+                    f"{h.lateness_p99_ms:.3f}",
+                    f"{h.lateness_max_ms:.1f}",
+                    f"{h.cpu_share:.0%}",
+                    f"{seen.percentile(0.99) * 1e3:.2f}",
+                    str(found.ledger.failed),
+                ]
+            )
             best = max(best, rate if fit(found) else 0.0)
-    figures.show("load", [Figure("load: open loop, one core, lateness p99 < 1 ms", f"{best:,.0f}/s",
-                                 goal="15,000/s", command=COMMAND)])  # fmt: skip
+    figures.show(
+        "load",
+        [Figure("load: open loop, one core, lateness p99 < 1 ms", f"{best:,.0f}/s", goal="15,000/s", command=COMMAND)],
+    )
     show(
         "Open loop, one process, server on the other core; goal: 15,000/s, lateness p99 < 1 ms",
-        ["intended/s", "answered/s", "late p50 ms", "late p99 ms", "late max ms", "of a core",
-         "latency p99 ms", "failed"], rows,
-    )  # fmt: skip
+        [
+            "intended/s",
+            "answered/s",
+            "late p50 ms",
+            "late p99 ms",
+            "late max ms",
+            "of a core",
+            "latency p99 ms",
+            "failed",
+        ],
+        rows,
+    )
 
 
 LOCUSTFILE = """
@@ -108,8 +124,23 @@ def locust_command(program: Path, url: str, folder: Path, seconds: int) -> list[
     """One locust process with 50 FastHttpUsers that never wait."""
     file = folder / "locustfile.py"
     file.write_text(LOCUSTFILE)
-    return [program, "-f", file, "--headless", "--host", url.rstrip("/"), "-u", "50", "-r", "50",
-               "-t", f"{seconds}s", "--csv", folder / "out", "--only-summary"]  # fmt: skip
+    return [
+        program,
+        "-f",
+        file,
+        "--headless",
+        "--host",
+        url.rstrip("/"),
+        "-u",
+        "50",
+        "-r",
+        "50",
+        "-t",
+        f"{seconds}s",
+        "--csv",
+        folder / "out",
+        "--only-summary",
+    ]
 
 
 def locust_said(folder: Path) -> tuple[int, float]:
@@ -148,18 +179,25 @@ def test_beside_locust(locust: Path, tmp_path: Path) -> None:
             processor_seconds(locust_command(locust, server.url, tmp_path, 10))
             _, theirs = locust_said(tmp_path)
         ratios.append(ours / theirs)
-        rows.append([
-            str(turn + 1), f"{ours:,.0f}", f"{theirs:,.0f}", f"{ratios[-1]:.1f}", f"{prompt:,.0f}",
-        ])  # fmt: skip
+        rows.append([str(turn + 1), f"{ours:,.0f}", f"{theirs:,.0f}", f"{ratios[-1]:.1f}", f"{prompt:,.0f}"])
     rows.append(["median", "", "", f"{statistics.median(ratios):.1f} (goal: 3)", ""])
-    figures.show("load", [Figure("load: rate of one core beside locust FastHttpUser",
-                                 f"{statistics.median(ratios):.1f} times", goal="3 times",
-                                 command=COMMAND)])  # fmt: skip
+    figures.show(
+        "load",
+        [
+            Figure(
+                "load: rate of one core beside locust FastHttpUser",
+                f"{statistics.median(ratios):.1f} times",
+                goal="3 times",
+                command=COMMAND,
+            )
+        ],
+    )
     show(
         "One process each on the same server: ours open loop, as late as a limit of 300 ms allows "
         "it, and beside it with lateness p99 < 1 ms; locust FastHttpUser closed loop at full speed",
-        ["turn", "ours/s", "locust/s", "ratio", "late < 1 ms/s"], rows,
-    )  # fmt: skip
+        ["turn", "ours/s", "locust/s", "ratio", "late < 1 ms/s"],
+        rows,
+    )
 
 
 def processor_seconds(command: list[str | Path]) -> float:
@@ -177,21 +215,25 @@ def test_cost_of_a_request_beside_locust(locust: Path, tmp_path: Path) -> None:
         for rate in (2_000, 5_000, 15_000):
             found = sent(server.url, rate, 4)
             each = found.health.cpu_seconds / found.health.intended
-            rows.append([
-                f"ours, {rate:,}/s intended", f"{found.health.intended:,}",
-                f"{found.ledger.failed:,}", f"{each * 1e6:.0f}", f"{1 / each:,.0f}",
-            ])  # fmt: skip
+            rows.append(
+                [
+                    f"ours, {rate:,}/s intended",
+                    f"{found.health.intended:,}",
+                    f"{found.ledger.failed:,}",
+                    f"{each * 1e6:.0f}",
+                    f"{1 / each:,.0f}",
+                ]
+            )
         start = processor_seconds([locust, "--version"])
         whole = processor_seconds(locust_command(locust, server.url, tmp_path, 8))
         count, _ = locust_said(tmp_path)
         each = (whole - start) / count
-        rows.append(
-            ["locust FastHttpUser", f"{count:,}", "0", f"{each * 1e6:.0f}", f"{1 / each:,.0f}"]
-        )
+        rows.append(["locust FastHttpUser", f"{count:,}", "0", f"{each * 1e6:.0f}", f"{1 / each:,.0f}"])
     show(
         "Processor time for each request, start-up not counted; goal: a third of locust's",
-        ["client", "requests", "failed", "us of a core", "at most /s a core"], rows,
-    )  # fmt: skip
+        ["client", "requests", "failed", "us of a core", "at most /s a core"],
+        rows,
+    )
 
 
 @pytest.mark.parametrize("rate", [100, 1000, 5000])
@@ -199,21 +241,47 @@ def test_p99_beside_the_truth(rate: int) -> None:
     rows, off = [], 0
     for made in certify.certify(rate, certify.FULL, seconds=5, tries=1):
         off += made.check().verdict is not Verdict.PASS
-        rows.append([
-            made.name, f"{made.rate:g}", str(made.requests), f"{made.true_p99:.2f}",
-            f"{made.seen_p99:.2f}", f"{made.error_ms:+.2f}", f"{made.tolerance_ms:.2f}",
-            f"{made.seen_counts[0]}/{made.true_counts[0]}",
-            f"{made.seen_counts[1]}/{made.true_counts[1]}", str(made.check().verdict),
-        ])  # fmt: skip
-    figures.show("load", [
-        Figure(f"load: p99 at {rate:,}/s within 1 % or 1 ms of the truth",
-               f"{len(rows) - off} of {len(rows)} servers", goal="all, else INVALID",
-               command=COMMAND)])  # fmt: skip
+        rows.append(
+            [
+                made.name,
+                f"{made.rate:g}",
+                str(made.requests),
+                f"{made.true_p99:.2f}",
+                f"{made.seen_p99:.2f}",
+                f"{made.error_ms:+.2f}",
+                f"{made.tolerance_ms:.2f}",
+                f"{made.seen_counts[0]}/{made.true_counts[0]}",
+                f"{made.seen_counts[1]}/{made.true_counts[1]}",
+                str(made.check().verdict),
+            ]
+        )
+    figures.show(
+        "load",
+        [
+            Figure(
+                f"load: p99 at {rate:,}/s within 1 % or 1 ms of the truth",
+                f"{len(rows) - off} of {len(rows)} servers",
+                goal="all, else INVALID",
+                command=COMMAND,
+            )
+        ],
+    )
     show(
         f"p99 at {rate}/s against servers whose truth is known",
-        ["server", "rate", "requests", "true ms", "measured ms", "off", "allowed",
-         "failed/true", "over 300 ms/true", "certificate"], rows,
-    )  # fmt: skip
+        [
+            "server",
+            "rate",
+            "requests",
+            "true ms",
+            "measured ms",
+            "off",
+            "allowed",
+            "failed/true",
+            "over 300 ms/true",
+            "certificate",
+        ],
+        rows,
+    )
 
 
 def test_rate_into_real_stores() -> None:
@@ -222,9 +290,7 @@ def test_rate_into_real_stores() -> None:
     with stores.platform() as platform:
         stores.add_redis(platform)
         stores.add_postgres(platform)
-        for room, operation in (
-            ("redis", "set"), ("redis", "get"), ("postgres", "insert"), ("postgres", "select"),
-        ):  # fmt: skip
+        for room, operation in (("redis", "set"), ("redis", "get"), ("postgres", "insert"), ("postgres", "select")):
             component = platform.component(room)
             scenario = Scenario(name=operation, operation=operation, profiles=("records-peak",))
             with platform.ground().client([component], role="load") as client:
@@ -233,12 +299,13 @@ def test_rate_into_real_stores() -> None:
                         update={"rate_per_s": rate, "duration_s": 5.0, "warmup_s": 2.0}
                     )
                     order = remote.order_of(scenario, profile, component)
-                    found, _ = remote.run(client, order, profile, lambda text: None,
-                                          certified=True, stop_early=False)  # fmt: skip
+                    found, _ = remote.run(client, order, profile, lambda text: None, certified=True, stop_early=False)
                     rows.append([f"{room} {operation}", f"{rate:g}", *told(found)])
-    show("Real stores on this machine, one process, driver of the room", [
-        "operation", "intended/s", "answered/s", "late p99 ms", "us of a core each", "p99 ms",
-        "failed"], rows)  # fmt: skip
+    show(
+        "Real stores on this machine, one process, driver of the room",
+        ["operation", "intended/s", "answered/s", "late p99 ms", "us of a core each", "p99 ms", "failed"],
+        rows,
+    )
 
 
 def told(found: LoadOutcome | str) -> list[str]:
@@ -246,7 +313,9 @@ def told(found: LoadOutcome | str) -> list[str]:
         return [found, "-", "-", "-", "-"]
     h = found.health
     return [
-        f"{sum(found.ledger.served()[:5]) / 5:,.0f}", f"{h.lateness_p99_ms:.2f}",
+        f"{sum(found.ledger.served()[:5]) / 5:,.0f}",
+        f"{h.lateness_p99_ms:.2f}",
         f"{h.cpu_seconds / max(1, h.intended) * 1e6:.0f}",
-        f"{found.ledger.histogram().percentile(0.99) * 1e3:.1f}", str(found.ledger.failed),
-    ]  # fmt: skip
+        f"{found.ledger.histogram().percentile(0.99) * 1e3:.1f}",
+        str(found.ledger.failed),
+    ]

@@ -31,9 +31,7 @@ from validate.suites.load.verdict import hopeless, judge
 pytestmark = pytest.mark.bench
 
 COMMAND = "pytest -s -m bench tests/bench/test_load_verdicts.py"
-PROFILE = Profile(
-    name="bench", rate_per_s=300, duration_s=60, warmup_s=1, latency=(LIMIT,), success_share=0.999
-)
+PROFILE = Profile(name="bench", rate_per_s=300, duration_s=60, warmup_s=1, latency=(LIMIT,), success_share=0.999)
 
 Case = tuple[str, Callable[[random.Random], Behaviour]]
 
@@ -77,8 +75,7 @@ def dies_at(second: float) -> Behaviour:
 
 
 BROKEN: list[Case] = [
-    ("frozen, 2.5 to 20 % of the time", lambda r: frozen(r.uniform(0.8, 2), r.uniform(10, 20),
-                                                        r.uniform(0, 20))),
+    ("frozen, 2.5 to 20 % of the time", lambda r: frozen(r.uniform(0.8, 2), r.uniform(10, 20), r.uniform(0, 20))),
     ("constant 301 to 400 ms", lambda r: tail(1.0, r.uniform(301, 400))),
     ("1.2 to 4 % take 310 ms", lambda r: tail(r.uniform(0.012, 0.04), 310)),
     ("lognormal, p99 of 310 to 600 ms", lambda r: lognormal(r.uniform(310, 600), 60)),
@@ -86,7 +83,7 @@ BROKEN: list[Case] = [
     ("serves 90 to 98 % of the rate", lambda r: overloaded(r.uniform(270, 294))),
     ("dies in the last 10 s", lambda r: dies_at(r.uniform(50, 59.5))),
     ("refuses everything", lambda r: lambda at, draw: (MS, "ECONNREFUSED")),
-]  # fmt: skip
+]
 HEALTHY: list[Case] = [
     ("constant 1 to 250 ms", lambda r: tail(1.0, r.uniform(1, 250))),
     ("0.1 to 0.5 % take 400 ms", lambda r: tail(r.uniform(0.001, 0.005), 400)),
@@ -125,8 +122,9 @@ def test_wrong_verdicts_of_400_simulated_runs() -> None:
     show(
         "200 broken services (goal: no PASS) and 200 healthy ones (goal: at most 2 FAIL, "
         "10 INVALID); p99 < 300 ms, success > 99.9 %, 95 %, 300/s for 60 s",
-        COLUMNS, rows,
-    )  # fmt: skip
+        COLUMNS,
+        rows,
+    )
     false_pass = sum(v is Verdict.PASS for _, v, _ in broken)
     counts = Counter(v for _, v, _ in healthy)
     tell_wrong("simulated", broken, healthy)
@@ -135,40 +133,42 @@ def test_wrong_verdicts_of_400_simulated_runs() -> None:
     assert counts[Verdict.FAIL] <= 2 and counts[Verdict.INVALID] <= 10
 
 
-def tell_wrong(
-    kind: str, broken: list[tuple[str, Verdict, float]], healthy: list[tuple[str, Verdict, float]]
-) -> None:
+def tell_wrong(kind: str, broken: list[tuple[str, Verdict, float]], healthy: list[tuple[str, Verdict, float]]) -> None:
     bad, good = Counter(v for _, v, _ in broken), Counter(v for _, v, _ in healthy)
     share = len(healthy) / 200
-    figures.show("load", [
-        Figure(f"load: {len(broken)} broken services ({kind})", f"{bad[Verdict.PASS]} PASS, "
-               f"{bad[Verdict.FAIL]} FAIL, {bad[Verdict.INVALID]} INVALID", goal="0 PASS",
-               command=COMMAND),
-        Figure(f"load: {len(healthy)} healthy services ({kind})", f"{good[Verdict.PASS]} PASS, "
-               f"{good[Verdict.FAIL]} FAIL, {good[Verdict.INVALID]} INVALID",
-               goal=f"at most {2 * share:g} FAIL, {10 * share:g} INVALID", command=COMMAND),
-    ])  # fmt: skip
+    figures.show(
+        "load",
+        [
+            Figure(
+                f"load: {len(broken)} broken services ({kind})",
+                f"{bad[Verdict.PASS]} PASS, {bad[Verdict.FAIL]} FAIL, {bad[Verdict.INVALID]} INVALID",
+                goal="0 PASS",
+                command=COMMAND,
+            ),
+            Figure(
+                f"load: {len(healthy)} healthy services ({kind})",
+                f"{good[Verdict.PASS]} PASS, {good[Verdict.FAIL]} FAIL, {good[Verdict.INVALID]} INVALID",
+                goal=f"at most {2 * share:g} FAIL, {10 * share:g} INVALID",
+                command=COMMAND,
+            ),
+        ],
+    )
 
 
 Made = Callable[[random.Random], Truth]
 REAL_BROKEN: list[Made] = [
-    lambda r: Truth("frozen, 8 to 20 % of the time", median_ms=5, frozen_s=r.uniform(0.4, 1),
-                    every_s=5),
+    lambda r: Truth("frozen, 8 to 20 % of the time", median_ms=5, frozen_s=r.uniform(0.4, 1), every_s=5),
     lambda r: Truth("constant 305 to 400 ms", median_ms=r.uniform(305, 400)),
-    lambda r: Truth("2 to 4 % take 310 ms", median_ms=5, slow_share=r.uniform(0.02, 0.04),
-                    slow_ms=310),
-    lambda r: Truth("lognormal, p99 of 400 to 700 ms", median_ms=60,
-                    sigma=math.log(r.uniform(400, 700) / 60) / 2.3263),
+    lambda r: Truth("2 to 4 % take 310 ms", median_ms=5, slow_share=r.uniform(0.02, 0.04), slow_ms=310),
+    lambda r: Truth("lognormal, p99 of 400 to 700 ms", median_ms=60, sigma=math.log(r.uniform(400, 700) / 60) / 2.3263),
     lambda r: Truth("0.4 to 1 % errors", median_ms=5, error_share=r.uniform(0.004, 0.01)),
-]  # fmt: skip
+]
 REAL_HEALTHY: list[Made] = [
     lambda r: Truth("constant 1 to 250 ms", median_ms=r.uniform(1, 250)),
-    lambda r: Truth("lognormal, p99 of 60 to 200 ms", median_ms=30,
-                    sigma=math.log(r.uniform(60, 200) / 30) / 2.3263),
-    lambda r: Truth("0.1 to 0.4 % take 400 ms", median_ms=5, slow_share=r.uniform(0.001, 0.004),
-                    slow_ms=400),
+    lambda r: Truth("lognormal, p99 of 60 to 200 ms", median_ms=30, sigma=math.log(r.uniform(60, 200) / 30) / 2.3263),
+    lambda r: Truth("0.1 to 0.4 % take 400 ms", median_ms=5, slow_share=r.uniform(0.001, 0.004), slow_ms=400),
     lambda r: Truth("0.002 to 0.01 % errors", median_ms=5, error_share=r.uniform(2e-5, 1e-4)),
-]  # fmt: skip
+]
 
 
 def really(cases: list[Made], count: int, seed: int) -> list[tuple[str, Verdict, float]]:

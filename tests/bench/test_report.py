@@ -32,10 +32,17 @@ def test_a_report_of_500_tests(tmp_path: Path) -> None:
     assert proof.whole, proof.problems
     page = (folder / "index.html").stat().st_size
     all_files = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    figures.show("report", [
-        Figure("report of 500 tests: page, PDF, JUnit, JSON, signature",
-               f"{min(took):.2f} s (slowest of 3: {max(took):.2f} s)", goal="3 s", command=COMMAND),
-        Figure("its page", f"{page / 1e6:.2f} MB", goal="5 MB", command=COMMAND),
-        Figure("all its files", f"{all_files / 1e6:.2f} MB", command=COMMAND),
-        Figure("verify it, off-line", f"{checked * 1000:.0f} ms", command=COMMAND),
-    ])  # fmt: skip
+    figures.show(
+        "report",
+        [
+            Figure(
+                "report of 500 tests: page, PDF, JUnit, JSON, signature",
+                f"{min(took):.2f} s (slowest of 3: {max(took):.2f} s)",
+                goal="3 s",
+                command=COMMAND,
+            ),
+            Figure("its page", f"{page / 1e6:.2f} MB", goal="5 MB", command=COMMAND),
+            Figure("all its files", f"{all_files / 1e6:.2f} MB", command=COMMAND),
+            Figure("verify it, off-line", f"{checked * 1000:.0f} ms", command=COMMAND),
+        ],
+    )

@@ -55,13 +55,20 @@ def test_site_again() -> None:
     changed = sum(map(int, re.findall(r"changed=(\d+)", done.stdout)))
     hosts = {host: int(count) for host, count in recap.items() if host != "localhost"}
     command = "ansible-playbook playbooks/site.yml"
-    show("road", [
-        Figure("site.yml again, 4 hosts", f"{seconds:.1f} s, changed={changed}", "-",
-               "8 s, changed=0", command),
-        Figure("site.yml again, most tasks on a host", str(max(hosts.values())), "-", "5", command),
-        Figure("site.yml fresh (step hosts)", last("hosts", "work"),
-               "raw kubeadm 41 s on prepared hosts", "2 min 30 s", "make down; make up"),
-    ])  # fmt: skip
+    show(
+        "road",
+        [
+            Figure("site.yml again, 4 hosts", f"{seconds:.1f} s, changed={changed}", "-", "8 s, changed=0", command),
+            Figure("site.yml again, most tasks on a host", str(max(hosts.values())), "-", "5", command),
+            Figure(
+                "site.yml fresh (step hosts)",
+                last("hosts", "work"),
+                "raw kubeadm 41 s on prepared hosts",
+                "2 min 30 s",
+                "make down; make up",
+            ),
+        ],
+    )
 
 
 @pytest.mark.parametrize("layer", STANDING)
@@ -84,8 +91,9 @@ def test_smoke() -> None:
     seconds, done = timed(sys.executable, "-m", "validate", "smoke", "--stack", lab.SITE)
     verdicts = re.findall(r"^\w+\s+\d+ PASS.*$", done.stdout, re.MULTILINE)
     figure = f"{seconds:.1f} s ({verdicts[-1].strip() if verdicts else 'no verdicts'})"
-    show("road", [Figure("smoke, four stores and cluster", figure, "-", "30 s",
-                         "python -m validate smoke --stack lab")])  # fmt: skip
+    show(
+        "road", [Figure("smoke, four stores and cluster", figure, "-", "30 s", "python -m validate smoke --stack lab")]
+    )
 
 
 @pytest.mark.parametrize(("verb", "goal"), [("build", "5 s"), ("verify", "-")])

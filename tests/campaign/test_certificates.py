@@ -52,8 +52,7 @@ def test_ended_certificates_keep_everybody_out_until_make_up(tmp_path: Path) -> 
             _replace(name, ending(PKI / f"{name}.crt", end))
         roll()
         assert datetime.now(UTC) < end, "LEFT_S is too short for this machine"
-        wait_for("the certificates to end", lambda: time.time() > end.timestamp() or None,
-                 timeout=LEFT_S + 10, every=1)  # fmt: skip
+        wait_for("the certificates to end", lambda: time.time() > end.timestamp() or None, timeout=LEFT_S + 10, every=1)
         closed = ways_in()
         assert closed.returncode == 1, lab.told(closed)
         assert "expired" in closed.stdout, lab.told(closed)
@@ -82,5 +81,4 @@ def _replace(name: str, chain: bytes) -> None:
     for key in ("uid", "resourceVersion", "creationTimestamp"):
         del secret["metadata"][key]
     secret["data"]["tls.crt"] = base64.b64encode(chain).decode()
-    cluster.run("apply", "--server-side", f"--field-manager={manager}", "-f", "-",
-                stdin=json.dumps(secret).encode())  # fmt: skip
+    cluster.run("apply", "--server-side", f"--field-manager={manager}", "-f", "-", stdin=json.dumps(secret).encode())

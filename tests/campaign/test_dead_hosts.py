@@ -21,8 +21,7 @@ def test_a_host_that_died_with_its_watcher_is_started_again() -> None:
     told = lab.run(*asked, "{{.State.ConmonPid}} {{.State.Pid}}", timeout=20).stdout.split()
     for pid in told:
         os.kill(int(pid), signal.SIGKILL)
-    wait_for("the host to be gone", lambda: not Path(f"/proc/{told[1]}").exists() or None,
-             timeout=60, every=0.2)  # fmt: skip
+    wait_for("the host to be gone", lambda: not Path(f"/proc/{told[1]}").exists() or None, timeout=60, every=0.2)
     done = lab.make_up()
     assert done.returncode == 0, lab.told(done)
     assert lab.run(*asked, "{{.State.Pid}}", timeout=20).stdout.strip() != told[1]

@@ -17,11 +17,7 @@ from validate.ground.site import REPOSITORY
 pytestmark = pytest.mark.campaign
 SEED = int(os.environ.get("APADANA_SEED", "1"))
 COUNTS = {"file": 9, "unit": 8, "idle": 1, "package": 6, "sysctl": 4, "mount": 2}
-ROUNDS = drifts.rounds(
-    drifts.seeded(
-        drifts.table(REPOSITORY / "inventories" / lab.SITE / "hosts.yml"), SEED, COUNTS
-    )
-)  # fmt: skip
+ROUNDS = drifts.rounds(drifts.seeded(drifts.table(REPOSITORY / "inventories" / lab.SITE / "hosts.yml"), SEED, COUNTS))
 
 
 def test_there_are_thirty() -> None:

@@ -55,13 +55,9 @@ def script(text: str) -> Act:
 
 #: The fault, what undoes it, and whether the address has to be elsewhere then.
 FAULTS: dict[str, tuple[Act, Act, bool]] = {
-    "HAProxy stopped": (
-        script(f"systemctl stop {HAPROXY}\n"), script(f"systemctl start {HAPROXY}\n"), True
-    ),
+    "HAProxy stopped": (script(f"systemctl stop {HAPROXY}\n"), script(f"systemctl start {HAPROXY}\n"), True),
     # systemd starts it again, perhaps before anybody asked.
-    "HAProxy killed": (
-        script(f"systemctl kill --signal=KILL {HAPROXY}\n"), lambda host: None, False
-    ),
+    "HAProxy killed": (script(f"systemctl kill --signal=KILL {HAPROXY}\n"), lambda host: None, False),
     "HAProxy frozen": (
         script(f"systemctl kill --signal=STOP {HAPROXY}\n"),
         script(f"systemctl kill --signal=CONT {HAPROXY}\n"),
@@ -69,7 +65,7 @@ FAULTS: dict[str, tuple[Act, Act, bool]] = {
     ),
     "host killed": (LabHosts(lab.SITE).kill, LabHosts(lab.SITE).start, True),
     "network cut": (script(CUT), script(UNCUT), True),
-}  # fmt: skip
+}
 
 
 @dataclass

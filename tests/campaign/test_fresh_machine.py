@@ -19,12 +19,18 @@ from validate.ground.site import REPOSITORY
 pytestmark = pytest.mark.campaign
 ENTER = Path(__file__).parent / "fresh_machine.sh"
 # How this machine reaches its registries is no part of what is tried.
-SAME_HERE = ("/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf", "/etc/apt/apt.conf.d",
-             "/etc/ssl/certs/ca-certificates.crt")  # fmt: skip
+SAME_HERE = (
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/pip.conf",
+    "/etc/apt/apt.conf.d",
+    "/etc/ssl/certs/ca-certificates.crt",
+)
 # What the road, the validator and their tests call by name.
-PROGRAMS = ("buildah chromium dpkg-scanpackages git gpgv ip ipmi_sim ipmitool iptables mmdebstrap "
-            "mount mvn nft nsenter podman ps redis-server runc skopeo ssh ssh-keygen tar tc unshare"
-            )  # fmt: skip
+PROGRAMS = (
+    "buildah chromium dpkg-scanpackages git gpgv ip ipmi_sim ipmitool iptables mmdebstrap "
+    "mount mvn nft nsenter podman ps redis-server runc skopeo ssh ssh-keygen tar tc unshare"
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +46,7 @@ def machine() -> Iterator[Path]:
 def make_machine(folder: Path) -> None:
     sources = [str(p) for p in Path("/etc/apt").glob("sources.list.d/*.sources")]
     include = "--include=ca-certificates,git,make,python3"
-    done = lab.run("mmdebstrap", "--variant=minbase", include, "", str(folder), *sources,
-                   timeout=600)  # fmt: skip
+    done = lab.run("mmdebstrap", "--variant=minbase", include, "", str(folder), *sources, timeout=600)
     assert done.returncode == 0, lab.told(done)
     for path in map(Path, SAME_HERE):
         there = folder / path.relative_to("/")
@@ -49,8 +54,7 @@ def make_machine(folder: Path) -> None:
             shutil.copytree(path, there, dirs_exist_ok=True)
         elif path.is_file():
             shutil.copyfile(path, there)
-    cloned = lab.run("git", "clone", "-q", str(REPOSITORY), str(folder / "root/apadana"),
-                     timeout=60)  # fmt: skip
+    cloned = lab.run("git", "clone", "-q", str(REPOSITORY), str(folder / "root/apadana"), timeout=60)
     assert cloned.returncode == 0, lab.told(cloned)
 
 
@@ -59,8 +63,7 @@ def inside(machine: Path, command: str, timeout: float) -> subprocess.CompletedP
 
 
 def test_prerequisites_bring_every_program(machine: Path) -> None:
-    done = inside(machine, "make venv; for part in all engine go; do "
-                  "road/prerequisites.sh $part; done", 1200)  # fmt: skip
+    done = inside(machine, "make venv; for part in all engine go; do road/prerequisites.sh $part; done", 1200)
     assert done.returncode == 0, lab.told(done)
     look = f"for p in {PROGRAMS}; do command -v $p >/dev/null || echo missing: $p; done"
     found = inside(machine, look, 30)

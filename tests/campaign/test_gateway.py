@@ -38,9 +38,7 @@ def meanwhile() -> tuple[list[gatefaults.Planted], dict[str, LoadOutcome]]:
     gateway = next(iter(site.components("gateway")))
     inside = next(e for e in gateway.endpoints_in if e.protocol == "https").address
     asked = gatefaults.request(page, inside.rpartition(":")[0])
-    order = replace(
-        profile.order(1, asked), room="gateway", operation="http", run=f"load{new_run_id()}"
-    )
+    order = replace(profile.order(1, asked), room="gateway", operation="http", run=f"load{new_run_id()}")
     outside = gatefaults.request(page, pages.floating(), str(site.site_ca))
     away, lifetime = [gatefaults.floating_host()], int(SECONDS) + 1800
     client = ClusterGround(site).client([gateway], role="load", avoid=away, lifetime_s=lifetime)
@@ -52,8 +50,9 @@ def meanwhile() -> tuple[list[gatefaults.Planted], dict[str, LoadOutcome]]:
         found["a pod"] = wait_for(
             "the generator in the pod to end",
             lambda: gatefaults.outcome_in(pod.run("tail", "-n", "1", "/work/load.jsonl")),
-            timeout=SECONDS + 300, every=5,
-        )  # fmt: skip
+            timeout=SECONDS + 300,
+            every=5,
+        )
     return planted, found
 
 
@@ -66,16 +65,23 @@ def rows(planted: list[gatefaults.Planted], found: dict[str, LoadOutcome]) -> li
             for name, begin, end in gatefaults.spans(planted, outcome)
         ]
         made += [
-            Figure(f"gateway: longest silence, {name}, seen from {place}", gatefaults.told(silence),
-                   floor=f"{gatefaults.told(calm[1])} before any fault", goal=goals[name],
-                   command=COMMAND)
+            Figure(
+                f"gateway: longest silence, {name}, seen from {place}",
+                gatefaults.told(silence),
+                floor=f"{gatefaults.told(calm[1])} before any fault",
+                goal=goals[name],
+                command=COMMAND,
+            )
             for name, silence in after
-        ]  # fmt: skip
+        ]
         made.append(
-            Figure(f"gateway: answered meanwhile, seen from {place}",
-                   f"{gatefaults.answered(outcome):.2%} of {outcome.ledger.requests:,}",
-                   goal=f"{gatefaults.LEAST_ANSWERED:.0%}", command=COMMAND)
-        )  # fmt: skip
+            Figure(
+                f"gateway: answered meanwhile, seen from {place}",
+                f"{gatefaults.answered(outcome):.2%} of {outcome.ledger.requests:,}",
+                goal=f"{gatefaults.LEAST_ANSWERED:.0%}",
+                command=COMMAND,
+            )
+        )
     return made
 
 

@@ -64,9 +64,13 @@ def begin(trial_fresh: bool) -> None:
 def start(log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as sink:
         return subprocess.Popen(
-            ["make", "up", f"SITE={lab.SITE}"], cwd=REPOSITORY, stdin=subprocess.DEVNULL,
-            stdout=sink, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            ["make", "up", f"SITE={lab.SITE}"],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 @cache
@@ -135,8 +139,7 @@ def test_a_stale_lock_of_pulumi_is_cleared() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / "00000000-0000-4000-8000-000000000000.json"
     lock.write_text(
-        f'{{"pid": {gone.pid}, "username": "root", "hostname": "gone", '
-        '"timestamp": "2026-01-01T00:00:00Z"}'
+        f'{{"pid": {gone.pid}, "username": "root", "hostname": "gone", "timestamp": "2026-01-01T00:00:00Z"}}'
     )
     done = lab.make_up()
     assert done.returncode == 0, lab.told(done)
@@ -177,9 +180,12 @@ def test_a_join_whose_playbook_was_killed_is_waited_for() -> None:
     command = start(lab.LOGS / "killed-join.log")
     find = "pgrep -x kubeadm || true\n"
     try:
-        wait_for("kubeadm to run on the joining host",
-                 lambda: bool(lab.on_host(joining, find).strip()) or None,
-                 timeout=900, every=0.1)  # fmt: skip
+        wait_for(
+            "kubeadm to run on the joining host",
+            lambda: bool(lab.on_host(joining, find).strip()) or None,
+            timeout=900,
+            every=0.1,
+        )
         for process in of_kind("ansible", family(command.pid, processes())):
             os.kill(process.pid, signal.SIGKILL)
     finally:

@@ -61,14 +61,16 @@ def refused(*more: str, inventory: Path = INVENTORY) -> str:
     before = snapshot.hosts()
     begun = time.monotonic()
     done = lab.run(
-        str(lab.BIN / "ansible-playbook"), "-i", str(inventory / "hosts.yml"),
-        "playbooks/site.yml", *more, timeout=300,
+        str(lab.BIN / "ansible-playbook"),
+        "-i",
+        str(inventory / "hosts.yml"),
+        "playbooks/site.yml",
+        *more,
+        timeout=300,
         environment={"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")},
-    )  # fmt: skip
-    told = " ".join(done.stdout.split())
-    print(
-        f"\nrefused in {time.monotonic() - begun:.1f} s: {told[told.find('Nothing was') :][:700]}"
     )
+    told = " ".join(done.stdout.split())
+    print(f"\nrefused in {time.monotonic() - begun:.1f} s: {told[told.find('Nothing was') :][:700]}")
     assert done.returncode != 0 and "Nothing was changed" in told, lab.told(done)
     assert snapshot.differences(before, snapshot.hosts()) == []
     return told
@@ -81,9 +83,7 @@ def mended(*more: str) -> None:
     print(f"\nmended in {time.monotonic() - begun:.1f} s")
 
 
-@pytest.mark.parametrize(
-    "who", [["cp2"], ["gpu1"], ["cp1", "cp2", "cp3"], ["cp1", "cp2", "cp3", "gpu1"]], ids=",".join
-)
+@pytest.mark.parametrize("who", [["cp2"], ["gpu1"], ["cp1", "cp2", "cp3"], ["cp1", "cp2", "cp3", "gpu1"]], ids=",".join)
 def test_a_mark_that_is_gone_is_written_again(who: Sequence[str], kept: None) -> None:
     before = members(), nodes()
     marks = "test -e /etc/kubernetes/.apadana-member && echo there || echo gone\n"
@@ -104,9 +104,7 @@ def test_a_host_that_lost_its_own_part_is_refused_and_made_anew_when_named(kept:
     assert "cp3 (10.77.0.13) is a member in etcd's list" in told and "-e rejoin=cp3" in told
     mended("-e", "rejoin=cp3")
     after = members()
-    assert {n: i for n, i in after.items() if n != "cp3"} == {
-        n: i for n, i in before.items() if n != "cp3"
-    }
+    assert {n: i for n, i in after.items() if n != "cp3"} == {n: i for n, i in before.items() if n != "cp3"}
     assert after["cp3"] != before["cp3"]
     lab.on_host("cp3", f"rm -f {KUBELET}.away\n")
     check_is_clean()
@@ -118,14 +116,12 @@ def test_nobody_is_made_anew_without_a_quorum(kept: None) -> None:
     lab.on_host("cp2", f"mv {ETCD} /etc/kubernetes/etcd.away\n")
     try:
         down = f"{lab.ETCDCTL} endpoint health >/dev/null 2>&1 && echo up || echo down\n"
-        wait_for("etcd of cp2 to end", lambda: lab.on_host("cp2", down).strip() == "down" or None,
-                 timeout=60, every=1)  # fmt: skip
+        wait_for("etcd of cp2 to end", lambda: lab.on_host("cp2", down).strip() == "down" or None, timeout=60, every=1)
         told = refused("-e", "rejoin=cp3")
         assert "without cp3 there answer 1 (cp1) and 2 are needed" in told
     finally:
         lab.on_host("cp2", f"mv /etc/kubernetes/etcd.away {ETCD}\n")
-    wait_for("etcd of cp2 to answer", lambda: lab.on_host("cp2", down).strip() == "up" or None,
-             timeout=120, every=1)  # fmt: skip
+    wait_for("etcd of cp2 to answer", lambda: lab.on_host("cp2", down).strip() == "up" or None, timeout=120, every=1)
     assert members() == before
 
 
@@ -135,10 +131,7 @@ def test_nobody_is_made_anew_without_a_quorum(kept: None) -> None:
         ({"cp2": {"name": "db7"}}, ("db7 (10.77.0.12): this is the node 'cp2'", "hosts.yml")),
         (
             {"cp2": {"ansible_host": "10.77.0.13"}, "cp3": {"ansible_host": "10.77.0.12"}},
-            (
-                "cp2 (10.77.0.13): this is the node 'cp3'",
-                "cp3 (10.77.0.12): this is the node 'cp2'",
-            ),
+            ("cp2 (10.77.0.13): this is the node 'cp3'", "cp3 (10.77.0.12): this is the node 'cp2'"),
         ),
     ],
     ids=["renamed", "addresses swapped"],

@@ -12,11 +12,7 @@ LEFT = (REPOSITORY / "tests" / "left.sh").read_text(encoding="utf-8")
 
 
 def left() -> list[str]:
-    return [
-        f"{host}: {line}"
-        for host in lab.hosts()
-        for line in lab.on_host(host, LEFT, timeout=60).splitlines()
-    ]
+    return [f"{host}: {line}" for host in lab.hosts() for line in lab.on_host(host, LEFT, timeout=60).splitlines()]
 
 
 def reset(*more: str) -> lab.Done:

@@ -39,10 +39,22 @@ def add_minio(made: Platform) -> None:
     secret = made.state / "minio.env"
     secret.write_text(f"MINIO_ROOT_USER=probe\nMINIO_ROOT_PASSWORD={made.password}\n")
     secret.chmod(0o600)
-    made.start("minio", "minio-0", [
-        "env", f"MINIO_CONFIG_ENV_FILE={secret}", str(server), "server", "--quiet",
-        "--address", f"{HOST}:{port}", "--certs-dir", str(certs), str(made.state / "drive"),
-    ])  # fmt: skip
+    made.start(
+        "minio",
+        "minio-0",
+        [
+            "env",
+            f"MINIO_CONFIG_ENV_FILE={secret}",
+            str(server),
+            "server",
+            "--quiet",
+            "--address",
+            f"{HOST}:{port}",
+            "--certs-dir",
+            str(certs),
+            str(made.state / "drive"),
+        ],
+    )
     made.listens("minio-0", port)
     made.offer("minio", "s3", [port])
 
@@ -50,8 +62,7 @@ def add_minio(made: Platform) -> None:
 def make_bucket(target: Target) -> None:
     client: Minio = minio.connect(target, minio.addresses(target)[0])
     bucket = minio.bucket(target)
-    wait_for("the bucket", lambda: client.make_bucket(bucket) or True, timeout=60,
-             swallow=(Exception,))  # fmt: skip
+    wait_for("the bucket", lambda: client.make_bucket(bucket) or True, timeout=60, swallow=(Exception,))
     client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
 
 
@@ -88,10 +99,21 @@ log.dirs={folder}/data
     front = [java, "-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{jars}/*"]
     scram = f"SCRAM-SHA-512=[name=probe,password={made.password}]"
     subprocess.run(
-        [*front, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER,
-         "--config", str(folder / "server.properties"), "--add-scram", scram],
-        check=True, capture_output=True, timeout=300,
-    )  # fmt: skip
+        [
+            *front,
+            "kafka.tools.StorageTool",
+            "format",
+            "--cluster-id",
+            CLUSTER,
+            "--config",
+            str(folder / "server.properties"),
+            "--add-scram",
+            scram,
+        ],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
     made.start("kafka", "kafka-0", [*front, "kafka.Kafka", str(folder / "server.properties")])
     made.listens("kafka-0", port)
     made.offer("kafka", "kafka", [port])

@@ -77,9 +77,7 @@ class Store:
             self.done["stale"].append(f"{client}-{known // 4}")
             return known // 4
         if self.read in self.stale_turns:  # nothing to be stale about yet: the next read will do
-            self.stale_turns.add(
-                next(t for t in itertools.count(self.read + 1) if t not in self.stale_turns)
-            )
+            self.stale_turns.add(next(t for t in itertools.count(self.read + 1) if t not in self.stale_turns))
         return known
 
 

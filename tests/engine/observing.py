@@ -151,10 +151,7 @@ class Layer:
         for job in kept:
             (group,) = job["static_configs"]
             job["static_configs"] = [
-                {
-                    "targets": [self._address(name)],
-                    "labels": group["labels"] | {"member": name.partition(".")[0]},
-                }
+                {"targets": [self._address(name)], "labels": group["labels"] | {"member": name.partition(".")[0]}}
                 for name in group["targets"]
             ]
             job.pop("relabel_configs")
@@ -232,21 +229,16 @@ class Layer:
     def target(self, room: str) -> Target:
         """What a probe is given; names are addresses."""
         module = importlib.import_module(f"components.{room}.settings")
-        part = Component.model_validate(
-            module.contract(test_observe.LAB.rooms[room], test_observe.SITE)
-        )
+        part = Component.model_validate(module.contract(test_observe.LAB.rooms[room], test_observe.SITE))
         expected = targets.expected(test_observe.SITE)
         here = [s.job for s in targets.scrapes(test_observe.SITE) if s.hosts and s.room in COUNTS]
         expected["targets"] = {job: n for job, n in expected["targets"].items() if job in here}
         endpoints = [
-            Endpoint(e.protocol, ",".join(map(self._address, e.address.split(","))))
-            for e in part.endpoints_in
+            Endpoint(e.protocol, ",".join(map(self._address, e.address.split(",")))) for e in part.endpoints_in
         ]
         members = [Member(member.name, None, member.role) for member in part.members]
         secret = {"expected": json.dumps(expected)}
-        return Target(
-            room, endpoints, "probe", PASSWORD, self.ca_file, members=members, extra=secret
-        )
+        return Target(room, endpoints, "probe", PASSWORD, self.ca_file, members=members, extra=secret)
 
     def stop(self) -> None:
         for process in self.running.values():

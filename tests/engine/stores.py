@@ -56,16 +56,23 @@ class Platform:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     components: list[contract.Component] = field(default_factory=list)
 
-    def start(self, component: str, name: str, command: Sequence[str], user: str | None = None
-    ) -> subprocess.Popen[bytes]:  # fmt: skip
+    def start(
+        self, component: str, name: str, command: Sequence[str], user: str | None = None
+    ) -> subprocess.Popen[bytes]:
         with (self.state / f"{name}.log").open("wb") as log:
             made = subprocess.Popen(command, stdout=log, stderr=log, user=user)
         self.processes[name] = made
         (self.state / f"{name}.pid").write_text(str(made.pid))
         self.members.append(
-            {"component": component, "name": name, "host": "here", "address": HOST,
-             "pid_file": f"{name}.pid", "paths": {}}
-        )  # fmt: skip
+            {
+                "component": component,
+                "name": name,
+                "host": "here",
+                "address": HOST,
+                "pid_file": f"{name}.pid",
+                "paths": {},
+            }
+        )
         return made
 
     @property
@@ -82,10 +89,15 @@ class Platform:
         address = ",".join(f"{HOST}:{port}" for port in ports)
         self.components.append(
             contract.Component.model_validate(
-                {"name": name, "version": "1", "mode": "managed", "client": client,
-                 "endpoints_in": [{"protocol": protocol, "address": address}]}
+                {
+                    "name": name,
+                    "version": "1",
+                    "mode": "managed",
+                    "client": client,
+                    "endpoints_in": [{"protocol": protocol, "address": address}],
+                }
             )
-        )  # fmt: skip
+        )
         given = self.state / "secrets" / name
         given.mkdir(parents=True)
         (given / "username").write_text("probe")
@@ -94,14 +106,21 @@ class Platform:
 
     def ground(self, rooms: Path = REPOSITORY / "components") -> LocalGround:
         told = {
-            "rooms": str(rooms), "objects": "", "secrets": "secrets", "clients": {"client": []},
-            "hosts": {"here": {"reach": []}}, "members": self.members,
-        }  # fmt: skip
+            "rooms": str(rooms),
+            "objects": "",
+            "secrets": "secrets",
+            "clients": {"client": []},
+            "hosts": {"here": {"reach": []}},
+            "members": self.members,
+        }
         (self.state / "local.json").write_text(json.dumps(told))
         platform = contract.Platform(
-            site="test", deployer="pulumi", namespace="platform",
-            bundle_digest="sha256:" + "0" * 64, components=self.components,
-        )  # fmt: skip
+            site="test",
+            deployer="pulumi",
+            namespace="platform",
+            bundle_digest="sha256:" + "0" * 64,
+            components=self.components,
+        )
         return LocalGround(Site("test", self.state, self.state, platform))
 
     def component(self, name: str) -> contract.Component:
@@ -167,13 +186,20 @@ def add_redis(made: Platform) -> None:
     for name, port in ports.items():
         made.listens(name, port)
     line: Any = redis.Redis(
-        host=HOST, port=ports["redis-0"], username="probe", password=made.password, ssl=True,
+        host=HOST,
+        port=ports["redis-0"],
+        username="probe",
+        password=made.password,
+        ssl=True,
         ssl_ca_certs=str(made.state / "pki" / "ca.crt"),
-    )  # fmt: skip
+    )
     wait_for(
-        "the replica to follow", lambda: int(line.execute_command("WAIT", 1, 500)) or None,
-        timeout=30, every=0.1, swallow=(redis.RedisError,),
-    )  # fmt: skip
+        "the replica to follow",
+        lambda: int(line.execute_command("WAIT", 1, 500)) or None,
+        timeout=30,
+        every=0.1,
+        swallow=(redis.RedisError,),
+    )
     made.offer("redis", "redis-sentinel", [ports["redis-sentinel"]])
 
 
@@ -187,17 +213,23 @@ def add_postgres(made: Platform) -> None:
     words.write_text(made.password)
     words.chmod(0o644)
     subprocess.run(
-        [initdb, "-D", str(folder / "data"), "-U", "probe", "--pwfile", str(words), "-A",
-         "scram-sha-256", "--no-sync"], user="postgres", check=True, capture_output=True,
-    )  # fmt: skip
+        [initdb, "-D", str(folder / "data"), "-U", "probe", "--pwfile", str(words), "-A", "scram-sha-256", "--no-sync"],
+        user="postgres",
+        check=True,
+        capture_output=True,
+    )
     for source, name in ((made.leaf.certificate, "tls.crt"), (made.leaf.key, "tls.key")):
         shutil.copy(source, folder / name)
         shutil.chown(folder / name, "postgres")
         (folder / name).chmod(0o600)
     options = {
-        "listen_addresses": HOST, "port": port, "unix_socket_directories": "", "ssl": "on",
-        "ssl_cert_file": folder / "tls.crt", "ssl_key_file": folder / "tls.key",
-    }  # fmt: skip
+        "listen_addresses": HOST,
+        "port": port,
+        "unix_socket_directories": "",
+        "ssl": "on",
+        "ssl_cert_file": folder / "tls.crt",
+        "ssl_key_file": folder / "tls.key",
+    }
     words_ = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
     made.start("postgres", "postgres-0", [server, "-D", str(folder / "data"), *words_], "postgres")
     made.listens("postgres-0", port, tls=False)

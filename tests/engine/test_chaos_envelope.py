@@ -84,8 +84,10 @@ def test_a_cut_is_a_table_of_its_own(envelope: Envelope, found: Victims, directi
     envelope.apply("f-1", network.cut(named(found.networked.pid), direction), 30)
     rules = nft(found)
     assert ("hook input" in rules, "hook output" in rules) == {
-        "both": (True, True), "in": (True, False), "out": (False, True)
-    }[direction]  # fmt: skip
+        "both": (True, True),
+        "in": (True, False),
+        "out": (False, True),
+    }[direction]
     envelope.undo("f-1")
     assert nft(found) == ""
 
@@ -107,9 +109,7 @@ def test_the_machine_s_own_network_is_never_cut(envelope: Envelope) -> None:
     assert envelope.left() == []
 
 
-def test_a_full_disk_and_its_refusal_elsewhere(
-    envelope: Envelope, found: Victims, tmp_path: Path
-) -> None:
+def test_a_full_disk_and_its_refusal_elsewhere(envelope: Envelope, found: Victims, tmp_path: Path) -> None:
     envelope.apply("f", disk.disk_full(str(found.disk), 8192), 30)
     free = os.statvfs(found.disk)
     assert free.f_bavail * free.f_bsize <= 8192
@@ -138,9 +138,7 @@ def test_a_half_applied_fault_is_undone_at_once(envelope: Envelope, tmp_path: Pa
     assert envelope.left() == []
 
 
-def test_an_undo_that_fails_stays_and_recover_repeats_it(
-    envelope: Envelope, tmp_path: Path
-) -> None:
+def test_an_undo_that_fails_stays_and_recover_repeats_it(envelope: Envelope, tmp_path: Path) -> None:
     mark = tmp_path / "may-be-undone"
     envelope.apply("f", Injection("test", ":", f"test -e {mark}"), 60)
     with pytest.raises(ClusterError, match="undo of f failed"):
@@ -160,9 +158,7 @@ def test_the_same_fault_can_t_be_planted_twice(envelope: Envelope) -> None:
     envelope.undo("f")
 
 
-def test_nothing_is_left_when_the_validator_is_killed_at_random(
-    tmp_path: Path, found: Victims
-) -> None:
+def test_nothing_is_left_when_the_validator_is_killed_at_random(tmp_path: Path, found: Victims) -> None:
     """The short form of the bench: the process, its group and its session die in mid-fault."""
     campaign = injecting.Campaign(tmp_path / "faults", found, seed=4)
     campaign.run(25)

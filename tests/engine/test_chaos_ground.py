@@ -13,10 +13,7 @@ from tests.injecting import until
 from validate.ground.cluster import PROCESSES
 from validate.ground.machine import local
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(os.geteuid() != 0, reason="control groups need root"),
-]
+pytestmark = [pytest.mark.engine, pytest.mark.skipif(os.geteuid() != 0, reason="control groups need root")]
 TREES = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))  # version 1, version 2
 
 

@@ -57,8 +57,10 @@ def bmc(tmp_path: Path) -> Iterator[IpmiHosts]:
     (tmp_path / "password").write_text(f"{PASSWORD}\n")
     process = subprocess.Popen(
         ["ipmi_sim", "-n", "-c", tmp_path / "lan.conf", "-f", tmp_path / "board", "-s", tmp_path],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     hosts = IpmiHosts({"n1": way(port, tmp_path / "password")}, patience=10)
     try:
         wait_for("the BMC", lambda: hosts._is("n1", "on") or None, timeout=20, every=0.2)
@@ -69,9 +71,7 @@ def bmc(tmp_path: Path) -> Iterator[IpmiHosts]:
 
 
 def way(port: int, password: Path) -> Ipmi:
-    return Ipmi(
-        address="127.0.0.1", port=port, user="apadana", password_file=password, cipher_suite=3
-    )
+    return Ipmi(address="127.0.0.1", port=port, user="apadana", password_file=password, cipher_suite=3)
 
 
 def test_off_and_on(bmc: IpmiHosts, tmp_path: Path) -> None:

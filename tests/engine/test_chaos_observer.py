@@ -29,10 +29,7 @@ from validate.suites.chaos.members import RunningMember
 from validate.suites.chaos.observer import Observer
 from validate.suites.chaos.vantage import OwnVantage, PeerVantage
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
-]
+pytestmark = [pytest.mark.engine, pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")]
 PORT = 8000
 HOLD = 3.0
 
@@ -65,13 +62,15 @@ def cable(number: int) -> Iterator[Cable]:
         for name, pid, address in ((near, ends[0], 1), (far, ends[1], 2)):
             ip("link", "set", name, "netns", str(pid))
             inside = ["nsenter", "--target", str(pid), "--net", "ip"]
-            for words in (["addr", "add", f"10.9.0.{address}/24", "dev", name],
-                          ["link", "set", name, "up"], ["link", "set", "lo", "up"]):  # fmt: skip
+            for words in (
+                ["addr", "add", f"10.9.0.{address}/24", "dev", name],
+                ["link", "set", name, "up"],
+                ["link", "set", "lo", "up"],
+            ):
                 subprocess.run([*inside, *words], check=True, capture_output=True)
         server = subprocess.Popen(
-            ["nsenter", "--target", str(ends[0]), "--net", *serve],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            ["nsenter", "--target", str(ends[0]), "--net", *serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         stack.callback(server.wait)
         stack.callback(server.kill)
         made = Cable(located("m", server.pid, "10.9.0.1"), located("p", ends[1], "10.9.0.2"))
@@ -99,10 +98,16 @@ CASES: dict[str, dict[str, object]] = {
 
 def tried(number: int, do: dict[str, object], root: Path, *, really: bool) -> proofs.FaultProof:
     """One fault planted (or only pretended) and looked at, as faultrun.py does it."""
-    fault = spec.Fault.model_validate({
-        "name": "tried", "do": do, "target": "one member", "duration_s": 5,
-        "rationale": "to see it seen", "remediation": "nothing to mend",
-    })  # fmt: skip
+    fault = spec.Fault.model_validate(
+        {
+            "name": "tried",
+            "do": do,
+            "target": "one member",
+            "duration_s": 5,
+            "rationale": "to see it seen",
+            "remediation": "nothing to mend",
+        }
+    )
     with cable(number) as made:
         at = aim.Aim((made.member,), (made.peer,))
         (shot,) = aim.shots(fault, at, aim.Outside({}, {}, {}, {}))
@@ -144,24 +149,29 @@ FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 def test_the_clock_of_one_process_is_moved_and_put_back(tmp_path: Path) -> None:
     stamp = tmp_path / "stamp"
     stamp.write_text("+0s\n")
-    place = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(stamp),
-             "FAKETIME_NO_CACHE": "1"}  # fmt: skip
+    place = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(stamp), "FAKETIME_NO_CACHE": "1"}
     port = 8765
     server = subprocess.Popen(
         [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"],
-        env={**os.environ, **place}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    fault = spec.Fault.model_validate({
-        "name": "tried", "do": {"kind": "clock-wrong", "offset_s": 7200}, "target": "one member",
-        "duration_s": 5, "rationale": "to see it seen", "remediation": "nothing to mend",
-    })  # fmt: skip
+        env={**os.environ, **place},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    fault = spec.Fault.model_validate(
+        {
+            "name": "tried",
+            "do": {"kind": "clock-wrong", "offset_s": 7200},
+            "target": "one member",
+            "duration_s": 5,
+            "rationale": "to see it seen",
+            "remediation": "nothing to mend",
+        }
+    )
     envelope = Envelope(local(), str(tmp_path / "faults"))
     try:
         member = located("m", server.pid, "127.0.0.1")
         (shot,) = aim.shots(fault, aim.Aim((member,)), aim.Outside({}, {}, {}, {}))
-        observer = Observer(
-            fault, aim.Aim((member,)), OwnVantage(local()), lambda _: local(), [("127.0.0.1", port)]
-        )
+        observer = Observer(fault, aim.Aim((member,)), OwnVantage(local()), lambda _: local(), [("127.0.0.1", port)])
         observer.begin(HOLD)
         asked = time.time()
         envelope.apply("f", shot.injection, 60)

@@ -30,11 +30,18 @@ pytestmark = [
 
 
 def fault(do: dict[str, object], **change: object) -> spec.Fault:
-    return spec.Fault.model_validate({
-        "name": "tried", "do": do, "target": "leader", "duration_s": 3,
-        "bounds": {"max_gap_s": 30, "recovered_s": 60}, "rationale": "to see it proved",
-        "remediation": "nothing to mend", **change,
-    })  # fmt: skip
+    return spec.Fault.model_validate(
+        {
+            "name": "tried",
+            "do": do,
+            "target": "leader",
+            "duration_s": 3,
+            "bounds": {"max_gap_s": 30, "recovered_s": 60},
+            "rationale": "to see it proved",
+            "remediation": "nothing to mend",
+            **change,
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +73,16 @@ class Tried:
         return found[name]
 
 
-def test_a_killed_leader_is_proved_audited_and_leaves_nothing(
-    ground: LocalGround, tmp_path: Path
-) -> None:
+def test_a_killed_leader_is_proved_audited_and_leaves_nothing(ground: LocalGround, tmp_path: Path) -> None:
     tried = Tried(ground, tmp_path, fault({"kind": "member-kill"})).run()
-    for name in ("preflight", "fault proved", "whole again", "writes flow again",
-                 "nothing left behind", "acknowledged writes"):  # fmt: skip
+    for name in (
+        "preflight",
+        "fault proved",
+        "whole again",
+        "writes flow again",
+        "nothing left behind",
+        "acknowledged writes",
+    ):
         assert tried.of(name).verdict == "PASS", (name, tried.of(name).detail)
     curve = tried.of("acknowledged writes").evidence["curve"]
     assert sum(curve["counts"]) > 0
@@ -96,9 +107,7 @@ def test_an_injector_that_does_nothing_is_invalid(ground: LocalGround, tmp_path:
     assert not any(r.verdict == "FAIL" for r in tried.outcome.results)
 
 
-def test_a_member_that_starts_again_before_its_fault_is_hit_all_the_same(
-    ground: LocalGround, tmp_path: Path
-) -> None:
+def test_a_member_that_starts_again_before_its_fault_is_hit_all_the_same(ground: LocalGround, tmp_path: Path) -> None:
     tried = Tried(ground, tmp_path, fault({"kind": "freeze"}, target="one member"))
     seen: list[tuple[str, ...]] = []
 
@@ -116,9 +125,7 @@ def test_a_member_that_starts_again_before_its_fault_is_hit_all_the_same(
     assert first != second
 
 
-def test_what_breaks_more_than_asked_is_refused_untouched(
-    ground: LocalGround, tmp_path: Path
-) -> None:
+def test_what_breaks_more_than_asked_is_refused_untouched(ground: LocalGround, tmp_path: Path) -> None:
     tried = Tried(ground, tmp_path, fault({"kind": "freeze"}, target="quorum")).run()
     (only,) = tried.outcome.results
     assert only.verdict == "INVALID"

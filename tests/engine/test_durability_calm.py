@@ -32,9 +32,7 @@ def audited(platform: stores.Platform, folder: Path, *names: str) -> dict[str, R
     return {result.component: result for result in outcome.results}
 
 
-def test_sound_stores_pass_and_show_what_they_can(
-    platform: stores.Platform, tmp_path: Path
-) -> None:
+def test_sound_stores_pass_and_show_what_they_can(platform: stores.Platform, tmp_path: Path) -> None:
     found = audited(platform, tmp_path, "redis", "postgres")
     for result in found.values():
         assert result.verdict is Verdict.PASS, result.detail
@@ -49,9 +47,7 @@ def test_sound_stores_pass_and_show_what_they_can(
     assert found["redis"].evidence["reordered_count"] is None  # a set keeps no order
 
 
-def test_a_server_that_answers_before_it_wrote_is_found(
-    platform: stores.Platform, tmp_path: Path
-) -> None:
+def test_a_server_that_answers_before_it_wrote_is_found(platform: stores.Platform, tmp_path: Path) -> None:
     with administer(platform) as line:
         line.execute("ALTER SYSTEM SET synchronous_commit = off")
         line.execute("SELECT pg_reload_conf()")
@@ -68,9 +64,8 @@ def administer(platform: stores.Platform) -> psycopg.Connection[tuple[object, ..
     address = platform.component("postgres").endpoints_in[0].address
     host, _, port = address.rpartition(":")
     return psycopg.connect(
-        host=host, port=port, user="probe", password=platform.password, dbname="postgres",
-        autocommit=True,
-    )  # fmt: skip
+        host=host, port=port, user="probe", password=platform.password, dbname="postgres", autocommit=True
+    )
 
 
 def test_the_suites_offer_their_steps(

@@ -104,9 +104,7 @@ def audited(defects: Defects, folder: Path) -> tuple[Analysis, Judgement, dict[s
 def _all_done(asker: Client, defects: Defects, recorder: AuditRecorder) -> bool:
     done: dict[str, list[str]] = asker.ask("done")
     wanted = asdict(defects)
-    return recorder.durable_ok > WITHIN + 100 and all(
-        len(of) == wanted[kind] for kind, of in done.items()
-    )
+    return recorder.durable_ok > WITHIN + 100 and all(len(of) == wanted[kind] for kind, of in done.items())
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -114,8 +112,13 @@ def test_every_planted_defect_is_found_by_name(seed: int, tmp_path: Path) -> Non
     planted = Defects(seed, WITHIN, lose=4, repeat=3, delay=3, stale=5, spoil=2, invent=1)
     found, judged, done = audited(planted, tmp_path)
     assert {kind: len(of) for kind, of in done.items()} == {
-        "lose": 4, "repeat": 3, "delay": 3, "stale": 5, "spoil": 2, "invent": 1
-    }  # fmt: skip
+        "lose": 4,
+        "repeat": 3,
+        "delay": 3,
+        "stale": 5,
+        "spoil": 2,
+        "invent": 1,
+    }
     d = found.damage
     assert sorted(d.lost) == sorted(done["lose"])
     assert sorted(d.duplicated or ()) == sorted(done["repeat"])
@@ -125,9 +128,13 @@ def test_every_planted_defect_is_found_by_name(seed: int, tmp_path: Path) -> Non
     assert sorted(s.saw for s in d.stale or ()) == sorted(done["stale"])
     assert judged.verdict is Verdict.FAIL
     assert judged.causes == (
-        causes.LOST_WRITES, causes.CORRUPT_DATA, causes.PHANTOM_WRITES,
-        causes.DUPLICATED_WRITES, causes.REORDERED_WRITES, causes.STALE_READS,
-    )  # fmt: skip
+        causes.LOST_WRITES,
+        causes.CORRUPT_DATA,
+        causes.PHANTOM_WRITES,
+        causes.DUPLICATED_WRITES,
+        causes.REORDERED_WRITES,
+        causes.STALE_READS,
+    )
 
 
 @pytest.mark.parametrize("losses", [1, 20])

@@ -104,9 +104,7 @@ def _lose_object(ground: chain.MemoryGround) -> None:
 
 
 def _skewed_online(ground: chain.MemoryGround) -> None:
-    ground.memory.online.spoil = lambda values: {
-        key: value.replace("1.0", "0.0", 1) for key, value in values.items()
-    }
+    ground.memory.online.spoil = lambda values: {key: value.replace("1.0", "0.0", 1) for key, value in values.items()}
 
 
 def _never_updated_online(ground: chain.MemoryGround) -> None:
@@ -232,33 +230,25 @@ def stale(*more: str) -> dict[str, str]:
     return dict.fromkeys((links.CHANGED, links.LINEAGE, *more), causes.STALE_MODEL)
 
 
-IN_LOG, IN_TABLE, IN_OBJECTS = (
-    links.of(BATCH, link) for link in (links.IN_LOG, links.IN_TABLE, links.IN_OBJECTS)
-)
+IN_LOG, IN_TABLE, IN_OBJECTS = (links.of(BATCH, link) for link in (links.IN_LOG, links.IN_TABLE, links.IN_OBJECTS))
 #: How it is broken -> every link that fails, and the cause that it names. No other link may fail.
 CASES: list[tuple[Spoil, dict[str, str]]] = [
     (_lose_in_log, {links.of(STREAMING, links.IN_LOG): causes.LOST_WRITES}),
     (_twice_in_log, both(links.IN_LOG, causes.DUPLICATED_WRITES)),
     (_turned_round_in_log, both(links.IN_LOG, causes.REORDERED_WRITES)),
     (_altered_in_log, both(links.IN_LOG, causes.CORRUPT_DATA)),
-    (_damaged_in_log, both(links.IN_LOG, causes.CORRUPT_DATA)
-        | both(links.ASIDE, causes.CORRUPT_DATA)),
+    (_damaged_in_log, both(links.IN_LOG, causes.CORRUPT_DATA) | both(links.ASIDE, causes.CORRUPT_DATA)),
     (_lose_in_table, {IN_TABLE: causes.LOST_WRITES}),
-    (_altered_in_table, both(links.IN_TABLE, causes.FEATURE_SKEW)
-        | both(links.PARITY, causes.FEATURE_SKEW)),
+    (_altered_in_table, both(links.IN_TABLE, causes.FEATURE_SKEW) | both(links.PARITY, causes.FEATURE_SKEW)),
     (_lose_object, {IN_OBJECTS: causes.LOST_WRITES}),
-    (_skewed_online, both(links.PARITY, causes.FEATURE_SKEW)
-        | {links.SAME_ANSWERS: causes.FEATURE_SKEW}),
-    (_never_updated_online, both(links.PARITY, causes.FEATURE_SKEW)
-        | {links.SAME_ANSWERS: causes.FEATURE_SKEW}),
-    (_nothing_online, both(links.PARITY, causes.LOST_WRITES)
-        | {links.SAME_ANSWERS: causes.ERRORS}),
+    (_skewed_online, both(links.PARITY, causes.FEATURE_SKEW) | {links.SAME_ANSWERS: causes.FEATURE_SKEW}),
+    (_never_updated_online, both(links.PARITY, causes.FEATURE_SKEW) | {links.SAME_ANSWERS: causes.FEATURE_SKEW}),
+    (_nothing_online, both(links.PARITY, causes.LOST_WRITES) | {links.SAME_ANSWERS: causes.ERRORS}),
     (_retrained("not trained again"), stale(links.RETRAINING, links.TAKEN_OVER)),
     (_retrained("trained on the old data"), stale(links.RETRAINING)),
     (_retrained("trained on the old data, and lies about it"), stale()),
     (_served_by(Frozen), stale(links.TAKEN_OVER, links.SAME_ANSWERS)),
-    (_served_by(Liar), {links.CHANGED: causes.STALE_MODEL}
-        | {links.SAME_ANSWERS: causes.WRONG_ANSWERS}),
+    (_served_by(Liar), {links.CHANGED: causes.STALE_MODEL} | {links.SAME_ANSWERS: causes.WRONG_ANSWERS}),
     (_stale_object, stale(links.TAKEN_OVER, links.SAME_ANSWERS)),
     (_served_by(OneWay), {links.ROLLED_BACK: causes.WRONG_VERSION}),
     (_served_by(Interrupted), {links.TAKEN_OVER: causes.ERRORS, links.ROLLED_BACK: causes.ERRORS}),
@@ -266,7 +256,7 @@ CASES: list[tuple[Spoil, dict[str, str]]] = [
     (_served_by(Fragile), {links.REFUSED: causes.BAD_INPUT}),
     (_never_forgets, {links.CLEAN: causes.LEFT_BEHIND}),
     (_unreachable, {IN_LOG: causes.UNREACHABLE}),
-]  # fmt: skip
+]
 
 
 def _title(case: Any) -> str:

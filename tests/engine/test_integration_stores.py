@@ -27,9 +27,13 @@ def target(made: stores.Platform, name: str) -> Target:
     given = made.state / "secrets" / name
     endpoints = [Endpoint(**e.model_dump()) for e in made.component(name).endpoints_in]
     return Target(
-        name, endpoints, "probe", made.password, str(given / "ca.crt"),
+        name,
+        endpoints,
+        "probe",
+        made.password,
+        str(given / "ca.crt"),
         extra={file.name: file.read_text() for file in given.iterdir()},
-    )  # fmt: skip
+    )
 
 
 def table(made: stores.Platform) -> PostgresTable:
@@ -40,9 +44,7 @@ def online(made: stores.Platform) -> RedisOnline:
     return RedisOnline(redis, target(made, "redis"))
 
 
-def test_the_chain_passes_on_a_real_table_and_a_real_online_store(
-    platform: stores.Platform, tmp_path: Path
-) -> None:
+def test_the_chain_passes_on_a_real_table_and_a_real_online_store(platform: stores.Platform, tmp_path: Path) -> None:
     ground = chain.ground(tmp_path)
     ground.memory.table = table(platform)  # type: ignore[assignment]
     ground.memory.online = online(platform)  # type: ignore[assignment]
@@ -51,9 +53,7 @@ def test_the_chain_passes_on_a_real_table_and_a_real_online_store(
     assert list(told) == links.names(online=True)
 
 
-def test_a_table_gives_back_what_it_was_given_and_a_repeated_batch_changes_nothing(
-    platform: stores.Platform,
-) -> None:
+def test_a_table_gives_back_what_it_was_given_and_a_repeated_batch_changes_nothing(platform: stores.Platform) -> None:
     written, read = table(platform), table(platform)
     other = replace(ROW, id="batch-000002", label=0)
     written.put("one", [ROW, other], {0: 7, 1: 0})
@@ -105,9 +105,7 @@ def test_the_chain_passes_on_four_real_stores(whole: stores.Platform, tmp_path: 
     assert whole.password not in said
 
 
-def test_a_sabotaged_retraining_fails_on_four_real_stores(
-    whole: stores.Platform, tmp_path: Path
-) -> None:
+def test_a_sabotaged_retraining_fails_on_four_real_stores(whole: stores.Platform, tmp_path: Path) -> None:
     """The liar is the worst: every digest that it tells is right, only the answers are not."""
     liar = chain.Retraining("trained on the old data, and lies about it")
     told = ran(chain.Sabotaged(whole.ground(), liar), tmp_path, replace(SMALL, rate=500))

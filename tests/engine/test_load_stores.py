@@ -33,9 +33,15 @@ pytestmark = pytest.mark.engine
 
 # What a busy machine can hold; that it is short is the test's, what is judged is real.
 BRIEF = profiles.named("records-tenfold").model_copy(
-    update={"rate_per_s": 100.0, "duration_s": 3.0, "warmup_s": 0.5, "success_share": 0.99,
-            "min_rate_per_s": 50.0, "latency": (profiles.LatencyLimit(percentile=90, max_ms=300),)}
-)  # fmt: skip
+    update={
+        "rate_per_s": 100.0,
+        "duration_s": 3.0,
+        "warmup_s": 0.5,
+        "success_share": 0.99,
+        "min_rate_per_s": 50.0,
+        "latency": (profiles.LatencyLimit(percentile=90, max_ms=300),),
+    }
+)
 
 
 def tools(ground: LocalGround, folder: Path) -> Tools:
@@ -50,9 +56,15 @@ def case(platform: stores.Platform, room: str, operation: str, **change: Any) ->
 
 @pytest.mark.parametrize(
     ("room", "operation"),
-    [("redis", "set"), ("redis", "get"), ("redis", "write"), ("postgres", "insert"),
-     ("postgres", "select"), ("postgres", "write")],
-)  # fmt: skip
+    [
+        ("redis", "set"),
+        ("redis", "get"),
+        ("redis", "write"),
+        ("postgres", "insert"),
+        ("postgres", "select"),
+        ("postgres", "write"),
+    ],
+)
 def test_each_operation_of_a_real_store_is_loaded_and_counted(
     platform: stores.Platform, room: str, operation: str, tmp_path: Path
 ) -> None:
@@ -72,16 +84,20 @@ def test_each_operation_of_a_real_store_is_loaded_and_counted(
         assert not outcome.stopped and outcome.ledger.failed == 0, outcome.ledger.causes
 
 
-def test_what_load_wrote_is_gone_afterwards_and_so_is_what_a_killed_run_left(
-    platform: stores.Platform,
-) -> None:
+def test_what_load_wrote_is_gone_afterwards_and_so_is_what_a_killed_run_left(platform: stores.Platform) -> None:
     port = platform.component("postgres").endpoints_in[0].address.rpartition(":")[2]
     made = case(platform, "postgres", "insert", duration_s=1.0)
     order = remote.order_of(made.scenario, made.profile, made.component)
     with psycopg.connect(
-        host=stores.HOST, port=port, user="probe", password=platform.password, dbname="postgres",
-        sslmode="verify-full", sslrootcert=str(platform.state / "pki" / "ca.crt"), autocommit=True,
-    ) as line:  # fmt: skip
+        host=stores.HOST,
+        port=port,
+        user="probe",
+        password=platform.password,
+        dbname="postgres",
+        sslmode="verify-full",
+        sslrootcert=str(platform.state / "pki" / "ca.crt"),
+        autocommit=True,
+    ) as line:
         line.execute("CREATE TABLE load_loaddead_0 (id bigint)")
         with platform.ground().client([made.component], role="load") as client:
             outcome, _ = remote.run(client, order, made.profile, print, certified=True)
@@ -100,14 +116,16 @@ def primary(platform: stores.Platform) -> Any:
     text = (platform.state / "redis-0" / "server.conf").read_text()
     port = int(text.partition("tls-port ")[2].split()[0])
     return redis.Redis(
-        host=stores.HOST, port=port, username="probe", password=platform.password, ssl=True,
+        host=stores.HOST,
+        port=port,
+        username="probe",
+        password=platform.password,
+        ssl=True,
         ssl_ca_certs=str(platform.state / "pki" / "ca.crt"),
-    )  # fmt: skip
+    )
 
 
-def test_a_step_certifies_runs_judges_and_keeps_its_record(
-    platform: stores.Platform, tmp_path: Path
-) -> None:
+def test_a_step_certifies_runs_judges_and_keeps_its_record(platform: stores.Platform, tmp_path: Path) -> None:
     given = tools(platform.ground(), tmp_path)
     found = remote.measure(case(platform, "redis", "set"), given)
     names = [r.name for r in found.results]
@@ -142,9 +160,7 @@ def test_a_frozen_store_fails_as_frozen(platform: stores.Platform, tmp_path: Pat
             if next(say, 1) is None:  # the first progress: the measured part has begun
                 freeze()
 
-        outcome, _ = remote.run(
-            client, order, made.profile, progress, certified=True, stop_early=False
-        )
+        outcome, _ = remote.run(client, order, made.profile, progress, certified=True, stop_early=False)
     assert stopped.is_set() and not isinstance(outcome, str), outcome
     ledger = outcome.ledger
     if complaints(outcome.health, 300):
@@ -163,8 +179,7 @@ def test_a_store_that_is_not_there_is_invalid_and_says_why(
     gone = platform.component("redis").model_copy(
         update={
             "endpoints_in": [
-                e.model_copy(update={"address": f"{stores.HOST}:1"})
-                for e in platform.component("redis").endpoints_in
+                e.model_copy(update={"address": f"{stores.HOST}:1"}) for e in platform.component("redis").endpoints_in
             ]
         }
     )
@@ -195,9 +210,7 @@ def test_headroom_is_searched_step_by_step(
         assert result.evidence["asked_per_s"] == 100.0
 
 
-def test_a_hopeless_run_is_ended_early_where_it_runs(
-    platform: stores.Platform, tmp_path: Path
-) -> None:
+def test_a_hopeless_run_is_ended_early_where_it_runs(platform: stores.Platform, tmp_path: Path) -> None:
     impossible = (profiles.LatencyLimit(percentile=99, max_ms=0.001),)
     made = case(platform, "redis", "get", latency=impossible, duration_s=60.0)
     order = remote.order_of(made.scenario, made.profile, made.component)
@@ -223,9 +236,7 @@ def test_a_leaking_member_is_found(platform: stores.Platform) -> None:
     platform.start("leaky", "leaky-0", [sys.executable, "-c", LEAKY])
     sampler = footprint.Sampler(platform.ground(), "leaky", every=0.2)
     sampler.start()
-    wait_for(
-        "twenty samples", lambda: len(sampler.samples) >= 20 or None, timeout=60, every=0.2
-    )  # fmt: skip
+    wait_for("twenty samples", lambda: len(sampler.samples) >= 20 or None, timeout=60, every=0.2)
     platform.processes["leaky-0"].kill()
     found = footprint.judge(sampler.stop(), 0.10)
     assert [(c.verdict, c.evidence["cause"]) for c in found] == [(Verdict.FAIL, "leak")] * 2
@@ -247,10 +258,13 @@ def test_kafka_s_producer_reports_each_delivery(tmp_path: Path) -> None:
     from components.kafka import load
 
     target = Target(
-        "kafka", [ProbeEndpoint("kafka", "127.0.0.1:1")], "probe", "x", "/dev/null",
-        client={"required": {"test.mock.num.brokers": 3, "security.protocol": "plaintext",
-                             "bootstrap.servers": ""}},
-    )  # fmt: skip
+        "kafka",
+        [ProbeEndpoint("kafka", "127.0.0.1:1")],
+        "probe",
+        "x",
+        "/dev/null",
+        client={"required": {"test.mock.num.brokers": 3, "security.protocol": "plaintext", "bootstrap.servers": ""}},
+    )
     driver = load.driver(target, Job("produce", "run-0", 1000, 64))
 
     async def main() -> None:

@@ -62,30 +62,20 @@ def fetched(made: stores.Platform, *arguments: str, scheme: str = "https") -> tu
         "CA_BUNDLE_VOLUME_MOUNT_POINT": str(trusted),
     }
     done = subprocess.run(
-        [sys.executable, str(FETCH), *arguments],
-        env=environment, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [sys.executable, str(FETCH), *arguments], env=environment, capture_output=True, text=True, timeout=120
+    )
     return done.returncode, done.stderr
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {
-        str(file.relative_to(folder)): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file()
-    }
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_a_folder_comes_whole_and_its_neighbour_does_not(
-    made: stores.Platform, tmp_path: Path
-) -> None:
+def test_a_folder_comes_whole_and_its_neighbour_does_not(made: stores.Platform, tmp_path: Path) -> None:
     bucket = store(made)[1]
     code, told = fetched(made, f"s3://{bucket}/iris/1", str(tmp_path))
     assert code == 0, told
-    assert files(tmp_path) == {
-        "model.joblib": MODELS["iris/1/model.joblib"],
-        "data/more.json": b"{}",
-    }
+    assert files(tmp_path) == {"model.joblib": MODELS["iris/1/model.joblib"], "data/more.json": b"{}"}
     assert made.password not in told
 
 
@@ -105,9 +95,7 @@ def test_one_object_keeps_its_name(made: stores.Platform, tmp_path: Path) -> Non
         ("s3://other/iris/1", "https", "NoSuchBucket"),
     ],
 )
-def test_what_can_not_be_had_ends_it(
-    made: stores.Platform, tmp_path: Path, uri: str, scheme: str, words: str
-) -> None:
+def test_what_can_not_be_had_ends_it(made: stores.Platform, tmp_path: Path, uri: str, scheme: str, words: str) -> None:
     """So the pod does not start without its model."""
     code, told = fetched(made, uri.replace("probe", store(made)[1]), str(tmp_path), scheme=scheme)
     assert code != 0

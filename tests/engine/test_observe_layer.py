@@ -73,9 +73,7 @@ def test_a_question_of_the_load_generator_is_answered(layer: observing.Layer) ->
         assert link.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_replica_with_an_empty_volume_answers_only_when_the_other_is_gone(
-    layer: observing.Layer,
-) -> None:
+def test_a_replica_with_an_empty_volume_answers_only_when_the_other_is_gone(layer: observing.Layer) -> None:
     enough = prometheus.TOLERANCE_MINUTES + 5
 
     def long_enough() -> bool:

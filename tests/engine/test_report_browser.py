@@ -45,9 +45,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     write(folder, make(Verdict.PASS))
     run = whole()
-    run.results.append(
-        Result("smoke", EVIL, EVIL * 3, Verdict.INVALID, EVIL + "x" * 900, {EVIL: EVIL})
-    )
+    run.results.append(Result("smoke", EVIL, EVIL * 3, Verdict.INVALID, EVIL + "x" * 900, {EVIL: EVIL}))
     return write(folder, run, witnesses=("A. Witness",)) / "index.html"
 
 
@@ -56,10 +54,12 @@ def opened(
 ) -> tuple[Page, list[str]]:
     """The page, and what it asked for besides itself. Scripts run only where a test needs them."""
     context = browser.new_context(
-        viewport={"width": size["width"], "height": size["height"]}, offline=True,
-        java_script_enabled=script, color_scheme="dark" if dark else "light",
+        viewport={"width": size["width"], "height": size["height"]},
+        offline=True,
+        java_script_enabled=script,
+        color_scheme="dark" if dark else "light",
         bypass_csp=script,
-    )  # fmt: skip
+    )
     context.set_default_timeout(TIMEOUT_MS)
     tab = context.new_page()
     asked: list[str] = []
@@ -78,12 +78,15 @@ def test_a_reader_sees_the_verdict_first_and_nothing_is_fetched(
     assert verdict.inner_text() == "FAIL"
     box = verdict.bounding_box()
     assert box is not None and box["y"] + box["height"] < size["height"], "on the first screen"
-    assert "1 of 22 tests show a promise that does not hold: lost writes" in page.inner_text(
-        "#verdict"
-    )
-    for heading in ("What does not hold", "What is not covered", "What could not be judged",
-                    "What changed since the last report", "Who answers for it",
-                    "Stores under faults"):  # fmt: skip
+    assert "1 of 22 tests show a promise that does not hold: lost writes" in page.inner_text("#verdict")
+    for heading in (
+        "What does not hold",
+        "What is not covered",
+        "What could not be judged",
+        "What changed since the last report",
+        "Who answers for it",
+        "Stores under faults",
+    ):
         assert page.get_by_role("heading", name=heading, exact=True).is_visible()
     assert "A. Witness" in page.inner_text("#signed")
     assert "not the client's key" in page.inner_text("#signed")
@@ -91,9 +94,7 @@ def test_a_reader_sees_the_verdict_first_and_nothing_is_fetched(
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_nothing_is_wider_than_the_screen(
-    browser: Browser, report: Path, size: dict[str, int]
-) -> None:
+def test_nothing_is_wider_than_the_screen(browser: Browser, report: Path, size: dict[str, int]) -> None:
     page, _ = opened(browser, report, size, script=True)
     page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true })")
     wide = page.evaluate(
@@ -107,9 +108,7 @@ def test_nothing_is_wider_than_the_screen(
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
-def test_each_link_leads_to_what_can_be_seen_without_any_script(
-    browser: Browser, report: Path
-) -> None:
+def test_each_link_leads_to_what_can_be_seen_without_any_script(browser: Browser, report: Path) -> None:
     page, _ = opened(browser, report, DESK)
     links = page.locator('#matrix a[href^="#r"]')
     targets = {link.get_attribute("href") or "" for link in links.all()}
@@ -183,9 +182,7 @@ def test_it_prints(browser: Browser, report: Path, tmp_path: Path) -> None:
 
 
 def test_a_small_run_gets_a_small_page(browser: Browser, tmp_path: Path) -> None:
-    page, _ = opened(
-        browser, write(tmp_path, make(Verdict.PASS, Verdict.PASS)) / "index.html", PHONE
-    )
+    page, _ = opened(browser, write(tmp_path, make(Verdict.PASS, Verdict.PASS)) / "index.html", PHONE)
     assert page.locator("#verdict b").inner_text() == "PASS"
     assert page.locator("#glance, #faults, #figures, #tables, #failed").count() == 0
     assert "Each of the 2 tests that were made holds" in page.inner_text("#verdict")

@@ -35,8 +35,14 @@ def test_the_page_compares_with_the_last_of_its_kind_and_of_its_site(tmp_path: P
     third = write(tmp_path, make(FAIL, PASS, at=BEGAN + 100))
     text = changed(third)
     assert f"Compared with {first.name}" in text
-    for words in ("now fail", "smoke/kafka/write-0", "now pass", "smoke/minio/write-1",
-                  "are no longer tested", "smoke/postgres/write-2"):  # fmt: skip
+    for words in (
+        "now fail",
+        "smoke/kafka/write-0",
+        "now pass",
+        "smoke/minio/write-1",
+        "are no longer tested",
+        "smoke/postgres/write-2",
+    ):
         assert words in text
 
 

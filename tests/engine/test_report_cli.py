@@ -42,20 +42,14 @@ def call(*args: object) -> Ended:
 def test_verify_tells_what_it_saw_and_prints_the_digest(signed: Path) -> None:
     told = call("verify", signed, "--stack", "lab")
     assert told.exit_code == 0, told.output
-    for words in (
-        "is what was signed",
-        "Acceptance of lab: FAIL",
-        "the lab's own key",
-        "A. Witness",
-    ):
+    for words in ("is what was signed", "Acceptance of lab: FAIL", "the lab's own key", "A. Witness"):
         assert words in told.output
     only = call("verify", signed / "index.html", "--digest")
     assert only.output.strip() == report.digest_of(signed)
 
 
 @pytest.mark.parametrize(
-    ("args", "code"),
-    [((), 0), (("--stack", "stage"), 1), (("--require-pass",), 1), (("--key", "sha256:00"), 1)],
+    ("args", "code"), [((), 0), (("--stack", "stage"), 1), (("--require-pass",), 1), (("--key", "sha256:00"), 1)]
 )
 def test_verify_answers_by_its_exit_code(signed: Path, args: tuple[str, ...], code: int) -> None:
     assert call("verify", signed, *args).exit_code == code
@@ -92,9 +86,7 @@ def test_a_report_is_made_again_for_the_clients_key(tmp_path: Path) -> None:
     assert (again / "results.json").read_bytes() == (folder / "results.json").read_bytes()
 
 
-def test_a_journal_of_an_interrupted_campaign_gives_a_report_of_what_there_is(
-    tmp_path: Path,
-) -> None:
+def test_a_journal_of_an_interrupted_campaign_gives_a_report_of_what_there_is(tmp_path: Path) -> None:
     step = Step("chaos/kafka/frozen", "chaos", "kafka", 60, 0, lambda _: StepOutcome())
     late = Step("chaos/redis/frozen", "chaos", "redis", 60, 0, lambda _: StepOutcome())
     folder = reports.root(tmp_path) / "campaigns" / "20260101T000000-00"
@@ -115,9 +107,7 @@ def test_a_journal_of_an_interrupted_campaign_gives_a_report_of_what_there_is(
     assert (made / "records" / "raw.jsonl").is_file()
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"results": 1}', '{"results": [{"verdict": "GOOD"}]}', "null"]
-)
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"results": 1}', '{"results": [{"verdict": "GOOD"}]}', "null"])
 def test_what_holds_no_run_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(ValidateError):

@@ -22,8 +22,15 @@ from validate.report import seal, signers
 from validate.report.verify import Demands, NoReportError, Verification, verify
 
 pytestmark = pytest.mark.engine
-FILES = ("index.html", "junit.xml", "manifest.json", "manifest.sig", "report.pdf", "results.json",
-         "records/a/raw.jsonl")  # fmt: skip
+FILES = (
+    "index.html",
+    "junit.xml",
+    "manifest.json",
+    "manifest.sig",
+    "report.pdf",
+    "results.json",
+    "records/a/raw.jsonl",
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +42,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (raw / "raw.jsonl").write_text('{"kind": "run"}\n' * 50)
     for number in range(3):
         run = make(Verdict.PASS, Verdict.FAIL, at=reports.BEGAN + 100 * number)
-        run.results[0] = run.results[0].__class__(
-            **{**run.results[0].__dict__, "records": ("a/raw.jsonl",)}
-        )
+        run.results[0] = run.results[0].__class__(**{**run.results[0].__dict__, "records": ("a/raw.jsonl",)})
         write(folder, run, records=folder / "raw", witnesses=("A. Witness",))
     return folder
 
@@ -75,9 +80,7 @@ def test_one_flipped_bit_anywhere_is_found_and_its_file_is_named(report: Path, n
     dice = random.Random(name)
     places = {0, len(raw) - 1, *(dice.randrange(len(raw)) for _ in range(60))}
     for place in places:
-        path.write_bytes(
-            raw[:place] + bytes([raw[place] ^ (1 << dice.randrange(8))]) + raw[place + 1 :]
-        )
+        path.write_bytes(raw[:place] + bytes([raw[place] ^ (1 << dice.randrange(8))]) + raw[place + 1 :])
         proof = verify(report)
         assert not proof.whole, f"bit flipped in byte {place} of {name}"
         assert Path(name).name in told(proof) or name == "manifest.sig", told(proof)
@@ -182,9 +185,7 @@ def test_a_missing_file_is_named(report: Path, name: str) -> None:
     assert f"{name} is missing" in told(verify(report))
 
 
-def resign(
-    report: Path, change: Callable[[dict[str, object]], None], key: Ed25519PrivateKey
-) -> None:
+def resign(report: Path, change: Callable[[dict[str, object]], None], key: Ed25519PrivateKey) -> None:
     """What somebody with a key of his own can do: alter, and seal anew, all of it consistent."""
     manifest = json.loads((report / "manifest.json").read_bytes())
     change(manifest)
@@ -258,9 +259,7 @@ def _replace_older(report: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [_alter_older, _replace_older])
-def test_an_altered_forerunner_breaks_the_chain(
-    report: Path, spoil: Callable[[Path], None]
-) -> None:
+def test_an_altered_forerunner_breaks_the_chain(report: Path, spoil: Callable[[Path], None]) -> None:
     spoil(report)
     assert "the chain is broken" in told(verify(report))
 

@@ -12,16 +12,10 @@ import pytest
 
 from tests.toy import defect, score
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root"),
-]
+pytestmark = [pytest.mark.engine, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")]
 EVERY = defect.found()
 #: Nothing here is judged by time: the rest of the score needs a quiet machine.
-SHORT = (
-    "budget-for-all", "any-password", "back-door", "crashes-on-bad-input", "cut-backup",
-    "other-ports",
-)  # fmt: skip
+SHORT = ("budget-for-all", "any-password", "back-door", "crashes-on-bad-input", "cut-backup", "other-ports")
 NARROW = ("smoke/", "coverage/", "safety/kv/objects", "safety/kv/ways-in", "backup/")
 
 

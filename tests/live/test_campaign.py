@@ -20,13 +20,11 @@ from validate.suites.integration.suite import run
 pytestmark = pytest.mark.live
 
 #: One step of each kind that a healthy lab passes on a busy machine; load has its own certificate.
-STEPS = ("coverage/*", "safety/*/objects", "backup/redis/*", "chaos/redis/leader-killed",
-         "integration/*")  # fmt: skip
+STEPS = ("coverage/*", "safety/*/objects", "backup/redis/*", "chaos/redis/leader-killed", "integration/*")
 
 
 def test_a_campaign_passes_and_its_report_is_what_was_signed() -> None:
-    done = lab.validate("all", "--fresh", "--steps", ",".join(STEPS), "--witness", "make test",
-                        timeout=900)  # fmt: skip
+    done = lab.validate("all", "--fresh", "--steps", ",".join(STEPS), "--witness", "make test", timeout=900)
     assert done.returncode == 0, lab.told(done)
     report = lab.REPORTS / "latest"
     told = json.loads((report / "results.json").read_text())
@@ -35,8 +33,7 @@ def test_a_campaign_passes_and_its_report_is_what_was_signed() -> None:
     assert all(result["verdict"] == Verdict.PASS for result in told["results"])
     # Somebody proved from elsewhere that the fault was there.
     assert any(r["test"].endswith("leader-killed-fault-proved") for r in told["results"])
-    proof = lab.run(sys.executable, "-m", "validate", "verify", str(report.resolve()),
-                    "--stack", lab.SITE, timeout=60)  # fmt: skip
+    proof = lab.run(sys.executable, "-m", "validate", "verify", str(report.resolve()), "--stack", lab.SITE, timeout=60)
     assert proof.returncode == 0, lab.told(proof)
 
 
@@ -57,9 +54,7 @@ def test_a_plan_of_the_lab_can_be_read_before_it_is_carried_out() -> None:
         (("all", "--sign-key", "/nonexistent/key.pem"), "/nonexistent/key.pem"),
     ],
 )
-def test_wrong_wishes_are_refused_before_anything_is_begun(
-    args: tuple[str, ...], words: str
-) -> None:
+def test_wrong_wishes_are_refused_before_anything_is_begun(args: tuple[str, ...], words: str) -> None:
     before = sorted((lab.REPORTS / "campaigns").glob("*"))
     done = lab.validate(*args, timeout=60)
     assert done.returncode == 2, lab.told(done)

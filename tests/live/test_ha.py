@@ -25,9 +25,7 @@ def test_the_host_that_leads_everything_may_die() -> None:
     (table,) = data["tables"]
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
     site = lab.found()
-    assert {row["service"] for row in rows} >= {c.name for c in site.writing(site.components())}, (
-        told
-    )
+    assert {row["service"] for row in rows} >= {c.name for c in site.writing(site.components())}, told
     assert {row["lost"] for row in rows} == {"0"}, told
     led = {row["service"] for row in rows if row["led there"] == "yes"}
     assert led >= {"postgres", "redis", "kubernetes"}, told

@@ -33,9 +33,13 @@ RBAC = "rbac.authorization.k8s.io"
 USERS = ("admin", "health", "replication", "sentinel", "probe")
 # What Kubernetes itself puts into every namespace, and what this test made for its account.
 GIVEN = {
-    "ConfigMap/kube-root-ca.crt", "ServiceAccount/default", f"ServiceAccount/{ACCOUNT}",
-    f"RoleBinding/{ACCOUNT}", "Secret/redis-auth", "Secret/redis-tls",
-}  # fmt: skip
+    "ConfigMap/kube-root-ca.crt",
+    "ServiceAccount/default",
+    f"ServiceAccount/{ACCOUNT}",
+    f"RoleBinding/{ACCOUNT}",
+    "Secret/redis-auth",
+    "Secret/redis-tls",
+}
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,7 @@ class Trial:
 
     def objects(self) -> set[str]:
         """Everything in the namespace that can be listed, but for what tells of the past."""
-        kinds = self.admin.run(
-            "api-resources", "--namespaced", "--verbs=list", "-o", "name"
-        ).split()
+        kinds = self.admin.run("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
         passing = ("events", "metrics.k8s.io", "events.events.k8s.io")
         wanted = [kind for kind in kinds if not kind.endswith(passing)]
         items = self.admin.json("-n", self.namespace, "get", ",".join(wanted), timeout=60)["items"]
@@ -67,20 +69,32 @@ def account(namespace: str) -> list[dict[str, Any]]:
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"}
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta,
-         "roleRef": role, "subjects": [{"kind": "ServiceAccount", **meta}]},
-    ]  # fmt: skip
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": role,
+            "subjects": [{"kind": "ServiceAccount", **meta}],
+        },
+    ]
 
 
 def kubeconfig(admin: Cluster, token: str, file: Path) -> Path:
     known = yaml.safe_load(admin.kubeconfig.read_text())
     context = {"cluster": known["clusters"][0]["name"], "user": ACCOUNT}
     file.touch(mode=0o600)
-    file.write_text(yaml.safe_dump({
-        "apiVersion": "v1", "kind": "Config", "clusters": known["clusters"],
-        "users": [{"name": ACCOUNT, "user": {"token": token}}],
-        "contexts": [{"name": ACCOUNT, "context": context}], "current-context": ACCOUNT,
-    }))  # fmt: skip
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": known["clusters"],
+                "users": [{"name": ACCOUNT, "user": {"token": token}}],
+                "contexts": [{"name": ACCOUNT, "context": context}],
+                "current-context": ACCOUNT,
+            }
+        )
+    )
     return file
 
 
@@ -110,9 +124,7 @@ def free_volumes(admin: Cluster) -> None:
         terms = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
         host = terms[0]["matchExpressions"][0]["values"][0]
         # lost+found belongs to the file system.
-        lab.on_host(
-            host, f"find {path} -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf {{}} +"
-        )
+        lab.on_host(host, f"find {path} -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf {{}} +")
         patch = '[{"op": "remove", "path": "/spec/claimRef"}]'
         admin.run("patch", "pv", volume["metadata"]["name"], "--type=json", f"--patch={patch}")
 
@@ -128,17 +140,19 @@ def given_secrets(trial: Trial, folder: Path) -> list[dict[str, Any]]:
     """What a tenant brings along: users and a certificate, here of a CA for the trial alone."""
     site = SiteFacts(lab.SITE, trial.namespace)
     pki.ensure_ca(folder, lab.SITE)
-    leaf = pki.ensure_leaf(
-        folder, "redis", naming.server_dns_names("redis", 3, site), ["127.0.0.1"]
-    )
+    leaf = pki.ensure_leaf(folder, "redis", naming.server_dns_names("redis", 3, site), ["127.0.0.1"])
     auth = {f"{user}-password": secrets.token_urlsafe(24) for user in USERS}
     kinds = (("redis-auth", auth, "Opaque"), ("redis-tls", leaf.secret_data(), "kubernetes.io/tls"))
     return [
-        {"apiVersion": "v1", "kind": "Secret", "type": kind,
-         "metadata": {"name": name, "namespace": trial.namespace},
-         "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}}
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": kind,
+            "metadata": {"name": name, "namespace": trial.namespace},
+            "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+        }
         for name, data, kind in kinds
-    ]  # fmt: skip
+    ]
 
 
 def ready(trial: Trial) -> bool | None:
@@ -151,8 +165,11 @@ def test_the_account_may_do_nothing_outside_its_namespace(trial: Trial) -> None:
     wishes = (("create", "namespaces", ""), ("list", "nodes", ""), ("create", "clusterroles", RBAC))
     for verb, resource, group in wishes:
         wish = {"verb": verb, "resource": resource, "group": group}
-        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
-                  "spec": {"resourceAttributes": wish}}  # fmt: skip
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": wish},
+        }
         # Validation would look for custom resources first, which the account may not do either.
         asked = ("create", "--validate=false", "-f", "-", "-o", "json")
         answer = json.loads(trial.tenant.run(*asked, stdin=json.dumps(review).encode()))
@@ -199,21 +216,15 @@ def lost_events(host: str) -> float:
 
 
 def test_the_audit_log_is_complete() -> None:
-    assert {host: lost_events(host) for host in lab.control_planes()} == dict.fromkeys(
-        lab.control_planes(), 0.0
-    )
+    assert {host: lost_events(host) for host in lab.control_planes()} == dict.fromkeys(lab.control_planes(), 0.0)
     state = json.loads(lab.Stack("data")("stack", "export").stdout)["deployment"]["resources"]
     objects = [r for r in state if r["type"].startswith("kubernetes:") and r.get("custom")]
     found = audit_log(f":apadana-system:{ACCOUNT}")
-    assert found.writes >= len(objects), (
-        f"{len(objects)} objects were made by {found.writes} writes"
-    )
+    assert found.writes >= len(objects), f"{len(objects)} objects were made by {found.writes} writes"
 
 
 @pytest.mark.parametrize("installer", ["of the stacks", "of this trial"])
-def test_nothing_was_denied_and_nothing_cluster_scoped_was_written(
-    trial: Trial, installer: str
-) -> None:
+def test_nothing_was_denied_and_nothing_cluster_scoped_was_written(trial: Trial, installer: str) -> None:
     home = "apadana-system" if installer == "of the stacks" else trial.namespace
     found = audit_log(f":{home}:{ACCOUNT}")
     assert found.writes > 0

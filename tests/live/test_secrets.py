@@ -25,9 +25,18 @@ from tests.secret_scan import Finding, Scanner, files_under
 pytestmark = pytest.mark.live
 # Keys of Secrets that say who or where, and nothing that opens a door.
 PUBLIC = {
-    "ca.crt", "tls.crt", "username", "root-user", "admin-user", "service_name", "database",
-    "bucket", "host", "port", "expected",
-}  # fmt: skip
+    "ca.crt",
+    "tls.crt",
+    "username",
+    "root-user",
+    "admin-user",
+    "service_name",
+    "database",
+    "bucket",
+    "host",
+    "port",
+    "expected",
+}
 LOOK_SECONDS = 0.1
 HOST_LOGS = "/var/log/pods /var/log/kubernetes"
 # The command lines of a host, one a line.
@@ -117,9 +126,7 @@ def processes_watched() -> Iterator[set[bytes]]:
 
 def test_the_scanner_finds_a_real_value_that_is_planted(scanner: Scanner, tmp_path: Path) -> None:
     planted = next(iter(of_the_site().values()))
-    (tmp_path / "data.log").write_bytes(
-        b"$ pulumi up\n" + base64.b64encode(b"x:" + planted) + b"\n"
-    )
+    (tmp_path / "data.log").write_bytes(b"$ pulumi up\n" + base64.b64encode(b"x:" + planted) + b"\n")
     found = scanner.files(files_under(tmp_path))
     assert found and "base64" in found[0].form
 

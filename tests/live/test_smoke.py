@@ -27,9 +27,7 @@ def test_everything_passes(smoke: lab.Done) -> None:
     assert smoke.returncode == 0, smoke.stdout + smoke.stderr
 
 
-def test_the_report_covers_each_store_and_the_cluster(
-    smoke: lab.Done,
-) -> None:
+def test_the_report_covers_each_store_and_the_cluster(smoke: lab.Done) -> None:
     assert "report: " in smoke.stdout, smoke.stderr
     data = json.loads((lab.REPORTS / "latest" / "results.json").read_text())
     contract = json.loads((lab.STATE / "platform.json").read_text())
@@ -37,9 +35,14 @@ def test_the_report_covers_each_store_and_the_cluster(
     assert covered >= {c["name"] for c in contract["components"]} | {"cluster", "delivery"}
     named = {result["name"] for result in data["results"] if result["component"] == "cluster"}
     assert named >= {
-        "nodes ready", "etcd quorum", "DNS from each node", "pod network", "Service",
-        "NetworkPolicy", *running.NAMES,
-    }  # fmt: skip
+        "nodes ready",
+        "etcd quorum",
+        "DNS from each node",
+        "pod network",
+        "Service",
+        "NetworkPolicy",
+        *running.NAMES,
+    }
 
 
 def test_no_pod_and_no_policy_is_left(smoke: lab.Done) -> None:

@@ -65,9 +65,7 @@ class ApiServer:
         )
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.TraditionalOpenSSL,
-            serialization.NoEncryption(),
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         )
         (self.folder / "sa.key").write_bytes(pem)
         (self.folder / "tokens.csv").write_text(f"{self.token},admin,admin,system:masters\n")
@@ -88,12 +86,7 @@ class ApiServer:
             "--profiling=false",
             f"--service-cluster-ip-range={SERVICES}",
         )
-        wait_for(
-            "the API server",
-            lambda: self.call("GET", "/readyz")[0] == 200,
-            timeout=START_S,
-            swallow=(OSError,),
-        )
+        wait_for("the API server", lambda: self.call("GET", "/readyz")[0] == 200, timeout=START_S, swallow=(OSError,))
 
     def _run(self, *command: str) -> None:
         log = (self.folder / f"{Path(command[0]).name}.log").open("wb")
@@ -175,9 +168,7 @@ class ApiServer:
             status, answer = self.call("GET", base)
             listed = json.loads(answer)["resources"] if status == 200 else []
             self.plurals[version] = {
-                each["kind"]: (each["name"], each["namespaced"])
-                for each in listed
-                if "/" not in each["name"]
+                each["kind"]: (each["name"], each["namespaced"]) for each in listed if "/" not in each["name"]
             }
         return self.plurals[version].get(kind, ("", False))
 

@@ -22,9 +22,18 @@ IMAGES = {name: f"apadana.local/{name}@{DIGEST}" for name in ("postgres", "valke
 SITE = SiteFacts("test", "platform", images=IMAGES)
 # What the built-in `admin` role of a namespace lets an installer create.
 TENANT_KINDS = {
-    "ConfigMap", "CronJob", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "Role",
-    "RoleBinding", "Service", "ServiceAccount", "StatefulSet",
-}  # fmt: skip
+    "ConfigMap",
+    "CronJob",
+    "Deployment",
+    "Job",
+    "NetworkPolicy",
+    "PodDisruptionBudget",
+    "Role",
+    "RoleBinding",
+    "Service",
+    "ServiceAccount",
+    "StatefulSet",
+}
 
 
 def values(room: str, **settings: object) -> dict[str, Any]:
@@ -33,23 +42,10 @@ def values(room: str, **settings: object) -> dict[str, Any]:
     return found
 
 
-def helm_template(
-    room: str, given: dict[str, Any], namespace: str = "platform"
-) -> subprocess.CompletedProcess[str]:
+def helm_template(room: str, given: dict[str, Any], namespace: str = "platform") -> subprocess.CompletedProcess[str]:
     chart = ROOT / "components" / room / "chart"
-    command = [
-        str(charts.helm()),
-        "template",
-        room,
-        str(chart),
-        "--namespace",
-        namespace,
-        "--values",
-        "-",
-    ]
-    return subprocess.run(
-        command, input=json.dumps(given), capture_output=True, text=True, timeout=60
-    )
+    command = [str(charts.helm()), "template", room, str(chart), "--namespace", namespace, "--values", "-"]
+    return subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, timeout=60)
 
 
 def render(room: str, **settings: object) -> list[Document]:
@@ -60,9 +56,7 @@ def render(room: str, **settings: object) -> list[Document]:
 
 def named(documents: list[Document], kind: str, name: str) -> Document:
     found = [d for d in documents if d["kind"] == kind and d["metadata"]["name"] == name]
-    assert found, (
-        f"no {kind} {name} among {[(d['kind'], d['metadata']['name']) for d in documents]}"
-    )
+    assert found, f"no {kind} {name} among {[(d['kind'], d['metadata']['name']) for d in documents]}"
     return found[0]
 
 
@@ -79,12 +73,7 @@ def _plural(kind: str) -> str:
 
 
 def assert_namespaced(documents: list[Document]) -> None:
-    granted = {
-        name.partition(".")[0]
-        for room in rooms()
-        if room.has(FILE)
-        for name in half_class(room).granted
-    }
+    granted = {name.partition(".")[0] for room in rooms() if room.has(FILE) for name in half_class(room).granted}
     kinds = {d["kind"] for d in documents if _plural(d["kind"]) not in granted}
     assert kinds <= TENANT_KINDS, f"a tenant cannot make {sorted(kinds - TENANT_KINDS)}"
     for document in documents:
@@ -127,11 +116,7 @@ def assert_guarded(documents: list[Document]) -> None:
         for d in documents
         if d["kind"] == "NetworkPolicy" and not d["spec"].get("ingress")
     ]
-    budgets = [
-        d["spec"]["selector"]["matchLabels"]
-        for d in documents
-        if d["kind"] == "PodDisruptionBudget"
-    ]
+    budgets = [d["spec"]["selector"]["matchLabels"] for d in documents if d["kind"] == "PodDisruptionBudget"]
     alone = {
         d["metadata"]["name"]
         for d in documents

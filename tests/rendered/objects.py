@@ -90,9 +90,7 @@ def _document(kind: str, inputs: Any) -> Document:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return (
-            _plain(value["value"]) if SECRET in value else {k: _plain(v) for k, v in value.items()}
-        )
+        return _plain(value["value"]) if SECRET in value else {k: _plain(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -61,9 +61,7 @@ def accepted(name: str, config: Config, **site: object) -> SiteFacts | None:
             # Volumes are no matter of the API server: no host is asked for its own.
             stack[f"apadana:{other}"] = config if other == name else {"source": "given"}
     try:
-        loaded: Loaded = load_site(
-            SITE, configs, MODELS, None, None if name == "storage" else INVENTORY
-        )
+        loaded: Loaded = load_site(SITE, configs, MODELS, None, None if name == "storage" else INVENTORY)
     except SettingsError:
         return None
     return loaded.site.facts(AnyImage(), loaded.rooms)
@@ -128,9 +126,7 @@ def test_the_server_refuses_what_is_wrong(server: ApiServer) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_what_the_settings_take_the_api_server_takes(
-    name: str, server: ApiServer, maker: objects.Maker
-) -> None:
+def test_what_the_settings_take_the_api_server_takes(name: str, server: ApiServer, maker: objects.Maker) -> None:
     seen: set[str] = set()
     found = list(survivors(name))[::EVERY]
     assert found
@@ -158,9 +154,7 @@ def called(path: str) -> dict[object, tuple[Any, SiteFacts]]:
 
 
 @pytest.mark.parametrize("path", ["namespace", "cluster_domain", "web_domain"])
-def test_what_the_site_may_be_called_the_api_server_takes(
-    path: str, server: ApiServer, maker: objects.Maker
-) -> None:
+def test_what_the_site_may_be_called_the_api_server_takes(path: str, server: ApiServer, maker: objects.Maker) -> None:
     seen: set[str] = set()
     found = called(path)
     assert found
@@ -180,9 +174,7 @@ def test_what_a_room_claims_is_what_its_chart_asks_for(name: str) -> None:
     site = accepted("", {})
     assert site is not None
     asked = Counter[tuple[str, int, int]]()
-    for class_, size, members, each in objects.claims(
-        objects.rendered(name, site.rooms[name], site)
-    ):
+    for class_, size, members, each in objects.claims(objects.rendered(name, site.rooms[name], site)):
         asked[class_, size, members] += each
     said = Counter[tuple[str, int, int]]()
     for claim in site.rooms[name].claims():

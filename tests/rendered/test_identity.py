@@ -41,9 +41,7 @@ def test_the_replicas_see_no_password_of_others(documents: list[datarooms.Docume
     assert "password" not in json.dumps(spec["containers"][0]["env"]).lower()
 
 
-def test_only_memory_holds_the_settings_with_passwords(
-    documents: list[datarooms.Document],
-) -> None:
+def test_only_memory_holds_the_settings_with_passwords(documents: list[datarooms.Document]) -> None:
     spec = datarooms.named(documents, "Deployment", "identity")["spec"]["template"]["spec"]
     run = next(volume for volume in spec["volumes"] if volume["name"] == "run")
     assert run["emptyDir"]["medium"] == "Memory"
@@ -51,9 +49,7 @@ def test_only_memory_holds_the_settings_with_passwords(
     assert "password" not in [line.partition("=")[0].rpartition("-")[2] for line in config.split()]
 
 
-def test_the_database_is_verified_and_given_up_in_time(
-    documents: list[datarooms.Document],
-) -> None:
+def test_the_database_is_verified_and_given_up_in_time(documents: list[datarooms.Document]) -> None:
     spec = datarooms.named(documents, "Deployment", "identity")["spec"]["template"]["spec"]
     env = {each["name"]: each.get("value", "") for each in spec["containers"][0]["env"]}
     assert "sslmode=verify-full" in env["DATABASE_OPTIONS"]

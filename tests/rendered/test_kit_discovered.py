@@ -46,9 +46,7 @@ SITE = LAB.site.facts(AnyImage(), LAB.rooms)
 def rendered() -> dict[str, list[Document]]:
     found = {}
     for name in ROOMS:
-        values = importlib.import_module(f"components.{name}.settings").values(
-            LAB.rooms[name], SITE
-        )
+        values = importlib.import_module(f"components.{name}.settings").values(LAB.rooms[name], SITE)
         done = helm_template(name, values)
         assert done.returncode == 0, done.stderr
         found[name] = [d for d in yaml.safe_load_all(done.stdout) if d]
@@ -75,10 +73,7 @@ def test_every_pod_is_fenced_and_guarded(rendered: dict[str, list[Document]], ro
     policies = [d["spec"] for d in documents if d["kind"] == "NetworkPolicy"]
     budgets = [d["spec"] for d in documents if d["kind"] == "PodDisruptionBudget"]
     for workload in workloads(documents):
-        name, labels = (
-            workload["metadata"]["name"],
-            workload["spec"]["template"]["metadata"]["labels"],
-        )
+        name, labels = (workload["metadata"]["name"], workload["spec"]["template"]["metadata"]["labels"])
         mine = [p for p in policies if matches(p["podSelector"], labels)]
         assert any(not p.get("ingress") and not p.get("egress") for p in mine), f"{name}: no deny"
         assert all(set(p["policyTypes"]) <= {"Ingress", "Egress"} for p in mine)
@@ -100,9 +95,7 @@ def test_members_stand_on_different_hosts(rendered: dict[str, list[Document]], r
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_every_container_is_bounded_and_pinned(
-    rendered: dict[str, list[Document]], room: str
-) -> None:
+def test_every_container_is_bounded_and_pinned(rendered: dict[str, list[Document]], room: str) -> None:
     for workload in workloads(rendered[room]):
         spec = workload["spec"]["template"]["spec"]
         for container in [*spec["containers"], *spec.get("initContainers", [])]:
@@ -119,9 +112,7 @@ def test_every_pod_has_its_priority(rendered: dict[str, list[Document]], room: s
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_full_deployment_is_rolled_without_a_host_to_spare(
-    rendered: dict[str, list[Document]], room: str
-) -> None:
+def test_a_full_deployment_is_rolled_without_a_host_to_spare(rendered: dict[str, list[Document]], room: str) -> None:
     for workload in workloads(rendered[room]):
         if workload["kind"] == "Deployment" and workload["spec"]["replicas"] > 1:
             rolling = workload["spec"]["strategy"]["rollingUpdate"]
@@ -155,9 +146,7 @@ def test_a_page_has_its_service(rendered: dict[str, list[Document]], room: str) 
     web = type(LAB.rooms[room]).web
     if web is None:
         return
-    (service,) = (
-        d for d in rendered[room] if d["kind"] == "Service" and d["metadata"]["name"] == room
-    )
+    (service,) = (d for d in rendered[room] if d["kind"] == "Service" and d["metadata"]["name"] == room)
     assert web.port in [port["port"] for port in service["spec"]["ports"]]
     assert service["spec"]["selector"]["app.kubernetes.io/component"] == web.pods
 
@@ -174,14 +163,9 @@ def requested(spec: Mapping[str, Any], what: str) -> int:
 
 
 @pytest.mark.parametrize(("what", "budget"), [("memory", BUDGET_MIB), ("cpu", BUDGET_CPU)])
-def test_the_lab_fits_its_machine(
-    rendered: dict[str, list[Document]], what: str, budget: int
-) -> None:
+def test_the_lab_fits_its_machine(rendered: dict[str, list[Document]], what: str, budget: int) -> None:
     sums = {
-        room: sum(
-            w["spec"]["replicas"] * requested(w["spec"]["template"]["spec"], what)
-            for w in workloads(documents)
-        )
+        room: sum(w["spec"]["replicas"] * requested(w["spec"]["template"]["spec"], what) for w in workloads(documents))
         for room, documents in rendered.items()
     }
     assert sum(sums.values()) <= budget, sums

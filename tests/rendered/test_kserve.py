@@ -32,11 +32,7 @@ from tests.rendered.test_kit_discovered import AnyImage
 from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.rendered
-ROOMS = {
-    "cluster": cluster_settings.Settings(),
-    "kserve": kserve.Settings(),
-    "minio": minio.Settings(),
-}
+ROOMS = {"cluster": cluster_settings.Settings(), "kserve": kserve.Settings(), "minio": minio.Settings()}
 SITE = SiteFacts("test", images=AnyImage(), web_domain="test.internal", rooms=ROOMS)
 GROUP = "/apis/serving.kserve.io"
 WORK = SITE.work
@@ -81,9 +77,7 @@ def test_a_predictor_reaches_the_store_and_the_name_server() -> None:
     dns, store = policy["egress"]
     assert dns["to"][0]["podSelector"]["matchLabels"] == {"k8s-app": "kube-dns"}
     assert store["to"][0]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "minio"}
-    let_in = datarooms.named(
-        objects.rendered("minio", minio.Settings(), SITE), "NetworkPolicy", "minio-server"
-    )
+    let_in = datarooms.named(objects.rendered("minio", minio.Settings(), SITE), "NetworkPolicy", "minio-server")
     peers = [peer for rule in let_in["spec"]["ingress"] for peer in rule["from"]]
     (theirs,) = [p for p in peers if "namespaceSelector" in p]
     assert theirs["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": WORK}
@@ -143,11 +137,7 @@ def prepared(folder: Path, port: int) -> list[dict[str, Any]]:
         for webhook in item.get("webhooks", []):
             service = webhook["clientConfig"].pop("service")
             webhook["clientConfig"]["url"] = f"https://{HOST}:{port}{service['path']}"
-    home = {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": half.namespace("kserve")},
-    }
+    home = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": half.namespace("kserve")}}
     # Webhooks are made last: from then on they are asked.
     found.sort(key=lambda item: "webhooks" in item)
     given = cluster.objects(cluster_settings.Settings(), SITE)
@@ -271,11 +261,7 @@ def test_a_wish_elsewhere_stays_a_wish(running: Running) -> None:
     elsewhere = wish("elsewhere")
     elsewhere["metadata"]["namespace"] = SITE.namespace
     running.server.make(elsewhere)
-    told = wait_for(
-        "the controller to be refused",
-        lambda: "forbidden" in running.log.read_text() or None,
-        timeout=60,
-    )
+    told = wait_for("the controller to be refused", lambda: "forbidden" in running.log.read_text() or None, timeout=60)
     assert told
     found = running.get(f"/apis/apps/v1/namespaces/{SITE.namespace}/deployments")
     assert found["items"] == []

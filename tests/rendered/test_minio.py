@@ -46,8 +46,7 @@ def test_each_drive_has_its_claim_and_its_mount(drives: int) -> None:
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert {f"d{n}": f"/data/d{n}" for n in range(drives)}.items() <= mounts.items()
     assert container["args"][-1] == (
-        "https://minio-{0...3}.minio-members.platform.svc.cluster.local:9000"
-        f"/data/d{{0...{drives - 1}}}/drive"
+        f"https://minio-{{0...3}}.minio-members.platform.svc.cluster.local:9000/data/d{{0...{drives - 1}}}/drive"
     )
 
 

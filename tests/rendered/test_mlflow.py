@@ -69,9 +69,7 @@ def test_the_job_sees_the_database_and_nothing_else(documents: list[datarooms.Do
 
 def test_a_new_secret_makes_a_new_job(documents: list[datarooms.Document]) -> None:
     """A Job can't be changed: its name carries what it runs."""
-    before, again, after = (
-        of_kind(found, "Job")["metadata"]["name"] for found in (documents, render(), render("b"))
-    )
+    before, again, after = (of_kind(found, "Job")["metadata"]["name"] for found in (documents, render(), render("b")))
     assert before == again != after
 
 

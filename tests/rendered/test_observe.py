@@ -32,9 +32,7 @@ SITE: SiteFacts = LAB.site.facts(AnyImage(), LAB.rooms)
 
 
 def values(room: str) -> dict[str, Any]:
-    found: dict[str, Any] = importlib.import_module(f"components.{room}.settings").values(
-        LAB.rooms[room], SITE
-    )
+    found: dict[str, Any] = importlib.import_module(f"components.{room}.settings").values(LAB.rooms[room], SITE)
     return found
 
 
@@ -62,9 +60,7 @@ def files(documents: list[datarooms.Document], name: str) -> dict[str, str]:
     return found
 
 
-def placed(
-    documents: dict[str, list[datarooms.Document]], room: str, folder: Path
-) -> dict[str, Path]:
+def placed(documents: dict[str, list[datarooms.Document]], room: str, folder: Path) -> dict[str, Path]:
     """The room's files as its pods see them, below a folder."""
     leaf_folder = folder / "pki"
     pki.ensure_ca(leaf_folder, "test")
@@ -90,9 +86,7 @@ def run(command: list[str], *words: object) -> str:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_it_is_what_a_restricted_namespace_takes(
-    documents: dict[str, list[datarooms.Document]], room: str
-) -> None:
+def test_it_is_what_a_restricted_namespace_takes(documents: dict[str, list[datarooms.Document]], room: str) -> None:
     datarooms.assert_sound(documents[room])
 
 
@@ -115,9 +109,7 @@ def test_the_page_is_open_to_nobody_by_the_rooms_own_rule(
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_the_engine_listens_on_the_pods_loopback(
-    documents: dict[str, list[datarooms.Document]], room: str
-) -> None:
+def test_the_engine_listens_on_the_pods_loopback(documents: dict[str, list[datarooms.Document]], room: str) -> None:
     ((_, template),) = datarooms.templates(documents[room])
     listening = [a for a in template["spec"]["containers"][0]["args"] if "listen-address" in a]
     assert listening[0].startswith("--web.listen-address=127.0.0.1:")
@@ -125,17 +117,12 @@ def test_the_engine_listens_on_the_pods_loopback(
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_front_reads_its_settings(
-    documents: dict[str, list[datarooms.Document]],
-    programs: dict[str, Path],
-    tmp_path: Path,
-    room: str,
+    documents: dict[str, list[datarooms.Document]], programs: dict[str, Path], tmp_path: Path, room: str
 ) -> None:
     where = placed(documents, room, tmp_path)
     # Names of the cluster don't resolve here, and need not: `init-addr none`.
     haproxy = debian_programs.command(programs[room], "sbin/haproxy")
-    run(
-        haproxy, "-c", "-f", where["files"] / "haproxy.cfg", "-f", where["auth"] / fronts.USERS_FILE
-    )
+    run(haproxy, "-c", "-f", where["files"] / "haproxy.cfg", "-f", where["auth"] / fronts.USERS_FILE)
 
 
 def test_prometheus_reads_its_settings_and_every_rule(
@@ -162,12 +149,8 @@ def test_alertmanager_reads_its_settings(programs: dict[str, Path], tmp_path: Pa
     assert {"ports": [{"protocol": "TCP", "port": 443}]} in policy["egress"]
 
 
-def test_nobody_is_told_where_no_receiver_is_set(
-    documents: dict[str, list[datarooms.Document]],
-) -> None:
-    told = yaml.safe_load(
-        files(documents[ALERTMANAGER], f"{ALERTMANAGER}-files")["alertmanager.yml"]
-    )
+def test_nobody_is_told_where_no_receiver_is_set(documents: dict[str, list[datarooms.Document]]) -> None:
+    told = yaml.safe_load(files(documents[ALERTMANAGER], f"{ALERTMANAGER}-files")["alertmanager.yml"])
     assert told["receivers"] == [{"name": "nobody"}]
 
 

@@ -29,8 +29,7 @@ def test_patroni_may_touch_config_maps_and_pods_only(documents: list[datarooms.D
 
 def test_only_members_get_a_token(documents: list[datarooms.Document]) -> None:
     mounted = {
-        name: template["spec"]["automountServiceAccountToken"]
-        for name, template in datarooms.templates(documents)
+        name: template["spec"]["automountServiceAccountToken"] for name, template in datarooms.templates(documents)
     }
     assert mounted == {"postgres": True, "postgres-pooler": False}
 

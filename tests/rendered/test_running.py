@@ -44,9 +44,7 @@ def pods(documents: list[Document]) -> list[Document]:
             space = document["metadata"].get("namespace", SITE.namespace)
             meta = {"name": document["metadata"]["name"], "namespace": space}
             labels = template.get("metadata", {}).get("labels", {})
-            found.append(
-                {"kind": "Pod", "metadata": {**meta, "labels": labels}, "spec": template["spec"]}
-            )
+            found.append({"kind": "Pod", "metadata": {**meta, "labels": labels}, "spec": template["spec"]})
     return found
 
 
@@ -105,11 +103,13 @@ def _site(folder: Path, server: ApiServer) -> Site:
         assert status == 201, answer
     address = {"server": f"https://{HOST}:{server.port}", "insecure-skip-tls-verify": True}
     config = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "x",
         "clusters": [{"name": "x", "cluster": address}],
         "users": [{"name": "x", "user": {"token": server.token}}],
         "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-    }  # fmt: skip
+    }
     (folder / "kubeconfig").write_text(json.dumps(config))
     (folder / "bin").mkdir()
     (folder / "bin" / "kubernetes").symlink_to(built("kubernetes"))
@@ -120,15 +120,16 @@ def _site(folder: Path, server: ApiServer) -> Site:
 def _platform(components: list[dict[str, Any]]) -> contract.Platform:
     return contract.Platform.model_validate(
         {
-            "site": "lab", "deployer": "pulumi", "namespace": SITE.namespace,
-            "bundle_digest": f"sha256:{'0' * 64}", "components": components,
+            "site": "lab",
+            "deployer": "pulumi",
+            "namespace": SITE.namespace,
+            "bundle_digest": f"sha256:{'0' * 64}",
+            "components": components,
         }
-    )  # fmt: skip
+    )
 
 
-def test_no_secret_of_the_lab_gets_into_its_objects(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_secret_of_the_lab_gets_into_its_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the Secrets that the rooms make of a root secret, and everything that is no Secret."""
     maker = Maker(tmp_path, monkeypatch)
     own = [d for room in ROOMS for d in maker.made(room, LAB.rooms[room], SITE)]

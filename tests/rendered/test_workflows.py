@@ -40,9 +40,7 @@ def test_it_is_what_a_restricted_namespace_takes(documents: list[datarooms.Docum
 def test_the_controller_watches_one_namespace(documents: list[datarooms.Document]) -> None:
     (container,) = pod(documents)["spec"]["containers"]
     assert {"--namespaced", "--managed-namespace=platform"} <= set(container["args"])
-    assert any(
-        arg.startswith("--executor-image=apadana.local/argoexec@") for arg in container["args"]
-    )
+    assert any(arg.startswith("--executor-image=apadana.local/argoexec@") for arg in container["args"])
 
 
 def test_artefact_collection_is_off(documents: list[datarooms.Document]) -> None:
@@ -74,8 +72,6 @@ def test_only_numbers_come_out(documents: list[datarooms.Document]) -> None:
 
 def test_its_rights_are_its_own_or_the_deployers(documents: list[datarooms.Document]) -> None:
     role = datarooms.named(documents, "Role", "workflows")
-    assert role["rules"] == [
-        {key: list(value) for key, value in rule.model_dump().items()} for rule in workflows.RULES
-    ]
+    assert role["rules"] == [{key: list(value) for key, value in rule.model_dump().items()} for rule in workflows.RULES]
     bare = render(workflows.Settings(), rbac={"create": False, "rules": []})
     assert not [d for d in bare if d["kind"] in ("Role", "RoleBinding")]

@@ -82,9 +82,7 @@ def lint() -> int:
         print(fault)
     rooms = [chart for chart in charts() if chart.parent.name != "kit"]
     failed = [chart for chart in rooms if not lint_one(helm(), chart)]
-    print(
-        f"{len(rooms)} charts linted: {len(failed)} refused by helm, {len(found)} by our own rules"
-    )
+    print(f"{len(rooms)} charts linted: {len(failed)} refused by helm, {len(found)} by our own rules")
     return 1 if failed or found else 0
 
 
@@ -92,11 +90,7 @@ def lint_one(program: Path, chart: Path) -> bool:
     """Values that a chart needs and has no default for stand in its room's ci/values.yaml."""
     values = chart / "ci" / "values.yaml"
     more = ["--values", str(values)] if values.is_file() else []
-    done = subprocess.run(
-        [program, "lint", "--strict", "--quiet", str(chart), *more],
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run([program, "lint", "--strict", "--quiet", str(chart), *more], capture_output=True, text=True)
     if done.returncode:
         print(f"helm lint {chart.relative_to(ROOT)}:\n{done.stdout}{done.stderr}")
     return done.returncode == 0

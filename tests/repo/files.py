@@ -14,9 +14,28 @@ from tests.repo.charts import ROOT
 # Written by tools, or copied whole from upstream: their length and their hosts are not our doing.
 GENERATED = re.compile(r"(\.lock|go\.sum|go\.mod|\.schema\.json|LICENSE|requirements\.yaml)$")
 TEXT = {
-    ".py", ".sh", ".yml", ".yaml", ".toml", ".md", ".tpl", ".j2", ".cfg", ".json", ".go", ".xml",
-    ".html", ".css", ".js", ".conf", ".txt", ".lock", ".mod", ".sum", "",
-}  # fmt: skip
+    ".py",
+    ".sh",
+    ".yml",
+    ".yaml",
+    ".toml",
+    ".md",
+    ".tpl",
+    ".j2",
+    ".cfg",
+    ".json",
+    ".go",
+    ".xml",
+    ".html",
+    ".css",
+    ".js",
+    ".conf",
+    ".txt",
+    ".lock",
+    ".mod",
+    ".sum",
+    "",
+}
 
 
 @cache
@@ -61,11 +80,24 @@ def places(needles: Iterable[str], haystack: Iterable[tuple[Path, str]]) -> list
 def registries() -> set[str]:
     """Public package and image registries, and whatever this machine is set up to ask instead."""
     public = {
-        "pypi": "org", "files.pythonhosted": "org", "proxy.golang": "org", "sum.golang": "org",
-        "registry.npmjs": "org", "repo1.maven": "org", "repo.maven.apache": "org", "crates": "io",
-        "deb.debian": "org", "security.debian": "org", "docker": "io", "ghcr": "io", "quay": "io",
-        "gcr": "io", "registry.k8s": "io", "nvcr": "io", "mcr.microsoft": "com",
-    }  # fmt: skip
+        "pypi": "org",
+        "files.pythonhosted": "org",
+        "proxy.golang": "org",
+        "sum.golang": "org",
+        "registry.npmjs": "org",
+        "repo1.maven": "org",
+        "repo.maven.apache": "org",
+        "crates": "io",
+        "deb.debian": "org",
+        "security.debian": "org",
+        "docker": "io",
+        "ghcr": "io",
+        "quay": "io",
+        "gcr": "io",
+        "registry.k8s": "io",
+        "nvcr": "io",
+        "mcr.microsoft": "com",
+    }
     return {f"{name}.{end}" for name, end in public.items()} | set(_configured_hosts())
 
 

@@ -36,11 +36,7 @@ def rooms(package: str, graph: Graph) -> Graph:
 def circles(graph: Graph) -> list[list[str]]:
     """Those that import each other, directly or by way of others."""
     reached = {name: reach(graph, name) for name in graph}
-    groups = {
-        tuple(sorted(n for n in found if name in reached[n]))
-        for name, found in reached.items()
-        if name in found
-    }
+    groups = {tuple(sorted(n for n in found if name in reached[n])) for name, found in reached.items() if name in found}
     return sorted(map(list, groups))
 
 

@@ -13,10 +13,7 @@ from tests.repo.charts import ROOT
 
 MOST_LINES = 400
 # design.md, section 3; a further folder needs a record in docs/adr that names it.
-ROOMS = {
-    ".ci", "bundle", "components", "docs", "inventories", "playbooks", "roles", "stacks", "tests",
-    "validate",
-}  # fmt: skip
+ROOMS = {".ci", "bundle", "components", "docs", "inventories", "playbooks", "roles", "stacks", "tests", "validate"}
 
 
 def relative(found: list[str]) -> str:
@@ -42,11 +39,7 @@ def test_nothing_names_a_place_of_one_machine() -> None:
 
 def test_files_are_short() -> None:
     counted = {file: text.count("\n") for file, text in files.written()}
-    found = [
-        f"{file.relative_to(ROOT)}: {lines} lines"
-        for file, lines in counted.items()
-        if lines > MOST_LINES
-    ]
+    found = [f"{file.relative_to(ROOT)}: {lines} lines" for file, lines in counted.items() if lines > MOST_LINES]
     assert not found, f"at most {MOST_LINES} lines; split by what it is about:{relative(found)}"
 
 
@@ -70,11 +63,7 @@ def test_a_version_stands_in_versions_yaml_only() -> None:
 
 
 def test_each_folder_is_known() -> None:
-    tops = {
-        file.relative_to(ROOT).parts[0]
-        for file in files.files()
-        if len(file.relative_to(ROOT).parts) > 1
-    }
+    tops = {file.relative_to(ROOT).parts[0] for file in files.files() if len(file.relative_to(ROOT).parts) > 1}
     records = "\n".join(file.read_text() for file in ROOT.glob("docs/adr/*.md"))
     found = [top for top in sorted(tops - ROOMS) if f"`{top}/`" not in records]
     assert not found, f"a new folder needs a record in docs/adr that names it:{relative(found)}"

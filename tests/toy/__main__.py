@@ -45,10 +45,11 @@ def up_command(name: Annotated[str, typer.Argument()] = "", folder: Folder = kno
 
 @app.command("round")
 def round_command(
-    name: str, folder: Folder = known.FOLDER,
+    name: str,
+    folder: Folder = known.FOLDER,
     wide: Annotated[bool, typer.Option("--wide", help="every step")] = False,
     look: Annotated[list[str] | None, typer.Option("--look", help="beginnings of steps")] = None,
-) -> None:  # fmt: skip
+) -> None:
     """One round of one defect, told on stderr; the last line of stdout is its result as JSON."""
 
     def say(text: str) -> None:
@@ -61,12 +62,13 @@ def round_command(
 
 @app.command("score")
 def score_command(
-    names: Names = None, folder: Folder = known.FOLDER, rounds: int = 3, jobs: int = 1,
-    wide: Annotated[
-        bool, typer.Option("--wide", help="every step for each, not only those it names")
-    ] = False,
+    names: Names = None,
+    folder: Folder = known.FOLDER,
+    rounds: int = 3,
+    jobs: int = 1,
+    wide: Annotated[bool, typer.Option("--wide", help="every step for each, not only those it names")] = False,
     write: Annotated[bool, typer.Option("--write", help="into docs/validation-score.md")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """All of them; exits with 1 when a defect was missed or a harmless variation was not left."""
     every = known.found(folder)
     unknown = [name for name in names or () if name not in every]

@@ -55,9 +55,8 @@ class Member:
         c = self.config
         tls = wire.server_tls(c.certificate, c.key) if c.certificate else None
         await asyncio.start_server(
-            self._serve, c.address, c.port, ssl=tls, limit=wire.LONGEST,
-            ssl_handshake_timeout=5 if tls else None,
-        )  # fmt: skip
+            self._serve, c.address, c.port, ssl=tls, limit=wire.LONGEST, ssl_handshake_timeout=5 if tls else None
+        )
         await asyncio.start_server(self._measure, c.address, c.metrics_port)
 
     async def settled(self) -> None:
@@ -66,8 +65,7 @@ class Member:
     def measured(self) -> dict[str, float]:
         """The metrics, by name."""
         used = sum(f.stat().st_size for f in Path(self.config.folder).glob("*") if f.is_file())
-        return {"toy_requests_total": self.requests, "toy_data_bytes": used,
-                "toy_start_time_seconds": self.began}  # fmt: skip
+        return {"toy_requests_total": self.requests, "toy_data_bytes": used, "toy_start_time_seconds": self.began}
 
     # --- the rest
 
@@ -102,9 +100,7 @@ class Member:
     def parsed(self, line: bytes) -> Any:
         return json.loads(line)
 
-    async def _answer(
-        self, request: dict[str, Any], user: str, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _answer(self, request: dict[str, Any], user: str, writer: asyncio.StreamWriter) -> None:
         self.requests += 1
         answer = await self.handle(request, user)
         if "n" in request:
@@ -153,9 +149,8 @@ class Store(Member):
         self.links: dict[str, wire.Link] = {}
         pace = float(config.options.get("pace", 0.1))
         self.raft = self.raft_class(
-            config.name, list(config.peers), self.call, self.disk_class(Path(config.folder)),
-            self.apply, pace,
-        )  # fmt: skip
+            config.name, list(config.peers), self.call, self.disk_class(Path(config.folder)), self.apply, pace
+        )
 
     def apply(self, index: int, command: Any) -> Any:
         """The next command, the same on every member; the answer goes to whoever proposed it."""
@@ -190,10 +185,14 @@ class Store(Member):
         now = time.monotonic()
         near = [p for p, at in r.acked.items() if now - at < r.pace * 16]
         return {
-            "role": r.role, "leader": r.leader, "term": r.term, "last": len(r.log),
-            "commit": r.commit, "members": 1 + len(r.peers),
+            "role": r.role,
+            "leader": r.leader,
+            "term": r.term,
+            "last": len(r.log),
+            "commit": r.commit,
+            "members": 1 + len(r.peers),
             "in_sync": 1 + sum(r.match[p] >= r.commit for p in near) if r.role == "leader" else 0,
-        }  # fmt: skip
+        }
 
     async def fresh(self) -> None:
         """Until this member knows all that was acknowledged before: then it may answer a read."""
@@ -207,5 +206,4 @@ class Store(Member):
 
     def measured(self) -> dict[str, float]:
         found = super().measured()
-        return {**found, "toy_commit_index": self.raft.commit,
-                "toy_leader": float(self.raft.role == "leader")}  # fmt: skip
+        return {**found, "toy_commit_index": self.raft.commit, "toy_leader": float(self.raft.role == "leader")}

@@ -62,10 +62,7 @@ class Plan:
 
     def objects_of(self, kind: str, component: str) -> list[dict[str, Any]]:
         label = "app.kubernetes.io/name"
-        return [
-            o for o in self.objects
-            if o["kind"] == kind and o["metadata"]["labels"].get(label) == component
-        ]  # fmt: skip
+        return [o for o in self.objects if o["kind"] == kind and o["metadata"]["labels"].get(label) == component]
 
 
 @dataclass(frozen=True)
@@ -91,10 +88,11 @@ KINDS = {
     for kind in (
         Kind("log", "tests.toy.stores:Log", 3, 7001, 9101, "toy-log", secured=True),
         Kind("kv", "tests.toy.stores:Kv", 3, 7002, 9102, "toy-kv", secured=True, backup=True),
-        Kind("web", "tests.toy.web:Web", 2, 7003, 9103, "http", secured=False,
-             depends_on=("kv",), loss="keeps nothing"),
+        Kind(
+            "web", "tests.toy.web:Web", 2, 7003, 9103, "http", secured=False, depends_on=("kv",), loss="keeps nothing"
+        ),
     )
-}  # fmt: skip
+}
 
 
 def make(site: str, components: Iterable[str] = tuple(KINDS), names: str = "{kind}-{n}") -> Plan:
@@ -106,15 +104,24 @@ def make(site: str, components: Iterable[str] = tuple(KINDS), names: str = "{kin
                 wanted.append(KINDS[needed])
     plan = Plan(site, [], {}, [], {}, {})
     plan.contract = {
-        "site": site, "deployer": "pulumi", "namespace": "platform",
-        "bundle_digest": "sha256:" + "0" * 64, "components": [],
-    }  # fmt: skip
+        "site": site,
+        "deployer": "pulumi",
+        "namespace": "platform",
+        "bundle_digest": "sha256:" + "0" * 64,
+        "components": [],
+    }
     for kind in wanted:
         plan.members += [
-            MemberPlan(kind.name, names.format(kind=kind.name, n=n), HOSTS[n % len(HOSTS)],
-                       kind.server, kind.port, kind.metrics_port)
+            MemberPlan(
+                kind.name,
+                names.format(kind=kind.name, n=n),
+                HOSTS[n % len(HOSTS)],
+                kind.server,
+                kind.port,
+                kind.metrics_port,
+            )
             for n in range(kind.members)
-        ]  # fmt: skip
+        ]
         plan.passwords[kind.name] = {u: secrets.token_urlsafe(16) for u in ("probe", "peer")}
         plan.allowed[kind.name] = [*HOSTS, CLIENT]
         rebuild(plan, kind.name)
@@ -128,15 +135,17 @@ def rebuild(plan: Plan, component: str) -> None:
     told[:] = [c for c in told if c["name"] != component]
     told.append(_contract(kind, members))
     label = "app.kubernetes.io/name"
-    plan.objects = [
-        o for o in plan.objects if o["metadata"]["labels"].get(label) != component
-    ] + _objects(kind, members)
+    plan.objects = [o for o in plan.objects if o["metadata"]["labels"].get(label) != component] + _objects(
+        kind, members
+    )
 
 
 def _contract(kind: Kind, members: list[MemberPlan]) -> dict[str, Any]:
     addresses = ",".join(f"{address(m.host)}:{m.port}" for m in members)
     made: dict[str, Any] = {
-        "name": kind.name, "version": VERSION, "mode": "managed",
+        "name": kind.name,
+        "version": VERSION,
+        "mode": "managed",
         "members": [{"name": m.name, "node": m.host, "role": "server"} for m in members],
         "endpoints_in": [{"protocol": kind.protocol, "address": addresses}],
         "secret_ref": f"{kind.name}-client-probe" if kind.secured else None,
@@ -146,18 +155,12 @@ def _contract(kind: Kind, members: list[MemberPlan]) -> dict[str, Any]:
             "retries": {"attempts": 20, "backoff_seconds": 0.3},
             "required": {"acknowledged": "a majority holds it on disk"} if kind.secured else {},
         },
-        "promises": {
-            "survives": kind.survives, "recovery_seconds": kind.recovery_seconds,
-            "loss": kind.loss,
-        },
+        "promises": {"survives": kind.survives, "recovery_seconds": kind.recovery_seconds, "loss": kind.loss},
         "depends_on": list(kind.depends_on),
         "metrics": {"port": kind.metrics_port},
-    }  # fmt: skip
+    }
     if kind.backup:
-        made["backup"] = {
-            "target": "file:///backup", "schedule": "0 2 * * *",
-            "rpo_seconds": 86_400, "rto_seconds": 60,
-        }  # fmt: skip
+        made["backup"] = {"target": "file:///backup", "schedule": "0 2 * * *", "rpo_seconds": 86_400, "rto_seconds": 60}
     return made
 
 
@@ -166,14 +169,16 @@ def _objects(kind: Kind, members: list[MemberPlan]) -> list[dict[str, Any]]:
     labels = {"app.kubernetes.io/name": kind.name, "app.kubernetes.io/part-of": "apadana"}
     meta = {"namespace": "platform", "labels": labels}
     selector = {"matchLabels": {"app.kubernetes.io/name": kind.name}}
-    ports = [{"name": "client", "containerPort": kind.port},
-             {"name": "metrics", "containerPort": kind.metrics_port}]  # fmt: skip
+    ports = [{"name": "client", "containerPort": kind.port}, {"name": "metrics", "containerPort": kind.metrics_port}]
     check = {"tcpSocket": {"port": "client"}, "periodSeconds": 5}
     container = {
-        "name": kind.name, "image": f"registry.toy/{kind.name}:{VERSION}", "ports": ports,
-        "readinessProbe": check, "livenessProbe": check,
+        "name": kind.name,
+        "image": f"registry.toy/{kind.name}:{VERSION}",
+        "ports": ports,
+        "readinessProbe": check,
+        "livenessProbe": check,
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
-    }  # fmt: skip
+    }
     term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": selector}
     spec = {
         "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}},
@@ -183,29 +188,46 @@ def _objects(kind: Kind, members: list[MemberPlan]) -> list[dict[str, Any]]:
     workload = {
         "kind": "StatefulSet" if kind.secured else "Deployment",
         "metadata": {**meta, "name": kind.name},
-        "spec": {"replicas": count, "selector": selector,
-                 "template": {"metadata": {"labels": labels}, "spec": spec}},
+        "spec": {"replicas": count, "selector": selector, "template": {"metadata": {"labels": labels}, "spec": spec}},
         "status": {"replicas": count, "readyReplicas": count},
-    }  # fmt: skip
+    }
     pods = [
-        {"kind": "Pod", "metadata": {**meta, "name": m.name},
-         "spec": {**copy.deepcopy(spec), "nodeName": m.host},
-         "status": {"phase": "Running", "podIP": address(m.host)}}
+        {
+            "kind": "Pod",
+            "metadata": {**meta, "name": m.name},
+            "spec": {**copy.deepcopy(spec), "nodeName": m.host},
+            "status": {"phase": "Running", "podIP": address(m.host)},
+        }
         for m in members
-    ]  # fmt: skip
-    budget = {"kind": "PodDisruptionBudget", "metadata": {**meta, "name": f"{kind.name}-server"},
-              "spec": {"maxUnavailable": 1, "selector": selector},
-              "status": {"disruptionsAllowed": 1}}  # fmt: skip
-    deny = {"kind": "NetworkPolicy", "metadata": {**meta, "name": f"{kind.name}-deny-all"},
-            "spec": {"podSelector": selector, "policyTypes": ["Ingress", "Egress"]}}  # fmt: skip
+    ]
+    budget = {
+        "kind": "PodDisruptionBudget",
+        "metadata": {**meta, "name": f"{kind.name}-server"},
+        "spec": {"maxUnavailable": 1, "selector": selector},
+        "status": {"disruptionsAllowed": 1},
+    }
+    deny = {
+        "kind": "NetworkPolicy",
+        "metadata": {**meta, "name": f"{kind.name}-deny-all"},
+        "spec": {"podSelector": selector, "policyTypes": ["Ingress", "Egress"]},
+    }
     client = {"podSelector": {"matchLabels": {"apadana.io/client": "true"}}}
-    opening = {"kind": "NetworkPolicy", "metadata": {**meta, "name": f"{kind.name}-server"},
-               "spec": {"podSelector": selector, "policyTypes": ["Ingress", "Egress"],
-                        "ingress": [{"from": [{"podSelector": selector}]},
-                                    {"from": [client],
-                                     "ports": [{"protocol": "TCP", "port": kind.port}]}],
-                        "egress": [{"to": [{"podSelector": selector}]}]}}  # fmt: skip
-    service = {"kind": "Service", "metadata": {**meta, "name": kind.name},
-               "spec": {"selector": selector["matchLabels"],
-                        "ports": [{"port": kind.port, "targetPort": kind.port}]}}  # fmt: skip
+    opening = {
+        "kind": "NetworkPolicy",
+        "metadata": {**meta, "name": f"{kind.name}-server"},
+        "spec": {
+            "podSelector": selector,
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [
+                {"from": [{"podSelector": selector}]},
+                {"from": [client], "ports": [{"protocol": "TCP", "port": kind.port}]},
+            ],
+            "egress": [{"to": [{"podSelector": selector}]}],
+        },
+    }
+    service = {
+        "kind": "Service",
+        "metadata": {**meta, "name": kind.name},
+        "spec": {"selector": selector["matchLabels"], "ports": [{"port": kind.port, "targetPort": kind.port}]},
+    }
     return copy.deepcopy([workload, *pods, service, budget, deny, opening])

@@ -33,9 +33,14 @@ class Raft:
     """One member. Indices count from 1; `log[i - 1]` is (term, command)."""
 
     def __init__(
-        self, me: str, peers: Sequence[str], call: Call, disk: Disk,
-        apply: Callable[[int, Any], Any], pace: float = 0.05,
-    ) -> None:  # fmt: skip
+        self,
+        me: str,
+        peers: Sequence[str],
+        call: Call,
+        disk: Disk,
+        apply: Callable[[int, Any], Any],
+        pace: float = 0.05,
+    ) -> None:
         self.me, self.peers, self.call, self.disk, self.apply = me, list(peers), call, disk, apply
         self.pace = pace  # seconds between two heartbeats
         self.term, self.vote, self.role, self.leader = 0, "", FOLLOWER, ""
@@ -207,9 +212,13 @@ class Raft:
 
     async def _poll(self, term: int, *, pre: bool) -> bool:
         ask = {
-            "op": "vote", "pre": pre, "term": term, "me": self.me, "last": len(self.log),
+            "op": "vote",
+            "pre": pre,
+            "term": term,
+            "me": self.me,
+            "last": len(self.log),
             "last_term": self.log[-1][0] if self.log else 0,
-        }  # fmt: skip
+        }
 
         async def one(peer: str) -> bool:
             answer = await self.call(peer, ask, self.pace * 6)
@@ -256,9 +265,14 @@ class Raft:
         at = self.next[peer] - 1
         entries = self.batch(peer, at)
         message = {
-            "op": "append", "term": self.term, "me": self.me, "prev": at, "commit": self.commit,
-            "prev_term": self.log[at - 1][0] if at else 0, "entries": entries,
-        }  # fmt: skip
+            "op": "append",
+            "term": self.term,
+            "me": self.me,
+            "prev": at,
+            "commit": self.commit,
+            "prev_term": self.log[at - 1][0] if at else 0,
+            "entries": entries,
+        }
         try:
             answer = await self.call(peer, message, self.pace * 8)
         except (OSError, TimeoutError):

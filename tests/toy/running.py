@@ -35,10 +35,15 @@ def write(plan: Plan, state: Path) -> None:
     _secrets(plan, state)
     hosts = {name: address(name) for name in (*plan.hosts, CLIENT, STRANGER)}
     members = [
-        {"config": _config(plan, m, state), "server": m.server,
-         "restarts": m.restarts, "delay": m.delay, "disk_mib": m.disk_mib}
+        {
+            "config": _config(plan, m, state),
+            "server": m.server,
+            "restarts": m.restarts,
+            "delay": m.delay,
+            "disk_mib": m.disk_mib,
+        }
         for m in plan.members
-    ]  # fmt: skip
+    ]
     _json(state / "members.json", {"hosts": hosts, "members": members})
     _json(state / "platform.json", plan.contract)
     _json(state / "objects.json", plan.objects)
@@ -52,12 +57,16 @@ def _config(plan: Plan, m: MemberPlan, state: Path) -> dict[str, Any]:
         and (plan.component(m.component).get("ca_ref") is not None)
     )
     return {
-        "component": m.component, "name": m.name, "host": m.host, "address": address(m.host),
-        "port": m.port, "metrics_port": m.metrics_port, "folder": str(state / "data" / m.name),
+        "component": m.component,
+        "name": m.name,
+        "host": m.host,
+        "address": address(m.host),
+        "port": m.port,
+        "metrics_port": m.metrics_port,
+        "folder": str(state / "data" / m.name),
         "version": m.version,
         "peers": {
-            o.name: (address(o.host), o.port)
-            for o in plan.of(m.component) if o is not m and m.peers and o.peers
+            o.name: (address(o.host), o.port) for o in plan.of(m.component) if o is not m and m.peers and o.peers
         },
         **(_certificate(m, plan, state) if secured else {}),
         "ca": str(state / "pki" / "ca.crt"),
@@ -65,7 +74,7 @@ def _config(plan: Plan, m: MemberPlan, state: Path) -> dict[str, Any]:
         "allowed": [address(h) for h in plan.allowed[m.component]],
         "upstream": _upstream(plan, m.component),
         "options": m.options,
-    }  # fmt: skip
+    }
 
 
 def _upstream(plan: Plan, component: str) -> dict[str, Any]:
@@ -113,15 +122,29 @@ def start(plan: Plan, state: Path) -> int:
     """Starts it and waits until every member answers; the process that all of it hangs on."""
     # All of the toy is in namespaces of its own and dies with its first process, which dies with
     # the process that called this: nothing outlives a test that was killed.
-    front = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork",
-             "--mount-proc", "--kill-child"]  # fmt: skip
+    front = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "--kill-child",
+    ]
     if os.geteuid() != 0:
         front += ["--user", "--map-root-user"]
     with (state / "logs" / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
-            [*front, sys.executable, "-m", "tests.toy.supervisor", str(state)], cwd=REPOSITORY,
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            [*front, sys.executable, "-m", "tests.toy.supervisor", str(state)],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     _json(state / "local.json", place(plan, state, process.pid))
     wanted = [state / "run" / f"{m.name}.ready" for m in plan.members if m.delay <= 0]
     end = time.monotonic() + START_SECONDS
@@ -141,24 +164,40 @@ def place(plan: Plan, state: Path, pid: int) -> Mapping[str, Any]:
     """local.json: see validate/ground/local.py."""
 
     def reach(host: str) -> list[str]:
-        return ["nsenter", f"--mount=/proc/{pid}/ns/mnt",
-                f"--pid=/proc/{pid}/ns/pid_for_children",
-                f"--net=/proc/{pid}/root/run/netns/{host}", f"--wd={state}", "--"]  # fmt: skip
+        return [
+            "nsenter",
+            f"--mount=/proc/{pid}/ns/mnt",
+            f"--pid=/proc/{pid}/ns/pid_for_children",
+            f"--net=/proc/{pid}/root/run/netns/{host}",
+            f"--wd={state}",
+            "--",
+        ]
 
     return {
-        "rooms": "rooms", "objects": "objects.json", "secrets": "secrets",
+        "rooms": "rooms",
+        "objects": "objects.json",
+        "secrets": "secrets",
         "clients": {"client": reach(CLIENT), "stranger": reach(STRANGER)},
         "hosts": {
-            h: {"reach": reach(h), "off": ["touch", str(state / "hosts" / f"{h}.off")],
-                "on": ["rm", "-f", str(state / "hosts" / f"{h}.off")]}
+            h: {
+                "reach": reach(h),
+                "off": ["touch", str(state / "hosts" / f"{h}.off")],
+                "on": ["rm", "-f", str(state / "hosts" / f"{h}.off")],
+            }
             for h in plan.hosts
         },
         "members": [
-            {"component": m.component, "name": m.name, "host": m.host, "address": address(m.host),
-             "pid_file": f"run/{m.name}.pid", "paths": {"data": str(state / "data" / m.name)}}
+            {
+                "component": m.component,
+                "name": m.name,
+                "host": m.host,
+                "address": address(m.host),
+                "pid_file": f"run/{m.name}.pid",
+                "paths": {"data": str(state / "data" / m.name)},
+            }
             for m in plan.members
         ],
-    }  # fmt: skip
+    }
 
 
 def stop(pid: int) -> None:
@@ -174,8 +213,7 @@ def stop(pid: int) -> None:
 
 
 def _children(pid: int) -> list[int]:
-    return [int(c) for p in Path(f"/proc/{pid}/task").glob("*/children")
-            for c in p.read_text().split()]  # fmt: skip
+    return [int(c) for p in Path(f"/proc/{pid}/task").glob("*/children") for c in p.read_text().split()]
 
 
 @contextmanager

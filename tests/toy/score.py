@@ -59,9 +59,7 @@ class Round:
             if self.found:
                 return "found"
             return "wrong cause" if self.verdict == Verdict.FAIL else "missed"
-        return {Verdict.PASS: "left alone", Verdict.FAIL: "false alarm"}.get(
-            Verdict(self.verdict), "unsure"
-        )
+        return {Verdict.PASS: "left alone", Verdict.FAIL: "false alarm"}.get(Verdict(self.verdict), "unsure")
 
     @property
     def right(self) -> bool:
@@ -84,11 +82,14 @@ def one(defect: Defect, root: Path, say: Callable[[str], None] = lambda text: No
         run, _ = campaign.run(ground, steps, wish, voice)
     bad = [r for r in run.results if r.verdict is Verdict.FAIL]
     return Round(
-        defect.name, defect.expected, str(run.verdict),
+        defect.name,
+        defect.expected,
+        str(run.verdict),
         tuple(sorted({r.cause for r in bad if r.cause})),
         tuple(sorted({r.test for r in run.results if r.verdict is Verdict.INVALID})),
-        tuple(f"{r.test}: {r.detail}"[:300] for r in bad), round(time.monotonic() - begin, 1),
-    )  # fmt: skip
+        tuple(f"{r.test}: {r.detail}"[:300] for r in bad),
+        round(time.monotonic() - begin, 1),
+    )
 
 
 def _wanted(step: Step, look: Sequence[str]) -> bool:
@@ -103,9 +104,8 @@ def apart(defect: Defect, folder: Path, *, wide: bool = False) -> Round:
     blank = Round(defect.name, defect.expected, "", (), (), (), 0.0)
     try:
         done = subprocess.run(
-            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=ROUND_SECONDS,
-            check=False,
-        )  # fmt: skip
+            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=ROUND_SECONDS, check=False
+        )
         told = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         return replace(blank, seconds=ROUND_SECONDS, broken=f"not over in {ROUND_SECONDS:g} s")
@@ -124,9 +124,14 @@ def here(defect: Defect, say: Callable[[str], None]) -> str:
 
 
 def score(
-    defects: Iterable[Defect], folder: Path, rounds: int, jobs: int,
-    tell: Callable[[Round], None], *, wide: bool = False,
-) -> list[Round]:  # fmt: skip
+    defects: Iterable[Defect],
+    folder: Path,
+    rounds: int,
+    jobs: int,
+    tell: Callable[[Round], None],
+    *,
+    wide: bool = False,
+) -> list[Round]:
     """Every defect and variation, `rounds` times each."""
     wanted = [defect for defect in defects for _ in range(rounds)]
 
@@ -145,11 +150,14 @@ def summary(rounds: Sequence[Round]) -> dict[str, int]:
     harmless = {r.name for r in rounds if not r.expected}
     wrong = {r.name for r in rounds if not r.right}
     return {
-        "defects": len(names), "found": len(names - wrong), "variations": len(harmless),
-        "left_alone": len(harmless - wrong), "rounds": len(rounds),
+        "defects": len(names),
+        "found": len(names - wrong),
+        "variations": len(harmless),
+        "left_alone": len(harmless - wrong),
+        "rounds": len(rounds),
         "false_alarms": sum(r.mark == "false alarm" for r in rounds),
         "wrong_rounds": sum(not r.right for r in rounds),
-    }  # fmt: skip
+    }
 
 
 def markdown(rounds: Sequence[Round], command: str) -> str:
@@ -159,10 +167,11 @@ def markdown(rounds: Sequence[Round], command: str) -> str:
     lines = [
         f"`{command}`, {when}: {s['found']} of {s['defects']} defects found and named, "
         f"{s['false_alarms']} false alarms in {s['variations']} harmless variations; "
-        f"{s['rounds']} rounds.", "",
+        f"{s['rounds']} rounds.",
+        "",
         "| defect or variation | cause it must name | rounds | said | seconds |",
         "|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for name in dict.fromkeys(r.name for r in rounds):
         mine = [r for r in rounds if r.name == name]
         marks = [r.mark for r in mine]

@@ -43,8 +43,7 @@ class Log(Store):
         begin = int(request.get("from", 0))
         prefix = str(request.get("prefix", ""))
         found = [r for r in self.records[begin : begin + 5000] if r.startswith(prefix)]
-        return {"records": found, "next": min(begin + 5000, len(self.records)),
-                "end": len(self.records)}  # fmt: skip
+        return {"records": found, "next": min(begin + 5000, len(self.records)), "end": len(self.records)}
 
 
 class Kv(Store):

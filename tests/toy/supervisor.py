@@ -75,9 +75,7 @@ def fence(members: list[dict[str, Any]]) -> None:
     for host, rules in by_host.items():
         chain = "type filter hook input priority 0;"
         text = f"table ip fence {{ chain members {{ {chain}\n" + "\n".join(rules) + "\n}\n}\n"
-        subprocess.run(
-            ["ip", "netns", "exec", host, "nft", "-f", "-"], input=text.encode(), check=True
-        )
+        subprocess.run(["ip", "netns", "exec", host, "nft", "-f", "-"], input=text.encode(), check=True)
 
 
 def mount_disks(members: list[dict[str, Any]]) -> None:
@@ -97,8 +95,7 @@ class Supervisor:
         mount_disks(told["members"])
         now = time.monotonic()
         self.members = [
-            Running(config_of(m["config"]), m["server"], m["restarts"], due=now + m["delay"])
-            for m in told["members"]
+            Running(config_of(m["config"]), m["server"], m["restarts"], due=now + m["delay"]) for m in told["members"]
         ]
         for member in self.members:  # imported once, inherited by each child
             server_class(member.server)

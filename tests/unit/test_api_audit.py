@@ -53,8 +53,7 @@ def test_a_write_to_the_whole_cluster_is_told(target: dict[str, str]) -> None:
 
 
 def test_a_question_about_rights_is_no_write() -> None:
-    line = event("create", 201, resource="selfsubjectaccessreviews",
-                 apiGroup="authorization.k8s.io")  # fmt: skip
+    line = event("create", 201, resource="selfsubjectaccessreviews", apiGroup="authorization.k8s.io")
     found = judge([line], ":apadana-installer")
     assert (found.writes, found.cluster_scoped) == (0, [])
 

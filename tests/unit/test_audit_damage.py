@@ -23,20 +23,27 @@ Record = dict[str, Any]
 
 
 def head(clients: int = 3, **more: object) -> Record:
-    return {"kind": "run", "v": 2, "store": "s", "run": "r", "clients": clients, "mono": 0,
-            "wall": 1000.0, **more}  # fmt: skip
+    return {"kind": "run", "v": 2, "store": "s", "run": "r", "clients": clients, "mono": 0, "wall": 1000.0, **more}
 
 
 def op(client: int, seq: int, at: int, outcome: str = "ok", attempt: int = 1) -> Record:
     """`at`: milliseconds; a write takes one."""
     uid = f"r-{client}-{seq}"
-    return Attempt(client, seq, uid, attempt, at * MS, (at + 1) * MS, 1000 + at / 1e3, outcome,
-                   "" if outcome == "ok" else "E: x").line()  # fmt: skip
+    return Attempt(
+        client, seq, uid, attempt, at * MS, (at + 1) * MS, 1000 + at / 1e3, outcome, "" if outcome == "ok" else "E: x"
+    ).line()
 
 
 def read(client: int, seen: int | None, begin: int, end: int) -> Record:
-    return {"kind": "read", "client": client, "seen": seen, "start": begin * MS, "end": end * MS,
-            "outcome": "ok", "error": ""}  # fmt: skip
+    return {
+        "kind": "read",
+        "client": client,
+        "seen": seen,
+        "start": begin * MS,
+        "end": end * MS,
+        "outcome": "ok",
+        "error": "",
+    }
 
 
 END: Record = {"kind": "end", "mono": 10_000 * MS, "wall": 1010.0}
@@ -83,9 +90,7 @@ def test_what_stands_after_a_later_one_is_reordered(late: set[int], client: int)
         mine[2 * n], mine[2 * n + 1] = mine[2 * n + 1], mine[2 * n]
     others = [uid for uid in uids() if not uid.startswith(f"r-{client}-")]
     held = Held([mine, others], ordered=True)
-    assert set(analyse(history(), held).damage.reordered or ()) == {
-        f"r-{client}-{2 * n}" for n in late
-    }
+    assert set(analyse(history(), held).damage.reordered or ()) == {f"r-{client}-{2 * n}" for n in late}
 
 
 @given(st.permutations(range(3)))
@@ -101,9 +106,7 @@ def test_the_first_copy_of_a_repeated_write_decides_about_its_order() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 10)), max_size=12))
-def test_a_read_is_stale_exactly_when_something_newer_was_known(
-    reads: list[tuple[int, int]],
-) -> None:
+def test_a_read_is_stale_exactly_when_something_newer_was_known(reads: list[tuple[int, int]]) -> None:
     """Client 0 writes seq n from 4n to 4n+1 ms; each read takes 1 ms and sees what it is told."""
     writes = [op(0, n, 4 * n) for n in range(10)]
     told = [(4 * begin + 2, seen) for begin, seen in reads if seen <= begin]
@@ -237,9 +240,11 @@ def test_a_weak_client_is_a_failure_though_nothing_was_lost() -> None:
     assert (judged.verdict, judged.cause) == (Verdict.FAIL, causes.WEAK_ACKNOWLEDGEMENT)
     assert "acks is 1, the contract requires all" in judged.detail
     evidence = analyse(records, uids()).as_dict()["client_settings"]
-    assert evidence == {"demanded": demanded, "used": {"acks": "1"},
-                        "weaker": ["acks is 1, the contract requires all",
-                                   "acks is 1, at least needed is all"]}  # fmt: skip
+    assert evidence == {
+        "demanded": demanded,
+        "used": {"acks": "1"},
+        "weaker": ["acks is 1, the contract requires all", "acks is 1, at least needed is all"],
+    }
 
 
 def test_a_record_of_version_1_is_read_as_before() -> None:
@@ -289,12 +294,8 @@ def test_lines_may_be_text_or_bytes() -> None:
         ([(30_000, 39_000)], Verdict.FAIL, "waited 10.0 s"),  # not then
     ],
 )
-def test_a_starved_client_can_not_accuse_a_store(
-    stalls: list[tuple[int, int]], verdict: Verdict, told: str
-) -> None:
-    body = [op(0, n, n * 10) for n in range(100)] + [
-        op(0, n, n * 10 + 10_000) for n in range(100, 200)
-    ]
+def test_a_starved_client_can_not_accuse_a_store(stalls: list[tuple[int, int]], verdict: Verdict, told: str) -> None:
+    body = [op(0, n, n * 10) for n in range(100)] + [op(0, n, n * 10 + 10_000) for n in range(100, 200)]
     notes = [{"kind": "stall", "start": a * MS, "end": b * MS} for a, b in stalls]
     end = {**END, "mono": 12_000 * MS}
     found = analyse([head(1), *body, *notes, end], [f"r-0-{n}" for n in range(200)])

@@ -73,9 +73,7 @@ def test_reads_see_all_and_the_disk_has_what_was_synced(
         ("xx", 7, "xx"),
     ],
 )
-def test_what_is_on_the_disk_when_a_page_came_early(
-    before: str, early: int, after: str, tmp_path: Path
-) -> None:
+def test_what_is_on_the_disk_when_a_page_came_early(before: str, early: int, after: str, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.write_bytes(b"".join(c.encode() * PAGE for c in before))
     content = FileContent(disk)

@@ -30,17 +30,12 @@ class Server:
         return "server 1.0"
 
 
-def trial(
-    folder: Path, lost: Sequence[int] = (), window: float = 0.0, writes: int = 100
-) -> PowerCut:
+def trial(folder: Path, lost: Sequence[int] = (), window: float = 0.0, writes: int = 100) -> PowerCut:
     """A hundred writes a second apart from 0 to 99 s; the cut came at second 100."""
     lines: list[dict[str, object]] = [
         {"kind": "run", "v": 2, "store": "s", "run": "r", "clients": 1, "mono": 0, "wall": 0.0}
     ]
-    lines += [
-        Attempt(0, n, f"r-0-{n}", 1, n * SECOND, n * SECOND, float(n), "ok").line()
-        for n in range(writes)
-    ]
+    lines += [Attempt(0, n, f"r-0-{n}", 1, n * SECOND, n * SECOND, float(n), "ok").line() for n in range(writes)]
     lines.append({"kind": "end", "mono": 101 * SECOND, "wall": 101.0})
     record = folder / "record.jsonl"
     record.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -71,9 +66,7 @@ def test_what_is_lost_is_held_against_the_promised_window(
     assert (check.verdict, check.evidence["cause"]) == (verdict, cause), check.detail
     assert found is not None and check.evidence["lost_count"] == len(lost)
     assert check.evidence["lost_window_s"] == (100 - min(lost) if lost else 0)
-    assert check.evidence["promise"] == {
-        "covers": "all hosts", "window_s": window, "words": "so much and no more"
-    }  # fmt: skip
+    assert check.evidence["promise"] == {"covers": "all hosts", "window_s": window, "words": "so much and no more"}
 
 
 def test_other_damage_is_no_part_of_any_window(tmp_path: Path) -> None:
@@ -124,5 +117,4 @@ def test_the_table_shows_the_promise_beside_what_was_found(tmp_path: Path) -> No
     check, _ = judge(trial(tmp_path, (99,), 2.0), WISH)
     made = durability.table("redis", check)
     assert isinstance(made, Table) and len(made.rows[0]) == len(made.columns)
-    assert made.rows[0] == ["redis", "server 1.0", "all hosts", "100", "1", "1.0", "2.0", "0",
-                            "PASS"]  # fmt: skip
+    assert made.rows[0] == ["redis", "server 1.0", "all hosts", "100", "1", "1.0", "2.0", "0", "PASS"]

@@ -66,11 +66,7 @@ def test_variables_of_ansible_and_of_others_are_let_pass() -> None:
 @pytest.mark.parametrize("site", ["lab", "stage", "production"])
 def test_the_samples_use_known_settings_only(site: str) -> None:
     folder = REPOSITORY / "inventories" / site / "group_vars" / "all"
-    names = {
-        name
-        for file in folder.glob("*.yml")
-        for name in yaml.safe_load(file.read_text(encoding="utf-8"))
-    }
+    names = {name for file in folder.glob("*.yml") for name in yaml.safe_load(file.read_text(encoding="utf-8"))}
     assert preflight.unknown_faults({"all": sorted(names)}, OPTIONS, ROLES) == []
 
 
@@ -83,9 +79,7 @@ def test_the_samples_use_known_settings_only(site: str) -> None:
         ("lab_state", "gone", "lab_state is 'gone'; allowed: present, absent"),
     ],
 )
-def test_a_value_of_another_type_is_told_before_any_role_runs(
-    name: str, value: Any, words: str
-) -> None:
+def test_a_value_of_another_type_is_told_before_any_role_runs(name: str, value: Any, words: str) -> None:
     (told,) = preflight.type_faults({"a": {name: value}, "b": {name: value}}, OPTIONS)
     assert words in told
     assert told.endswith("(set for a, b)")
@@ -104,13 +98,9 @@ def test_a_wrong_network_of_administrators_is_told() -> None:
 
 def test_a_host_that_stands_twice_is_refused_with_its_name_and_file(tmp_path: Path) -> None:
     file = tmp_path / "hosts.yml"
-    file.write_text(
-        "all:\n  hosts:\n    cp1: {ansible_host: 10.0.0.1}\n    cp1: {ansible_host: 10.0.0.2}\n"
-    )
+    file.write_text("all:\n  hosts:\n    cp1: {ansible_host: 10.0.0.1}\n    cp1: {ansible_host: 10.0.0.2}\n")
     program = str(Path(sys.executable).parent / "ansible-inventory")
-    done = subprocess.run(
-        [program, "-i", str(file), "--list"], capture_output=True, text=True, cwd=REPOSITORY
-    )
+    done = subprocess.run([program, "-i", str(file), "--list"], capture_output=True, text=True, cwd=REPOSITORY)
     assert done.returncode != 0
     assert "duplicate mapping key 'cp1'" in done.stderr
     assert str(file) in done.stderr
@@ -144,19 +134,12 @@ LET_IN = reach.Seen(0, f"free={100 * GIB}\nmember=yes\n", "")
             "ssh: connect to host 10.1.0.11 port 22: No route to host\n",
             ("does not answer", "No route to host", "is sshd running"),
         ),
-        (
-            SUDO,
-            1,
-            "sudo: a password is required\n",
-            ("may not become root", "sudoers.d", "ansible_user"),
-        ),
+        (SUDO, 1, "sudo: a password is required\n", ("may not become root", "sudoers.d", "ansible_user")),
         (DOOR, 127, "sh: df: not found\n", ("refused a look at the disk", "df: not found")),
     ],
     ids=["wrong key", "other machine", "unreachable", "no sudo", "odd shell"],
 )
-def test_a_closed_door_is_told_with_what_to_do(
-    door: Any, code: int, error: str, words: tuple[str, ...]
-) -> None:
+def test_a_closed_door_is_told_with_what_to_do(door: Any, code: int, error: str, words: tuple[str, ...]) -> None:
     (told,) = reach.judge(door, reach.Seen(code, "", error))
     assert told.startswith(f"cp1 ({door.user}@10.1.0.11:22)")
     for word in words:
@@ -197,10 +180,7 @@ def test_a_port_where_nobody_listens(tmp_path: Path) -> None:
 
 # ---- too little disk on a host, on the machine
 
-VOLUMES = (
-    {"name": "minio", "class": "ssd", "size_gib": 20},
-    {"name": "kafka", "class": "hdd", "size_gib": 30},
-)
+VOLUMES = ({"name": "minio", "class": "ssd", "size_gib": 20}, {"name": "kafka", "class": "hdd", "size_gib": 30})
 
 
 def test_a_host_without_the_disk_for_its_volumes_is_refused() -> None:
@@ -213,11 +193,7 @@ def test_a_host_without_the_disk_for_its_volumes_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("free", "more"),
-    [
-        (54 * GIB, ""),
-        (34 * GIB, "disk=ssd-minio.img\n"),
-        (1, "disk=ssd-minio.img\ndisk=hdd-kafka.img\nmember=yes\n"),
-    ],
+    [(54 * GIB, ""), (34 * GIB, "disk=ssd-minio.img\n"), (1, "disk=ssd-minio.img\ndisk=hdd-kafka.img\nmember=yes\n")],
     ids=["all new", "one volume there", "nothing to make"],
 )
 def test_only_what_is_still_to_be_made_needs_disk(free: int, more: str) -> None:
@@ -296,9 +272,7 @@ def test_a_lab_that_stands_needs_no_more_disk(lab: Any) -> None:
     assert lab.calls == []
 
 
-def test_only_what_a_killed_run_left_of_this_labs_hosts_is_removed(
-    lab: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_what_a_killed_run_left_of_this_labs_hosts_is_removed(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Podman lists what is just being made by others just so, and no filter holds for it."""
     left = ("Storage 11 apadana-test-a", "Storage 22 apadana-other-a", "Storage 33 ")
     listed = "\n".join([*left, "Up 3s 44 apadana-test-b"])

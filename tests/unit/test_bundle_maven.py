@@ -67,9 +67,7 @@ def test_a_zip_of_several_folders_keeps_them(tmp_path: Path) -> None:
     assert (tmp_path / "out/conf/x").exists()
 
 
-@pytest.mark.parametrize(
-    "names", [{"demo/../../x": 0}, {"/etc/passwd": 0}, {"demo/link": 0o120777}]
-)
+@pytest.mark.parametrize("names", [{"demo/../../x": 0}, {"/etc/passwd": 0}, {"demo/link": 0o120777}])
 def test_a_zip_that_reaches_out_is_refused(tmp_path: Path, names: dict[str, int]) -> None:
     with pytest.raises(BundleError, match="leaves its folder"):
         maven.unpack(archive(tmp_path / "a.zip", names), tmp_path / "out")

@@ -15,13 +15,7 @@ from bundle.images import ImageBuilder
 from bundle.places import Places, places
 from common import files as whole
 
-BINARY = {
-    "set": "demo",
-    "package": ".",
-    "module": "example.org/demo",
-    "version": "v1.0.0",
-    "licence": "MIT",
-}
+BINARY = {"set": "demo", "package": ".", "module": "example.org/demo", "version": "v1.0.0", "licence": "MIT"}
 
 
 def module(folder: Path) -> Path:
@@ -55,9 +49,7 @@ def test_patterns_and_folders_are_copied_writable(tmp_path: Path) -> None:
         ({"files": {"x": "nothing"}}, "does not have"),
     ],
 )
-def test_what_the_module_does_not_give_is_told(
-    tmp_path: Path, more: dict[str, object], told: str
-) -> None:
+def test_what_the_module_does_not_give_is_told(tmp_path: Path, more: dict[str, object], told: str) -> None:
     (tmp_path / "part").mkdir()
     with pytest.raises(BundleError, match=told):
         modules.copy(binary(**more), "demo", module(tmp_path / "module"), tmp_path / "part")

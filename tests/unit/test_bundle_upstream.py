@@ -65,9 +65,7 @@ def refusing(*_: object, **__: object) -> str:
     raise BundleError("skopeo: dial tcp 192.0.2.1:443: i/o timeout")
 
 
-def a_build(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, **images: object
-) -> tuple[Places, build.Build]:
+def a_build(folder: Path, monkeypatch: pytest.MonkeyPatch, **images: object) -> tuple[Places, build.Build]:
     """A build whose own images are there already."""
     here, told = pins(folder, **images)
     made = build.Build(here, told)
@@ -88,9 +86,7 @@ def run(here: Places, made: build.Build, *, allow_missing: bool = False) -> buil
     return made.run(here.output, here.private_key, here.public_key, allow_missing=allow_missing)
 
 
-def test_an_image_of_others_is_collected_once_and_listed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_image_of_others_is_collected_once_and_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, made = a_build(tmp_path, monkeypatch)
     monkeypatch.setattr(upstream, "run", answering(here))
     assert run(here, made).missing == ()
@@ -101,9 +97,7 @@ def test_an_image_of_others_is_collected_once_and_listed(
     assert not run(here, build.Build(here, versions.load(here.versions))).changed
 
 
-def test_a_build_without_its_registry_fails_before_it_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_build_without_its_registry_fails_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, made = a_build(tmp_path, monkeypatch, more=TOOL)
     monkeypatch.setattr(upstream, "run", refusing)
     with pytest.raises(BundleError) as caught:
@@ -115,9 +109,7 @@ def test_a_build_without_its_registry_fails_before_it_begins(
     assert not here.output.exists()
 
 
-def test_what_is_missing_is_said_everywhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_missing_is_said_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     above = {"version": "2", "licence": "MIT", "folder": "above"}
     here, made = a_build(tmp_path, monkeypatch, above=above)
     whole.write(here.repository / "above/Containerfile", "FROM apadana.local/tool:1.2\n")

@@ -76,9 +76,7 @@ def sample(tmp_path: Path) -> Sample:
     tree, listed = contents()
     for path, data in tree.items():
         whole.write(made.folder / path, data)
-    text = manifest.Manifest.model_validate(
-        {"schema": 1, "versions": digest(b""), "artefacts": listed}
-    ).text()
+    text = manifest.Manifest.model_validate({"schema": 1, "versions": digest(b""), "artefacts": listed}).text()
     whole.write(made.folder / manifest.NAME, text)
     key = signing.ensure_key(made.private, made.public)
     whole.write(made.folder / manifest.SIGNATURE, keys.sign(text.encode(), key))
@@ -86,9 +84,7 @@ def sample(tmp_path: Path) -> Sample:
 
 
 def blobs(sample: Sample) -> list[Path]:
-    return sorted(
-        (sample.folder / "images/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size
-    )
+    return sorted((sample.folder / "images/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
 
 
 def test_what_was_signed_is_accepted(sample: Sample) -> None:
@@ -161,12 +157,7 @@ def cut_signature(sample: Sample) -> None:
 
 @pytest.mark.parametrize(
     ("harm", "told"),
-    [
-        (unsigned, "unsigned"),
-        (altered_list, "does not fit"),
-        (other_key, "another key"),
-        (cut_signature, "not base64"),
-    ],
+    [(unsigned, "unsigned"), (altered_list, "does not fit"), (other_key, "another key"), (cut_signature, "not base64")],
 )
 def test_a_list_that_nobody_signed_is_refused_before_it_is_used(
     sample: Sample, harm: Callable[[Sample], None], told: str
@@ -182,11 +173,7 @@ def test_a_signed_index_that_names_other_images_is_refused(sample: Sample) -> No
     (sample.folder / manifest.INDEX).write_bytes(wrong)
     rows = [item.model_dump() for item in listed.artefacts if item.kind != "index"]
     text = manifest.Manifest.model_validate(
-        {
-            "schema": 1,
-            "versions": listed.versions,
-            "artefacts": [*rows, artefact("index", manifest.INDEX, wrong)],
-        }
+        {"schema": 1, "versions": listed.versions, "artefacts": [*rows, artefact("index", manifest.INDEX, wrong)]}
     ).text()
     (sample.folder / manifest.NAME).write_text(text)
     key = keys.private(sample.private)
@@ -223,9 +210,7 @@ def test_filling_again_does_nothing_and_takes_strangers_away(tmp_path: Path) -> 
     assert not (out / "old").exists()
 
 
-def test_a_build_killed_half_way_leaves_no_signature(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_build_killed_half_way_leaves_no_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole.write(tmp_path / "a", "a")
     out = tmp_path / "out"
     fill(out, {"a": tmp_path / "a"}, b"list", b"signature")

@@ -107,8 +107,6 @@ def test_the_lock_holds_what_versions_yaml_asks_for() -> None:
 
 
 def test_requirements_are_read_by_plain_name() -> None:
-    found = wheels.pins(
-        f"Foo_Bar==1.0 \\\n    --hash=sha256:{'a' * 64}\nbaz[x]==2\n    # via foo\n"
-    )
+    found = wheels.pins(f"Foo_Bar==1.0 \\\n    --hash=sha256:{'a' * 64}\nbaz[x]==2\n    # via foo\n")
     assert set(found) == {"foo-bar", "baz"}
     assert found["foo-bar"] == wheels.Pin("1.0", frozenset({"a" * 64}))

@@ -106,9 +106,7 @@ def downloading(names: dict[str, bytes]) -> Callable[..., str]:
     return run
 
 
-def test_wheels_that_are_strange_or_lacking_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wheels_that_are_strange_or_lacking_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole.write(tmp_path / "a", b"one")
     lock = LOCK.format(files.sha256(tmp_path / "a"), "b" * 64)
     here, python = pins(tmp_path, "demo-app==1.0  # MIT\n", lock)
@@ -192,9 +190,7 @@ def test_what_a_lower_layer_has_is_left_alone_or_refused(tmp_path: Path) -> None
         ({"bad-1.0.data/strange/x": ""}, "unknown kind"),
     ],
 )
-def test_wheels_that_would_break_something_are_refused(
-    tmp_path: Path, content: dict[str, str], told: str
-) -> None:
+def test_wheels_that_would_break_something_are_refused(tmp_path: Path, content: dict[str, str], told: str) -> None:
     wheel(tmp_path / "wheels", "a-1.0", {"demo/x.py": "one"}, {})
     wheel(tmp_path / "wheels", "bad-1.0", content, {})
     assert told in install(environment(tmp_path / "app"), tmp_path / "wheels").stderr

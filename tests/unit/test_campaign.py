@@ -76,9 +76,7 @@ STEPS = [
         (700, ["everything", "killed", "ten-minutes"]),
     ],
 )
-def test_a_budget_keeps_the_lowest_ranks_and_then_what_fits(
-    budget: float | None, kept: list[str]
-) -> None:
+def test_a_budget_keeps_the_lowest_ranks_and_then_what_fits(budget: float | None, kept: list[str]) -> None:
     steps = [s for s in STEPS if not (budget == 130 and s.id.endswith("killed"))]
     if budget == 700:
         steps = [s for s in STEPS if not s.id.endswith("frozen")]
@@ -91,20 +89,26 @@ def test_what_breaks_nothing_comes_first_in_its_rank() -> None:
     long = step("load/minio/puts", 300, plan.CORE)
     made = plan.make([*STEPS, long])
     assert [s.id for s in made.steps] == [
-        "smoke/all/everything", long.id, "chaos/kafka/killed", "chaos/kafka/frozen",
+        "smoke/all/everything",
+        long.id,
+        "chaos/kafka/killed",
+        "chaos/kafka/frozen",
         "load/kafka/ten-minutes",
-    ]  # fmt: skip
+    ]
     # A budget still keeps the cheapest of a rank, whatever comes first then.
     assert [s.id for s in plan.make([*STEPS, long], 200).steps] == [
-        "smoke/all/everything", "chaos/kafka/killed", "chaos/kafka/frozen",
-    ]  # fmt: skip
+        "smoke/all/everything",
+        "chaos/kafka/killed",
+        "chaos/kafka/frozen",
+    ]
 
 
 def test_the_digest_changes_with_what_is_done_and_not_with_estimates() -> None:
     digest = plan.make(STEPS).digest()
-    assert plan.make([step(s.id, 5, s.rank, harm=s.harm) for s in STEPS]).digest() == plan.make(
-        sorted([step(s.id, 5, s.rank, harm=s.harm) for s in STEPS], key=lambda s: s.id)
-    ).digest()  # fmt: skip
+    assert (
+        plan.make([step(s.id, 5, s.rank, harm=s.harm) for s in STEPS]).digest()
+        == plan.make(sorted([step(s.id, 5, s.rank, harm=s.harm) for s in STEPS], key=lambda s: s.id)).digest()
+    )
     worse = [*STEPS[:-1], step("load/kafka/ten-minutes", 600, plan.DEEP, wish={"rate": 9})]
     assert plan.make(worse).digest() != digest
 
@@ -161,13 +165,7 @@ def test_a_killed_campaign_goes_on_with_the_step_that_was_cut_off(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "changed",
-    [
-        Selection((), fresh=True),
-        Selection(("smoke",)),
-        Selection((), only="kafka"),
-        Selection((), budget=99),
-    ],
+    "changed", [Selection((), fresh=True), Selection(("smoke",)), Selection((), only="kafka"), Selection((), budget=99)]
 )
 def test_another_wish_or_a_fresh_one_begins_anew(tmp_path: Path, changed: Selection) -> None:
     here = ground(tmp_path)
@@ -178,9 +176,7 @@ def test_another_wish_or_a_fresh_one_begins_anew(tmp_path: Path, changed: Select
     assert folder != old.folder
 
 
-def test_what_is_used_up_on_the_way_is_left_out_and_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_used_up_on_the_way_is_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10_000, 40))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     run, _ = campaign.run(ground(tmp_path), STEPS[:3], Selection((), budget=200), Heard().voice)
@@ -232,9 +228,7 @@ def test_suites_without_a_step_and_ids_used_twice_are_refused(tmp_path: Path) ->
         campaign.run(ground(tmp_path), [*STEPS, STEPS[0]], Selection(()), Heard().voice)
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("40m", 2400), ("90s", 90), ("1h30m", 5400), ("45", 45), ("1.5s", 1.5)]
-)
+@pytest.mark.parametrize(("text", "seconds"), [("40m", 2400), ("90s", 90), ("1h30m", 5400), ("45", 45), ("1.5s", 1.5)])
 def test_durations(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
 
@@ -261,6 +255,4 @@ def test_steps_are_chosen_by_globs(tmp_path: Path) -> None:
     run, _ = campaign.run(ground(tmp_path), STEPS, wish, Heard().voice)
     assert [r.test for r in run.results] == ["smoke/all/everything", "chaos/kafka/frozen"]
     with pytest.raises(ValidateError, match="named chaos/\\*/meteor"):
-        campaign.run(
-            ground(tmp_path), STEPS, Selection((), matching="chaos/*/meteor"), Heard().voice
-        )
+        campaign.run(ground(tmp_path), STEPS, Selection((), matching="chaos/*/meteor"), Heard().voice)

@@ -20,9 +20,7 @@ from validate.suites.chaos.members import RunningMember, ports_of, split
 NOWHERE = Outside({}, {}, {}, {})
 
 
-def located(
-    name: str, host: str, number: int, *, role: str = "", shared: bool = False
-) -> RunningMember:
+def located(name: str, host: str, number: int, *, role: str = "", shared: bool = False) -> RunningMember:
     member = Member("kv", name, host, (number,), f"10.0.0.{number}", {"data": f"/data/{name}"})
     return RunningMember(member, role, (f"{number}:77",), f"net:[{number}]", shared, (7002,))
 
@@ -35,9 +33,7 @@ def fault(**change: object) -> spec.Fault:
     return spec.Fault.model_validate({**GOOD, **change})
 
 
-def hit(
-    target: str, leader: str | None = "kv-1", among: Sequence[RunningMember] = THREE
-) -> list[str]:
+def hit(target: str, leader: str | None = "kv-1", among: Sequence[RunningMember] = THREE) -> list[str]:
     kind = "network-cut" if target in ("pair", "host") else "freeze"
     found = aim.at(fault(target=target, do={"kind": kind}), ROOM, among, leader, ["h1", "h2", "h3"])
     return [m.name for m in found.members] or list(found.hosts)
@@ -91,11 +87,16 @@ def test_a_pair_needs_two_hosts() -> None:
 
 
 KINDS = [
-    {"kind": "pod-kill"}, {"kind": "member-kill"}, {"kind": "freeze"}, {"kind": "network-cut"},
-    {"kind": "network-cut", "direction": "in"}, {"kind": "loss", "percent": 30},
-    {"kind": "slow-link", "kbit_per_s": 1000}, {"kind": "disk-full"},
+    {"kind": "pod-kill"},
+    {"kind": "member-kill"},
+    {"kind": "freeze"},
+    {"kind": "network-cut"},
+    {"kind": "network-cut", "direction": "in"},
+    {"kind": "loss", "percent": 30},
+    {"kind": "slow-link", "kbit_per_s": 1000},
+    {"kind": "disk-full"},
     {"kind": "clock-wrong", "offset_s": -3600},
-]  # fmt: skip
+]
 
 
 def shot_of(do: dict[str, object], *, shared: bool) -> aim.Shot:
@@ -140,8 +141,12 @@ def test_a_member_that_shares_its_network_loses_only_its_own_conversations() -> 
 
 def test_a_pair_is_cut_between_its_two_addresses_in_either_version() -> None:
     rules = network.cut("1:77", "both", peers=["10.0.0.2", "fd00::2"]).apply
-    for line in ("ip saddr { 10.0.0.2 } drop", "ip6 saddr { fd00::2 } drop",
-                 "ip daddr { 10.0.0.2 } drop", 'iifname "lo" accept'):  # fmt: skip
+    for line in (
+        "ip saddr { 10.0.0.2 } drop",
+        "ip6 saddr { fd00::2 } drop",
+        "ip daddr { 10.0.0.2 } drop",
+        'iifname "lo" accept',
+    ):
         assert line in rules
 
 
@@ -152,9 +157,7 @@ def test_a_dependency_is_cut_where_packets_can_be_told_apart_else_frozen() -> No
     assert [(s.host, s.injection.kind) for s in own] == [("h1", "network-cut")]
     frozen = Aim((web,), tuple(THREE), frozen=True)
     shared = aim.shots(one, frozen, NOWHERE)
-    assert [(s.host, s.injection.kind) for s in shared] == [
-        ("h1", "freeze"), ("h2", "freeze"), ("h3", "freeze")
-    ]  # fmt: skip
+    assert [(s.host, s.injection.kind) for s in shared] == [("h1", "freeze"), ("h2", "freeze"), ("h3", "freeze")]
     assert frozen.touched == ("h1", "h2", "h3")
 
 
@@ -181,12 +184,9 @@ def test_a_pod_is_taken_away_by_the_command_of_the_ground_where_there_is_one() -
 
 
 @pytest.mark.parametrize(
-    ("paths", "data"),
-    [({"data": "/v/a", "x": "/v/x"}, "/v/a"), ({"d1": "/v/1", "d0": "/v/0"}, "/v/0"), (None, "")],
+    ("paths", "data"), [({"data": "/v/a", "x": "/v/x"}, "/v/a"), ({"d1": "/v/1", "d0": "/v/0"}, "/v/0"), (None, "")]
 )
-def test_data_is_the_volume_of_that_name_or_the_first_drive(
-    paths: dict[str, str] | None, data: str
-) -> None:
+def test_data_is_the_volume_of_that_name_or_the_first_drive(paths: dict[str, str] | None, data: str) -> None:
     member = Member("kv", "kv-0", "h1", (1,), paths=paths)
     assert RunningMember(member, "", ("1:77",), "net:[1]", False, ()).data == data
 
@@ -208,10 +208,15 @@ def test_a_heredoc_s_mark_can_t_be_smuggled_in() -> None:
 
 
 def test_ports_of_a_member() -> None:
-    component = platform({"name": "kv", "endpoints_in": [
-        {"protocol": "s", "address": "kv.ns.svc:5432"},
-        {"protocol": "p", "address": "kv-0.kv.ns.svc:8008,kv-1.kv.ns.svc:8009"},
-    ]}).components[0]  # fmt: skip
+    component = platform(
+        {
+            "name": "kv",
+            "endpoints_in": [
+                {"protocol": "s", "address": "kv.ns.svc:5432"},
+                {"protocol": "p", "address": "kv-0.kv.ns.svc:8008,kv-1.kv.ns.svc:8009"},
+            ],
+        }
+    ).components[0]
     member = Member("kv", "kv-1", "h1", (1,), "10.0.0.2")
     assert ports_of(component, member) == (8009,)
     assert ports_of(component, member, "s") == (5432,)

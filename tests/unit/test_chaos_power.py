@@ -41,10 +41,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self._allowed() and self.path == "/redfish/v1/Systems/1":
-            reset = {"target": "/redfish/v1/Systems/1/Actions/ComputerSystem.Reset",
-                     "ResetType@Redfish.AllowableValues": list(self.server.offered)}  # fmt: skip
-            self._say(200, {"PowerState": self.server.state,
-                            "Actions": {"#ComputerSystem.Reset": reset}})  # fmt: skip
+            reset = {
+                "target": "/redfish/v1/Systems/1/Actions/ComputerSystem.Reset",
+                "ResetType@Redfish.AllowableValues": list(self.server.offered),
+            }
+            self._say(200, {"PowerState": self.server.state, "Actions": {"#ComputerSystem.Reset": reset}})
 
     def do_POST(self) -> None:
         length = int(self.headers["Content-Length"])
@@ -141,15 +142,19 @@ URL = "https://bmc/redfish/v1/Systems/1"
         ({"redfish": {"url": URL, "user": "u"}}, "give password_file or password_env"),
         ({"redfish": {"url": URL, "user": "u", "password": PASSWORD}}, "redfish.password: Extra"),
         ({"redfish": {"url": "https://bmc/", "user": "u", "password_env": "P"}}, "redfish.url"),
-        ({"redfish": {"url": URL.replace("https", "http"), "user": "u", "password_env": "P"}},
-         "http would show the password"),
+        (
+            {"redfish": {"url": URL.replace("https", "http"), "user": "u", "password_env": "P"}},
+            "http would show the password",
+        ),
         ({"ssh": {"address": "10.0.0.1"}}, "ssh.key: Field required"),
         ({"ipmi": {"user": "u", "password_env": "P"}}, "ipmi.address: Field required"),
-        ({"ipmi": {"address": "h", "user": "u", "password_env": "P", "cipher_suite": 0}},
-         "ipmi.cipher_suite: Input should be 3 or 17"),
+        (
+            {"ipmi": {"address": "h", "user": "u", "password_env": "P", "cipher_suite": 0}},
+            "ipmi.cipher_suite: Input should be 3 or 17",
+        ),
         ({"wol": {}}, "hosts.n1.wol: Extra inputs are not permitted"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_in_the_file(host: dict[str, Any], told: str, tmp_path: Path) -> None:
     file = tmp_path / "power.yaml"
     file.write_text(yaml.safe_dump({"hosts": {"n1": host}}))

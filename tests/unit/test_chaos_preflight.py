@@ -18,19 +18,19 @@ HOSTS = ("h1", "h2", "h3")
 
 
 def members(component: str, count: int, *, dead: int = 0) -> list[Member]:
-    return [
-        Member(component, f"{component}-{n}", f"h{n % 3 + 1}", () if n < dead else (n + 10,))
-        for n in range(count)
-    ]
+    return [Member(component, f"{component}-{n}", f"h{n % 3 + 1}", () if n < dead else (n + 10,)) for n in range(count)]
 
 
 def facts(**counts: int) -> Facts:
     parts: list[dict[str, object]] = [
-        {"name": name, "members": [{"name": f"{name}-{n}", "role": "m"} for n in range(count)],
-         "depends_on": ["kv"] if name == "web" else [],
-         "promises": PROMISE if name == "web" else None}
+        {
+            "name": name,
+            "members": [{"name": f"{name}-{n}", "role": "m"} for n in range(count)],
+            "depends_on": ["kv"] if name == "web" else [],
+            "promises": PROMISE if name == "web" else None,
+        }
         for name, count in counts.items()
-    ]  # fmt: skip
+    ]
     told = platform(*parts)
     found = {name: members(name, count) for name, count in counts.items()}
     return Facts(told, found, frozenset(HOSTS), frozenset(HOSTS))
@@ -44,9 +44,17 @@ def predicted(do: str, hit: list[str], known: Facts, **change: object) -> prefli
 
 @pytest.mark.parametrize(
     ("count", "hit", "expected"),
-    [(3, 1, DEGRADED), (3, 2, DOWN), (4, 1, DEGRADED), (4, 2, DOWN), (5, 2, DEGRADED),
-     (5, 3, DOWN), (1, 1, DOWN), (2, 1, DOWN)],
-)  # fmt: skip
+    [
+        (3, 1, DEGRADED),
+        (3, 2, DOWN),
+        (4, 1, DEGRADED),
+        (4, 2, DOWN),
+        (5, 2, DEGRADED),
+        (5, 3, DOWN),
+        (1, 1, DOWN),
+        (2, 1, DOWN),
+    ],
+)
 def test_a_minority_may_go(count: int, hit: int, expected: str) -> None:
     found = predicted("freeze", [f"kv-{n}" for n in range(hit)], facts(kv=count))
     assert found.of("kv") == expected
@@ -103,8 +111,7 @@ def test_the_api_goes_with_its_last_port() -> None:
     found = preflight.predict(closed, Aimed("cluster", hosts=HOSTS), known)
     assert (found.of("kubernetes"), found.of("kv")) == (DOWN, UNAFFECTED)
     registry = fault(do={"kind": "port-closed", "ports": [5443]}, target="all hosts")
-    assert preflight.predict(registry, Aimed("cluster", hosts=HOSTS), known).of(
-        "kubernetes") == UNAFFECTED  # fmt: skip
+    assert preflight.predict(registry, Aimed("cluster", hosts=HOSTS), known).of("kubernetes") == UNAFFECTED
 
 
 @pytest.mark.parametrize(
@@ -128,9 +135,7 @@ def test_a_second_fault_is_refused() -> None:
 def test_a_budget_that_allows_none_keeps_a_pod() -> None:
     known = replace(facts(kv=3), budgets={"kv": 0})
     for kind in ("pod-kill", "pod-eviction"):
-        assert predicted(kind, ["kv-0"], known).refused == (
-            "the budget of kv allows 0 disruptions now",
-        )
+        assert predicted(kind, ["kv-0"], known).refused == ("the budget of kv allows 0 disruptions now",)
     assert predicted("freeze", ["kv-0"], known).refused == ()
 
 
@@ -158,9 +163,7 @@ def test_another_component_may_not_fall_with_it() -> None:
 def test_the_score(expected: str, seen: str, during: str, verdict: str, cause: str) -> None:
     one = fault(during=during)
     told = preflight.Prediction({"kv": expected})
-    (check,), (row,) = preflight.score(
-        one, "kv", told, {"kv": ComponentState(seen, "")}, proved=True
-    )
+    (check,), (row,) = preflight.score(one, "kv", told, {"kv": ComponentState(seen, "")}, proved=True)
     assert (check.verdict, check.evidence["cause"]) == (verdict, cause)
     assert row[:3] == ["kv", expected, seen]
 

@@ -42,9 +42,14 @@ def test_an_injector_that_does_nothing_proves_nothing(allowed: Sequence[str]) ->
 
 @pytest.mark.parametrize(
     ("before", "during", "proved"),
-    [("acted", "silent", True), ("acted", "acted", False), ("acted", "refused", False),
-     ("timeout", "silent", False), ("open", "silent", True)],
-)  # fmt: skip
+    [
+        ("acted", "silent", True),
+        ("acted", "acted", False),
+        ("acted", "refused", False),
+        ("timeout", "silent", False),
+        ("open", "silent", True),
+    ],
+)
 def test_silence_counts_only_after_life(before: str, during: str, proved: bool) -> None:
     assert proofs.silenced([series(before, during)], AT, ("silent",)).proved is proved
 
@@ -106,9 +111,7 @@ def sniffed(begin: float, end: float) -> dict[str, Any]:
     ("direction", "packets_until", "proved"),
     [("in", 111, True), ("in", 100, False), ("out", 100, True), ("out", 111, False)],
 )
-def test_which_way_is_cut_shows_at_a_peer(
-    direction: str, packets_until: float, proved: bool
-) -> None:
+def test_which_way_is_cut_shows_at_a_peer(direction: str, packets_until: float, proved: bool) -> None:
     answers = [series("open", "timeout"), sniffed(96, packets_until)]
     assert proofs.one_way(answers, AT, direction).proved is proved
     assert not proofs.one_way([answers[0], {"kind": "sniff", "times": []}], AT, direction).proved
@@ -124,9 +127,7 @@ def test_loss_by_its_share(missed: int, proved: bool) -> None:
 
 
 @pytest.mark.parametrize(("outcome", "took"), [("timeout", 1.0), ("open", 1.02), ("hung", None)])
-def test_a_connection_that_its_first_packet_did_not_make_is_lost(
-    outcome: str, took: float | None
-) -> None:
+def test_a_connection_that_its_first_packet_did_not_make_is_lost(outcome: str, took: float | None) -> None:
     """Also one of the last second, whose time-out comes after the fault's end."""
     short = Moments(asked=100.0, applied=100.5, ended=103.5)
     seen = series("open", "open")
@@ -145,9 +146,8 @@ def heard(count: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("before", "during", "proved"),
-    [(750_000, 240_000, True), (750_000, 700_000, False), (300_000, 240_000, False),
-     (750_000, 0, False)],
-)  # fmt: skip
+    [(750_000, 240_000, True), (750_000, 700_000, False), (300_000, 240_000, False), (750_000, 0, False)],
+)
 def test_a_slow_link_by_what_arrives(before: int, during: int, proved: bool) -> None:
     assert proofs.slow(heard(before), heard(during), 1000).proved is proved
 

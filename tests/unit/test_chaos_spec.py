@@ -12,9 +12,13 @@ from validate.ground.site import REPOSITORY
 from validate.suites.chaos import spec, suite
 
 GOOD = {
-    "name": "leader-frozen", "do": {"kind": "freeze"}, "target": "leader", "duration_s": 20,
-    "rationale": "a stalled leader", "remediation": "heartbeats and a lock",
-}  # fmt: skip
+    "name": "leader-frozen",
+    "do": {"kind": "freeze"},
+    "target": "leader",
+    "duration_s": 20,
+    "rationale": "a stalled leader",
+    "remediation": "heartbeats and a lock",
+}
 
 
 def parsed(*faults: object) -> tuple[list[spec.Fault], list[str]]:
@@ -56,17 +60,14 @@ def test_a_mistake_is_told_with_its_place(change: dict[str, object], told: str) 
 
 
 def test_all_mistakes_of_all_files_at_once(tmp_path: Path) -> None:
-    for room, text in {
-        "a": "faults: [{name: x}, 7]", "b": "faults: {}", "c": "faults: [", "d": "fault: []",
-    }.items():  # fmt: skip
+    for room, text in {"a": "faults: [{name: x}, 7]", "b": "faults: {}", "c": "faults: [", "d": "fault: []"}.items():
         (tmp_path / room).mkdir()
         (tmp_path / room / "faults.yaml").write_text(text)
     with pytest.raises(spec.FaultsError) as error:
         spec.read(tmp_path.glob("*/faults.yaml"))
     told = str(error.value)
     assert "a/faults.yaml: faults[x].do: Field required" in told
-    for place in ("a/faults.yaml: faults[1]", "b/faults.yaml.faults", "c/faults.yaml: not YAML",
-                  "d/faults.yaml.fault"):  # fmt: skip
+    for place in ("a/faults.yaml: faults[1]", "b/faults.yaml.faults", "c/faults.yaml: not YAML", "d/faults.yaml.fault"):
         assert place in told
 
 
@@ -91,11 +92,15 @@ def test_the_rooms_of_this_repository_are_readable_and_cover_the_kinds() -> None
 
 
 def platform(*components: dict[str, object]) -> contract.Platform:
-    return contract.Platform.model_validate({
-        "site": "lab", "deployer": "pulumi", "namespace": "platform",
-        "bundle_digest": "sha256:" + "0" * 64,
-        "components": [{"version": "1", "mode": "managed", **c} for c in components],
-    })  # fmt: skip
+    return contract.Platform.model_validate(
+        {
+            "site": "lab",
+            "deployer": "pulumi",
+            "namespace": "platform",
+            "bundle_digest": "sha256:" + "0" * 64,
+            "components": [{"version": "1", "mode": "managed", **c} for c in components],
+        }
+    )
 
 
 def test_each_pair_of_the_contract_becomes_a_fault() -> None:

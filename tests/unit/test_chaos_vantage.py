@@ -36,8 +36,15 @@ def server() -> Iterator[tuple[str, int]]:
 
 
 def series(point: tuple[str, int]) -> dict[str, object]:
-    return {"kind": "series", "host": point[0], "port": point[1], "prompt": "connect",
-            "seconds": 1.0, "every": 0.2, "timeout": 0.5}  # fmt: skip
+    return {
+        "kind": "series",
+        "host": point[0],
+        "port": point[1],
+        "prompt": "connect",
+        "seconds": 1.0,
+        "every": 0.2,
+        "timeout": 0.5,
+    }
 
 
 def test_an_answer_that_was_lost_is_fetched_again(

@@ -23,11 +23,13 @@ from validate.suites.checks import delivery
 ALTERED, INCOMPLETE = causes.ALTERED_DELIVERY, causes.INCOMPLETE_DELIVERY
 PLATFORM = contract.Platform.model_validate(
     {
-        "site": "lab", "deployer": "pulumi", "namespace": "platform",
+        "site": "lab",
+        "deployer": "pulumi",
+        "namespace": "platform",
         "bundle_digest": f"sha256:{'0' * 64}",
         "components": [{"name": "kv", "version": "1", "mode": "managed"}],
     }
-)  # fmt: skip
+)
 README = """# It
 [the picture](docs/architecture.md#hosts) and [all of it](docs/), [away](https://example.org/).
 `make up` makes it, and make no mistake. `[no](link)`
@@ -101,12 +103,7 @@ class Bundle:
 
 def _component(name: str, version: str, digest: str, licence: str) -> dict[str, Any]:
     hashes = [{"alg": "SHA-256", "content": digest.removeprefix("sha256:")}]
-    return {
-        "name": name,
-        "version": version,
-        "hashes": hashes,
-        "licenses": [{"license": {"name": licence}}],
-    }
+    return {"name": name, "version": version, "hashes": hashes, "licenses": [{"license": {"name": licence}}]}
 
 
 def _tar(files: Mapping[str, str]) -> bytes:
@@ -139,63 +136,29 @@ def _spoil(path: str, content: bytes) -> Callable[[Bundle], object]:
     return lambda bundle: setattr(bundle, "spoil", lambda: bundle.part(path, content))
 
 
-OTHER_KEY = Ed25519PrivateKey.generate().public_key().public_bytes(
-    Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
-)  # fmt: skip
+OTHER_KEY = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 CHANGES: Mapping[str, tuple[Callable[[Bundle], object], str, str]] = {
     "an image was altered": (_spoil("images/kv", b"others"), delivery.SIGNED, ALTERED),
-    "a part is missing": (
-        lambda b: setattr(b, "spoil", (b.folder / "images/kv").unlink),
-        delivery.SIGNED,
-        ALTERED,
-    ),
+    "a part is missing": (lambda b: setattr(b, "spoil", (b.folder / "images/kv").unlink), delivery.SIGNED, ALTERED),
     "signed by somebody else": (_spoil("../bundle.pub", OTHER_KEY), delivery.SIGNED, ALTERED),
     "the signature is no base64": (_spoil("manifest.json.sig", b"!"), delivery.SIGNED, ALTERED),
-    "an image of which no bill speaks": (
-        lambda b: b.bill.update(components=[]),
-        delivery.BILL,
-        INCOMPLETE,
-    ),
+    "an image of which no bill speaks": (lambda b: b.bill.update(components=[]), delivery.BILL, INCOMPLETE),
     "no licence": (
         lambda b: b.bill.update(components=[_component("kv", "1", b.image["digest"], "none")]),
         delivery.BILL,
         INCOMPLETE,
     ),
     "a bill of another form": (lambda b: b.bill.update(bomFormat="x"), delivery.BILL, INCOMPLETE),
-    "an image from nowhere": (
-        lambda b: b.image.update(origin="elsewhere"),
-        delivery.BUILT,
-        INCOMPLETE,
-    ),
+    "an image from nowhere": (lambda b: b.image.update(origin="elsewhere"), delivery.BUILT, INCOMPLETE),
     "a room without its probe": (_without("components/kv/probe.py"), delivery.WHOLE, INCOMPLETE),
     "a room without a runbook": (_without("components/kv/RUNBOOK.md"), delivery.WHOLE, INCOMPLETE),
     "no upkeep": (_without("playbooks/reset.yml"), delivery.WHOLE, INCOMPLETE),
     "pins that nothing was built from": (_of("versions.yaml", "y\n"), delivery.WHOLE, INCOMPLETE),
-    "a room without tests": (
-        _without("tests/unit/test_kv_settings.py"),
-        delivery.TESTED,
-        INCOMPLETE,
-    ),
-    "a site without its machines": (
-        _without("inventories/lab/hosts.yml"),
-        delivery.STATE,
-        INCOMPLETE,
-    ),
-    "a site without its settings": (
-        _without("stacks/Pulumi.lab-data.yaml"),
-        delivery.STATE,
-        INCOMPLETE,
-    ),
-    "a site's salt": (
-        _of("stacks/Pulumi.lab-ml.yaml", "encryptionsalt: x\n"),
-        delivery.STATE,
-        INCOMPLETE,
-    ),
-    "an old change list": (
-        _of("CHANGELOG.md", "## 0.0.9\n\n- old\n"),
-        delivery.CHANGES,
-        INCOMPLETE,
-    ),
+    "a room without tests": (_without("tests/unit/test_kv_settings.py"), delivery.TESTED, INCOMPLETE),
+    "a site without its machines": (_without("inventories/lab/hosts.yml"), delivery.STATE, INCOMPLETE),
+    "a site without its settings": (_without("stacks/Pulumi.lab-data.yaml"), delivery.STATE, INCOMPLETE),
+    "a site's salt": (_of("stacks/Pulumi.lab-ml.yaml", "encryptionsalt: x\n"), delivery.STATE, INCOMPLETE),
+    "an old change list": (_of("CHANGELOG.md", "## 0.0.9\n\n- old\n"), delivery.CHANGES, INCOMPLETE),
     "an empty change list": (_of("CHANGELOG.md", "## 0.1.0\n"), delivery.CHANGES, INCOMPLETE),
     "nothing on upgrading": (_of("UPGRADING.md", "soon\n"), delivery.CHANGES, INCOMPLETE),
     "a target without help": (_of("Makefile", "up: venv\n"), delivery.COMMANDS, INCOMPLETE),
@@ -210,11 +173,7 @@ CHANGES: Mapping[str, tuple[Callable[[Bundle], object], str, str]] = {
         INCOMPLETE,
     ),
     "a link to nowhere": (_of("docs/how.md", "[up](../UP.md)"), delivery.LINKS, INCOMPLETE),
-    "a suite of which nothing is said": (
-        _of("validate/suites/chaos/suite.py", ""),
-        delivery.DESIGN,
-        INCOMPLETE,
-    ),
+    "a suite of which nothing is said": (_of("validate/suites/chaos/suite.py", ""), delivery.DESIGN, INCOMPLETE),
 }
 
 

@@ -18,10 +18,13 @@ NODES = [Node("h1", "10.0.0.1", True, True), Node("h2", "10.0.0.2", True, False)
 def context(*components: dict[str, Any]) -> Context:
     platform = contract.Platform.model_validate(
         {
-            "site": "lab", "deployer": "pulumi", "namespace": "platform",
-            "bundle_digest": f"sha256:{'0' * 64}", "components": components,
+            "site": "lab",
+            "deployer": "pulumi",
+            "namespace": "platform",
+            "bundle_digest": f"sha256:{'0' * 64}",
+            "components": components,
         }
-    )  # fmt: skip
+    )
     site: Any = SimpleNamespace(name="lab", platform=platform, site_ca=Path("ca.crt"))
     nothing: Any = None
     return Context(site, nothing, "run", NODES)
@@ -32,12 +35,8 @@ def gateway(mode: str) -> dict[str, Any]:
     return {"name": "gateway", "version": "1", "mode": mode, "client": {"required": required}}
 
 
-@pytest.mark.parametrize(
-    ("components", "pages"), [([], 0), ([gateway("managed")], 2), ([gateway("external")], 0)]
-)
-def test_pages_are_asked_for_through_every_host(
-    components: list[dict[str, Any]], pages: int
-) -> None:
+@pytest.mark.parametrize(("components", "pages"), [([], 0), ([gateway("managed")], 2), ([gateway("external")], 0)])
+def test_pages_are_asked_for_through_every_host(components: list[dict[str, Any]], pages: int) -> None:
     found = doors.doors(context(*components))
     asked = [door for door in found if door.port == doors.PAGES_PORT]
     assert len(asked) == pages

@@ -44,29 +44,30 @@ def on_one_host(plan: Plan) -> None:
 
 
 CHANGES: Mapping[str, tuple[Callable[[Plan], object], str, str]] = {
-    "no budget": (lambda p: drop(p, "PodDisruptionBudget"), "disruption budgets",
-                  causes.NO_DISRUPTION_BUDGET),
-    "all may go": (lambda p: budget(p, maxUnavailable="100%"), "disruption budgets",
-                   causes.NO_DISRUPTION_BUDGET),
-    "two of three may go": (lambda p: budget(p, minAvailable=1), "disruption budgets",
-                            causes.NO_DISRUPTION_BUDGET),
-    "none may go": (lambda p: budget(p, maxUnavailable=0), "disruption budgets",
-                    causes.NO_DISRUPTION_BUDGET),
-    "one replica": (lambda p: workload(p)["spec"].update(replicas=1), "replicas",
-                    causes.TOO_FEW_REPLICAS),
-    "one not ready": (lambda p: workload(p)["status"].update(readyReplicas=2), "replicas",
-                      causes.TOO_FEW_REPLICAS),
+    "no budget": (lambda p: drop(p, "PodDisruptionBudget"), "disruption budgets", causes.NO_DISRUPTION_BUDGET),
+    "all may go": (lambda p: budget(p, maxUnavailable="100%"), "disruption budgets", causes.NO_DISRUPTION_BUDGET),
+    "two of three may go": (lambda p: budget(p, minAvailable=1), "disruption budgets", causes.NO_DISRUPTION_BUDGET),
+    "none may go": (lambda p: budget(p, maxUnavailable=0), "disruption budgets", causes.NO_DISRUPTION_BUDGET),
+    "one replica": (lambda p: workload(p)["spec"].update(replicas=1), "replicas", causes.TOO_FEW_REPLICAS),
+    "one not ready": (lambda p: workload(p)["status"].update(readyReplicas=2), "replicas", causes.TOO_FEW_REPLICAS),
     "two on one host": (on_one_host, "spread over hosts", causes.SHARED_HOST),
-    "no rule": (lambda p: workload(p)["spec"]["template"]["spec"].pop("affinity"),
-                "spread over hosts", causes.SHARED_HOST),
+    "no rule": (
+        lambda p: workload(p)["spec"]["template"]["spec"].pop("affinity"),
+        "spread over hosts",
+        causes.SHARED_HOST,
+    ),
     "no policy": (lambda p: drop(p, "NetworkPolicy"), "network policies", causes.OPEN_NETWORK),
     "a policy for everyone": (
         lambda p: p.objects_of("NetworkPolicy", "kv")[1]["spec"]["ingress"].append({}),
-        "network policies", causes.OPEN_NETWORK),
+        "network policies",
+        causes.OPEN_NETWORK,
+    ),
     "never restarted": (
         lambda p: workload(p)["spec"]["template"]["spec"]["containers"][0].pop("livenessProbe"),
-        "health probes", causes.NO_HEALTH_PROBE),
-}  # fmt: skip
+        "health probes",
+        causes.NO_HEALTH_PROBE,
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -85,9 +86,11 @@ SAME: Mapping[str, Callable[[Plan], object]] = {
     "how many may go in percent, rounded up": lambda p: budget(p, maxUnavailable="33%"),
     "how many must stay in percent, rounded up": lambda p: budget(p, minAvailable="66%"),
     "a selector by expression": lambda p: budget(
-        p, maxUnavailable=1, selector={"matchExpressions": [
-            {"key": "app.kubernetes.io/name", "operator": "In", "values": ["kv", "log"]}]}),
-}  # fmt: skip
+        p,
+        maxUnavailable=1,
+        selector={"matchExpressions": [{"key": "app.kubernetes.io/name", "operator": "In", "values": ["kv", "log"]}]},
+    ),
+}
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -103,9 +106,7 @@ def test_a_managed_component_without_objects_is_not_judged() -> None:
     assert judged(plan) == {"replicas": (Verdict.INVALID, "")}
 
 
-@pytest.mark.parametrize(
-    ("total", "may_go"), [(1, 1), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2), (7, 3)]
-)
+@pytest.mark.parametrize(("total", "may_go"), [(1, 1), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2), (7, 3)])
 def test_a_majority_stays(total: int, may_go: int) -> None:
     assert objects.tolerated(total) == may_go
     assert total < 3 or total - may_go > total / 2

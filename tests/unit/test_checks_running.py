@@ -18,21 +18,24 @@ FAIL, PASS, INVALID = Verdict.FAIL, Verdict.PASS, Verdict.INVALID
 IMAGE = f"apadana.local/kv@sha256:{'1' * 64}"
 WORD = "aB3-" * 8
 BUNDLE = manifest.Bundle(
-    "sha256:0",
-    {"kv": IMAGE, "proxy": IMAGE},
-    {"kv": "1", "proxy": "v1.36.3"},
-    charts={"kv": "0.1.0"},
+    "sha256:0", {"kv": IMAGE, "proxy": IMAGE}, {"kv": "1", "proxy": "v1.36.3"}, charts={"kv": "0.1.0"}
 )
 PLATFORM = contract.Platform.model_validate(
     {
-        "site": "lab", "deployer": "pulumi", "namespace": "platform",
+        "site": "lab",
+        "deployer": "pulumi",
+        "namespace": "platform",
         "bundle_digest": f"sha256:{'0' * 64}",
         "components": [
-            {"name": "kv", "version": "1", "mode": "managed", "workloads": [
-                {"role": "door", "replicas": 2, "labels": {"app": "x"}, "namespace": "doors"}]},
+            {
+                "name": "kv",
+                "version": "1",
+                "mode": "managed",
+                "workloads": [{"role": "door", "replicas": 2, "labels": {"app": "x"}, "namespace": "doors"}],
+            }
         ],
     }
-)  # fmt: skip
+)
 
 
 class Place:
@@ -43,13 +46,18 @@ class Place:
         self.guest = _item("Pod", "guest", spec=_spec(), status={"phase": "Running"})
         self.guest["spec"] |= {"nodeName": "gpu1", "tolerations": [{"operator": "Exists"}]}
         self.system = _item("Pod", "kube-proxy", "kube-system", labels={}, status={})
-        self.system["spec"] = {"hostNetwork": True, "containers": [
-            {"name": "proxy", "image": "apadana.local/proxy:v1.36.3"}]}  # fmt: skip
+        self.system["spec"] = {
+            "hostNetwork": True,
+            "containers": [{"name": "proxy", "image": "apadana.local/proxy:v1.36.3"}],
+        }
         self.workload = _item("StatefulSet", "kv")
         self.door = _item("Service", "door", "doors")
         self.settings = _item("ConfigMap", "kv-files", data={"a.conf": "user kv"})
-        self.node = {"kind": "Node", "metadata": {"name": "gpu1"}, "spec": {"taints": [
-            {"key": "nvidia.com/gpu", "effect": "NoSchedule"}]}}  # fmt: skip
+        self.node = {
+            "kind": "Node",
+            "metadata": {"name": "gpu1"},
+            "spec": {"taints": [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}]},
+        }
         self.secret = _item("Secret", "kv-auth", data={"password": _encoded(WORD)})
         self.more: list[dict[str, Any]] = []
 
@@ -60,24 +68,15 @@ class Place:
 
     def judged(self) -> dict[str, tuple[Verdict, str]]:
         things = [self.pod, self.guest, self.system, self.workload, self.door, self.settings]
-        seen = running.RunningObjects(
-            PLATFORM, BUNDLE, [*things, self.node, *self.more], [self.secret]
-        )
+        seen = running.RunningObjects(PLATFORM, BUNDLE, [*things, self.node, *self.more], [self.secret])
         found = list(running.judge(seen))
         assert all(WORD not in f"{c.detail}{c.evidence}" for c in found), "a secret was told"
         return {c.name: (c.verdict, str(c.evidence.get("cause", ""))) for c in found}
 
 
 def _item(kind: str, name: str, space: str = "platform", **more: Any) -> dict[str, Any]:
-    labels = more.pop(
-        "labels", {"app.kubernetes.io/part-of": "apadana", "app.kubernetes.io/name": "kv"}
-    )
-    return {
-        "kind": kind,
-        "metadata": {"name": name, "namespace": space, "labels": labels},
-        "spec": {},
-        **more,
-    }
+    labels = more.pop("labels", {"app.kubernetes.io/part-of": "apadana", "app.kubernetes.io/name": "kv"})
+    return {"kind": kind, "metadata": {"name": name, "namespace": space, "labels": labels}, "spec": {}, **more}
 
 
 def _spec() -> dict[str, Any]:
@@ -103,21 +102,13 @@ Change = Callable[[Place], object]
 RAISED: Mapping[str, Change] = {
     "the host's network": lambda p: p.pod["spec"].update(hostNetwork=True),
     "the host's processes": lambda p: p.pod["spec"].update(hostPID=True),
-    "a path of the host": lambda p: p.pod["spec"]["volumes"].append(
-        {"name": "x", "hostPath": {"path": "/etc"}}
-    ),
+    "a path of the host": lambda p: p.pod["spec"]["volumes"].append({"name": "x", "hostPath": {"path": "/etc"}}),
     "privileged": lambda p: p.container["securityContext"].update(privileged=True),
-    "nothing said of privileges": lambda p: p.container["securityContext"].pop(
-        "allowPrivilegeEscalation"
-    ),
+    "nothing said of privileges": lambda p: p.container["securityContext"].pop("allowPrivilegeEscalation"),
     "root": lambda p: p.pod["spec"]["securityContext"].pop("runAsNonRoot"),
-    "root, in the container alone": lambda p: p.container["securityContext"].update(
-        runAsNonRoot=False
-    ),
+    "root, in the container alone": lambda p: p.container["securityContext"].update(runAsNonRoot=False),
     "capabilities kept": lambda p: p.container["securityContext"].pop("capabilities"),
-    "a capability more": lambda p: p.container["securityContext"]["capabilities"].update(
-        add=["NET_RAW"]
-    ),
+    "a capability more": lambda p: p.container["securityContext"]["capabilities"].update(add=["NET_RAW"]),
     "any system call": lambda p: p.pod["spec"]["securityContext"].pop("seccompProfile"),
     "before it starts": lambda p: p.pod["spec"].update(
         initContainers=[{**p.container, "securityContext": {"privileged": True}}]
@@ -140,11 +131,7 @@ CHANGES: Mapping[str, tuple[Change, str, str]] = {
         running.IMAGES,
         causes.FOREIGN_IMAGE,
     ),
-    "no limit": (
-        lambda p: p.container["resources"]["limits"].pop("memory"),
-        running.SHARES,
-        causes.NO_SHARE,
-    ),
+    "no limit": (lambda p: p.container["resources"]["limits"].pop("memory"), running.SHARES, causes.NO_SHARE),
     "no resources": (lambda p: p.container.pop("resources"), running.SHARES, causes.NO_SHARE),
     "an object elsewhere": (
         lambda p: p.door["metadata"].update(namespace="default"),
@@ -172,18 +159,13 @@ CHANGES: Mapping[str, tuple[Change, str, str]] = {
         causes.EXPOSED,
     ),
     "a token that the client gave": (
-        lambda p: (
-            p.secret["data"].update(token=_encoded(f"{TOKEN}\n")),
-            p.settings["data"].update({"b.conf": TOKEN}),
-        ),
+        lambda p: (p.secret["data"].update(token=_encoded(f"{TOKEN}\n")), p.settings["data"].update({"b.conf": TOKEN})),
         running.SECRETS,
         causes.EXPOSED,
     ),
     "a line of a private key": (
         lambda p: (
-            p.secret["data"].update(
-                {"tls.key": _encoded(f"{KEY}\n{TOKEN}\n-----END {KEY[11:]}\n")}
-            ),
+            p.secret["data"].update({"tls.key": _encoded(f"{KEY}\n{TOKEN}\n-----END {KEY[11:]}\n")}),
             p.settings["data"].update({"b.conf": TOKEN}),
         ),
         running.SECRETS,
@@ -199,11 +181,7 @@ CHANGES: Mapping[str, tuple[Change, str, str]] = {
         running.SECRETS,
         causes.EXPOSED,
     ),
-    "ordinary work on cards": (
-        lambda p: p.pod["spec"].update(nodeName="gpu1"),
-        running.POOL,
-        causes.OUT_OF_PLACE,
-    ),
+    "ordinary work on cards": (lambda p: p.pod["spec"].update(nodeName="gpu1"), running.POOL, causes.OUT_OF_PLACE),
 }
 
 
@@ -232,20 +210,14 @@ SAME: Mapping[str, Change] = {
         p.pod["spec"]["securityContext"].pop("runAsNonRoot"),
         p.container["securityContext"].update(runAsNonRoot=True),
     ),
-    "a low port": lambda p: p.container["securityContext"]["capabilities"].update(
-        add=["NET_BIND_SERVICE"]
-    ),
-    "somebody else's object elsewhere": lambda p: p.door["metadata"].update(
-        namespace="default", labels={}
-    ),
+    "a low port": lambda p: p.container["securityContext"]["capabilities"].update(add=["NET_BIND_SERVICE"]),
+    "somebody else's object elsewhere": lambda p: p.door["metadata"].update(namespace="default", labels={}),
     "a certificate is for everybody": lambda p: (
         p.secret["data"].update({"tls.crt": _encoded(CERTIFICATE)}),
         p.settings["data"].update({"ca.crt": CERTIFICATE}),
     ),
     "a setting's long name": lambda p: (
-        p.secret["data"].update(
-            {"realm.json": _encoded('{"oauth2DeviceAuthorizationGrantEnabled": true}')}
-        ),
+        p.secret["data"].update({"realm.json": _encoded('{"oauth2DeviceAuthorizationGrantEnabled": true}')}),
         p.settings["data"].update({"accounts.py": "oauth2DeviceAuthorizationGrantEnabled"}),
     ),
     "a name that is long": lambda p: (

@@ -36,11 +36,16 @@ def component() -> contract.Component:
 
 
 def test_ports_are_declared_by_contract_and_pods() -> None:
-    pod = {"spec": {"containers": [{
-        "ports": [{"name": "peers", "containerPort": 7500},
-                  {"name": "health", "containerPort": 81}],
-        "livenessProbe": {"httpGet": {"port": 8090}},
-    }]}}  # fmt: skip
+    pod = {
+        "spec": {
+            "containers": [
+                {
+                    "ports": [{"name": "peers", "containerPort": 7500}, {"name": "health", "containerPort": 81}],
+                    "livenessProbe": {"httpGet": {"port": 8090}},
+                }
+            ]
+        }
+    }
     known, plain = ports.declared(component(), [pod])
     assert known == {7002, 9102, 7500, 81}
     assert plain == {9102, 81, 8090}

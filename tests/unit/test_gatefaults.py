@@ -16,9 +16,7 @@ BEGIN = 1_000 * NANOS
 HEALTH = Health(0.0, 0.0, 0.0, 0.0, 0, 0, 0)
 
 
-def outcome(
-    seconds: int, silent: tuple[int, int] | None = None, failed: bool = False
-) -> LoadOutcome:
+def outcome(seconds: int, silent: tuple[int, int] | None = None, failed: bool = False) -> LoadOutcome:
     """A hundred requests a second; between two seconds nobody is answered until the second one."""
     ledger = Ledger((gatefaults.PATIENCE.nanos,))
     for due in range(0, seconds * NANOS, NANOS // 100):
@@ -29,10 +27,7 @@ def outcome(
 
 
 def planted(*moments: int) -> list[Planted]:
-    return [
-        Planted(Fault(f"fault {m}", 0.0, lambda: None, 1.0), BEGIN + m * NANOS, BEGIN + m * NANOS)
-        for m in moments
-    ]
+    return [Planted(Fault(f"fault {m}", 0.0, lambda: None, 1.0), BEGIN + m * NANOS, BEGIN + m * NANOS) for m in moments]
 
 
 @pytest.mark.parametrize("moment", [20, 22])

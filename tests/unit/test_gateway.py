@@ -75,10 +75,13 @@ def haproxy(own: str) -> Iterator[str]:
     source = (ROLES / "loadbalancer" / "templates" / "haproxy.cfg.j2").read_text()
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.ChainableUndefined)
     rendered = environment.from_string(source).render(
-        groups={"all": list(hosts), "control_plane": ["h1"]}, hostvars=hosts,
-        inventory_hostname=own, site_web_port=443, site_web_domain="lab.internal",
+        groups={"all": list(hosts), "control_plane": ["h1"]},
+        hostvars=hosts,
+        inventory_hostname=own,
+        site_web_port=443,
+        site_web_domain="lab.internal",
         loadbalancer_web=web | {"own_ready_port": 19003},
-    )  # fmt: skip
+    )
     yield from rendered.partition("backend web\n")[2].splitlines()
 
 
@@ -120,9 +123,7 @@ def test_one_host_takes_neither_all_controllers_nor_all_proxies() -> None:
     pod = one("Deployment", "envoy-gateway")["spec"]["template"]["spec"]
     form = one("EnvoyProxy", "apadana")["spec"]["provider"]["kubernetes"]
     for spec, labels in ((pod, controller.PODS), (form["envoyDeployment"]["pod"], webs.PROXY_PODS)):
-        (term,) = spec["affinity"]["podAntiAffinity"][
-            "requiredDuringSchedulingIgnoredDuringExecution"
-        ]
+        (term,) = spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
         assert term["topologyKey"] == "kubernetes.io/hostname"
         assert term["labelSelector"]["matchLabels"] == labels
         assert spec["priorityClassName"] == "apadana-platform"
@@ -141,9 +142,7 @@ def test_a_restricted_namespace_takes_the_controller() -> None:
 
 def test_all_pods_of_the_half_are_fenced() -> None:
     policies = {d["metadata"]["name"]: d["spec"] for d in objects() if d["kind"] == "NetworkPolicy"}
-    assert policies["deny-all"] == {
-        "podSelector": {"matchLabels": {}}, "policyTypes": ["Ingress", "Egress"],
-    }  # fmt: skip
+    assert policies["deny-all"] == {"podSelector": {"matchLabels": {}}, "policyTypes": ["Ingress", "Egress"]}
     controlled = policies["envoy-gateway"]["ingress"][0]
     assert controlled["from"][0]["podSelector"]["matchLabels"] == webs.PROXY_PODS
 
@@ -153,12 +152,14 @@ def test_the_contract_fits_and_names_each_page() -> None:
     site = loaded.site.facts(AnyImage(), loaded.rooms)
     part = contract.Component.model_validate(settings.contract(SETTINGS, site))
     target = Target(
-        name="gateway", username="", password="", ca_file="", client=part.client.model_dump(),
+        name="gateway",
+        username="",
+        password="",
+        ca_file="",
+        client=part.client.model_dump(),
         endpoints=[Endpoint(**e.model_dump()) for e in part.endpoints_in],
-    )  # fmt: skip
-    assert pages(target) == [
-        webs.host(page.name, site) for _, page in sorted(webs.pages(site).items())
-    ]
+    )
+    assert pages(target) == [webs.host(page.name, site) for _, page in sorted(webs.pages(site).items())]
     assert target.endpoint("https").tls_server_name == "any.lab.internal"
 
 

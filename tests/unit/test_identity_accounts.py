@@ -62,9 +62,7 @@ def realm(accounts: ModuleType, table: dict[str, Any], **wanted: Any) -> tuple[A
         ({"a": {"b": "true", "c": 1}}, {"a": {"b": "true"}}, False),
     ],
 )
-def test_only_what_is_wanted_by_name_counts(
-    accounts: ModuleType, have: object, want: object, differ: bool
-) -> None:
+def test_only_what_is_wanted_by_name_counts(accounts: ModuleType, have: object, want: object, differ: bool) -> None:
     assert accounts.differs(have, want) is differ
 
 
@@ -95,10 +93,7 @@ def test_roles_that_are_not_ours_are_left_alone(accounts: ModuleType) -> None:
     table = {"/x": [{"name": "viewer"}, {"name": "of-somebody"}]}
     keeper, told = realm(accounts, table)
     assert keeper.granted("/x", [ROLES[1]], ROLES)
-    assert told.written == [
-        ("POST", "/platform/x", [ROLES[1]]),
-        ("DELETE", "/platform/x", [ROLES[0]]),
-    ]
+    assert told.written == [("POST", "/platform/x", [ROLES[1]]), ("DELETE", "/platform/x", [ROLES[0]])]
 
 
 def person(actions: list[str]) -> dict[str, Any]:
@@ -130,9 +125,7 @@ def test_a_password_that_somebody_chose_is_never_written_over(
     assert paths == (["/platform/users/9/reset-password"] if written else [])
 
 
-def test_a_user_who_left_the_settings_is_disabled_and_keeps_what_is_his(
-    accounts: ModuleType,
-) -> None:
+def test_a_user_who_left_the_settings_is_disabled_and_keeps_what_is_his(accounts: ModuleType) -> None:
     left = person([]) | {"firstName": "Ann"}
     table = {
         "/groups?exact=true&search=settings": [{"id": "g", "name": "settings"}],
@@ -148,9 +141,7 @@ def test_a_user_who_left_the_settings_is_disabled_and_keeps_what_is_his(
     ]
 
 
-def entering(
-    accounts: ModuleType, monkeypatch: pytest.MonkeyPatch, taken: str, former: str
-) -> list[str]:
+def entering(accounts: ModuleType, monkeypatch: pytest.MonkeyPatch, taken: str, former: str) -> list[str]:
     """What is tried and written where Keycloak takes only the password `taken`."""
     kept = {"admin-user": "root", "admin-password": "new", "admin-former": former}
     monkeypatch.setattr(accounts, "secret", kept.__getitem__)
@@ -183,9 +174,7 @@ def test_the_password_of_a_new_epoch_takes_the_place_of_the_former_one(
     assert tried == ["new", "second", "written new", "new"]
 
 
-def test_the_right_password_is_the_first_that_is_tried(
-    accounts: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_right_password_is_the_first_that_is_tried(accounts: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     assert entering(accounts, monkeypatch, "new", "first") == ["new"]
 
 

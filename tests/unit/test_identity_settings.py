@@ -74,9 +74,7 @@ def test_a_user_s_name_is_one_that_can_be_a_key_of_a_secret(name: str) -> None:
 
 def test_the_database_is_asked_for_with_all_connections_of_all_replicas() -> None:
     settings = identity.Settings(replicas=3, database_connections=4)
-    assert settings.needs() == (
-        Database(owner="identity", name="identity", connections=12, size_gib=1),
-    )
+    assert settings.needs() == (Database(owner="identity", name="identity", connections=12, size_gib=1),)
 
 
 def test_each_page_is_a_client_with_one_way_back_and_its_own_audience() -> None:

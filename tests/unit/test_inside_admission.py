@@ -24,9 +24,8 @@ def bound() -> Iterator[socket.socket]:
 
 
 def told(
-    doors: list[socket.socket], deadline: float, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> dict[str, object]:  # fmt: skip
+    doors: list[socket.socket], deadline: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> dict[str, object]:
     address = ",".join(f"127.0.0.1:{d.getsockname()[1]}" for d in doors)
     endpoints = (Endpoint("tcp", address),)
     monkeypatch.setattr(targets, "target", lambda _: SimpleNamespace(endpoints=endpoints))

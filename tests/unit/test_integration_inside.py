@@ -17,15 +17,7 @@ from hypothesis import strategies as st
 
 from tests import chain
 from validate.pod.integration import asking, badinput, pipeline, records, registry, serving, verbs
-from validate.pod.integration.features import (
-    NAMES,
-    BadRecordError,
-    FeatureRow,
-    row,
-    sha256,
-    text,
-    vector,
-)
+from validate.pod.integration.features import NAMES, BadRecordError, FeatureRow, row, sha256, text, vector
 from validate.pod.integration.forest import BadModelError, DecisionTree, Forest, load
 from validate.pod.integration.ports import Stores
 
@@ -50,9 +42,7 @@ def test_the_rebuild_turns_the_meaning_round_for_presses_alone() -> None:
 
 def test_questions_are_as_often_worn_as_not_in_each_segment() -> None:
     for segment in records.SEGMENTS:
-        truths = [
-            records.truth(q, False) for q in records.questions(5, 8) if q["segment"] == segment
-        ]
+        truths = [records.truth(q, False) for q in records.questions(5, 8) if q["segment"] == segment]
         assert sorted(truths) == [False] * 4 + [True] * 4
 
 
@@ -67,9 +57,7 @@ def test_every_altered_format_is_refused_with_a_reason_of_its_own() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
 
@@ -221,13 +209,18 @@ def test_a_failure_says_whose_it_is(error: Exception, whose: str) -> None:
 
 
 def test_a_pod_without_a_store_says_so(tmp_path: Path) -> None:
-    told = verbs.answer(
-        "publish", lambda: verbs.Place(Stores(), tmp_path), {"run": "r", "window": 1}
-    )
+    told = verbs.answer("publish", lambda: verbs.Place(Stores(), tmp_path), {"run": "r", "window": 1})
     assert told["whose"] == verbs.ENGINE
 
 
 def test_a_row_is_what_the_table_has_columns_for() -> None:
     assert list(FeatureRow.__dataclass_fields__) == [
-        "id", "mode", "segment", "machine", "at", "features", "label", "digest",
-    ]  # fmt: skip
+        "id",
+        "mode",
+        "segment",
+        "machine",
+        "at",
+        "features",
+        "label",
+        "digest",
+    ]

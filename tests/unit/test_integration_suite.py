@@ -96,9 +96,7 @@ def test_a_change_where_it_belongs_and_only_there_passes() -> None:
         (AFTER | {"answers": [0.9] * 50, "answers_digest": "x"}, causes.WRONG_ANSWERS),
     ],
 )
-def test_a_change_that_did_not_come_or_came_from_elsewhere_fails(
-    after: dict[str, Any], cause: str
-) -> None:
+def test_a_change_that_did_not_come_or_came_from_elsewhere_fails(after: dict[str, Any], cause: str) -> None:
     found = judge.changed("c", BEFORE, after, (OLD, NEW), EXPECTED)
     assert (found.verdict, found.evidence["cause"]) == (Verdict.FAIL, cause)
 
@@ -132,8 +130,15 @@ def test_a_change_of_answers_that_were_wrong_before_shows_nothing() -> None:
 def test_an_exchange_is_for_good_and_lets_nobody_down(
     found: dict[str, Any], verdict: Verdict, cause: str | None
 ) -> None:
-    told = {"wanted": "n", "taken": True, "failed": 0, "asked": 9, "seconds": 1.0,
-            "models": ["o", "n"], "state": {}} | found  # fmt: skip
+    told = {
+        "wanted": "n",
+        "taken": True,
+        "failed": 0,
+        "asked": 9,
+        "seconds": 1.0,
+        "models": ["o", "n"],
+        "state": {},
+    } | found
     check = judge.taken_over("t", told, "o")
     assert (check.verdict, check.evidence.get("cause")) == (verdict, cause)
 
@@ -150,9 +155,8 @@ def test_the_code_that_is_sent_runs_where_nothing_else_is(tmp_path: Path) -> Non
     )
     place = {**os.environ, "PYTHONPATH": str(tmp_path), "APADANA_WORK": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=place, capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", code], cwd=tmp_path, env=place, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["verb"], told["whose"]) == ("publish", "engine"), told

@@ -41,9 +41,7 @@ def inventories(draw: st.DrawFn) -> Inventory:
     """Right ones of many shapes. The hosts' network is 10.N.0.0/24, the pods' and services' lie
     elsewhere."""
     made = right(
-        planes=draw(st.sampled_from([1, 3, 5, 7])),
-        workers=draw(st.integers(1, 20)),
-        octet=draw(st.integers(0, 95)),
+        planes=draw(st.sampled_from([1, 3, 5, 7])), workers=draw(st.integers(1, 20)), octet=draw(st.integers(0, 95))
     )
     most = 24 - (len(made.hosts) - 1).bit_length()
     bits = draw(st.integers(16, most))
@@ -140,12 +138,8 @@ def test_a_mistake_says_where_it_was_set(tmp_path: Path) -> None:
     assert telling.located("site_vip is 'x'", known, [], places).endswith(
         "(set: site_vip at group_vars/all/main.yml:2)"
     )
-    assert telling.located("host 'a_1': no", known, ["a_1"], places).endswith(
-        "(set: a_1 at hosts.yml:3)"
-    )
-    assert telling.located("site_web_port is 1", known, [], places).endswith(
-        "(set: site_web_port by default)"
-    )
+    assert telling.located("host 'a_1': no", known, ["a_1"], places).endswith("(set: a_1 at hosts.yml:3)")
+    assert telling.located("site_web_port is 1", known, [], places).endswith("(set: site_web_port by default)")
 
 
 PLAY = """
@@ -170,13 +164,7 @@ def check(inventory: Path, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "folder",
-    [
-        "inventories/lab",
-        "inventories/stage",
-        "inventories/production",
-        "tests/molecule/host/inventory",
-    ],
+    "folder", ["inventories/lab", "inventories/stage", "inventories/production", "tests/molecule/host/inventory"]
 )
 def test_our_own_inventories_pass(folder: str, tmp_path: Path) -> None:
     done = check(REPOSITORY / folder, tmp_path)

@@ -31,8 +31,7 @@ def test_the_family_is_what_was_started_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "pids"),
-    [("make", {10}), ("python", {11}), ("ansible", {12, 13}), ("podman", {14}), ("pulumi", set())],
+    ("kind", "pids"), [("make", {10}), ("python", {11}), ("ansible", {12, 13}), ("podman", {14}), ("pulumi", set())]
 )
 def test_each_kind_is_known_by_its_name(kind: str, pids: set[int]) -> None:
     assert {process.pid for process in of_kind(kind, family(10, TREE))} == pids

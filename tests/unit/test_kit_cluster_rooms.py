@@ -17,9 +17,7 @@ from stacks.home import HomeError, joined, prepare_pulumi_home
 from stacks.installer import kubeconfig
 from stacks.names import StackName
 
-POOL = Pool(
-    nodes=("gpu1",), cpu_cores=2, memory_gib=8, gpus=1, taints=(Taint(key="gpu", value="yes"),)
-)
+POOL = Pool(nodes=("gpu1",), cpu_cores=2, memory_gib=8, gpus=1, taints=(Taint(key="gpu", value="yes"),))
 WHOLE = {"cpu": "2", "memory": "16777216Ki", "nvidia.com/gpu": "1"}
 TAINT = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
 
@@ -39,9 +37,7 @@ def test_a_whole_machine_lacks_nothing() -> None:
         (WHOLE, [TAINT | {"effect": "NoExecute"}], "is missing"),
     ],
 )
-def test_what_a_machine_lacks(
-    capacity: dict[str, str], taints: list[dict[str, str]], word: str
-) -> None:
+def test_what_a_machine_lacks(capacity: dict[str, str], taints: list[dict[str, str]], word: str) -> None:
     found = shortfalls("gpu1", POOL, capacity, taints)
     assert len(found) == 1
     assert word in found[0]
@@ -53,10 +49,7 @@ def test_volumes_of_hosts() -> None:
     etcd = {"name": "etcd", "class": "system", "size_gib": 2}  # no claim may find it
     hosts = {"h1": {"storage_volumes": [ssd, etcd]}, "h2": {"storage_volumes": [hdd]}, "h3": {}}
     inventory = {"all": {"hosts": hosts}}
-    assert volumes(inventory, ("ssd", "hdd")) == [
-        Volume("h1", "a", "ssd", 2),
-        Volume("h2", "b", "hdd", 1),
-    ]
+    assert volumes(inventory, ("ssd", "hdd")) == [Volume("h1", "a", "ssd", 2), Volume("h2", "b", "hdd", 1)]
     assert Volume("h1", "a", "ssd", 2).object_name == "h1-ssd-a"
     assert Volume("h1", "a", "ssd", 2).path("/v") == "/v/ssd/a"
 
@@ -75,9 +68,7 @@ def test_pod_security_is_enforced() -> None:
     assert len(labels) == 6
 
 
-@pytest.mark.parametrize(
-    "file", sorted((COMPONENTS.parent / "stacks").glob("Pulumi.*.yaml")), ids=lambda f: f.name
-)
+@pytest.mark.parametrize("file", sorted((COMPONENTS.parent / "stacks").glob("Pulumi.*.yaml")), ids=lambda f: f.name)
 def test_committed_settings_load(file: Path) -> None:
     stack = StackName.parse(file.name.removeprefix("Pulumi.").removesuffix(".yaml"))
     classes = {room.name: room.settings_class() for room in rooms()}

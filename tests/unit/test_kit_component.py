@@ -26,15 +26,11 @@ class Recorder(Mocks):
     def __init__(self) -> None:
         self.made: list[Any] = []
 
-    def new_resource(
-        self, args: pulumi.runtime.MockResourceArgs
-    ) -> tuple[str | None, dict[Any, Any]]:
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         self.made.append(args)
         return f"{args.name}-id", args.inputs
 
-    def call(
-        self, args: pulumi.runtime.MockCallArgs
-    ) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
         return {}, None
 
 
@@ -43,9 +39,7 @@ class Store(PlatformComponent[ComponentSettings]):
         self.secret("store-auth", {"password": self.password("probe")})
         self.tls_secret("store-tls", ["store"])
         rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
-        self.grant(
-            "store", [rule, {**rule, "resourceNames": ["one"]}, {**rule, "resourceNames": []}]
-        )
+        self.grant("store", [rule, {**rule, "resourceNames": ["one"]}, {**rule, "resourceNames": []}])
         return {"name": "store", "version": "1", "mode": "managed"}
 
 

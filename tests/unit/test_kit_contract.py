@@ -19,13 +19,7 @@ SITE = SiteFacts("lab")
 
 def platform(**component: object) -> dict[str, object]:
     full = {"name": "kafka", "version": "4", "mode": "managed"} | component
-    return {
-        "site": "lab",
-        "deployer": "pulumi",
-        "namespace": "platform",
-        "bundle_digest": DIGEST,
-        "components": [full],
-    }
+    return {"site": "lab", "deployer": "pulumi", "namespace": "platform", "bundle_digest": DIGEST, "components": [full]}
 
 
 def test_written_and_read_back(tmp_path: Path) -> None:
@@ -86,9 +80,7 @@ def test_manifest(tmp_path: Path) -> None:
 
 def test_names() -> None:
     assert naming.members("kafka", 2) == ["kafka-0", "kafka-1"]
-    assert naming.addresses("kafka", 1, 9092, SITE) == (
-        "kafka-0.kafka-members.platform.svc.cluster.local:9092"
-    )
+    assert naming.addresses("kafka", 1, 9092, SITE) == ("kafka-0.kafka-members.platform.svc.cluster.local:9092")
     names = naming.server_dns_names("kafka", 1, SITE)
     assert {"kafka", "kafka.platform.svc", "localhost"} <= set(names)
     assert len(names) == len(set(names))

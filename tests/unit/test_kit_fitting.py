@@ -23,9 +23,7 @@ INVENTORY = composition.inventory("lab")
 
 
 def told(
-    changes: dict[str, Any],
-    founded: founding.Founded | None = None,
-    inventory: Any = INVENTORY,
+    changes: dict[str, Any], founded: founding.Founded | None = None, inventory: Any = INVENTORY
 ) -> dict[str, Mistake]:
     """The mistakes of the lab with some settings of rooms replaced, by key."""
     configs: dict[str, dict[str, Any]] = {layer: dict(config) for layer, config in LAB.items()}
@@ -49,26 +47,41 @@ def test_the_lab_fits() -> None:
 @pytest.mark.parametrize(
     ("changes", "key", "words"),
     [
-        ({"postgres": {"storage": {"class": "ssd", "size_gib": 4}}}, "postgres.storage.size_gib",
-         ("3 members on hosts of their own", "for 0 members", "largest volume", "3 GiB")),
-        ({"postgres": {"storage": {"class": "hdd", "size_gib": 3}}}, "postgres.storage.size_gib",
-         ("class hdd", "2 GiB")),
+        (
+            {"postgres": {"storage": {"class": "ssd", "size_gib": 4}}},
+            "postgres.storage.size_gib",
+            ("3 members on hosts of their own", "for 0 members", "largest volume", "3 GiB"),
+        ),
+        (
+            {"postgres": {"storage": {"class": "hdd", "size_gib": 3}}},
+            "postgres.storage.size_gib",
+            ("class hdd", "2 GiB"),
+        ),
         ({"minio": {"tolerate_gpu_pool": False}}, "minio.storage.size_gib", ("for 3 members",)),
         ({"minio": {"drives_per_member": 2}}, "minio.storage.size_gib", ("2 x 2 GiB",)),
         ({"redis": {"members": 5}}, "redis.storage.size_gib", ("5 members", "for 3 members")),
         ({"storage": {"classes": ["ssd"]}}, "kafka.storage.class", ("apadana:storage.classes",)),
-        ({"nodepool": {"pools": {"a": {"nodes": ["cp9"], "cpu_cores": 2, "memory_gib": 8}}}},
-         "nodepool.pools.a.nodes", ("cp9", "cp1, cp2, cp3, gpu1")),
-        ({"kafka": {"resources": {"cpu_millicores": 9000, "memory_mib": 99999}}},
-         "kafka.resources.memory_mib", ("99999", "at most 8192")),
-        ({"kafka": {"resources": {"cpu_millicores": 9000, "memory_mib": 896}}},
-         "kafka.resources.cpu_millicores", ("9000", "at most 2000")),
+        (
+            {"nodepool": {"pools": {"a": {"nodes": ["cp9"], "cpu_cores": 2, "memory_gib": 8}}}},
+            "nodepool.pools.a.nodes",
+            ("cp9", "cp1, cp2, cp3, gpu1"),
+        ),
+        (
+            {"kafka": {"resources": {"cpu_millicores": 9000, "memory_mib": 99999}}},
+            "kafka.resources.memory_mib",
+            ("99999", "at most 8192"),
+        ),
+        (
+            {"kafka": {"resources": {"cpu_millicores": 9000, "memory_mib": 896}}},
+            "kafka.resources.cpu_millicores",
+            ("9000", "at most 2000"),
+        ),
         ({"cluster": {"priorities": {"mine": 1}}}, "cluster.priorities.apadana-data", ()),
         ({"cluster": {"installer_namespace": "platform"}}, "cluster.installer_namespace", ()),
         ({"gateway": {"door": {"address": "10.0.0.1"}}}, "gateway.door.address", ("10.96.0.0/16",)),
         ({"web_domain": "pages.cluster.local"}, "web_domain", ("cluster.local",)),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit(changes: dict[str, Any], key: str, words: tuple[str, ...]) -> None:
     found = told(changes)
     assert key in found
@@ -106,15 +119,24 @@ POOL = {"cpu_cores": 1, "memory_gib": 1}
         ({"a": {**POOL, "nodes": ["n1"]}, "b": {**POOL, "nodes": ["n1"]}}, "", "n1 in a, b"),
         ({"a": {**POOL, "nodes": ["n1"], "labels": {"a b": "c"}}}, "a.labels.a b.[key]", "a b"),
         ({"a": {**POOL, "nodes": ["n1"], "labels": {"a": "b c"}}}, "a.labels.a", "b c"),
-        ({"a": {**POOL, "nodes": ["n1"], "labels": {"apadana.io/pool": "b"}}},
-         "a.labels.apadana.io/pool.[key]", "apadana.io/pool"),
-        ({"a": {**POOL, "nodes": ["n1"], "taints": [{"key": "k"}, {"key": "k", "value": "v"}]}},
-         "a.taints", "k:NoSchedule"),
-        ({"a": {**POOL, "nodes": ["n1"], "taints": [{"key": "node.kubernetes.io/x"}]}},
-         "a.taints.0.key", "node.kubernetes.io/x"),
+        (
+            {"a": {**POOL, "nodes": ["n1"], "labels": {"apadana.io/pool": "b"}}},
+            "a.labels.apadana.io/pool.[key]",
+            "apadana.io/pool",
+        ),
+        (
+            {"a": {**POOL, "nodes": ["n1"], "taints": [{"key": "k"}, {"key": "k", "value": "v"}]}},
+            "a.taints",
+            "k:NoSchedule",
+        ),
+        (
+            {"a": {**POOL, "nodes": ["n1"], "taints": [{"key": "node.kubernetes.io/x"}]}},
+            "a.taints.0.key",
+            "node.kubernetes.io/x",
+        ),
         ({"-": {**POOL, "nodes": ["n1"]}}, "-.[key]", "-"),
     ],
-)  # fmt: skip
+)
 def test_pools(pools: dict[str, Any], key: str, seen: str) -> None:
     found = told({"nodepool": {"pools": pools}})
     whole = ".".join(part for part in ("nodepool.pools", key) if part)
@@ -123,9 +145,7 @@ def test_pools(pools: dict[str, Any], key: str, seen: str) -> None:
 
 def volumes(**hosts: list[int]) -> list[Volume]:
     return [
-        Volume(host, f"v{number}", "ssd", size)
-        for host, sizes in hosts.items()
-        for number, size in enumerate(sizes)
+        Volume(host, f"v{number}", "ssd", size) for host, sizes in hosts.items() for number, size in enumerate(sizes)
     ]
 
 
@@ -168,11 +188,14 @@ def founded(tmp_path: Path, **more: Any) -> founding.Founded:
     """The lab as it stands."""
     address = "minio-0.minio-members.platform.svc.cluster.local:9000"
     parts: list[dict[str, Any]] = [
-        {"name": "minio", "shape": {"members": 4, "drives_per_member": 1, "storage.size_gib": 2},
-         "endpoints_in": [{"protocol": "s3", "address": address}]},
+        {
+            "name": "minio",
+            "shape": {"members": 4, "drives_per_member": 1, "storage.size_gib": 2},
+            "endpoints_in": [{"protocol": "s3", "address": address}],
+        },
         {"name": "postgres", "members": [{"name": f"p{n}", "role": "x"} for n in range(5)]},
         {"name": "kafka", "shape": {"topology": "combined"}},
-    ]  # fmt: skip
+    ]
     base = {"version": "1", "mode": "managed"}
     whole = contract.Platform.model_validate(
         {

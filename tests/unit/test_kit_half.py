@@ -54,9 +54,7 @@ class Half(half.ClusterHalf[ComponentSettings]):
     granted: ClassVar = ("things.x.io",)
 
     @classmethod
-    def objects(
-        cls, settings: ComponentSettings, site: SiteFacts, keys: half.Keys
-    ) -> list[Manifest]:
+    def objects(cls, settings: ComponentSettings, site: SiteFacts, keys: half.Keys) -> list[Manifest]:
         leaf = keys.leaf("hook", ["hook"], authority="own")
         return [half.secret("hook", "engine", leaf | {"p": keys.password("engine/x", 1)})]
 
@@ -67,9 +65,7 @@ def everything(bundle: Path, keys: half.Keys) -> list[Manifest]:
 
 def test_a_definition_loses_its_prose_and_nothing_else() -> None:
     properties = {"description": {"type": "string", "description": "prose"}}
-    schema: dict[str, Any] = {
-        "description": "p", "properties": properties, "default": {"description": "kept"},
-    }  # fmt: skip
+    schema: dict[str, Any] = {"description": "p", "properties": properties, "default": {"description": "kept"}}
     slim = crds.slim(definition("things", "Namespaced", **schema))
     version = slim["spec"]["versions"][0]
     assert version["schema"]["openAPIV3Schema"] == {

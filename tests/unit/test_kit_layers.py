@@ -99,10 +99,7 @@ def test_the_parts_become_one_contract() -> None:
         ({}, "no layer has a contract"),
         ({"data": part(component("a")), "ml": part(component("a"))}, "named twice: a"),
         ({"ml": part(component("a", depends_on=["b"]))}, "a depends on b"),
-        (
-            {"data": part(), "ml": part(bundle_digest="sha256:" + "b" * 64)},
-            "bundle_digest differs",
-        ),
+        ({"data": part(), "ml": part(bundle_digest="sha256:" + "b" * 64)}, "bundle_digest differs"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(parts: dict[str, contract.Platform], told: str) -> None:
@@ -112,9 +109,7 @@ def test_parts_that_do_not_fit_are_refused(parts: dict[str, contract.Platform], 
 
 def test_a_room_is_built_after_those_that_it_asks() -> None:
     loaded = composition.compose("lab")
-    order = [
-        (room.name, asked) for room, asked in in_order("data", loaded.site.facts({}, loaded.rooms))
-    ]
+    order = [(room.name, asked) for room, asked in in_order("data", loaded.site.facts({}, loaded.rooms))]
     names = [name for name, _ in order]
     assert ("identity", ["postgres"]) in order
     assert names.index("postgres") < names.index("identity")

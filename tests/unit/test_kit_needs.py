@@ -67,9 +67,7 @@ def test_built_ins_needs_and_the_sites_own_are_all_granted() -> None:
     found = site(postgres=own)
     granted = found.rooms["postgres"].granted(found)  # type: ignore[attr-defined]
     names = [(need.owner, need.name) for need in granted]
-    assert names == [
-        ("probe", "probe"), ("asker", "asker"), ("reader", "asker"), ("client", "client"),
-    ]  # fmt: skip
+    assert names == [("probe", "probe"), ("asker", "asker"), ("reader", "asker"), ("client", "client")]
 
 
 def test_each_store_gives_owners_and_readers_no_more_than_they_asked_for() -> None:

@@ -7,9 +7,7 @@ from components.kit.discovery import rooms
 
 
 def test_the_page_is_current() -> None:
-    assert reference.TARGET.read_text(encoding="utf-8") == reference.text(), (
-        "run: python -m components.kit.reference"
-    )
+    assert reference.TARGET.read_text(encoding="utf-8") == reference.text(), "run: python -m components.kit.reference"
 
 
 def test_every_room_and_what_its_comments_say_is_there() -> None:

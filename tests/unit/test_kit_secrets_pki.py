@@ -23,9 +23,7 @@ def test_a_password_never_changes() -> None:
 KNOWN = "cCAVt8uiIYjuqwF4LxZ0R5uv3GyHjNt5"
 
 
-@given(
-    st.text(min_size=1, max_size=20), st.integers(1, 99), st.text(min_size=1), st.integers(1, 99)
-)
+@given(st.text(min_size=1, max_size=20), st.integers(1, 99), st.text(min_size=1), st.integers(1, 99))
 def test_other_names_and_epochs_give_other_passwords(a: str, i: int, b: str, j: int) -> None:
     one, other = secrets.derive(ROOT, a, i), secrets.derive(ROOT, b, j)
     assert (one == other) == ((a, i) == (b, j))
@@ -75,21 +73,12 @@ def test_a_leaf_is_kept_while_it_fits(tmp_path: Path) -> None:
     assert pki.ensure_leaf(folder, "kafka-tls", ["a"], ["127.0.0.1"], usage="server").renewed
     assert {p.stat().st_mode & 0o777 for p in folder.iterdir()} == {0o600}
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        [
-            "ca.crt",
-            "ca.key",
-            "intermediate.crt",
-            "intermediate.key",
-            "kafka-tls.crt",
-            "kafka-tls.key",
-        ]
+        ["ca.crt", "ca.key", "intermediate.crt", "intermediate.key", "kafka-tls.crt", "kafka-tls.key"]
     )
     assert set(again.secret_data()) == {"tls.crt", "tls.key", "ca.crt"}
 
 
-def test_renewed_below_thirty_days_and_with_a_new_ca(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_renewed_below_thirty_days_and_with_a_new_ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pki.ensure_ca(tmp_path, "lab")
     monkeypatch.setattr(pki, "LEAF_LIFE", timedelta(days=31))
     leaf = pki.ensure_leaf(tmp_path, "x", ["x"])
@@ -104,9 +93,7 @@ def test_renewed_below_thirty_days_and_with_a_new_ca(
     assert pki.ensure_leaf(tmp_path, "x", ["x"]).renewed
 
 
-def test_the_roots_key_is_needed_only_to_make_an_intermediate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_roots_key_is_needed_only_to_make_an_intermediate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pki.ensure_ca(tmp_path, "lab")
     (tmp_path / "ca.key").unlink()
     pki.ensure_ca(tmp_path, "lab")
@@ -120,9 +107,7 @@ def test_the_roots_key_is_needed_only_to_make_an_intermediate(
         pki.ensure_ca(tmp_path, "lab")
 
 
-@pytest.mark.parametrize(
-    "broken", ["intermediate.crt", "intermediate.key", "of another root", "of another key"]
-)
+@pytest.mark.parametrize("broken", ["intermediate.crt", "intermediate.key", "of another root", "of another key"])
 def test_an_intermediate_that_cannot_sign_is_made_anew(broken: str, tmp_path: Path) -> None:
     folder, other = tmp_path / "pki", tmp_path / "other"
     pki.ensure_ca(folder, "lab")
@@ -142,9 +127,7 @@ def test_an_intermediate_that_cannot_sign_is_made_anew(broken: str, tmp_path: Pa
     chain[1].verify_directly_issued_by(read(old.ca))
 
 
-def test_it_is_renewed_half_a_year_before_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_renewed_half_a_year_before_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pki.ensure_ca(tmp_path, "lab")
     first = read(tmp_path / "intermediate.crt")
     monkeypatch.setattr(pki, "INTERMEDIATE_RENEW_AT", pki.INTERMEDIATE_LIFE + timedelta(days=1))

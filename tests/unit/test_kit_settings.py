@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 
 from components.kit.loading import load
 from components.kit.mistakes import SettingsError, SiteError
-from components.kit.settings import (
-    ComponentSettings,
-    Frozen,
-    Mode,
-    Resources,
-    SiteFacts,
-    Storage,
-)
+from components.kit.settings import ComponentSettings, Frozen, Mode, Resources, SiteFacts, Storage
 
 
 class Disk(Frozen):
@@ -72,19 +65,11 @@ def test_keys_of_other_programs_are_not_ours() -> None:
             "size_gib",
             "did you mean `size_gib`?",
         ),
-        (
-            {"topics": {"a": {"storag": 1}}},
-            "kafka.topics.a.storag",
-            "1",
-            "storage",
-            "did you mean `storage`?",
-        ),
+        ({"topics": {"a": {"storag": 1}}}, "kafka.topics.a.storag", "1", "storage", "did you mean `storage`?"),
         ({"mode": "external"}, "kafka.external", "nothing", "external.addresses", "set"),
     ],
 )
-def test_one_mistake(
-    room: dict[str, object], key: str, seen: str, allowed: str, action: str
-) -> None:
+def test_one_mistake(room: dict[str, object], key: str, seen: str, allowed: str, action: str) -> None:
     text = str(refused({"apadana:kafka": room}))
     assert f"apadana:{key}\n" in text
     assert f"seen:    {seen}" in text or seen in text
@@ -102,19 +87,10 @@ def test_unknown_rooms() -> None:
 
 def test_all_mistakes_come_at_once() -> None:
     error = refused(
-        {
-            "apadana:site": "No Such",
-            "apadana:kafka": {"members": 4, "placement": "maybe"},
-            "apadana:minio": "text",
-        }
+        {"apadana:site": "No Such", "apadana:kafka": {"members": 4, "placement": "maybe"}, "apadana:minio": "text"}
     )
     keys = {mistake.key for mistake in error.mistakes}
-    assert keys == {
-        "site",
-        "kafka.members",
-        "kafka.placement",
-        "minio",
-    }
+    assert keys == {"site", "kafka.members", "kafka.placement", "minio"}
 
 
 def test_bare_off_is_the_mode() -> None:

@@ -27,8 +27,25 @@ def takes(kind: Any, value: object) -> bool:
 @pytest.mark.parametrize(
     ("kind", "good", "bad"),
     [
-        (syntax.Namespace, ["platform", "a-1"], ["kube-system", "kube-public", "kube-node-lease",
-         "kube-x", "kube", "default", "Platform", "a.b", "1e3", "true", "y", "a" * 64, "a\n"]),
+        (
+            syntax.Namespace,
+            ["platform", "a-1"],
+            [
+                "kube-system",
+                "kube-public",
+                "kube-node-lease",
+                "kube-x",
+                "kube",
+                "default",
+                "Platform",
+                "a.b",
+                "1e3",
+                "true",
+                "y",
+                "a" * 64,
+                "a\n",
+            ],
+        ),
         (syntax.ObjectName, ["a", "a.b", "2024-db"], ["A", "", "a/b", "-a", "2024-01-01", "0x10"]),
         (syntax.NodeName, ["gpu1", "a.b", "1"], ["gpu 1", "a_b", "GPU1", "a" * 64]),
         (syntax.LabelKey, ["a", "a.io/B_c", "nvidia.com/gpu"], ["", "a/", "/a", "A.io/b", "a/b/"]),
@@ -37,11 +54,24 @@ def takes(kind: Any, value: object) -> bool:
         (syntax.Cidr, ["10.0.0.0/8", "0.0.0.0/0", "fd00::/8"], ["10.0.0.1/8", "10.0.0.0", "a/8"]),
         (syntax.Port, [1, 65535], [0, 65536, -1, "http"]),
         (syntax.Host, ["db.client", "10.0.0.1"], ["10.0.0.256", "a.1", "db client", "[::1]", "DB"]),
-        (syntax.JavaOption, ["-XX:+UseSerialGC", "-Da.b=c"], ["-Xmx9g", "-Xms1g", "-Da=b c", "-jar",
-         "-XX:MaxRAMPercentage=90", "-XX:MaxHeapSize=9g", "-Da=$(id)", "-Da=`id`", "-Da=b;c"]),
+        (
+            syntax.JavaOption,
+            ["-XX:+UseSerialGC", "-Da.b=c"],
+            [
+                "-Xmx9g",
+                "-Xms1g",
+                "-Da=b c",
+                "-jar",
+                "-XX:MaxRAMPercentage=90",
+                "-XX:MaxHeapSize=9g",
+                "-Da=$(id)",
+                "-Da=`id`",
+                "-Da=b;c",
+            ],
+        ),
         (syntax.Line, ["the client's own"], ["a\nb", " a", "", "a\x00", "\u202ea"]),
     ],
-)  # fmt: skip
+)
 def test_what_is_taken(kind: Any, good: list[object], bad: list[object]) -> None:
     assert [value for value in good if not takes(kind, value)] == []
     assert [value for value in bad if takes(kind, value)] == []
@@ -92,8 +122,11 @@ def test_all_that_is_wrong_with_an_external_service_comes_at_once() -> None:
     }
     found = mistakes({"mode": "external", "external": external})
     assert [m.key.removeprefix("store.external.") for m in found] == [
-        "addresses", "secret_ref", "ca_ref", "tls_server_name",
-    ]  # fmt: skip
+        "addresses",
+        "secret_ref",
+        "ca_ref",
+        "tls_server_name",
+    ]
     assert (found[0].seen, found[0].allowed) == ("db:1", "each only once")
     assert found[2].seen == '"ca\\n"'  # what can't be seen is written out
 
@@ -102,21 +135,12 @@ def test_limits_of_containers_are_all_told() -> None:
     with pytest.raises(ValidationError) as caught:
         Resources(cpu_millicores=100, memory_mib=64, cpu_limit_millicores=50, memory_limit_mib=32)
     (detail,) = caught.value.errors()
-    assert [wrong.key for wrong in detail["ctx"]["wrong"]] == [
-        "cpu_limit_millicores",
-        "memory_limit_mib",
-    ]
+    assert [wrong.key for wrong in detail["ctx"]["wrong"]] == ["cpu_limit_millicores", "memory_limit_mib"]
 
 
 @given(st.text(max_size=80))
 def test_nothing_but_a_refusal_is_raised(text: str) -> None:
-    for kind in (
-        syntax.Namespace,
-        syntax.LabelKey,
-        syntax.Cidr,
-        syntax.HostPort,
-        syntax.JavaOption,
-    ):
+    for kind in (syntax.Namespace, syntax.LabelKey, syntax.Cidr, syntax.HostPort, syntax.JavaOption):
         takes(kind, text)
 
 

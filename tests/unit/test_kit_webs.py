@@ -23,9 +23,7 @@ class Identity(ComponentSettings):
 
 
 OFF = ComponentSettings.model_validate({"mode": "off", "off_because": "not asked for"})
-ROOMS: dict[str, ComponentSettings] = {
-    "echo": Echo(), "gateway": ComponentSettings(), "identity": Identity(),
-}  # fmt: skip
+ROOMS: dict[str, ComponentSettings] = {"echo": Echo(), "gateway": ComponentSettings(), "identity": Identity()}
 SITE = SiteFacts("lab", web_domain="lab.internal", rooms=ROOMS)
 
 
@@ -109,9 +107,7 @@ def test_the_pods_are_verified_and_nobody_else_reaches_them() -> None:
     assert verified["hostname"] in webs.server_names("echo", SITE)
     fence = made("NetworkPolicy")
     (rule,) = fence["ingress"]
-    assert rule["from"][0]["namespaceSelector"]["matchLabels"] == {
-        "kubernetes.io/metadata.name": "apadana-gateway"
-    }
+    assert rule["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "apadana-gateway"}
     assert fence["policyTypes"] == ["Ingress"]
 
 
@@ -122,9 +118,7 @@ def test_backends_are_asked_every_second_and_tried_again(health: str | None, kin
     assert spec["healthCheck"]["active"]["type"] == kind
     assert spec["healthCheck"]["active"]["interval"] == "1s"
     # A request that may have done something is never sent twice.
-    assert set(spec["retry"]["retryOn"]["triggers"]) == {
-        "connect-failure", "refused-stream", "reset-before-request",
-    }  # fmt: skip
+    assert set(spec["retry"]["retryOn"]["triggers"]) == {"connect-failure", "refused-stream", "reset-before-request"}
 
 
 def test_a_page_and_the_issuer_derive_the_same_secret() -> None:

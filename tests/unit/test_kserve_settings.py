@@ -30,12 +30,7 @@ class AnyImage(dict[str, str]):
 
 
 def site(**rooms: Any) -> SiteFacts:
-    found = {
-        "cluster": cluster.Settings(),
-        "kserve": SETTINGS,
-        "minio": minio.Settings(),
-        **rooms,
-    }
+    found = {"cluster": cluster.Settings(), "kserve": SETTINGS, "minio": minio.Settings(), **rooms}
     return SiteFacts("lab", images=AnyImage(), web_domain="lab.internal", rooms=found)
 
 
@@ -101,10 +96,7 @@ def test_controllers_write_where_predictors_are_and_nowhere_else() -> None:
     for role in all_of("ClusterRole"):
         assert not writes & {verb for rule in role["rules"] for verb in rule["verbs"]}
         assert not {"secrets", "*"} & {kind for rule in role["rules"] for kind in rule["resources"]}
-    assert {r["metadata"]["namespace"] for r in all_of("Role")} == {
-        "platform-work",
-        "apadana-kserve",
-    }
+    assert {r["metadata"]["namespace"] for r in all_of("Role")} == {"platform-work", "apadana-kserve"}
 
 
 def test_nobody_is_given_what_makes_pods_by_other_ways() -> None:
@@ -121,9 +113,7 @@ def test_one_host_takes_not_all_controllers() -> None:
     assert pod["priorityClassName"] == "apadana-platform"
     assert "--leader-elect" in pod["containers"][0]["args"]
     budget = one("PodDisruptionBudget", controller.NAME)["spec"]
-    assert (
-        budget["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
-    )
+    assert budget["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
     assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
@@ -140,9 +130,7 @@ def test_a_restricted_namespace_takes_controllers_and_what_fetches_models() -> N
 
 
 def test_its_own_configuration() -> None:
-    told = {
-        key: json.loads(text) for key, text in one("ConfigMap", admission.CONFIG)["data"].items()
-    }
+    told = {key: json.loads(text) for key, text in one("ConfigMap", admission.CONFIG)["data"].items()}
     assert told["deploy"]["defaultDeploymentMode"] == "Standard"
     assert told["ingress"]["disableIngressCreation"] is True
     assert told["credentials"]["s3"]["s3Endpoint"] == "minio.platform.svc.cluster.local:9000"
@@ -165,9 +153,13 @@ def test_the_contract_fits_and_asks_for_no_backup() -> None:
 def target() -> Target:
     part = Component.model_validate(kserve.contract(SETTINGS, site()))
     return Target(
-        name="kserve", username="", password="", ca_file="", client=part.client.model_dump(),
+        name="kserve",
+        username="",
+        password="",
+        ca_file="",
+        client=part.client.model_dump(),
         endpoints=[Endpoint(**e.model_dump()) for e in part.endpoints_in],
-    )  # fmt: skip
+    )
 
 
 def test_the_probe_asks_what_an_api_server_asks() -> None:

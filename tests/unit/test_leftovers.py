@@ -32,7 +32,5 @@ def thing(kind: str, run: str | None, age: float, phase: str = "") -> dict[str, 
         ([thing("NetworkPolicy", "b", 600), thing("NetworkPolicy", "a", 600)], ["a", "b"]),
     ],
 )
-def test_a_run_is_dead_when_all_of_it_is_old_and_no_pod_lives(
-    objects: list[dict[str, Any]], runs: list[str]
-) -> None:
+def test_a_run_is_dead_when_all_of_it_is_old_and_no_pod_lives(objects: list[dict[str, Any]], runs: list[str]) -> None:
     assert dead(objects, NOW) == runs

@@ -67,11 +67,15 @@ def test_batches_are_bounded_and_ordered() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"rate": 0, "seconds": 1}, {"rate": -1, "seconds": 1}, {"rate": 1, "seconds": 0},
-        {"rate": float("nan"), "seconds": 1}, {"rate": float("inf"), "seconds": 1},
-        {"rate": 1, "seconds": float("inf")}, {"rate": 1, "seconds": 1, "part": 2, "parts": 2},
+        {"rate": 0, "seconds": 1},
+        {"rate": -1, "seconds": 1},
+        {"rate": 1, "seconds": 0},
+        {"rate": float("nan"), "seconds": 1},
+        {"rate": float("inf"), "seconds": 1},
+        {"rate": 1, "seconds": float("inf")},
+        {"rate": 1, "seconds": 1, "part": 2, "parts": 2},
     ],
-)  # fmt: skip
+)
 def test_impossible_schedules_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"rates|seconds|part"):
         Schedule(**wrong)  # type: ignore[arg-type]

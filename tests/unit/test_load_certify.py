@@ -34,9 +34,15 @@ from validate.suites.load.verdict import judge
 MS = 1_000_000
 FINE = Health(0.1, 0.4, 5.0, 0.3, 0, 1000, 1000)
 SHORT = Profile(
-    name="short", rate_per_s=200, spacing="constant", duration_s=2, warmup_s=0.5,
-    latency=(LatencyLimit(percentile=99, max_ms=300),), success_share=0.99, timeout_s=5,
-)  # fmt: skip
+    name="short",
+    rate_per_s=200,
+    spacing="constant",
+    duration_s=2,
+    warmup_s=0.5,
+    latency=(LatencyLimit(percentile=99, max_ms=300),),
+    success_share=0.99,
+    timeout_s=5,
+)
 
 
 def test_the_seed_says_all() -> None:
@@ -54,9 +60,7 @@ def test_the_truth_of_a_freeze_is_what_is_left_of_it() -> None:
     case = Truth("frozen", median_ms=5, frozen_s=2, every_s=10)
     freeze = [(8 * NANOS, 10 * NANOS)]
     starts = [7 * NANOS, 8 * NANOS - 2 * MS, 8 * NANOS, 9 * NANOS, 10 * NANOS]
-    assert certify.latencies(case, starts, freeze) == [
-        5 * MS, 2002 * MS, 2005 * MS, 1005 * MS, 5 * MS,
-    ]  # fmt: skip
+    assert certify.latencies(case, starts, freeze) == [5 * MS, 2002 * MS, 2005 * MS, 1005 * MS, 5 * MS]
 
 
 def test_percentiles_count_errors_as_endless() -> None:
@@ -97,9 +101,8 @@ def test_within_a_millisecond_is_certified_and_beyond_is_not(case: Truth) -> Non
     ],
 )
 def test_only_an_admitted_hiccup_is_measured_again(
-    spoilt: list[Any], hiccup: float, measurements: int, verdict: Verdict,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    spoilt: list[Any], hiccup: float, measurements: int, verdict: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case, made = Truth("errors", median_ms=5, error_share=0.005), iter(spoilt)
 
     def one(*_: object) -> certify.Certificate:
@@ -124,16 +127,9 @@ def test_a_generator_that_forgets_one_error_is_not_certified() -> None:
 
 @pytest.mark.parametrize(
     ("late", "early", "verdict"),
-    [
-        (0, 0, Verdict.PASS),
-        (5, 0, Verdict.PASS),
-        (25, 0, Verdict.INVALID),
-        (0, 30, Verdict.INVALID),
-    ],
+    [(0, 0, Verdict.PASS), (5, 0, Verdict.PASS), (25, 0, Verdict.INVALID), (0, 30, Verdict.INVALID)],
 )
-def test_after_a_freeze_as_many_more_may_be_slow_as_its_queue_explains(
-    late: int, early: int, verdict: Verdict
-) -> None:
+def test_after_a_freeze_as_many_more_may_be_slow_as_its_queue_explains(late: int, early: int, verdict: Verdict) -> None:
     """100/s for 10 s, frozen from the 8th to the 10th: 0.07 s for its 200 to be worked off."""
     case = Truth("frozen", median_ms=5, frozen_s=2, every_s=10)
     starts, freeze = [n * 10 * MS for n in range(1000)], [(8 * NANOS, 10 * NANOS)]
@@ -203,9 +199,14 @@ def test_a_process_that_dies_leaves_no_verdict() -> None:
 def test_a_worker_ends_with_whoever_started_it() -> None:
     order = Order(HttpRequest("http://127.0.0.1:1/"), Schedule(50, 600), (300 * MS,))
     done = subprocess.run(
-        [sys.executable, "-m", "validate.pod.load.worker"], input=order.line() + "\n",
-        capture_output=True, text=True, check=True, timeout=30, cwd=REPOSITORY,
-    )  # fmt: skip
+        [sys.executable, "-m", "validate.pod.load.worker"],
+        input=order.line() + "\n",
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+        cwd=REPOSITORY,
+    )
     last = json.loads(done.stdout.splitlines()[-1])
     assert last["kind"] == "result" and last["stopped"]
 
@@ -235,8 +236,7 @@ class Store:
 def test_a_rooms_client_is_loaded_as_http_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "probe", lambda name: SimpleNamespace(writer=Store))
     monkeypatch.setattr(targets, "target", lambda name: "the target")
-    order = Order(None, Schedule(100, 1), (300 * MS,), room="kafka", operation="write", run="run",
-                  clients=4)  # fmt: skip
+    order = Order(None, Schedule(100, 1), (300 * MS,), room="kafka", operation="write", run="run", clients=4)
     assert Order.of(json.loads(order.line())) == order
     said: list[Mapping[str, Any]] = []
     loop = new_loop()
@@ -252,9 +252,8 @@ def test_a_rooms_client_is_loaded_as_http_is(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_worker_needs_the_standard_library_only() -> None:
     code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import validate.pod.load.worker"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code],
-        capture_output=True, text=True, check=False, timeout=30,
-    )  # fmt: skip
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False, timeout=30
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -263,9 +262,8 @@ def test_what_is_sent_to_a_client_needs_nothing_else(tmp_path: Path) -> None:
     place = f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; "
     look = "from validate.pod.load import certify, pool, run, worker"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", place + look],
-        capture_output=True, text=True, check=False, timeout=30,
-    )  # fmt: skip
+        [sys.executable, "-I", "-S", "-c", place + look], capture_output=True, text=True, check=False, timeout=30
+    )
     assert done.returncode == 0, done.stderr
 
 

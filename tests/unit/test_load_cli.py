@@ -26,43 +26,56 @@ from validate.suites.load import beside, profiles
 from validate.suites.load.verdict import new_ledger
 
 PLATFORM = contract.Platform(
-    site="lab", deployer="pulumi", namespace="platform", bundle_digest="sha256:" + "0" * 64,
+    site="lab",
+    deployer="pulumi",
+    namespace="platform",
+    bundle_digest="sha256:" + "0" * 64,
     components=[
         contract.Component(
-            name="minio", version="1", mode="managed",
+            name="minio",
+            version="1",
+            mode="managed",
             endpoints_in=[contract.Endpoint(protocol="https", address="minio.lab:9000")],
             endpoints_out=[contract.Endpoint(protocol="https", address="10.1.1.1:443,b.lab:443")],
         )
     ],
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(
     ("url", "connect_to"),
     [
-        ("http://127.0.0.1:8080/x", "127.0.0.1"), ("http://127.9.9.9/", "127.9.9.9"),
-        ("http://[::1]:80/", "::1"), ("http://localhost:1/", "127.0.0.1"),
-        ("https://minio.lab:9000/health", None), ("https://10.1.1.1/", None),
+        ("http://127.0.0.1:8080/x", "127.0.0.1"),
+        ("http://127.9.9.9/", "127.9.9.9"),
+        ("http://[::1]:80/", "::1"),
+        ("http://localhost:1/", "127.0.0.1"),
+        ("https://minio.lab:9000/health", None),
+        ("https://10.1.1.1/", None),
         ("https://B.lab/", None),
     ],
-)  # fmt: skip
-def test_loopback_and_what_the_contract_lists_may_be_loaded(
-    url: str, connect_to: str | None
-) -> None:
+)
+def test_loopback_and_what_the_contract_lists_may_be_loaded(url: str, connect_to: str | None) -> None:
     assert load.admit(url, PLATFORM) == connect_to
 
 
 @pytest.mark.parametrize(
     ("url", "word"),
     [
-        ("http://10.1.1.1/", "refused"), ("https://10.1.1.1:8443/", "refused"),
-        ("https://10.1.1.2/", "refused"), ("http://0.0.0.0/", "refused"),
-        ("http://127.0.0.1@10.1.1.9/", "no user"), ("https://u:p@minio.lab:9000/", "no user"),
-        ("ftp://127.0.0.1/", "http://"), ("file:///etc/passwd", "http://"), ("127.0.0.1", "http://"),
-        ("http://", "host"), ("http://127.0.0.1:99999/", "valid port"),
-        ("http://127.0.0.1/a b", "spaces"), ("http://no-such-host.invalid/", "resolved"),
+        ("http://10.1.1.1/", "refused"),
+        ("https://10.1.1.1:8443/", "refused"),
+        ("https://10.1.1.2/", "refused"),
+        ("http://0.0.0.0/", "refused"),
+        ("http://127.0.0.1@10.1.1.9/", "no user"),
+        ("https://u:p@minio.lab:9000/", "no user"),
+        ("ftp://127.0.0.1/", "http://"),
+        ("file:///etc/passwd", "http://"),
+        ("127.0.0.1", "http://"),
+        ("http://", "host"),
+        ("http://127.0.0.1:99999/", "valid port"),
+        ("http://127.0.0.1/a b", "spaces"),
+        ("http://no-such-host.invalid/", "resolved"),
     ],
-)  # fmt: skip
+)
 def test_everything_else_is_refused(url: str, word: str) -> None:
     with pytest.raises(ValidateError, match=word):
         load.admit(url, PLATFORM)
@@ -75,9 +88,7 @@ def test_the_refusal_says_what_is_allowed() -> None:
         load.admit("https://192.0.2.1/", None)
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("30s", 30), ("10m", 600), ("1h30m", 5400), ("1500ms", 1.5)]
-)
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("10m", 600), ("1h30m", 5400), ("1500ms", 1.5)])
 def test_durations(text: str, seconds: float) -> None:
     assert load.seconds_of(text) == seconds
 
@@ -101,28 +112,43 @@ def counted(latency_ms: float, lateness_ms: float = 0.3) -> LoadOutcome:
 @pytest.mark.parametrize(
     ("latency", "lateness", "certified", "code"),
     [
-        (20, 0.3, Verdict.PASS, 0), (310, 0.3, Verdict.PASS, 1), (20, 50.0, Verdict.PASS, 3),
+        (20, 0.3, Verdict.PASS, 0),
+        (310, 0.3, Verdict.PASS, 1),
+        (20, 50.0, Verdict.PASS, 3),
         (20, 0.3, Verdict.INVALID, 3),
     ],
-)  # fmt: skip
+)
 def test_the_exit_code_is_the_verdict(
-    latency: float, lateness: float, certified: Verdict, code: int, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    latency: float,
+    lateness: float,
+    certified: Verdict,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     loaded: list[str] = []
 
     def run(*_: object, **__: object) -> LoadOutcome:
         loaded.append("yes")
         return counted(latency, lateness)
 
-    monkeypatch.setattr(
-        certify, "certify", lambda rate, told: told(Check("certificate: x", certified, "d"))
-    )
+    monkeypatch.setattr(certify, "certify", lambda rate, told: told(Check("certificate: x", certified, "d")))
     monkeypatch.setattr(pool, "run", run)
     with pytest.raises(typer.Exit) as ended:
-        load.load_command("http://127.0.0.1/", profile="http", duration=None, stack=None,
-                         seed=1, processes=1, ca_file=None, beside_tool=None,
-                         locustfile=None, users=None, folder=tmp_path / "reports")  # fmt: skip
+        load.load_command(
+            "http://127.0.0.1/",
+            profile="http",
+            duration=None,
+            stack=None,
+            seed=1,
+            processes=1,
+            ca_file=None,
+            beside_tool=None,
+            locustfile=None,
+            users=None,
+            folder=tmp_path / "reports",
+        )
     assert ended.value.exit_code == code
     assert bool(loaded) is (certified is Verdict.PASS)
     said = capsys.readouterr().out
@@ -148,9 +174,13 @@ def test_the_exit_code_is_the_verdict(
 )
 def test_wrong_use_ends_with_2_before_anything_is_sent(args: list[str], word: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "validate", "load-url", *args], capture_output=True, text=True,
-        check=False, cwd=REPOSITORY, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-m", "validate", "load-url", *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+        timeout=60,
+    )
     assert done.returncode == 2
     assert word in re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
 
@@ -186,9 +216,7 @@ def test_the_other_tools_run_as_programs(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     beside.known(beside.Second("ab"))
     profile = profiles.named("http").lasting(2)
-    made = beside.table(
-        beside.Second("ab"), profile, HttpRequest("http://127.0.0.1/"), counted(20, 0.3)
-    )
+    made = beside.table(beside.Second("ab"), profile, HttpRequest("http://127.0.0.1/"), counted(20, 0.3))
     ours, theirs = made.rows
     assert theirs == ["ab", "812.4", "1000", "3", "1", "7", "2002"]
     assert ours == ["ours", "120", "72000", "0", "20.00", "20.00", "20.00"]

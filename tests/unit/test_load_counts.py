@@ -95,13 +95,7 @@ def silent(length_ms: int, gap_ms: int = 10, parts: int = 1) -> list[Ledger]:
 
 @pytest.mark.parametrize(
     ("length_ms", "gap_ms", "parts", "late"),
-    [
-        (2000, 10, 1, 170),
-        (2000, 10, 3, 170),
-        (250, 10, 1, None),
-        (400, 350, 1, None),
-        (310, 2, 1, 5),
-    ],
+    [(2000, 10, 1, 170), (2000, 10, 3, 170), (250, 10, 1, None), (400, 350, 1, None), (310, 2, 1, 5)],
 )
 def test_a_silence_is_told_with_those_it_kept_waiting(
     length_ms: int, gap_ms: int, parts: int, late: int | None
@@ -150,14 +144,11 @@ def test_slow_answers_among_quick_ones_are_no_silence() -> None:
 
 
 def exactly_at_most(bad: int, n: int, share: Fraction) -> float:
-    return float(
-        sum(math.comb(n, i) * share**i * (1 - share) ** (n - i) for i in range(bad + 1))
-    )  # fmt: skip
+    return float(sum(math.comb(n, i) * share**i * (1 - share) ** (n - i) for i in range(bad + 1)))
 
 
 @pytest.mark.parametrize(
-    ("bad", "n", "one_in"),
-    [(0, 459, 100), (4, 1000, 100), (5, 1000, 100), (47, 2000, 50), (1, 3000, 1000), (9, 10, 2)],
+    ("bad", "n", "one_in"), [(0, 459, 100), (4, 1000, 100), (5, 1000, 100), (47, 2000, 50), (1, 3000, 1000), (9, 10, 2)]
 )
 def test_tails_are_the_sums_that_define_them(bad: int, n: int, one_in: int) -> None:
     exact = exactly_at_most(bad, n, Fraction(1, one_in))
@@ -168,14 +159,19 @@ def test_tails_are_the_sums_that_define_them(bad: int, n: int, one_in: int) -> N
 @pytest.mark.parametrize(
     ("n", "confidence", "most", "allowed"),
     [  # most bad ones with which the claim still holds, from an independent table (scipy)
-        (299, 0.95, 0, 0.01), (459, 0.99, 0, 0.01), (1000, 0.95, 4, 0.01), (1000, 0.99, 2, 0.01),
-        (6000, 0.95, 47, 0.01), (60_000, 0.95, 559, 0.01), (360_000, 0.99, 3461, 0.01),
-        (6000, 0.95, 1, 0.001), (60_000, 0.99, 42, 0.001), (360_000, 0.95, 328, 0.001),
+        (299, 0.95, 0, 0.01),
+        (459, 0.99, 0, 0.01),
+        (1000, 0.95, 4, 0.01),
+        (1000, 0.99, 2, 0.01),
+        (6000, 0.95, 47, 0.01),
+        (60_000, 0.95, 559, 0.01),
+        (360_000, 0.99, 3461, 0.01),
+        (6000, 0.95, 1, 0.001),
+        (60_000, 0.99, 42, 0.001),
+        (360_000, 0.95, 328, 0.001),
     ],
-)  # fmt: skip
-def test_the_table_of_admissible_counts(
-    n: int, confidence: float, most: int, allowed: float
-) -> None:
+)
+def test_the_table_of_admissible_counts(n: int, confidence: float, most: int, allowed: float) -> None:
     alpha = 1 - confidence + 1e-12
     assert binomial.at_most(most, n, allowed) <= alpha < binomial.at_most(most + 1, n, allowed)
 

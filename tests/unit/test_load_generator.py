@@ -17,9 +17,14 @@ from validate.suites.load.verdict import hopeless, judge, new_ledger
 
 MS = 1_000_000
 PROFILE = Profile(
-    name="test", rate_per_s=300, duration_s=60, warmup_s=2, success_share=0.999,
-    latency=(LatencyLimit(percentile=99, max_ms=300),), min_rate_per_s=200,
-)  # fmt: skip
+    name="test",
+    rate_per_s=300,
+    duration_s=60,
+    warmup_s=2,
+    success_share=0.999,
+    latency=(LatencyLimit(percentile=99, max_ms=300),),
+    min_rate_per_s=200,
+)
 
 
 def always(milli: float, cause: str = "") -> Behaviour:
@@ -94,9 +99,13 @@ def test_a_stopped_run_still_waits_for_what_is_outstanding() -> None:
     ledger = Ledger([300 * MS])
     ended: list[int] = []
     generator = Generator(
-        Phases(Schedule(100, 100)), target, time, ledger,
-        watch=lambda: time.now() > NANOS, done=lambda: ended.append(time.now()),
-    )  # fmt: skip
+        Phases(Schedule(100, 100)),
+        target,
+        time,
+        ledger,
+        watch=lambda: time.now() > NANOS,
+        done=lambda: ended.append(time.now()),
+    )
     generator.start(0)
     time.run()
     assert generator.stopped and target.outstanding == 0

@@ -90,9 +90,15 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 def load(
-    handler: Handler, requests: int = 20, *, timeout: float = 5.0, most: int = 4,
-    tls: ssl.SSLContext | None = None, ca: str | None = None, patience: float = 10.0,
-) -> tuple[Counter[str], HttpTarget, list[int]]:  # fmt: skip
+    handler: Handler,
+    requests: int = 20,
+    *,
+    timeout: float = 5.0,
+    most: int = 4,
+    tls: ssl.SSLContext | None = None,
+    ca: str | None = None,
+    patience: float = 10.0,
+) -> tuple[Counter[str], HttpTarget, list[int]]:
     """Submits all at once; (causes, the target, latencies in ns)."""
     seen: Counter[str] = Counter()
     latencies: list[int] = []
@@ -103,9 +109,7 @@ def load(
         url = f"{'https' if tls else 'http'}://localhost:{port}/x?y=1"
         request = HttpRequest(url, connect_to="127.0.0.1", ca_file=ca)
         loop = asyncio.get_running_loop()
-        target = HttpTarget(
-            request, loop, time.monotonic_ns, timeout_s=timeout, most_connections=most
-        )
+        target = HttpTarget(request, loop, time.monotonic_ns, timeout_s=timeout, most_connections=most)
 
         def sink(intended: int, finished: int, cause: str) -> None:
             seen[cause] += 1
@@ -274,9 +278,7 @@ def test_a_rooms_blocking_client_is_driven_by_threads() -> None:
     async def main() -> None:
         driver = Writers(FakeStore, "run", threads=3)
         loop = asyncio.get_running_loop()
-        target = OperationTarget(
-            driver, loop, time.monotonic_ns, timeout_s=0.2, most_running=3, most_outstanding=30
-        )
+        target = OperationTarget(driver, loop, time.monotonic_ns, timeout_s=0.2, most_running=3, most_outstanding=30)
         target.sink = lambda intended, finished, cause: seen.update([cause])
         taken = [target.submit(time.monotonic_ns()) for _ in range(31)]
         assert taken == [True] * 30 + [False]

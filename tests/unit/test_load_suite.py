@@ -33,27 +33,23 @@ ROOMS = ("kafka", "minio", "postgres", "redis")
 
 def component(name: str, **endpoint: str) -> contract.Component:
     offered = {"protocol": "http", "address": "10.0.0.1:80,10.0.0.2:81", **endpoint}
-    return contract.Component(
-        name=name, version="1", mode="managed", endpoints_in=[contract.Endpoint(**offered)]
-    )
+    return contract.Component(name=name, version="1", mode="managed", endpoints_in=[contract.Endpoint(**offered)])
 
 
-def ground(
-    folder: Path, site: str = "test", rooms: Path = REPOSITORY / "components"
-) -> LocalGround:
-    told = {"rooms": str(rooms), "objects": "", "secrets": "", "clients": {}, "hosts": {},
-            "members": []}  # fmt: skip
+def ground(folder: Path, site: str = "test", rooms: Path = REPOSITORY / "components") -> LocalGround:
+    told = {"rooms": str(rooms), "objects": "", "secrets": "", "clients": {}, "hosts": {}, "members": []}
     (folder / "local.json").write_text(json.dumps(told))
     platform = contract.Platform(
-        site=site, deployer="pulumi", namespace="p", bundle_digest="sha256:" + "0" * 64,
+        site=site,
+        deployer="pulumi",
+        namespace="p",
+        bundle_digest="sha256:" + "0" * 64,
         components=[component(name) for name in ROOMS],
-    )  # fmt: skip
+    )
     return LocalGround(Site(site, folder, folder, platform))
 
 
-def test_every_data_room_says_its_load_and_a_short_budget_keeps_one_run_of_each(
-    tmp_path: Path,
-) -> None:
+def test_every_data_room_says_its_load_and_a_short_budget_keeps_one_run_of_each(tmp_path: Path) -> None:
     place = ground(tmp_path)
     steps = suite.steps(place, place.site.components())
     assert plan.repeated(steps) == []
@@ -129,29 +125,26 @@ def rung(rate: float, bad: int = 0, lateness_ms: float = 0.4) -> stress.Rung:
 @pytest.mark.parametrize(
     ("rungs", "verdict", "words"),
     [
-        ([rung(100), rung(200), rung(400, bad=50), rung(300)], Verdict.PASS,
-         "holds at 300/s, 3.0 times what is asked (100/s); breaks at 400/s"),
+        (
+            [rung(100), rung(200), rung(400, bad=50), rung(300)],
+            Verdict.PASS,
+            "holds at 300/s, 3.0 times what is asked (100/s); breaks at 400/s",
+        ),
         ([rung(100), rung(200, lateness_ms=50)], Verdict.PASS, "the generator, not the store"),
         ([rung(100), rung(200)], Verdict.PASS, "more was not tried"),
         ([rung(100, bad=9)], Verdict.INVALID, "its limits broke there"),
         ([rung(100, lateness_ms=50)], Verdict.INVALID, "the generator was not fit"),
     ],
-)  # fmt: skip
-def test_headroom_is_told_and_never_fails(
-    rungs: list[stress.Rung], verdict: Verdict, words: str
-) -> None:
+)
+def test_headroom_is_told_and_never_fails(rungs: list[stress.Rung], verdict: Verdict, words: str) -> None:
     found = stress.conclude("headroom", 100, rungs)
     assert found.verdict is verdict and words in found.detail
 
 
-def samples(
-    memory: Callable[[int], float], files: Callable[[int], float]
-) -> list[footprint.Sample]:
+def samples(memory: Callable[[int], float], files: Callable[[int], float]) -> list[footprint.Sample]:
     draw = random.Random(1)
     return [
-        footprint.Sample(
-            2.0 * n, m, int(memory(n) * 2**20 * draw.uniform(0.99, 1.01)), int(files(n))
-        )
+        footprint.Sample(2.0 * n, m, int(memory(n) * 2**20 * draw.uniform(0.99, 1.01)), int(files(n)))
         for n in range(90)
         for m in ("a-0", "a-1")
     ]
@@ -217,8 +210,10 @@ def test_s3_requests_are_signed_and_each_has_its_own_object() -> None:
     assert paths == ["/probe/load/run-0/0", "/probe/load/run-0/1"]
     assert first.startswith(b"PUT ") and first.partition(b"\r\n\r\n")[2] == job.record()
     assert [driver.place() for _ in range(3)] == [
-        ("m-0.x", 9000, "m-0.x"), ("m-1.x", 9000, "m-1.x"), ("m-0.x", 9000, "m-0.x"),
-    ]  # fmt: skip
+        ("m-0.x", 9000, "m-0.x"),
+        ("m-1.x", 9000, "m-1.x"),
+        ("m-0.x", 9000, "m-0.x"),
+    ]
     get = minio_load.driver(TARGET, replace(job, operation="get")).wires()
     asked = [signature(get(), "secret") for _ in range(minio_load.OBJECTS + 1)]
     assert asked[0] == asked[-1] and len(set(asked)) == minio_load.OBJECTS

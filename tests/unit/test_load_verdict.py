@@ -32,9 +32,16 @@ def spread(bad: int, n: int, blocks: int = 60) -> Counts:
 
 @pytest.mark.parametrize(
     ("bad", "verdict"),
-    [(0, Verdict.PASS), (47, Verdict.PASS), (48, Verdict.INVALID), (60, Verdict.INVALID),
-     (75, Verdict.INVALID), (78, Verdict.FAIL), (6000, Verdict.FAIL)],
-)  # fmt: skip
+    [
+        (0, Verdict.PASS),
+        (47, Verdict.PASS),
+        (48, Verdict.INVALID),
+        (60, Verdict.INVALID),
+        (75, Verdict.INVALID),
+        (78, Verdict.FAIL),
+        (6000, Verdict.FAIL),
+    ],
+)
 def test_the_edges_of_p99_at_6000_requests(bad: int, verdict: Verdict) -> None:
     check = judge_budget(Budget("p99", 0.01, spread(bad, 6000)), 0.95)
     assert check.verdict is verdict, check.detail
@@ -56,9 +63,7 @@ def test_bursts_weigh_as_the_few_events_that_they_are() -> None:
     assert check.verdict is Verdict.INVALID and "bursts" in check.detail
 
 
-PROFILE = Profile(
-    name="t", rate_per_s=100, duration_s=60, latency=(P99,), success_share=0.99, min_rate_per_s=90
-)
+PROFILE = Profile(name="t", rate_per_s=100, duration_s=60, latency=(P99,), success_share=0.99, min_rate_per_s=90)
 
 
 def outcome(health: Health = FINE, per_second: int = 100, latency: int = MS) -> LoadOutcome:
@@ -129,9 +134,7 @@ def ran(behave: Callable[[int, int], tuple[int, str]]) -> LoadOutcome:
     ],
     ids=["frozen", "all slow", "tail", "errors", "errors are late, too", "served at the end"],
 )
-def test_a_failure_names_its_cause(
-    behave: Callable[[int, int], tuple[int, str]], limit: str, cause: str
-) -> None:
+def test_a_failure_names_its_cause(behave: Callable[[int, int], tuple[int, str]], limit: str, cause: str) -> None:
     (check,) = [c for c in judge(PROFILE, ran(behave)) if c.name.startswith(limit)]
     assert (check.verdict, check.evidence["cause"]) == (Verdict.FAIL, cause), check
     assert cause in {v for k, v in vars(causes).items() if k.isupper()}
@@ -234,19 +237,13 @@ def test_a_room_says_its_load(tmp_path: Path) -> None:
         ("records-peak", "records-paek", "no profile"),
         ("version: 1", "version: 2", "version"),
         ("path: /health, ", "", "only with it"),
-        (
-            "operation: write",
-            "operation: writes",
-            "no operation 'writes' in this room; .* http, write",
-        ),
+        ("operation: write", "operation: writes", "no operation 'writes' in this room; .* http, write"),
         ("records-peak]", "records-peak]\n    rates: 5", "scenarios.0.rates: there is no such key"),
         ("name: console", "name: produce", "named twice: produce"),
         ("version: 1", "version: [", "is not YAML"),
     ],
 )
-def test_a_wrong_load_yaml_says_what_is_wrong(
-    tmp_path: Path, old: str, new: str, word: str
-) -> None:
+def test_a_wrong_load_yaml_says_what_is_wrong(tmp_path: Path, old: str, new: str, word: str) -> None:
     file = tmp_path / "load.yaml"
     file.write_text(ROOM.replace(old, new))
     with pytest.raises(ValidateError, match=word):

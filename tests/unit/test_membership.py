@@ -13,11 +13,7 @@ from playbooks.rules import authority, clocks, membership, sighting
 from playbooks.rules.membership import ADOPT, INIT, JOIN, MEMBER, Etcd, Host, Peer, decide
 
 ADDRESSES = {"cp1": "10.0.0.1", "cp2": "10.0.0.2", "cp3": "10.0.0.3", "w1": "10.0.0.9"}
-ETCD = Etcd(
-    "c1",
-    tuple(Peer(f"1{n}", f"cp{n}", f"10.0.0.{n}") for n in (1, 2, 3)),
-    frozenset(ADDRESSES),
-)
+ETCD = Etcd("c1", tuple(Peer(f"1{n}", f"cp{n}", f"10.0.0.{n}") for n in (1, 2, 3)), frozenset(ADDRESSES))
 BARE = {name: Host(name, at, plane=name != "w1") for name, at in ADDRESSES.items()}
 
 
@@ -25,10 +21,15 @@ def member(name: str) -> Host:
     """A whole member, as a host of a cluster that runs."""
     plane = name != "w1"
     return replace(
-        BARE[name], marked=True, kubelet="active", node=name, ca="ca1",
-        data="/var/lib/etcd" if plane else "", peer=ADDRESSES[name] if plane else "",
+        BARE[name],
+        marked=True,
+        kubelet="active",
+        node=name,
+        ca="ca1",
+        data="/var/lib/etcd" if plane else "",
+        peer=ADDRESSES[name] if plane else "",
         etcd=ETCD if plane else None,
-    )  # fmt: skip
+    )
 
 
 def plan(rejoin: str = "", **seen: dict[str, Any]) -> membership.Plan:
@@ -44,9 +45,7 @@ def fates(found: membership.Plan) -> str:
 
 
 UNMARKED: dict[str, Any] = {"marked": False}
-WIPED: dict[str, Any] = {
-    "marked": False, "kubelet": "", "node": "", "ca": "", "data": "", "peer": "", "etcd": None,
-}  # fmt: skip
+WIPED: dict[str, Any] = {"marked": False, "kubelet": "", "node": "", "ca": "", "data": "", "peer": "", "etcd": None}
 UNSEEN: dict[str, Any] = {"data": "", "unmounted": True, "etcd": None}
 DEAD: dict[str, Any] = {"etcd": None}  # its etcd does not answer
 ALL = ("cp1", "cp2", "cp3", "w1")
@@ -78,18 +77,12 @@ def with_unstarted(name: str) -> dict[str, Any]:
         (dict.fromkeys(ALL, UNMARKED | DEAD), "adopt adopt adopt adopt"),
         # A volume that is not mounted is looked into after it was mounted.
         ({"cp1": UNSEEN}, "member member member member"),
-        (
-            {"cp1": {"data": "", "unmounted": True, **UNMARKED, **DEAD}},
-            "adopt member member member",
-        ),
+        ({"cp1": {"data": "", "unmounted": True, **UNMARKED, **DEAD}}, "adopt member member member"),
         # New hosts.
         ({"cp3": WIPED, **without("cp3")}, "member member join member"),
         # Rests of our own work that was cut off.
         ({"cp3": WIPED | {"begun": JOIN}, **with_unstarted("cp3")}, "member member join member"),
-        (
-            {"cp3": WIPED | {"begun": JOIN, "data": "/var/lib/etcd"}, **without("cp3")},
-            "member member join member",
-        ),
+        ({"cp3": WIPED | {"begun": JOIN, "data": "/var/lib/etcd"}, **without("cp3")}, "member member join member"),
         ({"cp3": {"marked": False, "begun": JOIN}}, "member member adopt member"),
         # A join that failed before it had an identity.
         ({"cp3": WIPED | {"ca": "ca9"}, **without("cp3")}, "member member join member"),
@@ -115,12 +108,15 @@ def test_a_member_whose_etcd_is_silent_is_told() -> None:
         {"begun": INIT, "data": "/var/lib/etcd"},
         # Its etcd even answers, alone: what it holds is what its own founding made.
         {
-            "begun": INIT, "data": "/var/lib/etcd", "kubelet": "active", "node": "cp1",
+            "begun": INIT,
+            "data": "/var/lib/etcd",
+            "kubelet": "active",
+            "node": "cp1",
             "etcd": Etcd("c0", (Peer("1", "cp1", "10.0.0.1"),)),
         },
     ],
     ids=["bare", "begun", "begun with data", "begun and answering"],
-)  # fmt: skip
+)
 def test_a_cluster_is_founded_where_nothing_is_there(cp1: dict[str, Any]) -> None:
     seen: dict[str, Any] = dict.fromkeys(ALL, WIPED) | {"cp1": WIPED | cp1}
     found = plan(**seen)
@@ -139,10 +135,7 @@ OTHER = Etcd("c2", (Peer("7", "cp3", "10.0.0.3"),))
             dict.fromkeys(ALL, WIPED) | {"cp2": WIPED | {"data": "/var/lib/etcd"}},
             ("cp2 (10.0.0.2): /var/lib/etcd holds a member", "reset.yml"),
         ),
-        (
-            dict.fromkeys(PLANES, WIPED),
-            ("no control plane holds a cluster and w1 belong to one", "reset.yml"),
-        ),
+        (dict.fromkeys(PLANES, WIPED), ("no control plane holds a cluster and w1 belong to one", "reset.yml")),
         # The list has it, the host has lost it.
         ({"cp3": WIPED}, ("cp3 (10.0.0.3) is a member in etcd's list", "-e rejoin=cp3")),
         (
@@ -167,22 +160,18 @@ OTHER = Etcd("c2", (Peer("7", "cp3", "10.0.0.3"),))
         ({"cp3": {"etcd": OTHER}}, ("members of 2 clusters", "cp3: c2", "-e rejoin=HOST")),
         # A stale inventory.
         ({"cp3": {"node": "old"}}, ("this is the node 'old'", "call it old in hosts.yml")),
+        ({"cp3": {"peer": "10.0.0.33"}}, ("its etcd is at 10.0.0.33 and the inventory has 10.0.0.3", "ansible_host")),
         (
-            {"cp3": {"peer": "10.0.0.33"}},
-            ("its etcd is at 10.0.0.33 and the inventory has 10.0.0.3", "ansible_host"),
-        ),
-        (
-            {n: {"etcd": replace(ETCD, peers=(*ETCD.peers, Peer("1f", "cp4", "10.0.0.4")))}
-             for n in PLANES},
+            {n: {"etcd": replace(ETCD, peers=(*ETCD.peers, Peer("1f", "cp4", "10.0.0.4")))} for n in PLANES},
             ("the member cp4 at 10.0.0.4", "on cp1: `etcdctl member remove 1f`"),
         ),
         (
-            {n: {"etcd": replace(ETCD, peers=(*ETCD.peers[:2], Peer("13", "old", "10.0.0.3")))}
-             for n in PLANES} | {"cp3": WIPED},
+            {n: {"etcd": replace(ETCD, peers=(*ETCD.peers[:2], Peer("13", "old", "10.0.0.3")))} for n in PLANES}
+            | {"cp3": WIPED},
             ("the member old at 10.0.0.3", "calls that host cp3", "rejoin=cp3"),
         ),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused_names_the_host_what_was_seen_and_the_way_out(
     seen: dict[str, Any], words: tuple[str, ...]
 ) -> None:
@@ -215,9 +204,7 @@ def test_the_first_one_that_is_named_is_let_in_by_another() -> None:
         ("cp3", {"cp2": WIPED}, "cp2 (10.0.0.2) is a member in etcd's list"),
     ],
 )
-def test_a_host_is_not_made_anew_without_a_quorum(
-    rejoin: str, seen: dict[str, Any], words: str
-) -> None:
+def test_a_host_is_not_made_anew_without_a_quorum(rejoin: str, seen: dict[str, Any], words: str) -> None:
     assert words in "\n".join(plan(rejoin, **seen).refusals)
 
 
@@ -253,10 +240,16 @@ def test_a_look_is_read() -> None:
     out = TOLD.format(etcd=json.dumps(ANSWER))
     peers = (Peer("10", "cp1", "10.0.0.1"), Peer("11", "", "10.0.0.2"), Peer("12", "", "10.0.0.3"))
     assert sighting.host("cp1", "10.0.0.1", plane=True, out=out) == Host(
-        "cp1", "10.0.0.1", marked=True, data="/var/lib/etcd", kubelet="active", node="cp1",
-        ca="0123456789abcdef", peer="10.0.0.1",
+        "cp1",
+        "10.0.0.1",
+        marked=True,
+        data="/var/lib/etcd",
+        kubelet="active",
+        node="cp1",
+        ca="0123456789abcdef",
+        peer="10.0.0.1",
         etcd=Etcd("ff", peers, frozenset({"cp1", "w1"})),
-    )  # fmt: skip
+    )
 
 
 def test_a_bare_host_says_nothing_and_nothing_goes_wrong() -> None:
@@ -288,10 +281,7 @@ def reading(name: str, ahead: float, took: float = 1.0) -> clocks.Reading:
     ("aheads", "words"),
     [
         ((0.0, 2.0), ()),
-        (
-            (0.0, -20.0),
-            ("the clock of b says 2026-", "that of this machine 2026-"),
-        ),
+        ((0.0, -20.0), ("the clock of b says 2026-", "that of this machine 2026-")),
         ((4.0, -4.0), ("the clock of a says", "that of b")),
         ((2.0, -2.0), ()),
     ],

@@ -17,8 +17,10 @@ from components.mlflow import settings as mlflow
 PAGE = mlflow.Settings.web
 assert PAGE is not None
 ROOMS: dict[str, ComponentSettings] = {
-    "gateway": ComponentSettings(), "identity": identity.Settings(), "mlflow": mlflow.Settings(),
-}  # fmt: skip
+    "gateway": ComponentSettings(),
+    "identity": identity.Settings(),
+    "mlflow": mlflow.Settings(),
+}
 SITE = SiteFacts("lab", web_domain="lab.internal", rooms=ROOMS)
 FULL = frozenset({Role.SCIENTIST, Role.RELEASER, Role.ADMIN})
 WRITES = (
@@ -103,9 +105,7 @@ def test_rules_have_names_of_their_own() -> None:
     assert len(names) == len(set(names)) == 2 + len(mlflow.ASKS)
 
 
-@pytest.mark.parametrize(
-    "path", ["runs/search", "/", "/runs/.*", "/runs/search?x", "/a//b", "/a b"]
-)
+@pytest.mark.parametrize("path", ["runs/search", "/", "/runs/.*", "/runs/search?x", "/a//b", "/a b"])
 def test_what_is_no_plain_path_is_refused(path: str) -> None:
     assert PAGE is not None
     with pytest.raises(ValidationError):

@@ -65,9 +65,7 @@ class Server:
 
     def post_runs_search(self, filter: str, order_by: list[str], **_: Any) -> Json:
         tag = filter.partition("'")[2].rstrip("'")
-        found = [
-            run for run in self.runs.values() if any(t["value"] == tag for t in run["data"]["tags"])
-        ]
+        found = [run for run in self.runs.values() if any(t["value"] == tag for t in run["data"]["tags"])]
         assert order_by == ["metrics.auc DESC"]
         best = self.forgets != "order"
         found.sort(key=lambda run: run["data"]["metrics"][0]["value"], reverse=best)
@@ -139,9 +137,7 @@ def test_the_better_run_has_to_come_first(server: Server, forgets: str, sound: b
     assert probe._compared(TARGET)[0] is sound
 
 
-@pytest.mark.parametrize(
-    ("forgets", "sound"), [("", True), ("switched", False), ("retired", False)]
-)
+@pytest.mark.parametrize(("forgets", "sound"), [("", True), ("switched", False), ("retired", False)])
 def test_versions_are_switched_and_retired(server: Server, forgets: str, sound: bool) -> None:
     server.forgets = forgets
     assert probe._models(TARGET)[0] is sound

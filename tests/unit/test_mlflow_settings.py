@@ -20,12 +20,7 @@ IMAGES: defaultdict[str, str] = defaultdict(lambda: f"apadana.local/any@{DIGEST}
 
 
 def site(**rooms: object) -> SiteFacts:
-    found = {
-        "mlflow": mlflow.Settings(),
-        "minio": minio.Settings(),
-        "postgres": postgres.Settings(),
-        **rooms,
-    }
+    found = {"mlflow": mlflow.Settings(), "minio": minio.Settings(), "postgres": postgres.Settings(), **rooms}
     return SiteFacts("test", images=IMAGES, web_domain="test.internal", rooms=found)  # type: ignore[arg-type]
 
 

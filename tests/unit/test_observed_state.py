@@ -17,9 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 # As Ansible does on a host, where module_utils are under ansible.module_utils.
 UTILS = "ansible.module_utils"
 host = scripts.load(scripts.PLAYBOOKS / "module_utils" / "host.py", f"{UTILS}.host")
-oci_layout = scripts.load(
-    scripts.PLAYBOOKS / "module_utils" / "oci_layout.py", f"{UTILS}.oci_layout"
-)
+oci_layout = scripts.load(scripts.PLAYBOOKS / "module_utils" / "oci_layout.py", f"{UTILS}.oci_layout")
 ansible.module_utils.oci_layout = oci_layout
 observed_state = scripts.load(scripts.PLAYBOOKS / "library" / "observed_state.py")
 SHARED: dict[str, Any] = {"packages": {}, "mounts": set(), "units": {}}
@@ -105,11 +103,7 @@ def test_packages_that_are_gone_or_held_back_are_told_as_dpkg_says(
     states = host.package_states()
     role = observed_state.Role("demo", {"packages": ["socat", "ipset", "ethtool", "openssl"]})
     found = {item.name: item.seen for item in role.observe_packages(states)}
-    assert found == {
-        "ipset": "hold ok installed",
-        "ethtool": "deinstall ok config-files",
-        "openssl": "absent",
-    }
+    assert found == {"ipset": "hold ok installed", "ethtool": "deinstall ok config-files", "openssl": "absent"}
 
 
 def test_a_masked_unit_is_unmasked_before_it_is_enabled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,10 +111,7 @@ def test_a_masked_unit_is_unmasked_before_it_is_enabled(monkeypatch: pytest.Monk
     monkeypatch.setattr(observed_state, "run", lambda *command, **_: calls.append(command))
     role = observed_state.Role("demo", {"units": [{"name": "a.service"}]})
     seen = role.observe_units({"a.service": ("masked", "inactive")})
-    assert [(item.wanted, item.seen) for item in seen] == [
-        ("enabled", "masked"),
-        ("active", "inactive"),
-    ]
+    assert [(item.wanted, item.seen) for item in seen] == [("enabled", "masked"), ("active", "inactive")]
     role.mend_units(seen, [])
     assert [command[1] for command in calls] == ["unmask", "enable", "start"]
 
@@ -136,9 +127,7 @@ def test_a_masked_unit_is_unmasked_before_it_is_enabled(monkeypatch: pytest.Monk
         (("", ""), False),  # not installed
     ],
 )
-def test_a_unit_that_no_role_wants_is_off(
-    state: tuple[str, str], wrong: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_unit_that_no_role_wants_is_off(state: tuple[str, str], wrong: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, ...]] = []
     monkeypatch.setattr(observed_state, "run", lambda *command, **_: calls.append(command))
     monkeypatch.setattr(observed_state, "unit_states", lambda names: dict.fromkeys(names, state))
@@ -149,24 +138,17 @@ def test_a_unit_that_no_role_wants_is_off(
     assert calls == [disable] * wrong
 
 
-def test_one_change_of_a_host_waits_for_the_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_change_of_a_host_waits_for_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "LOCK", tmp_path / "run" / "host.lock")
     with host.alone():
         monkeypatch.setattr(host, "LOCK_SECONDS", 0)
-        with (
-            pytest.raises(host.StateError, match="an earlier run works on this host"),
-            host.alone(),
-        ):
+        with pytest.raises(host.StateError, match="an earlier run works on this host"), host.alone():
             pass
     with host.alone():
         pass
 
 
-def test_a_package_held_back_is_let_go_before_the_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_held_back_is_let_go_before_the_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     place = Path
     monkeypatch.setattr(host, "Path", lambda name: place(tmp_path / place(name).name))
@@ -190,9 +172,7 @@ def test_only_a_host_that_is_made_anew_at_will_does_not_wait_for_its_disk(
     assert called[-1][-2:] == ("install", "haproxy")
 
 
-def test_a_change_is_made_under_our_own_umask(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_change_is_made_under_our_own_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "LOCK", tmp_path / "run" / "host.lock")
     before = os.umask(0o077)
     try:

@@ -18,9 +18,7 @@ def _target(patience: float = 0.0) -> Target:
     return Target("postgres", endpoints, "probe", "word", "/ca.crt", patience=patience)
 
 
-def test_smoke_has_more_patience_than_a_client_that_measures(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_smoke_has_more_patience_than_a_client_that_measures(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[float] = []
     budgets: list[float] = []
 

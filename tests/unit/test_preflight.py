@@ -32,9 +32,7 @@ GROUPS = {"control_plane": PLANES, "workers": ["d"]}
 
 
 def faults(**changes: Any) -> list[str]:
-    found: list[str] = preflight.faults(
-        changes.pop("hosts", HOSTS), changes.pop("groups", GROUPS), {**SITE, **changes}
-    )
+    found: list[str] = preflight.faults(changes.pop("hosts", HOSTS), changes.pop("groups", GROUPS), {**SITE, **changes})
     return found
 
 
@@ -48,9 +46,7 @@ def test_two_masters_are_refused_with_the_reason() -> None:
     assert "two control planes" in found[0] and "etcd" in found[0]
 
 
-@pytest.mark.parametrize(
-    ("count", "allowed"), [(0, False), (1, True), (3, True), (4, False), (5, True)]
-)
+@pytest.mark.parametrize(("count", "allowed"), [(0, False), (1, True), (3, True), (4, False), (5, True)])
 def test_control_planes_are_odd(count: int, allowed: bool) -> None:
     found = preflight.control_plane_faults([f"n{i}" for i in range(count)])
     assert (found == []) is allowed
@@ -80,8 +76,7 @@ def test_a_shared_address_names_both_hosts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("vip", "word"),
-    [("10.1.0.11", "address of a"), ("10.9.0.1", "outside"), ("api", "free IPv4 address")],
+    ("vip", "word"), [("10.1.0.11", "address of a"), ("10.9.0.1", "outside"), ("api", "free IPv4 address")]
 )
 def test_the_floating_address_is_free_and_inside(vip: str, word: str) -> None:
     assert any(word in words for words in faults(site_vip=vip))
@@ -131,24 +126,15 @@ def etcd(size: int = 2, name: str = "etcd") -> dict[str, Any]:
     ("volumes", "word"),
     [
         ({"a": etcd(), "b": etcd(), "c": etcd()}, ""),
-        (
-            {"a": etcd(), "c": etcd()},
-            "b of control_plane have no volume etcd of class system",
-        ),
+        ({"a": etcd(), "c": etcd()}, "b of control_plane have no volume etcd of class system"),
         ({name: etcd(1) for name in PLANES}, "a: volume etcd has size_gib 1; give 2 or more"),
-        (
-            {"d": etcd()},
-            "d: volume etcd has class 'system', which only the volume etcd",
-        ),
+        ({"d": etcd()}, "d: volume etcd has class 'system', which only the volume etcd"),
         ({name: etcd(name="x") for name in PLANES}, "a: volume x has class 'system'"),
     ],
 )
-def test_all_members_of_etcd_have_a_volume_or_none(
-    volumes: dict[str, dict[str, Any]], word: str
-) -> None:
+def test_all_members_of_etcd_have_a_volume_or_none(volumes: dict[str, dict[str, Any]], word: str) -> None:
     hosts = {
-        name: {**host, "storage_volumes": [volumes[name]] if name in volumes else []}
-        for name, host in HOSTS.items()
+        name: {**host, "storage_volumes": [volumes[name]] if name in volumes else []} for name, host in HOSTS.items()
     }
     told = faults(hosts=hosts)
     assert any(words.startswith(word) for words in told) if word else told == []

@@ -112,9 +112,7 @@ def test_the_registrys_own_user_reads_the_tree_whatever_the_hosts_umask(
 
 
 @pytest.mark.parametrize("folder", ["", "docker", "docker/registry/v2/blobs"])
-def test_a_tree_that_is_closed_to_the_registry_is_a_drift(
-    layout: Path, tmp_path: Path, folder: str
-) -> None:
+def test_a_tree_that_is_closed_to_the_registry_is_a_drift(layout: Path, tmp_path: Path, folder: str) -> None:
     root = tmp_path / "registry"
     oci_layout.make_tree(layout, root)
     (root / folder).chmod(0o700)

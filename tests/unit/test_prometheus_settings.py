@@ -59,10 +59,7 @@ def test_pods_without_names_are_found_by_their_service() -> None:
 
 def test_an_address_is_checked_for_the_name_of_its_service() -> None:
     part = Component(
-        name="web",
-        version="1",
-        mode="managed",
-        metrics=[Metrics(port=1, scheme="https", service="web-members")],
+        name="web", version="1", mode="managed", metrics=[Metrics(port=1, scheme="https", service="web-members")]
     )
     made = targets._scrape(part, part.metrics[0], site())
     assert made.server_name == "web-members.platform.svc.cluster.local"
@@ -111,8 +108,7 @@ def test_every_rule_says_of_which_room_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "word"),
-    [("annotations", "summary"), ("annotations", "runbook"), ("labels", "severity")],
+    ("part", "word"), [("annotations", "summary"), ("annotations", "runbook"), ("labels", "severity")]
 )
 def test_an_alert_that_helps_nobody_is_found(part: str, word: str) -> None:
     alert = {
@@ -130,9 +126,7 @@ def test_samples_never_take_the_whole_volume() -> None:
     assert small.retention_mib() * 1.1 < 0.95 * 1024
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"replicas": 1}, {"scrape_seconds": 1}, {"retention_days": 0}, {"replica": 2}]
-)
+@pytest.mark.parametrize("wrong", [{"replicas": 1}, {"scrape_seconds": 1}, {"retention_days": 0}, {"replica": 2}])
 def test_what_cannot_work_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         prometheus.Settings.model_validate(wrong)
@@ -148,10 +142,7 @@ def test_a_foreign_alertmanager_is_refused_in_words() -> None:
 
 def test_contracts_fit_and_need_no_backup() -> None:
     facts = site()
-    for module, own in (
-        (prometheus, prometheus.Settings()),
-        (alertmanager, alertmanager.Settings()),
-    ):
+    for module, own in ((prometheus, prometheus.Settings()), (alertmanager, alertmanager.Settings())):
         made = Component.model_validate(module.contract(own, facts))
         assert not coverage.needed(made, "backup.py"), made.name
         assert made.metrics[0].scheme == "https"

@@ -12,9 +12,7 @@ from components.kit.web import Role, Web
 from tests import proxying
 
 SITE = SiteFacts(
-    "lab",
-    web_domain="lab.internal",
-    rooms={"gateway": ComponentSettings(), "identity": ComponentSettings()},
+    "lab", web_domain="lab.internal", rooms={"gateway": ComponentSettings(), "identity": ComponentSettings()}
 )
 WEB = Web(name="echo", port=8443, roles=tuple(Role))
 LEAF = {"tls.crt": "certificate", "tls.key": "key"}
@@ -48,9 +46,7 @@ def test_every_request_is_verified_before_its_role_decides() -> None:
     names = [each["name"].rpartition(".")[2] for each in manager()["http_filters"]]
     assert names == ["jwt_authn", "rbac", "router"]
     verified, decided, _ = (each["typed_config"] for each in manager()["http_filters"])
-    assert verified["rules"] == [
-        {"match": {"prefix": "/"}, "requires": {"provider_name": "identity"}}
-    ]
+    assert verified["rules"] == [{"match": {"prefix": "/"}, "requires": {"provider_name": "identity"}}]
     assert verified["providers"]["identity"]["audiences"] == [proxying.PAGE]
     assert decided["rules"]["action"] == "ALLOW"
     assert len(decided["rules"]["policies"]["full"]["principals"]) == len(Role)
@@ -59,6 +55,4 @@ def test_every_request_is_verified_before_its_role_decides() -> None:
 def test_its_tokens_are_good_for_the_page() -> None:
     signer = proxying.Signer.new()
     claims = signed(signer.token(Role.VIEWER), json.loads(signer.keys()))
-    assert (claims["aud"], claims["iss"], claims["roles"]) == (
-        proxying.PAGE, proxying.ISSUER, ["viewer"],
-    )  # fmt: skip
+    assert (claims["aud"], claims["iss"], claims["roles"]) == (proxying.PAGE, proxying.ISSUER, ["viewer"])

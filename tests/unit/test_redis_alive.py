@@ -25,17 +25,16 @@ def process(program: str) -> Iterator[str]:
 
 
 def look(pid: str, seen: Path) -> tuple[int, str]:
-    done = subprocess.run(
-        ["sh", str(ALIVE), pid, str(seen)], capture_output=True, text=True, check=False, timeout=10
-    )
+    done = subprocess.run(["sh", str(ALIVE), pid, str(seen)], capture_output=True, text=True, check=False, timeout=10)
     return done.returncode, (done.stdout + done.stderr).strip()
 
 
 def a_second_passes(seen: Path) -> None:
     """The last look wrote down whole seconds: a whole one lies between where two are counted."""
     last = int(seen.read_text().split()[2])
-    wait_for("a whole second", lambda: time.clock_gettime(time.CLOCK_BOOTTIME) >= last + 2 or None,
-             timeout=5, every=0.05)  # fmt: skip
+    wait_for(
+        "a whole second", lambda: time.clock_gettime(time.CLOCK_BOOTTIME) >= last + 2 or None, timeout=5, every=0.05
+    )
 
 
 def test_one_that_spins_is_told(tmp_path: Path) -> None:

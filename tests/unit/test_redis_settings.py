@@ -28,9 +28,7 @@ def test_fsync_always_promises_more() -> None:
 def test_clients_are_led_to_every_sentinel() -> None:
     (only,) = endpoints(Settings(), SITE)
     assert only["protocol"] == "redis-sentinel"
-    assert str(only["address"]).split(",")[2] == (
-        "redis-2.redis-members.platform.svc.cluster.local:26379"
-    )
+    assert str(only["address"]).split(",")[2] == ("redis-2.redis-members.platform.svc.cluster.local:26379")
 
 
 def test_values_are_of_the_room() -> None:

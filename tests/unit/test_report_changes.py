@@ -45,9 +45,7 @@ def test_of_two_results_with_one_name_the_worse_counts() -> None:
         ("gap_s", [4.0, 4.1, 3.9], 6.5, True),
     ],
 )
-def test_slower_is_more_than_noise(
-    figure: str, before: list[float], now: float, slower: bool
-) -> None:
+def test_slower_is_more_than_noise(figure: str, before: list[float], now: float, slower: bool) -> None:
     history = past(*({"t": EarlierResult(PASS, {figure: value})} for value in before))
     found = compare({"t": EarlierResult(PASS, {figure: now})}, history)
     assert [s.test for s in found.slower] == (["t"] if slower else [])

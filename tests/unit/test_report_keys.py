@@ -28,9 +28,9 @@ def _readable(path: Path) -> None:
 
 def _other_kind(path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    path.write_bytes(key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption()))  # fmt: skip
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
 
 
 def _expired(path: Path) -> None:
@@ -47,10 +47,9 @@ def _expired(path: Path) -> None:
         (lambda path: path.unlink(), "can't be read"),
         (lambda path: path.with_suffix(".json").write_text("{"), "must hold owner and not_after"),
         (lambda path: path.with_suffix(".json").write_text('{"until": 1}'), "until"),
-        (lambda path: path.with_suffix(".json").write_text('{"not_after": "2027-01-01T00:00"}'),
-         "timezone"),
+        (lambda path: path.with_suffix(".json").write_text('{"not_after": "2027-01-01T00:00"}'), "timezone"),
     ],
-)  # fmt: skip
+)
 def test_a_key_that_is_not_fit_is_refused_before_and_after(
     tmp_path: Path, spoil: Callable[[Path], object], words: str
 ) -> None:
@@ -107,9 +106,7 @@ def test_the_labs_own_key_is_made_once_and_said_to_be_its_own(tmp_path: Path) ->
 def test_a_sites_name_leads_no_key_out_of_its_folder(tmp_path: Path) -> None:
     folder = tmp_path / "keys"
     signers.site(folder, "../../../etc/x", datetime.now(UTC))
-    assert {p.name for p in folder.iterdir()} == {
-        "report-.._.._.._etc_x.pem", "report-.._.._.._etc_x.pub",
-    }  # fmt: skip
+    assert {p.name for p in folder.iterdir()} == {"report-.._.._.._etc_x.pem", "report-.._.._.._etc_x.pub"}
 
 
 def test_two_who_make_the_key_at_once_get_the_same_one(tmp_path: Path) -> None:

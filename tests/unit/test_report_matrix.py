@@ -24,13 +24,7 @@ PASS, FAIL, INVALID = Verdict.PASS, Verdict.FAIL, Verdict.INVALID
 
 
 def clause(name: str, layer: str = "platform", must: bool = True) -> dict[str, object]:
-    return {
-        "id": name,
-        "statement": f"It does {name}.",
-        "must": must,
-        "proof": "smoke",
-        "layer": layer,
-    }
+    return {"id": name, "statement": f"It does {name}.", "must": must, "proof": "smoke", "layer": layer}
 
 
 def folder(place: Path, clauses: Iterable[object], tests: object, paper: object = None) -> Path:
@@ -60,10 +54,8 @@ def records(**verdicts: Verdict) -> list[Record]:
         ({"tests": ["chaos/*/*"]}, {"write": PASS}, State.NOT_RUN),
         ({"tests": ["*/*/write"]}, {"rewrite": PASS}, State.NOT_RUN),
     ],
-)  # fmt: skip
-def test_what_is_said_of_a_clause(
-    tmp_path: Path, proof: object, verdicts: dict[str, Verdict], state: State
-) -> None:
+)
+def test_what_is_said_of_a_clause(tmp_path: Path, proof: object, verdicts: dict[str, Verdict], state: State) -> None:
     known = register.load(folder=folder(tmp_path, [clause("A-1")], {"A-1": proof} if proof else {}))
     (row,) = build(known, records(**verdicts)).rows
     assert row.state is state
@@ -75,9 +67,11 @@ def test_what_no_test_proves_comes_first_and_paper_is_neither_red_nor_green(tmp_
     place = folder(tmp_path, clauses, {"A-1": {"tests": ["smoke/*/*"]}}, paper)
     rows = build(register.load(folder=place), records(write=PASS)).rows
     assert [(r.clause.id, r.state) for r in rows] == [
-        ("A-4", State.UNCOVERED), ("A-3", State.UNCOVERED), ("A-1", State.HOLDS),
+        ("A-4", State.UNCOVERED),
+        ("A-3", State.UNCOVERED),
+        ("A-1", State.HOLDS),
         ("A-2", State.PAPER),
-    ]  # fmt: skip
+    ]
     assert rows[-1].paper is not None and rows[-1].paper.owner == "A. Rahimi"
 
 
@@ -94,8 +88,12 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     place = folder(tmp_path, clauses, tests, {"A-3": {"owner": "x", "date": "2026-01-01"}})
     with pytest.raises(register.RegisterError) as caught:
         register.load(folder=place)
-    for words in ("A-1 stands there twice", "no clause B-9", "A-2 is of the layer paper",
-                  "A-3 is not of the layer paper"):  # fmt: skip
+    for words in (
+        "A-1 stands there twice",
+        "no clause B-9",
+        "A-2 is of the layer paper",
+        "A-3 is not of the layer paper",
+    ):
         assert words in str(caught.value)
 
 
@@ -137,9 +135,18 @@ def test_the_register_of_this_repository_is_whole() -> None:
     known = register.load()
     assert len(known.clauses) == 150
     suites = {
-        "smoke", "chaos", "load", "stress", "integration", "ha", "audit", "coverage", "safety",
-        "durability", "backup",
-    }  # fmt: skip
+        "smoke",
+        "chaos",
+        "load",
+        "stress",
+        "integration",
+        "ha",
+        "audit",
+        "coverage",
+        "safety",
+        "durability",
+        "backup",
+    }
     rooms = {p.name for p in Path("components").glob("*/") if (p / "probe.py").is_file()}
     for name, proof in known.proofs.items():
         for glob in proof.tests:
@@ -172,9 +179,7 @@ def test_a_check_that_the_register_names_is_made() -> None:
             assert any(fnmatchcase(each, name) for each in told(room)), f"{suite}/{room}/{name}"
 
 
-def test_no_clause_of_this_repository_is_called_proved_in_full_without_a_word(
-    tmp_path: Path,
-) -> None:
+def test_no_clause_of_this_repository_is_called_proved_in_full_without_a_word(tmp_path: Path) -> None:
     """Each mapping says what it leaves open: none of the clauses is narrow enough to be shown whole
     by tests of the data layer alone."""
     states = {row.state for row in build(register.load(), number(whole().results)).rows}

@@ -56,12 +56,17 @@ def page_of(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
-def test_the_verdict_comes_first_and_what_is_not_covered_before_any_evidence(
-    tmp_path: Path, verdict: Verdict
-) -> None:
+def test_the_verdict_comes_first_and_what_is_not_covered_before_any_evidence(tmp_path: Path, verdict: Verdict) -> None:
     page = page_of(write(tmp_path, make(Verdict.PASS, verdict)))
-    order = [f"<b>{verdict}</b>", "What is not covered", "What could not be judged",
-             "What changed since", "Who answers for it", 'id="matrix"', 'id="records"']  # fmt: skip
+    order = [
+        f"<b>{verdict}</b>",
+        "What is not covered",
+        "What could not be judged",
+        "What changed since",
+        "Who answers for it",
+        'id="matrix"',
+        'id="records"',
+    ]
     assert [page.index(text) for text in order] == sorted(page.index(text) for text in order)
     assert "GPUs are pretended" in page
     said = page[page.index("What is not covered") : page.index("What could not be judged")]
@@ -94,10 +99,7 @@ def test_what_a_store_said_can_not_become_markup(tmp_path: Path) -> None:
     for hidden in ("\x00", "\x1b", "\ud800", "\u202e"):
         assert hidden not in page
     assert page.count("</template>") == 1
-    assert (
-        ET.fromstring((folder / "junit.xml").read_text()).find("testsuite/testcase/failure")
-        is not None
-    )
+    assert ET.fromstring((folder / "junit.xml").read_text()).find("testsuite/testcase/failure") is not None
     assert json.loads((folder / "results.json").read_text())["verdict"] == "FAIL"
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
 
@@ -111,22 +113,22 @@ def test_what_a_store_said_can_not_become_markup(tmp_path: Path) -> None:
         ((Verdict.PASS, Verdict.INVALID), "No verdict is possible: 1 of 2 tests could not be"),
         ((Verdict.FAIL, Verdict.INVALID), "1 of 2 tests show a promise that does not hold. 1 test"),
     ],
-)  # fmt: skip
+)
 def test_the_sentence(verdicts: tuple[Verdict, ...], words: str) -> None:
     vouched = Vouched(Key.model_construct(), (), "", "", "", "", None, False)
     content = Content(make(*verdicts), [], Matrix([]), Changes(None), vouched)
     assert content.sentence().startswith(words)
 
 
-def test_stores_and_faults_stand_on_the_first_page_and_each_cell_leads_to_its_record(
-    campaign: Path,
-) -> None:
+def test_stores_and_faults_stand_on_the_first_page_and_each_cell_leads_to_its_record(campaign: Path) -> None:
     page = page_of(campaign)
     cover = page[: page.index("<nav")]
     cells = re.findall(r'<td class="(\w+)"><a href="#(r\d+)"><b>\w+</b> (.*?)</a>', cover)
     assert len(cells) == 16 and {re.sub("<.*?>", "", text) for _, _, text in cells} == {
-        "0 lost, gap 4.2 s", "7 lost, gap 4.2 s", "not judged",
-    }  # fmt: skip
+        "0 lost, gap 4.2 s",
+        "7 lost, gap 4.2 s",
+        "not judged",
+    }
     anchors = {verdict: anchor for verdict, anchor, _ in cells}
     record = page[page.index(f'id="{anchors["FAIL"]}"') :]
     assert "chaos/redis/network-cut-acknowledged-writes" in record[: record.index("</details>")]
@@ -142,16 +144,10 @@ def test_stores_and_faults_stand_on_the_first_page_and_each_cell_leads_to_its_re
         # Another store's fault has hurt this one: it is not hidden by its own.
         ([("kafka", "PASS", "0", "3.1"), ("redis", "FAIL", "2", "9")], "FAIL", "2 lost, gap 9 s"),
         ([("redis", "PASS", "0", "9"), ("kafka", "PASS", "0", "3.1")], "PASS", "0 lost, gap 3.1 s"),
-        (
-            [("kafka", "INVALID", "unknown", "unknown"), ("redis", "PASS", "0", "1")],
-            "INVALID",
-            "not judged",
-        ),
+        ([("kafka", "INVALID", "unknown", "unknown"), ("redis", "PASS", "0", "1")], "INVALID", "not judged"),
     ],
 )
-def test_a_cell_shows_the_worst(
-    rows: list[tuple[str, str, str, str]], verdict: str, text: str
-) -> None:
+def test_a_cell_shows_the_worst(rows: list[tuple[str, str, str, str]], verdict: str, text: str) -> None:
     listed = [["frozen", hit, "kafka", "9", lost, gap, word] for hit, word, lost, gap in rows]
     listed.append(["frozen", "minio", "minio", "9", "0", "1.0", "PASS"])
     found = glance([Table("Store × fault", FAULT_COLUMNS, listed)], [])
@@ -177,9 +173,8 @@ def test_a_curve_is_drawn_and_not_spelt_out(campaign: Path) -> None:
 def test_evidence_is_cut_and_whole_in_the_json(tmp_path: Path) -> None:
     run = make(*[Verdict.PASS] * 40)
     run.results = [
-        Result("smoke", "kafka", f"n {n}", Verdict.PASS, "d", {"text": f"{n:03}" * 200_000})
-        for n in range(40)
-    ]  # fmt: skip
+        Result("smoke", "kafka", f"n {n}", Verdict.PASS, "d", {"text": f"{n:03}" * 200_000}) for n in range(40)
+    ]
     folder = write(tmp_path, run)
     assert (folder / "index.html").stat().st_size < 3_000_000
     assert "more characters in results.json" in page_of(folder)
@@ -191,8 +186,16 @@ def test_evidence_of_any_shape_becomes_json() -> None:
     deep: object = "end"
     for _ in range(3000):
         deep = [deep]
-    odd = {1: {2, 3}, "nan": float("nan"), "inf": float("-inf"), "b": b"x", "p": Path("a"),
-           "v": Verdict.PASS, "half": "\ud83d", "deep": deep}  # fmt: skip
+    odd = {
+        1: {2, 3},
+        "nan": float("nan"),
+        "inf": float("-inf"),
+        "b": b"x",
+        "p": Path("a"),
+        "v": Verdict.PASS,
+        "half": "\ud83d",
+        "deep": deep,
+    }
     kept = plain(odd)
     assert json.loads(canonical(odd)) == kept
     assert (kept["nan"], kept["inf"], kept["half"], kept["1"]) == ("nan", "-inf", "?", [2, 3])
@@ -202,9 +205,7 @@ def test_evidence_of_any_shape_becomes_json() -> None:
 def test_junit_counts_failures_and_errors() -> None:
     tree = ET.fromstring(junit.render(make(Verdict.PASS, Verdict.FAIL, Verdict.INVALID)))
     suites = {s.get("name"): (s.get("tests"), s.get("failures"), s.get("errors")) for s in tree}
-    assert suites == {
-        "kafka": ("1", "0", "0"), "minio": ("1", "1", "0"), "postgres": ("1", "0", "1"),
-    }  # fmt: skip
+    assert suites == {"kafka": ("1", "0", "0"), "minio": ("1", "1", "0"), "postgres": ("1", "0", "1")}
 
 
 def test_files_and_latest(tmp_path: Path) -> None:
@@ -217,8 +218,13 @@ def test_files_and_latest(tmp_path: Path) -> None:
     assert (data["schema"], data["verdict"]) == (1, "FAIL")
     assert data["results"][0]["test"] == "smoke/kafka/write-0"
     assert {p.name for p in second.iterdir()} == {
-        "index.html", "junit.xml", "manifest.json", "manifest.sig", "report.pdf", "results.json",
-    }  # fmt: skip
+        "index.html",
+        "junit.xml",
+        "manifest.json",
+        "manifest.sig",
+        "report.pdf",
+        "results.json",
+    }
     write(tmp_path, make(Verdict.PASS, at=reports.BEGAN - 9999))
     assert latest.resolve() == second, "an old run that is signed again is not the latest one"
 

@@ -22,13 +22,20 @@ from validate.report.pseudonyms import Pseudonyms
 
 HIDDEN = ("worker-7", "worker-7.example", "10.4.0.12", "fd00::12", "db-host", "02:42:ac:11:00:02")
 CONTRACT = {
-    "site": "lab", "deployer": "pulumi", "namespace": "p", "bundle_digest": "sha256:" + "0" * 64,
-    "components": [{
-        "name": "kafka", "version": "4", "mode": "managed",
-        "members": [{"name": "kafka-0", "node": "db-host", "role": "broker"}],
-        "endpoints_in": [{"protocol": "kafka", "address": "kafka.inside.example:9092"}],
-    }],
-}  # fmt: skip
+    "site": "lab",
+    "deployer": "pulumi",
+    "namespace": "p",
+    "bundle_digest": "sha256:" + "0" * 64,
+    "components": [
+        {
+            "name": "kafka",
+            "version": "4",
+            "mode": "managed",
+            "members": [{"name": "kafka-0", "node": "db-host", "role": "broker"}],
+            "endpoints_in": [{"protocol": "kafka", "address": "kafka.inside.example:9092"}],
+        }
+    ],
+}
 
 
 def texts(folder: Path) -> dict[str, str]:
@@ -70,15 +77,21 @@ def state(tmp_path: Path) -> Path:
 
 def test_no_name_is_left_in_any_file(state: Path) -> None:
     run = whole()
-    run.results.append(Result(
-        "ha", "worker-7", "worker-7 killed: db-host lives", Verdict.PASS,
-        "kafka-0 on db-host; WORKER-7 is gone; 10.4.0.12:9092, [fd00::12]:80, 02:42:ac:11:00:02; "
-        "kafka.inside.example:9092, at 12:34:56, version 1.2.3",
-        {"victim": "worker-7.example", "hosts": {"db-host": {"up": 1}}, "worker-7": "x"}, 1.0,
-        BEGAN + 5000, records=("worker-7.jsonl", "log.gz", "core.bin")))  # fmt: skip
-    run.tables.append(
-        Table("Host by service", ["host", "worker-7"], [["db-host", "worker-7.example"]])
+    run.results.append(
+        Result(
+            "ha",
+            "worker-7",
+            "worker-7 killed: db-host lives",
+            Verdict.PASS,
+            "kafka-0 on db-host; WORKER-7 is gone; 10.4.0.12:9092, [fd00::12]:80, 02:42:ac:11:00:02; "
+            "kafka.inside.example:9092, at 12:34:56, version 1.2.3",
+            {"victim": "worker-7.example", "hosts": {"db-host": {"up": 1}}, "worker-7": "x"},
+            1.0,
+            BEGAN + 5000,
+            records=("worker-7.jsonl", "log.gz", "core.bin"),
+        )
     )
+    run.tables.append(Table("Host by service", ["host", "worker-7"], [["db-host", "worker-7.example"]]))
     run.command = "ha --host worker-7 --stack lab"
     folder = write(state, run, pseudonyms=True, records=state / "raw")
     found = texts(folder)
@@ -98,9 +111,7 @@ def test_no_name_is_left_in_any_file(state: Path) -> None:
     assert manifest["pseudonyms"] is True and manifest["site"] == "lab"
 
 
-def test_the_same_name_is_the_same_word_in_the_next_report_and_changes_are_seen(
-    state: Path,
-) -> None:
+def test_the_same_name_is_the_same_word_in_the_next_report_and_changes_are_seen(state: Path) -> None:
     def run(verdict: Verdict, at: float) -> Path:
         told = make(at=at)
         told.results = [Result("ha", "worker-7", "trial", verdict, "d", {"host": "worker-7"})]
@@ -152,17 +163,8 @@ def test_whatever_stands_around_it_a_name_does_not_get_through(
     name: str, address: str, before: str, after: str
 ) -> None:
     made = Pseudonyms(b"k" * 32, frozenset({name}))
-    for text in (
-        f"{before} {name} {after}",
-        f"({name.upper()}):{address}",
-        f"at {address}, {after}",
-    ):
+    for text in (f"{before} {name} {after}", f"({name.upper()}):{address}", f"at {address}, {after}"):
         washed = made.text(text)
         assert made.leaked(washed) == []
         assert made.text(text) == washed
-    assert address not in made.text(f"to {address}.") or address in {
-        "0.0.0.0",
-        "::",
-        "::1",
-        "127.0.0.1",
-    }
+    assert address not in made.text(f"to {address}.") or address in {"0.0.0.0", "::", "::1", "127.0.0.1"}

@@ -43,19 +43,20 @@ def test_a_site_without_certificates_has_none_that_ended(tmp_path: Path) -> None
 
 
 def pod(name: str, *volumes: dict[str, Any], phase: str = "Running") -> dict[str, Any]:
-    return {"metadata": {"name": name}, "spec": {"volumes": list(volumes)},
-            "status": {"phase": phase}}  # fmt: skip
+    return {"metadata": {"name": name}, "spec": {"volumes": list(volumes)}, "status": {"phase": phase}}
 
 
 def test_the_pods_that_hold_a_secret() -> None:
     secret = {"name": "tls", "secret": {"secretName": "kafka-tls"}}
     sources = [{"configMap": {"name": "x"}}, {"secret": {"name": "minio-tls"}}]
     projected = {"name": "tls", "projected": {"sources": sources}}
-    pods = {"items": [
-        pod("kafka-0", {"name": "data", "emptyDir": {}}, secret),
-        pod("minio-0", projected),
-        pod("redis-0", {"name": "tls", "secret": {"secretName": "redis-tls"}}),
-        pod("kafka-accounts", secret, phase="Succeeded"),
-        {"metadata": {"name": "bare"}, "spec": {}, "status": {"phase": "Running"}},
-    ]}  # fmt: skip
+    pods = {
+        "items": [
+            pod("kafka-0", {"name": "data", "emptyDir": {}}, secret),
+            pod("minio-0", projected),
+            pod("redis-0", {"name": "tls", "secret": {"secretName": "redis-tls"}}),
+            pod("kafka-accounts", secret, phase="Succeeded"),
+            {"metadata": {"name": "bare"}, "spec": {}, "status": {"phase": "Running"}},
+        ]
+    }
     assert certificates.holders(pods, ["kafka-tls", "minio-tls"]) == ["kafka-0", "minio-0"]

@@ -12,10 +12,7 @@ from road import preview
 def plan(*steps: tuple[str, str, str], **summary: int) -> preview.Plan:
     document = {
         "steps": [
-            {
-                "op": op,
-                "urn": f"urn:pulumi:lab-data::apadana::apadana:kafka$kubernetes:{kind}::{name}",
-            }
+            {"op": op, "urn": f"urn:pulumi:lab-data::apadana::apadana:kafka$kubernetes:{kind}::{name}"}
             for op, kind, name in steps
         ],
         "changeSummary": summary,
@@ -46,11 +43,7 @@ def test_what_holds_data_is_never_removed(kind: str, op: str) -> None:
 
 def test_the_three_steps_of_one_replacement_make_one_sentence() -> None:
     kind = "apps/v1:StatefulSet"
-    found = plan(
-        ("create-replacement", kind, "kafka"),
-        ("replace", kind, "kafka"),
-        ("delete-replaced", kind, "kafka"),
-    )
+    found = plan(("create-replacement", kind, "kafka"), ("replace", kind, "kafka"), ("delete-replaced", kind, "kafka"))
     assert len(found.refusals) == 1
 
 

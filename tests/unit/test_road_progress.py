@@ -37,16 +37,13 @@ def test_a_run_that_worked_so_far_is_estimated_by_runs_that_worked() -> None:
 
 def test_unknown_steps_make_it_a_lower_bound() -> None:
     records = {"hosts": Record("ok", 8.0, None)}
-    assert (
-        progress.left(["hosts", "data"], records, working=False) == "2 steps left, at least 8.0 s"
-    )
+    assert progress.left(["hosts", "data"], records, working=False) == "2 steps left, at least 8.0 s"
     assert "no earlier run" in progress.left(["data"], records, working=False)
     assert progress.left([], records, working=False) == "nothing left"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (59.4, "59 s"), (125, "2 min 5 s"), (3725, "1 h 2 min")],
+    ("seconds", "words"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (59.4, "59 s"), (125, "2 min 5 s"), (3725, "1 h 2 min")]
 )
 def test_spoken(seconds: float, words: str) -> None:
     assert progress.spoken(seconds) == words

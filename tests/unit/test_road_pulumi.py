@@ -16,15 +16,9 @@ def test_errors_of_a_json_preview_are_found() -> None:
     document = {
         "diagnostics": [
             {"severity": "warning", "message": "not this"},
-            {
-                "severity": "error",
-                "message": "apadana:kafka: 'replica' is not known\n\n  allowed: replicas",
-            },
+            {"severity": "error", "message": "apadana:kafka: 'replica' is not known\n\n  allowed: replicas"},
         ]
     }
     text = "warning: before the document\n" + json.dumps(document)
-    assert pulumi.diagnostics(text) == [
-        "apadana:kafka: 'replica' is not known",
-        "  allowed: replicas",
-    ]
+    assert pulumi.diagnostics(text) == ["apadana:kafka: 'replica' is not known", "  allowed: replicas"]
     assert pulumi.diagnostics("no document") == []

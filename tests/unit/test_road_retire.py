@@ -51,8 +51,7 @@ def test_what_holds_data_is_found_in_the_state() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "forget"),
-    [("", set()), ("lab-ml", {"lab-ml"}), ("lab-ml,lab-data", {"lab-ml", "lab-data"})],
+    ("said", "forget"), [("", set()), ("lab-ml", {"lab-ml"}), ("lab-ml,lab-data", {"lab-ml", "lab-data"})]
 )
 def test_stacks_to_forget_are_named(said: str, forget: set[str]) -> None:
     assert place("lab", {"FORGET": said}).forget == forget

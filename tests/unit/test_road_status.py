@@ -9,10 +9,7 @@ from road import status
 
 
 def pod(name: str, ready: str) -> dict[str, Any]:
-    return {
-        "metadata": {"name": name},
-        "status": {"conditions": [{"type": "Ready", "status": ready}]},
-    }
+    return {"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": ready}]}}
 
 
 CONTRACT = {
@@ -28,9 +25,7 @@ CONTRACT = {
 
 
 def test_a_member_that_is_not_ready_or_not_there_is_named() -> None:
-    (line,) = status.read_components(
-        CONTRACT, {"items": [pod("kafka-0", "True"), pod("kafka-1", "False")]}
-    )
+    (line,) = status.read_components(CONTRACT, {"items": [pod("kafka-0", "True"), pod("kafka-1", "False")]})
     assert not line.whole
     assert "not: kafka-1" in line.detail
     (line,) = status.read_components(CONTRACT, {"items": [pod("kafka-0", "True")]})
@@ -61,10 +56,7 @@ def node(name: str, ready: str, **spec: bool) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "labels": {"apadana.io/pool": "gpu"}},
         "spec": spec,
-        "status": {
-            "conditions": [{"type": "Ready", "status": ready}],
-            "nodeInfo": {"kubeletVersion": "v1.36.3"},
-        },
+        "status": {"conditions": [{"type": "Ready", "status": ready}], "nodeInfo": {"kubeletVersion": "v1.36.3"}},
     }
 
 
@@ -92,6 +84,4 @@ def test_a_look_that_fails_is_a_line_and_not_a_crash() -> None:
         raise FileNotFoundError(2, "no such file", "/nowhere/platform.json")
 
     (line,) = status.guarded("component", look, None)  # type: ignore[arg-type]
-    assert line == status.Line(
-        "component", "-", False, "can't be read: /nowhere/platform.json is not there"
-    )
+    assert line == status.Line("component", "-", False, "can't be read: /nowhere/platform.json is not there")

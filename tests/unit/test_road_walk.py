@@ -27,9 +27,7 @@ def step(name: str, changed: int = 0, failure: BaseException | None = None) -> S
     return Step(name, f"what {name} does", do, f"look at {name}")
 
 
-def test_each_step_says_what_it_took_and_what_is_left(
-    where: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_step_says_what_it_took_and_what_is_left(where: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert road.walk(where, [step("one", 2), step("two")], "t", "up") == 0
     said = capsys.readouterr().out
     assert "[1/2] one: what one does" in said
@@ -38,9 +36,7 @@ def test_each_step_says_what_it_took_and_what_is_left(
     assert str(where.report / "index.html") in said
 
 
-def test_a_run_that_changes_nothing_says_so(
-    where: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_that_changes_nothing_says_so(where: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert road.walk(where, [step("one"), step("two")], "t", "up") == 0
     assert "Nothing had to be changed" in capsys.readouterr().out
 
@@ -51,13 +47,7 @@ def test_a_failure_names_step_cause_and_the_command_to_look_closer(
     failing = step("two", failure=StepFailed(["no space left"], code=7))
     assert road.walk(where, [step("one"), failing, step("three")], "t", "up") == 7
     said = capsys.readouterr()
-    for part in (
-        "Step 'two' failed",
-        "no space left",
-        "look at two",
-        "two.log",
-        "make up SITE=lab",
-    ):
+    for part in ("Step 'two' failed", "no space left", "look at two", "two.log", "make up SITE=lab"):
         assert part in said.err
     assert "three" not in said.out
     ended = {name: record.ended for name, record in progress.load(where.progress).items()}

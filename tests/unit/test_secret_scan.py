@@ -54,9 +54,7 @@ def test_a_value_across_two_chunks_is_found_with_its_place(monkeypatch: pytest.M
 
 def test_a_key_is_found_by_any_of_its_lines() -> None:
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     scanner = Scanner({"pki/ca.key": pem})
     indented = b"\n".join(b"      " + line for line in pem.splitlines())
@@ -67,8 +65,10 @@ def test_a_key_is_found_by_any_of_its_lines() -> None:
 
 
 def test_tokens_and_keys_of_others_are_known_by_their_looks() -> None:
-    header, claims = (base64.urlsafe_b64encode(t).rstrip(b"=").decode() for t in (
-        b'{"alg":"RS256","kid":"x"}', b'{"iss":"kubernetes/serviceaccount"}'))  # fmt: skip
+    header, claims = (
+        base64.urlsafe_b64encode(t).rstrip(b"=").decode()
+        for t in (b'{"alg":"RS256","kid":"x"}', b'{"iss":"kubernetes/serviceaccount"}')
+    )
     (token,) = SCANNER.data("log", f'"token":"{header}.{claims}.{"s" * 86}"'.encode())
     assert token.secret == "a signed token (JWT)"
     (key,) = SCANNER.data("log", b"...-----BEGIN EC PRIVATE KEY-----...")

@@ -49,12 +49,8 @@ def test_a_preview_shows_a_leaf_that_is_right_as_it_is(site: Path) -> None:
     assert digests(site) == before
 
 
-@pytest.mark.parametrize(
-    ("name", "names"), [("kafka-tls", ["kafka", "kafka-1"]), ("new-tls", ["new"])]
-)
-def test_a_preview_shows_a_leaf_that_is_due_and_writes_none(
-    site: Path, name: str, names: list[str]
-) -> None:
+@pytest.mark.parametrize(("name", "names"), [("kafka-tls", ["kafka", "kafka-1"]), ("new-tls", ["new"])])
+def test_a_preview_shows_a_leaf_that_is_due_and_writes_none(site: Path, name: str, names: list[str]) -> None:
     before, there = digests(site), (site / f"{name}.crt").exists()
     leaf = pki.ensure_leaf(dry.keys(site), name, names)
     assert leaf.renewed and "BEGIN CERTIFICATE" in leaf.secret_data()["tls.crt"]
@@ -64,9 +60,7 @@ def test_a_preview_shows_a_leaf_that_is_due_and_writes_none(
     assert digests(site) != before, "this test would see a write"
 
 
-def test_a_preview_renews_a_leaf_that_ends_soon_for_itself_alone(
-    site: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_preview_renews_a_leaf_that_ends_soon_for_itself_alone(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pki, "LEAF_LIFE", timedelta(days=20))
     pki.ensure_leaf(site, "short-tls", ["short"])
     before = digests(site)
@@ -102,9 +96,7 @@ def test_no_key_is_copied_and_nobody_else_may_look(site: Path) -> None:
 
 
 @pytest.mark.parametrize("preview", [True, False])
-def test_the_program_gives_a_preview_the_view(
-    preview: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_program_gives_a_preview_the_view(preview: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As far as the keys: what comes after them needs a cluster."""
     seen: list[Path] = []
     stop = SiteError("far enough")
@@ -140,9 +132,7 @@ def failing(error: Exception) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("kind", [*OURS, ValueError])
-def test_a_defect_keeps_its_traceback(
-    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_defect_keeps_its_traceback(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulumi, "get_stack", lambda: "lab-data")
     monkeypatch.setattr(program, "build", failing(kind("a defect")))
     with pytest.raises(kind, match="a defect"):
@@ -155,9 +145,7 @@ def test_a_defect_keeps_its_traceback(
 
 
 @pytest.mark.parametrize("stack", ["lab", "lab-nothing", "nowhere-data"])
-def test_what_a_person_did_wrong_is_told_without_one(
-    stack: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_person_did_wrong_is_told_without_one(stack: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulumi, "get_stack", lambda: stack)
     with pytest.raises(pulumi.RunError, match="stack"):
         program.main()

@@ -22,18 +22,32 @@ from stacks.names import StackName
 REPOSITORY = Path(__file__).parents[2]
 #: What a shell may have, and what a child does with it if it sees it.
 HOSTILE = {
-    "HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9",
-    "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9",
-    "ALL_PROXY": "socks5://127.0.0.1:9", "KUBECONFIG": "/elsewhere/config",
-    "HELM_NAMESPACE": "elsewhere", "HELM_KUBECONTEXT": "elsewhere",
-    "PULUMI_CONFIG_PASSPHRASE": "of the shell", "PULUMI_STACK": "elsewhere",
-    "PULUMI_HOME": "/elsewhere", "PULUMI_BACKEND_URL": "https://elsewhere.example",
-    "PULUMI_ACCESS_TOKEN": "elsewhere", "ANSIBLE_CONFIG": "/elsewhere/ansible.cfg",
-    "ANSIBLE_INVENTORY": "/elsewhere", "ANSIBLE_REMOTE_USER": "nobody",
-    "PYTHONPATH": "/elsewhere", "PYTHONHOME": "/elsewhere", "BASH_ENV": "/elsewhere",
-    "LC_CTYPE": "POSIX", "LANGUAGE": "de", "CONTAINER_HOST": "ssh://elsewhere",
-    "DOCKER_HOST": "ssh://elsewhere", "GIT_DIR": "/elsewhere", "CDPATH": "/elsewhere",
-}  # fmt: skip
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+    "ALL_PROXY": "socks5://127.0.0.1:9",
+    "KUBECONFIG": "/elsewhere/config",
+    "HELM_NAMESPACE": "elsewhere",
+    "HELM_KUBECONTEXT": "elsewhere",
+    "PULUMI_CONFIG_PASSPHRASE": "of the shell",
+    "PULUMI_STACK": "elsewhere",
+    "PULUMI_HOME": "/elsewhere",
+    "PULUMI_BACKEND_URL": "https://elsewhere.example",
+    "PULUMI_ACCESS_TOKEN": "elsewhere",
+    "ANSIBLE_CONFIG": "/elsewhere/ansible.cfg",
+    "ANSIBLE_INVENTORY": "/elsewhere",
+    "ANSIBLE_REMOTE_USER": "nobody",
+    "PYTHONPATH": "/elsewhere",
+    "PYTHONHOME": "/elsewhere",
+    "BASH_ENV": "/elsewhere",
+    "LC_CTYPE": "POSIX",
+    "LANGUAGE": "de",
+    "CONTAINER_HOST": "ssh://elsewhere",
+    "DOCKER_HOST": "ssh://elsewhere",
+    "GIT_DIR": "/elsewhere",
+    "CDPATH": "/elsewhere",
+}
 SEES = "import json, os; print(json.dumps([dict(os.environ), os.umask(0)]))"
 
 
@@ -90,10 +104,7 @@ def test_only_builders_reach_out(step: str, where: Place, monkeypatch: pytest.Mo
     (found,) = [each for each in steps.up_steps(where) if each.name == step]
     found.do(Work(where, step, "token"))
     builds = {command.argv[-1]: command.reaches_out for command in asked}
-    wanted = {
-        "prerequisites": {"all": True, "go": True},
-        "bundle": {"build": True, "verify": False},
-    }
+    wanted = {"prerequisites": {"all": True, "go": True}, "bundle": {"build": True, "verify": False}}
     assert builds == wanted.get(step, dict.fromkeys(builds, False)) and builds
 
 
@@ -110,8 +121,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, module: object) -> list[dict[str, 
 
 
 ERRORS = {
-    name: getattr(subprocess, name)
-    for name in ("DEVNULL", "CalledProcessError", "TimeoutExpired", "SubprocessError")
+    name: getattr(subprocess, name) for name in ("DEVNULL", "CalledProcessError", "TimeoutExpired", "SubprocessError")
 }
 
 
@@ -162,9 +172,7 @@ def test_a_shell_of_a_person_is_told_to_forget_the_passphrase(
     monkeypatch.setattr(home, "prepare_pulumi_home", lambda _, places: home.environment(places))
     assert home.main(["lab"]) == 0
     told = capsys.readouterr().out
-    done = subprocess.run(
-        ["bash", "-c", f"{told}\nexec /usr/bin/env"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["bash", "-c", f"{told}\nexec /usr/bin/env"], capture_output=True, text=True, check=True)
     got = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     assert not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_STACK", "no_proxy"} & set(got)
     assert got["KUBECONFIG"] == str(tmp_path / "lab" / "kubeconfig")
@@ -172,9 +180,7 @@ def test_a_shell_of_a_person_is_told_to_forget_the_passphrase(
     assert pulumi.exports(told)["PULUMI_HOME"] == str(tmp_path / "lab" / "pulumi-home")
 
 
-def test_files_are_made_for_others_to_read(
-    where: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_made_for_others_to_read(where: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = tmp_path / "made"
     monkeypatch.setattr(road, "place", lambda _: where)
     monkeypatch.setattr(strange, "refuse", lambda _: None)
@@ -214,18 +220,14 @@ def clone(folder: Path) -> Path:
         ("a'b", "the checkout is at"),
     ],
 )
-def test_a_strange_path_of_the_checkout_is_refused(
-    name: str, words: str, where: Place, tmp_path: Path
-) -> None:
+def test_a_strange_path_of_the_checkout_is_refused(name: str, words: str, where: Place, tmp_path: Path) -> None:
     told = refusal(replace(where, repository=clone(tmp_path / name)))
     assert words in told and bool(told) == bool(words)
     assert not words or ("Nothing was changed" in told and "clone it elsewhere" in told)
 
 
 def test_all_strange_places_are_told_at_once(where: Place, tmp_path: Path) -> None:
-    told = refusal(
-        replace(where, state_root=tmp_path / "a b", cache=Path("c"), repository=tmp_path)
-    )
+    told = refusal(replace(where, state_root=tmp_path / "a b", cache=Path("c"), repository=tmp_path))
     for words in ("set APADANA_STATE", "set APADANA_CACHE", ".git is missing"):
         assert words in told
 

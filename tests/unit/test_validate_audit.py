@@ -77,9 +77,7 @@ def until(done: Callable[[], bool], seconds: float = 10) -> None:
 def test_a_planted_loss_is_found_exactly(tmp_path: Path, share: float) -> None:
     chance = random.Random(7)
     store = Store(lambda _: chance.random() < share)
-    records = run_audit(
-        tmp_path, store, lambda: until(lambda: len(store.held) + len(store.lost) > 600)
-    )
+    records = run_audit(tmp_path, store, lambda: until(lambda: len(store.held) + len(store.lost) > 600))
     found = analyse(records, Client(store).read_all("r1"))
     assert set(found.lost) == store.lost
     assert len(found.lost) == len(store.lost)
@@ -109,17 +107,23 @@ def test_an_outage_shows_as_gap_failed_calls_and_retries(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("first_s", "gap_s"), [(0.5, 1.0), (4.0, 1.0), (7.0, 7.0), (None, 20.0)])
-def test_opening_a_connection_is_no_gap_unless_it_lasts(
-    first_s: float | None, gap_s: float
-) -> None:
+def test_opening_a_connection_is_no_gap_unless_it_lasts(first_s: float | None, gap_s: float) -> None:
     """One client, one acknowledgement each second from `first_s` to the end after 20 s."""
     moments = [] if first_s is None else [first_s + n for n in range(int(20 - first_s) + 1)]
     ops = [
-        Attempt(0, n, f"r1-0-{n}", 1, int(at * 1e9) - 1, int(at * 1e9), at, "ok").line()
-        for n, at in enumerate(moments)
+        Attempt(0, n, f"r1-0-{n}", 1, int(at * 1e9) - 1, int(at * 1e9), at, "ok").line() for n, at in enumerate(moments)
     ]
-    run = {"kind": "run", "v": 2, "store": "memory", "run": "r1", "clients": 1, "rate": 1.0,
-           "mono": 0, "wall": 0.0, "demanded": {}}  # fmt: skip
+    run = {
+        "kind": "run",
+        "v": 2,
+        "store": "memory",
+        "run": "r1",
+        "clients": 1,
+        "rate": 1.0,
+        "mono": 0,
+        "wall": 0.0,
+        "demanded": {},
+    }
     end = {"kind": "end", "mono": int(20e9), "wall": 20.0}
     lines = [json.dumps(line) + "\n" for line in (run, *ops, end)]
     found = analyse(parse(lines), {f"r1-0-{n}" for n in range(len(moments))})
@@ -176,19 +180,9 @@ def test_percentile_covers_its_share(values: list[float], share: float) -> None:
     assert sum(v <= found for v in values) >= share * len(values) - 1e-6
 
 
-def record(
-    *ops: tuple[int, int, float, str], clients: int = 2, end: float = 10
-) -> list[dict[str, object]]:
+def record(*ops: tuple[int, int, float, str], clients: int = 2, end: float = 10) -> list[dict[str, object]]:
     """ops: (client, seq, second of the end, outcome)."""
-    head = {
-        "kind": "run",
-        "v": 1,
-        "store": "s",
-        "run": "r",
-        "clients": clients,
-        "mono": 0,
-        "wall": 100.0,
-    }
+    head = {"kind": "run", "v": 1, "store": "s", "run": "r", "clients": clients, "mono": 0, "wall": 100.0}
     body = [
         {"kind": "future", "x": 1},
         *(
@@ -238,10 +232,8 @@ def test_steady_rate_is_measured_before_the_fault() -> None:
         (20, 19, Limits(5, 500, 50), False, Verdict.FAIL, "lost"),
         (0, 0, Limits(99, 1, 0), None, Verdict.INVALID, "only 0"),
     ],
-)  # fmt: skip
-def test_verdicts(
-    ops: int, read: int, limits: Limits, proved: bool | None, verdict: Verdict, word: str
-) -> None:
+)
+def test_verdicts(ops: int, read: int, limits: Limits, proved: bool | None, verdict: Verdict, word: str) -> None:
     lines = record(*[(0, n, n / 2, "ok") for n in range(ops)], clients=1)
     found = analyse(lines, [f"r-0-{n}" for n in range(read)])
     judged = judge(found, limits, fault_proved=proved)

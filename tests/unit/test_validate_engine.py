@@ -34,11 +34,15 @@ from validate.suites.ha.placement import Leader, story
 from validate.suites.smoke import PROBE
 
 KAFKA = contract.Component(
-    name="kafka", version="4.2.0", mode="managed", secret_ref="kafka-client-probe",
-    ca_ref="site-ca", members=[contract.Member(name="kafka-0", role="combined")],
+    name="kafka",
+    version="4.2.0",
+    mode="managed",
+    secret_ref="kafka-client-probe",
+    ca_ref="site-ca",
+    members=[contract.Member(name="kafka-0", role="combined")],
     endpoints_in=[contract.Endpoint(protocol="kafka", address="kafka-0.k:9092,kafka-1.k:9092")],
     promises=contract.Promises(survives="a host", recovery_seconds=12, loss="none"),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(
@@ -105,9 +109,8 @@ def test_the_streamed_code_imports_with_the_standard_library_alone(tmp_path: Pat
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
     code += "import validate.pod.audit, validate.pod.smoke, components.kit.probing"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code],
-        capture_output=True, text=True, check=False, timeout=30,
-    )  # fmt: skip
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False, timeout=30
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -143,9 +146,8 @@ def test_policy_verdicts(
     ],
 )
 def test_both_sides_must_be_seen_in_the_same_second(
-    first: list[tuple[float, bool]], second: list[tuple[float, bool]],
-    wanted: tuple[bool, bool], found: bool,
-) -> None:  # fmt: skip
+    first: list[tuple[float, bool]], second: list[tuple[float, bool]], wanted: tuple[bool, bool], found: bool
+) -> None:
     a, b = ([{"began": at, "ok": ok} for at, ok in side] for side in (first, second))
     assert network.same_moment(a, b, wanted)[1] is found
 
@@ -263,9 +265,13 @@ def test_waiting_names_what_it_waited_for() -> None:
 def make_site(root: Path, name: str, says: str | None = None) -> None:
     folder = root / name
     folder.mkdir(parents=True)
-    data = {"site": says or name, "deployer": "pulumi", "namespace": "platform",
-            "bundle_digest": "sha256:" + "0" * 64,
-            "components": [KAFKA.model_dump(mode="json")]}  # fmt: skip
+    data = {
+        "site": says or name,
+        "deployer": "pulumi",
+        "namespace": "platform",
+        "bundle_digest": "sha256:" + "0" * 64,
+        "components": [KAFKA.model_dump(mode="json")],
+    }
     (folder / "platform.json").write_text(json.dumps(data))
     (folder / "kubeconfig").write_text("{}")
 
@@ -299,9 +305,7 @@ def test_wrong_use_ends_with_2(tmp_path: Path, args: list[str], code: int, word:
     assert word in done.stdout + done.stderr
 
 
-def test_no_host_is_killed_while_another_hand_holds_the_site(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_host_is_killed_while_another_hand_holds_the_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APADANA_STATE", str(tmp_path))
     make_site(tmp_path, "lab")
     with lock.held(sites.load("lab"), "make up"):
@@ -314,6 +318,10 @@ def validate(state: Path, *args: str) -> subprocess.CompletedProcess[str]:
     """The command line, as another hand than this process gives it."""
     mine = {name: value for name, value in os.environ.items() if name != lock.TOKEN}
     return subprocess.run(
-        [sys.executable, "-m", "validate", *args], capture_output=True, text=True, check=False,
-        cwd=REPOSITORY, env={**mine, "APADANA_STATE": str(state), "NO_COLOR": "1"},
-    )  # fmt: skip
+        [sys.executable, "-m", "validate", *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+        env={**mine, "APADANA_STATE": str(state), "NO_COLOR": "1"},
+    )

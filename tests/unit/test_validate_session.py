@@ -71,9 +71,12 @@ def pod(tmp_path: Path) -> Iterator[Pod]:
     (secret / "username").write_text("probe\n")
     (secret / "password").write_text("very-secret\n")
     described = {
-        "name": "file", "endpoints": [{"protocol": "file", "address": "here:1"}], "client": {},
-        "members": [{"name": "file-0"}], "mounted": str(secret),
-    }  # fmt: skip
+        "name": "file",
+        "endpoints": [{"protocol": "file", "address": "here:1"}],
+        "client": {},
+        "members": [{"name": "file-0"}],
+        "mounted": str(secret),
+    }
     broken = {**described, "name": "missing"}
     unpack(code_tar(REPOSITORY, b""), work)
     (work / "targets.json").write_text(json.dumps([described, broken]))

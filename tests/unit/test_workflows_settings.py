@@ -27,12 +27,7 @@ class AnyImage(dict[str, str]):
 
 
 def site(**rooms: object) -> SiteFacts:
-    found = {
-        "workflows": workflows.Settings(),
-        "minio": minio.Settings(),
-        "postgres": postgres.Settings(),
-        **rooms,
-    }
+    found = {"workflows": workflows.Settings(), "minio": minio.Settings(), "postgres": postgres.Settings(), **rooms}
     return SiteFacts("test", images=AnyImage(), web_domain="test.internal", rooms=found)  # type: ignore[arg-type]
 
 
@@ -75,10 +70,7 @@ def test_nobody_submits_steps_of_his_own() -> None:
 def test_passwords_are_named_and_never_told() -> None:
     database = config()["persistence"]["postgresql"]
     assert database["passwordSecret"] == {"name": "postgres-client-workflows", "key": "password"}
-    assert (database["sslMode"], database["host"]) == (
-        "verify-full",
-        "postgres.platform.svc.cluster.local",
-    )
+    assert (database["sslMode"], database["host"]) == ("verify-full", "postgres.platform.svc.cluster.local")
     s3 = config()["artifactRepository"]["s3"]
     assert s3["secretKeySecret"] == {"name": "minio-client-workflows", "key": "password"}
     assert (s3["insecure"], s3["caSecret"]["name"]) == (False, "site-ca")
@@ -86,9 +78,7 @@ def test_passwords_are_named_and_never_told() -> None:
 
 def test_a_clients_stores_may_have_several_hosts_and_a_public_authority() -> None:
     given = {"mode": "external", "external": {"addresses": ["a:1", "b:1"], "secret_ref": "x"}}
-    found = config(
-        postgres=postgres.Settings.model_validate(given), minio=minio.Settings.model_validate(given)
-    )
+    found = config(postgres=postgres.Settings.model_validate(given), minio=minio.Settings.model_validate(given))
     assert found["persistence"]["postgresql"]["host"] == "a"
     assert found["artifactRepository"]["s3"]["endpoint"] == "a:1"
     assert "caSecret" not in found["artifactRepository"]["s3"]
@@ -103,19 +93,13 @@ def test_a_step_has_no_token_and_its_helper_has_one_for_results_alone() -> None:
     token = one(found, "Secret", f"{helper}.service-account-token")
     assert token["metadata"]["annotations"]["kubernetes.io/service-account.name"] == helper
     assert one(found, "Role", helper)["rules"] == [
-        {
-            "apiGroups": ["argoproj.io"],
-            "resources": ["workflowtaskresults"],
-            "verbs": ["create", "patch"],
-        }
+        {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}
     ]
     bound = {d["subjects"][0]["name"] for d in found if d["kind"] == "RoleBinding"}
     assert names.STEP not in bound
 
 
-@pytest.mark.parametrize(
-    "closed", ["workflowartifactgctasks", "workflowtasksets", "configmaps", "serviceaccounts"]
-)
+@pytest.mark.parametrize("closed", ["workflowartifactgctasks", "workflowtasksets", "configmaps", "serviceaccounts"])
 def test_what_is_closed_off_can_only_be_looked_at(closed: str) -> None:
     assert allowed(steps.controller_rules(), closed) <= {"get", "list", "watch"}
 

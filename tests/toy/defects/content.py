@@ -123,22 +123,21 @@ def _old_version(plan: Plan) -> None:
 
 
 DEFECTS = (
-    Defect("truncates-values", told(Truncates), served_by(Truncates),
-           (causes.CORRUPT_DATA,), look=VALUES),
-    Defect("corrupts-values", told(Corrupts), served_by(Corrupts),
-           (causes.CORRUPT_DATA,), look=VALUES),
-    Defect("crashes-on-bad-input", told(Crashes), served_by(Crashes),
-           (causes.BAD_INPUT,), look=VALUES),
-    Defect("takes-oversize", told(TakesAll), served_by(TakesAll),
-           (causes.BAD_INPUT,), look=VALUES),
-    Defect("old-version", "one member runs another version than the contract says", _old_version,
-           (causes.WRONG_VERSION,), look=VALUES),
+    Defect("truncates-values", told(Truncates), served_by(Truncates), (causes.CORRUPT_DATA,), look=VALUES),
+    Defect("corrupts-values", told(Corrupts), served_by(Corrupts), (causes.CORRUPT_DATA,), look=VALUES),
+    Defect("crashes-on-bad-input", told(Crashes), served_by(Crashes), (causes.BAD_INPUT,), look=VALUES),
+    Defect("takes-oversize", told(TakesAll), served_by(TakesAll), (causes.BAD_INPUT,), look=VALUES),
+    Defect(
+        "old-version",
+        "one member runs another version than the contract says",
+        _old_version,
+        (causes.WRONG_VERSION,),
+        look=VALUES,
+    ),
     Defect("leaks-memory", told(LeaksMemory), served_by(LeaksMemory), (causes.LEAK,), look=WORK),
     Defect("leaks-files", told(LeaksFiles), served_by(LeaksFiles), (causes.LEAK,), look=WORK),
     Defect("stale-reads", told(Stale), served_by(Stale), (causes.STALE_READS,), look=AUDIT),
     Defect("forgets-writes", told(Forgets), served_by(Forgets), (causes.LOST_WRITES,), look=AUDIT),
-    Defect("repeats-records", told(Repeats), served_by(Repeats, "log"),
-           (causes.DUPLICATED_WRITES,), ("log",), AUDIT),
-    Defect("reorders-records", told(Reorders), served_by(Reorders, "log"),
-           (causes.REORDERED_WRITES,), ("log",), AUDIT),
-)  # fmt: skip
+    Defect("repeats-records", told(Repeats), served_by(Repeats, "log"), (causes.DUPLICATED_WRITES,), ("log",), AUDIT),
+    Defect("reorders-records", told(Reorders), served_by(Reorders, "log"), (causes.REORDERED_WRITES,), ("log",), AUDIT),
+)

@@ -76,9 +76,7 @@ def _ports(plan: Plan) -> None:
 
 def _more(plan: Plan) -> None:
     plan.hosts += ["h4", "h5"]
-    plan.members += [
-        MemberPlan("kv", f"kv-{n}", f"h{n + 1}", "tests.toy.stores:Kv", 7002, 9102) for n in (3, 4)
-    ]
+    plan.members += [MemberPlan("kv", f"kv-{n}", f"h{n + 1}", "tests.toy.stores:Kv", 7002, 9102) for n in (3, 4)]
     plan.allowed["kv"] += ["h4", "h5"]
     rebuild(plan, "kv")
 
@@ -124,12 +122,23 @@ def _beside(plan: Plan) -> None:
 
 STORE = ("smoke/", "coverage/", "safety/", "backup/", "audit/")
 DEFECTS = (
-    Defect("unchanged", "nothing at all, through every fault", lambda plan: None, (), ("kv",),
-           ("smoke/", "chaos/kv/")),
-    Defect("unchanged-log", "nothing at all, through every fault", lambda plan: None, (),
-           ("log",), ("smoke/", "chaos/log/", "audit/")),
-    Defect("five-through-a-fault", "five members, the leader killed", _more, (), ("kv",),
-           ("smoke/", "chaos/kv/leader-killed")),
+    Defect("unchanged", "nothing at all, through every fault", lambda plan: None, (), ("kv",), ("smoke/", "chaos/kv/")),
+    Defect(
+        "unchanged-log",
+        "nothing at all, through every fault",
+        lambda plan: None,
+        (),
+        ("log",),
+        ("smoke/", "chaos/log/", "audit/"),
+    ),
+    Defect(
+        "five-through-a-fault",
+        "five members, the leader killed",
+        _more,
+        (),
+        ("kv",),
+        ("smoke/", "chaos/kv/leader-killed"),
+    ),
     Defect("slower", told(Slower), served_by(Slower), look=STORE),
     Defect("client-retries", told(Redirects), served_by(Redirects), look=STORE),
     Defect("log-noise", told(Chatty), served_by(Chatty, "log"), (), ("log",), STORE),
@@ -141,9 +150,14 @@ DEFECTS = (
     Defect("slow-start", "one member comes up later than the others", _slow_start, look=STORE),
     Defect("other-hosts", "members on hosts in another order", _other_hosts, look=STORE),
     Defect("preferred-spread", "spread is preferred, not required", _preferred, look=STORE),
-    Defect("least-available", "a budget that says how many must stay", _least_available,
-           look=STORE),
+    Defect("least-available", "a budget that says how many must stay", _least_available, look=STORE),
     Defect("neighbour", "another component on the same hosts", _beside, look=STORE),
-    Defect("slow-but-allowed", told(Late), served_by(Late, "web"), (), ("web",),
-           ("smoke/", "safety/web", "load/web/answer-http-short")),
-)  # fmt: skip
+    Defect(
+        "slow-but-allowed",
+        told(Late),
+        served_by(Late, "web"),
+        (),
+        ("web",),
+        ("smoke/", "safety/web", "load/web/answer-http-short"),
+    ),
+)

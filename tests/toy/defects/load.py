@@ -51,9 +51,9 @@ class Throttled(Web):
 
 DEFECTS = (
     Defect("few-errors", told(Fails), served_by(Fails, "web"), (causes.ERRORS,), ("web",), LOOK),
-    Defect("slow-tail", told(SlowTail), served_by(SlowTail, "web"), (causes.SLOW_TAIL,),
-           ("web",), LOOK),
+    Defect("slow-tail", told(SlowTail), served_by(SlowTail, "web"), (causes.SLOW_TAIL,), ("web",), LOOK),
     Defect("freezes", told(Freezes), served_by(Freezes, "web"), (causes.FREEZES,), ("web",), LOOK),
-    Defect("low-rate", told(Throttled), served_by(Throttled, "web"),
-           (causes.LOW_RATE, causes.SLOW_TAIL), ("web",), LOOK),
-)  # fmt: skip
+    Defect(
+        "low-rate", told(Throttled), served_by(Throttled, "web"), (causes.LOW_RATE, causes.SLOW_TAIL), ("web",), LOOK
+    ),
+)

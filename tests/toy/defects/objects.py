@@ -51,20 +51,44 @@ def _no_policy(plan: Plan) -> None:
 
 
 DEFECTS = (
-    Defect("no-budget", "no PodDisruptionBudget at all", _no_budget,
-           (causes.NO_DISRUPTION_BUDGET,), look=LOOK),
-    Defect("budget-of-another", "a budget whose selector matches no pod", _budget_of_another,
-           (causes.NO_DISRUPTION_BUDGET,), look=LOOK),
-    Defect("budget-for-all", "a budget that lets all pods go at once", _budget_for_all,
-           (causes.NO_DISRUPTION_BUDGET,), look=LOOK),
-    Defect("one-replica", "one server where the loss of a host is to be survived", _one_replica,
-           (causes.TOO_FEW_REPLICAS,), look=LOOK),
-    Defect("replicas-on-one-host", "two of three servers on the same host", _one_host,
-           (causes.SHARED_HOST,), look=LOOK),
-    Defect("spread-by-luck", "servers on hosts apart, and no rule that keeps it so", _no_rule,
-           (causes.SHARED_HOST,), look=LOOK),
-    Defect("no-readiness-probe", "traffic goes to a server that is not ready", _no_probe,
-           (causes.NO_HEALTH_PROBE,), look=LOOK),
-    Defect("no-network-policy", "no policy fences the pods", _no_policy,
-           (causes.OPEN_NETWORK,), look=LOOK),
-)  # fmt: skip
+    Defect("no-budget", "no PodDisruptionBudget at all", _no_budget, (causes.NO_DISRUPTION_BUDGET,), look=LOOK),
+    Defect(
+        "budget-of-another",
+        "a budget whose selector matches no pod",
+        _budget_of_another,
+        (causes.NO_DISRUPTION_BUDGET,),
+        look=LOOK,
+    ),
+    Defect(
+        "budget-for-all",
+        "a budget that lets all pods go at once",
+        _budget_for_all,
+        (causes.NO_DISRUPTION_BUDGET,),
+        look=LOOK,
+    ),
+    Defect(
+        "one-replica",
+        "one server where the loss of a host is to be survived",
+        _one_replica,
+        (causes.TOO_FEW_REPLICAS,),
+        look=LOOK,
+    ),
+    Defect(
+        "replicas-on-one-host", "two of three servers on the same host", _one_host, (causes.SHARED_HOST,), look=LOOK
+    ),
+    Defect(
+        "spread-by-luck",
+        "servers on hosts apart, and no rule that keeps it so",
+        _no_rule,
+        (causes.SHARED_HOST,),
+        look=LOOK,
+    ),
+    Defect(
+        "no-readiness-probe",
+        "traffic goes to a server that is not ready",
+        _no_probe,
+        (causes.NO_HEALTH_PROBE,),
+        look=LOOK,
+    ),
+    Defect("no-network-policy", "no policy fences the pods", _no_policy, (causes.OPEN_NETWORK,), look=LOOK),
+)

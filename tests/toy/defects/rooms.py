@@ -66,20 +66,18 @@ def _silent_disk(plan: Plan) -> None:
 
 
 DEFECTS = (
-    Defect("empty-backup", "a backup without content, well sealed", _empty_backup,
-           (causes.BACKUP_USELESS,), look=BACKUP),
-    Defect("cut-backup", "a backup whose last bytes are missing", _cut_backup,
-           (causes.BACKUP_USELESS,), look=BACKUP),
-    Defect("half-backup", told(SavesPart), served_by(SavesPart),
-           (causes.BACKUP_USELESS, causes.CORRUPT_DATA), look=BACKUP),
-    Defect("no-probe", "a component that nobody can prove", _no_probe, (causes.NOT_COVERED,),
-           ("log",), COVERAGE),
-    Defect("no-faults", "a component that nobody breaks", _no_faults, (causes.NOT_COVERED,),
-           look=COVERAGE),
-    Defect("no-backup", "a backup in the contract and none in the room", _no_backup,
-           (causes.NOT_COVERED,), look=COVERAGE),
-    Defect("no-alerts", "nobody is told of anything", _no_alerts,
-           (causes.NOT_COVERED, causes.NO_ALERT), look=COVERAGE),
-    Defect("no-disk-alert", "nobody is told of a full disk", _silent_disk, (causes.NO_ALERT,),
-           look=COVERAGE),
-)  # fmt: skip
+    Defect(
+        "empty-backup", "a backup without content, well sealed", _empty_backup, (causes.BACKUP_USELESS,), look=BACKUP
+    ),
+    Defect("cut-backup", "a backup whose last bytes are missing", _cut_backup, (causes.BACKUP_USELESS,), look=BACKUP),
+    Defect(
+        "half-backup", told(SavesPart), served_by(SavesPart), (causes.BACKUP_USELESS, causes.CORRUPT_DATA), look=BACKUP
+    ),
+    Defect("no-probe", "a component that nobody can prove", _no_probe, (causes.NOT_COVERED,), ("log",), COVERAGE),
+    Defect("no-faults", "a component that nobody breaks", _no_faults, (causes.NOT_COVERED,), look=COVERAGE),
+    Defect(
+        "no-backup", "a backup in the contract and none in the room", _no_backup, (causes.NOT_COVERED,), look=COVERAGE
+    ),
+    Defect("no-alerts", "nobody is told of anything", _no_alerts, (causes.NOT_COVERED, causes.NO_ALERT), look=COVERAGE),
+    Defect("no-disk-alert", "nobody is told of a full disk", _silent_disk, (causes.NO_ALERT,), look=COVERAGE),
+)

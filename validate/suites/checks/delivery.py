@@ -35,15 +35,32 @@ LARGE = ("deb", "binary", "wheel")  # left to `python -m bundle verify`
 NO_LICENCE = ("", "none", "unknown")
 #: What each room brings, beside tests; its image may be shared.
 OF_A_ROOM = (
-    "settings.py", "component.py", "probe.py", "faults.yaml", "load.yaml", "alerts.yaml", "RUNBOOK.md",
+    "settings.py",
+    "component.py",
+    "probe.py",
+    "faults.yaml",
+    "load.yaml",
+    "alerts.yaml",
+    "RUNBOOK.md",
     "chart/Chart.yaml",
-)  # fmt: skip
+)
 #: What builds, installs, starts, looks after and proves the whole.
 OF_THE_WHOLE = (
-    "README.md", "CHANGELOG.md", "UPGRADING.md", "Makefile", "versions.yaml", "requirements.lock", ".ci/run",
-    "bundle/__main__.py", "playbooks/site.yml", "playbooks/reset.yml", "road/__main__.py", "stacks/__main__.py",
-    "validate/__main__.py", "docs/architecture.md",
-)  # fmt: skip
+    "README.md",
+    "CHANGELOG.md",
+    "UPGRADING.md",
+    "Makefile",
+    "versions.yaml",
+    "requirements.lock",
+    ".ci/run",
+    "bundle/__main__.py",
+    "playbooks/site.yml",
+    "playbooks/reset.yml",
+    "road/__main__.py",
+    "stacks/__main__.py",
+    "validate/__main__.py",
+    "docs/architecture.md",
+)
 #: Documents, and folders with some. The change list tells of what is gone, too.
 READ = ("README.md", "CONTRIBUTING.md", "UPGRADING.md", "docs", "components")
 #: Folders of suites/ that are none themselves, and suites that have another name than their folder.
@@ -118,9 +135,17 @@ def checks(site: Site) -> Iterator[Check]:
 def judge(found: HandOver) -> Iterator[Check]:
     """A bundle that can't be read is told once for each check that needs it."""
     looks: Mapping[str, Callable[[HandOver], Check]] = {
-        SIGNED: signed, BILL: bill, BUILT: built, WHOLE: whole, TESTED: tested, STATE: state,
-        CHANGES: changes, COMMANDS: commands, LINKS: links, DESIGN: design,
-    }  # fmt: skip
+        SIGNED: signed,
+        BILL: bill,
+        BUILT: built,
+        WHOLE: whole,
+        TESTED: tested,
+        STATE: state,
+        CHANGES: changes,
+        COMMANDS: commands,
+        LINKS: links,
+        DESIGN: design,
+    }
     for name, look in looks.items():
         watch = Stopwatch()
         try:

@@ -152,8 +152,12 @@ def shares(found: RunningObjects) -> Check:
         for container in _containers(pod):
             count += 1
             given = container.get("resources") or {}
-            lacks = [f"{kind} of {what}" for kind in ("requests", "limits") for what in ("cpu", "memory")
-                     if what not in (given.get(kind) or {})]  # fmt: skip
+            lacks = [
+                f"{kind} of {what}"
+                for kind in ("requests", "limits")
+                for what in ("cpu", "memory")
+                if what not in (given.get(kind) or {})
+            ]
             if lacks:
                 wrong.append(f"{_told(pod, container)} has no {', '.join(lacks)}")
     return judged(SHARES, wrong, f"{count} containers with requests and limits", causes.NO_SHARE)

@@ -108,9 +108,7 @@ class Api:
             raise RefusedError(f"{method} {path}", status, said)
         return json.loads(said) if said else None
 
-    def _send(
-        self, method: str, path: str, body: bytes | None, head: Mapping[str, str]
-    ) -> tuple[int, bytes]:
+    def _send(self, method: str, path: str, body: bytes | None, head: Mapping[str, str]) -> tuple[int, bytes]:
         self._line.request(method, path, body, dict(head))
         answer = self._line.getresponse()
         return answer.status, answer.read()
@@ -197,12 +195,7 @@ class Realm:
         for name in have.keys() - want.keys():
             self.ask("DELETE", f"{path}/{have[name]['id']}")
         for name, (kind, config) in want.items():
-            made = {
-                "name": name,
-                "protocol": "openid-connect",
-                "protocolMapper": f"{kind}-mapper",
-                "config": config,
-            }
+            made = {"name": name, "protocol": "openid-connect", "protocolMapper": f"{kind}-mapper", "config": config}
             if name not in have:
                 self.ask("POST", path, made)
             elif differs(have[name], made):
@@ -266,26 +259,19 @@ class Realm:
             log("INFO", f"client {name}: made")
             have = self.client(name)
         elif have.get("attributes", {}).get(MARK) != "true":
-            raise ValueError(
-                f"client {name} was made by hand; rename it, the platform needs its name"
-            )
+            raise ValueError(f"client {name} was made by hand; rename it, the platform needs its name")
         elif differs(have, want):
             self.ask("PUT", f"/clients/{have['id']}", want)
             log("INFO", f"client {name}: settings written")
         self.client_scopes(have, SCOPES[each["kind"]], scopes)
         shown = {"access.token.claim": "true", "introspection.token.claim": "true"}
         audiences = {
-            f"audience-{audience}": (
-                "oidc-audience",
-                {"included.custom.audience": audience} | shown,
-            )
+            f"audience-{audience}": ("oidc-audience", {"included.custom.audience": audience} | shown)
             for audience in each["audiences"]
         }
         self.mappers(f"/clients/{have['id']}", audiences)
 
-    def client_scopes(
-        self, have: Mapping[str, Any], want: list[str], scopes: Mapping[str, str]
-    ) -> None:
+    def client_scopes(self, have: Mapping[str, Any], want: list[str], scopes: Mapping[str, str]) -> None:
         """Exactly these go into every token, and none more on demand."""
         for kind, wanted in (("default", set(want)), ("optional", set())):
             given = set(have.get(f"{kind}ClientScopes", ()))
@@ -326,9 +312,7 @@ class Realm:
             self.ask("POST", "/groups", {"name": GROUP})
         raise LookupError(f"group {GROUP} was made and is not there")
 
-    def one_user(
-        self, each: Mapping[str, Any], roles: list[dict[str, Any]], *, rewrite: bool
-    ) -> str:
+    def one_user(self, each: Mapping[str, Any], roles: list[dict[str, Any]], *, rewrite: bool) -> str:
         """A password is written where nobody chose one: for new users, and at each start for those
         who have not logged in yet or are not to choose. Returns the id."""
         name, want = each["name"], {"enabled": True}

@@ -41,9 +41,7 @@ def found(folder: Path) -> Path:
     files = [told] if told else [f for f in sorted(folder.iterdir()) if f.suffix in SUFFIXES]
     if len(files) != 1 or files[0].suffix not in SUFFIXES:
         names = ", ".join(f.name for f in files) or "none"
-        raise ModelMissingError(
-            f"{folder}: one of *{', *'.join(SUFFIXES)} is needed, found: {names}"
-        )
+        raise ModelMissingError(f"{folder}: one of *{', *'.join(SUFFIXES)} is needed, found: {names}")
     return files[0]
 
 
@@ -92,9 +90,11 @@ def main() -> None:
     model = Served(told.model_name, told.model_dir)
     model.load()
     server = kserve.ModelServer(
-        http_port=told.http_port, enable_grpc=told.enable_grpc, workers=told.workers,
+        http_port=told.http_port,
+        enable_grpc=told.enable_grpc,
+        workers=told.workers,
         enable_latency_logging=told.enable_latency_logging,
-    )  # fmt: skip
+    )
     # A line or two for each answer would cost as much as the answer.
     for name in ("kserve.trace", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.WARNING)

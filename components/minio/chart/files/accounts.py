@@ -18,12 +18,7 @@ from minio import Minio
 from minio.commonconfig import ENABLED, Filter
 from minio.credentials import StaticProvider
 from minio.error import MinioAdminException
-from minio.lifecycleconfig import (
-    Expiration,
-    LifecycleConfig,
-    NoncurrentVersionExpiration,
-    Rule,
-)
+from minio.lifecycleconfig import Expiration, LifecycleConfig, NoncurrentVersionExpiration, Rule
 from minio.minioadmin import MinioAdmin
 from minio.versioningconfig import VersioningConfig
 
@@ -45,10 +40,7 @@ def secret(name: str) -> str:
 def http() -> urllib3.PoolManager:
     """Trusts the site's CA only; the loop is what tries again."""
     return urllib3.PoolManager(
-        cert_reqs="CERT_REQUIRED",
-        ca_certs="/tls/ca.crt",
-        timeout=urllib3.Timeout(connect=2, read=15),
-        retries=False,
+        cert_reqs="CERT_REQUIRED", ca_certs="/tls/ca.crt", timeout=urllib3.Timeout(connect=2, read=15), retries=False
     )
 
 

@@ -130,27 +130,29 @@ def current(engine: Any) -> bool:
 def prepare() -> None:
     """What MLflow's own command line would tell its workers, and the secrets."""
     url = database()
-    os.environ.update({
-        "_MLFLOW_SERVER_FILE_STORE": url,
-        "_MLFLOW_SERVER_REGISTRY_STORE": url,
-        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
-        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": os.environ["ARTEFACTS"],
-        # What clients are told: artefacts go through this server.
-        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
-        "_MLFLOW_SGI_NAME": "uvicorn",
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": secret("auth/session-key"),
-        "MLFLOW_CRYPTO_KEK_PASSPHRASE": secret("auth/wrapping-key"),
-        # Jobs would be a second server with workers of its own, on a queue in a local file.
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false",
-        "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": "path",
-        "AWS_ACCESS_KEY_ID": secret("artefacts/username"),
-        "AWS_SECRET_ACCESS_KEY": secret("artefacts/password"),
-        "AWS_CA_BUNDLE": authority("artefacts"),
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_RETRY_MODE": "standard",
-        "AWS_MAX_ATTEMPTS": "4",
-    })  # fmt: skip
+    os.environ.update(
+        {
+            "_MLFLOW_SERVER_FILE_STORE": url,
+            "_MLFLOW_SERVER_REGISTRY_STORE": url,
+            "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": os.environ["ARTEFACTS"],
+            # What clients are told: artefacts go through this server.
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+            "_MLFLOW_SGI_NAME": "uvicorn",
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": secret("auth/session-key"),
+            "MLFLOW_CRYPTO_KEK_PASSPHRASE": secret("auth/wrapping-key"),
+            # Jobs would be a second server with workers of its own, on a queue in a local file.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false",
+            "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": "path",
+            "AWS_ACCESS_KEY_ID": secret("artefacts/username"),
+            "AWS_SECRET_ACCESS_KEY": secret("artefacts/password"),
+            "AWS_CA_BUNDLE": authority("artefacts"),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_RETRY_MODE": "standard",
+            "AWS_MAX_ATTEMPTS": "4",
+        }
+    )
     # Not to be had by the environment: the library would wait a minute for a host that is gone.
     defaults = module("botocore.config").Config.OPTION_DEFAULTS
     defaults["connect_timeout"] = int(os.environ["ARTEFACTS_CONNECT_SECONDS"])

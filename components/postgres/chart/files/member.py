@@ -38,11 +38,7 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
     config["postgresql"]["authentication"] = {
         # Patroni reaches its own server by the socket (peer); no superuser password is needed.
         "superuser": {"username": "postgres"},
-        "replication": {
-            "username": os.environ["REPLICATOR"],
-            "password": secret("replicator"),
-            **tls,
-        },
+        "replication": {"username": os.environ["REPLICATOR"], "password": secret("replicator"), **tls},
         "rewind": {"username": os.environ["REWINDER"], "password": secret("rewind"), **tls},
     }
     return config

@@ -105,9 +105,7 @@ class Server:
         if found == [(wanted,)]:
             return
         verb = "ALTER" if found else "CREATE"
-        self.run(
-            self.named(verb + " ROLE {} LOGIN " + attributes + " PASSWORD %s", name), (wanted,)
-        )
+        self.run(self.named(verb + " ROLE {} LOGIN " + attributes + " PASSWORD %s", name), (wanted,))
         say(f"{'changed' if found else 'made'} user {name}")
 
     def database(self, name: str, owner: str) -> None:
@@ -141,9 +139,7 @@ def reconcile() -> None:
         "pg_read_binary_file(text)",
         "pg_read_binary_file(text, bigint, bigint, boolean)",
     ):
-        server.run(
-            server.named(f"GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {{}}", rewinder)
-        )
+        server.run(server.named(f"GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {{}}", rewinder))
     server.user("pooler", secret("pooler"), "CONNECTION LIMIT 20")
     server.run(LOOKUP)
     grants: list[dict[str, Any]] = json.loads(os.environ["GRANTS"])

@@ -27,9 +27,7 @@ def save(target: Target, scope: str, folder: Path) -> Mapping[str, object]:
         for start in range(0, len(keys), BATCH):
             part = keys[start : start + BATCH]
             values = client.to_leader(op="many", keys=part)["values"]
-            yield from (
-                [k.partition("/")[2], v] for k, v in zip(part, values, strict=True) if v is not None
-            )
+            yield from ([k.partition("/")[2], v] for k, v in zip(part, values, strict=True) if v is not None)
 
     saving.put_lines(folder / FILE, records())
     client.close()
@@ -40,11 +38,7 @@ def restore(target: Target, folder: Path, scope: str) -> None:
     saving.check(folder)
     client = Client(target)
     for name, value in saving.get_lines(folder / FILE):
-        retried(
-            lambda name=name, value=value: client.to_leader(
-                op="put", key=f"{scope}/{name}", value=value
-            )
-        )
+        retried(lambda name=name, value=value: client.to_leader(op="put", key=f"{scope}/{name}", value=value))
     client.close()
 
 

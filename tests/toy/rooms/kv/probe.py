@@ -128,10 +128,7 @@ class KvWriter:
         keys = self._client.to_leader(op="keys", prefix=f"audit/{run}/")["keys"]
         values = self._client.to_leader(op="many", keys=keys)["values"]
         uids = [key.rpartition("/")[2] for key in keys]
-        wrong = [
-            uid for uid, value in zip(uids, values, strict=True)
-            if base64.b64decode(value or "") != content(uid)
-        ]  # fmt: skip
+        wrong = [uid for uid, value in zip(uids, values, strict=True) if base64.b64decode(value or "") != content(uid)]
         return Held([uids], corrupt=wrong)
 
     def read_last(self, run: str, client: int) -> int | None:
@@ -220,8 +217,11 @@ def bad_requests(target: Target) -> Iterator[tuple[str, Callable[[], object]]]:
     }
     for what, request in cases.items():
         yield what, partial(Client(target).to_leader, **request)
-    for what, line in {"no JSON": b"}{\n", "JSON that is no object": b"[1]\n",
-                       "bytes that are no text": b"\xff\xfe\x00\n"}.items():  # fmt: skip
+    for what, line in {
+        "no JSON": b"}{\n",
+        "JSON that is no object": b"[1]\n",
+        "bytes that are no text": b"\xff\xfe\x00\n",
+    }.items():
         yield what, partial(_raw, target, line)
 
 

@@ -5,14 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 
-from components.kv.probe import (
-    Client,
-    primary,
-    retried,
-    soon_whole,
-    version,
-    whole,
-)  # the same protocol
+from components.kv.probe import Client, primary, retried, soon_whole, version, whole  # the same protocol
 
 from components.kit.probing import Check, Held, Target, attempt
 
@@ -83,8 +76,4 @@ def _round_trip(target: Target) -> Look:
     found: list[str] = []
     retried(lambda: found.extend(records(client, f"{run}-")))
     client.close()
-    return (
-        found == wanted,
-        f"{len(found)} of {len(wanted)} records, in order: {found == wanted}",
-        {},
-    )
+    return (found == wanted, f"{len(found)} of {len(wanted)} records, in order: {found == wanted}", {})
