@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from common.errors import Refusal
 from components.kit import naming
+from components.kit.names import WORK
 
 Scalar = str | int | float | bool
 
@@ -164,6 +165,11 @@ class Platform(_Model):
     bundle_digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
     components: list[Component] = []
     off: list[Off] = []
+
+    @property
+    def work(self) -> str:
+        """The namespace for what users bring: models, jobs, steps."""
+        return f"{self.namespace}{WORK}"
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

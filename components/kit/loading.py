@@ -18,7 +18,8 @@ from pydantic_core import ErrorDetails
 from components.kit import founding
 from components.kit.frozen import NAME_PATTERN, Frozen
 from components.kit.mistakes import Mistake, SettingsError, stack_file
-from components.kit.settings import WORK, ComponentSettings, Mode, SiteFacts
+from components.kit.names import WORK
+from components.kit.settings import ComponentSettings, Mode, SiteFacts
 from components.kit.syntax import REFUSED, SET, ClusterDomain, DnsLabel, DnsName, Namespace
 
 NAMESPACE = "apadana"

@@ -11,6 +11,7 @@ import yaml
 
 #: A member's name, its Service, a namespace of 63 and the cluster's domain are 253 at most.
 MOST_OF_DOMAIN = 100
+WORK = "-work"  # ends the name of the namespace beside the platform's, for what users bring
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _WORD = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?")
 

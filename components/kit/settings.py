@@ -31,6 +31,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from components.kit.claims import Claim
 from components.kit.frozen import NAME_PATTERN, Frozen, Name
 from components.kit.mistakes import Mistake, SiteError
+from components.kit.names import WORK
 from components.kit.needs import Need
 from components.kit.shape import Fixed
 from components.kit.syntax import Host, HostPort, Line, ObjectName, Once, Wrong, refused
@@ -39,7 +40,6 @@ from components.kit.web import Web
 Millicores = Annotated[int, Field(ge=10, le=1_000_000)]
 Mebibytes = Annotated[int, Field(ge=16, le=16_000_000)]
 N = TypeVar("N", bound=Need)
-WORK = "-work"  # of the namespace beside the platform's
 
 __all__ = ["NAME_PATTERN", "Frozen", "Name"]  # rooms have one place to import from
 

@@ -164,9 +164,10 @@ def shares(found: RunningObjects) -> Check:
 
 
 def home(found: RunningObjects) -> Check:
-    """Objects of ours lie in the one namespace, and where the contract says that a room has another."""
+    """Objects of ours lie in the one namespace, in the one beside it for what users bring, and where the contract
+    says that a room has another."""
     declared = {w.namespace: c.name for c in found.platform.components for w in c.workloads if w.namespace}
-    allowed = {found.platform.namespace, *declared}
+    allowed = {found.platform.namespace, found.platform.work, *declared}
     mine = [o for o in found.objects if _labels(o).get(PART_OF) == OURS and _space(o)]
     wrong = [f"{o['kind']} {_name(o)} lies in {_space(o)}" for o in mine if _space(o) not in allowed]
     apart = ", ".join(f"{space} ({room})" for space, room in sorted(declared.items()))
