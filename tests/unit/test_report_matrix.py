@@ -167,7 +167,8 @@ def told(room: str) -> set[str]:
     if room in apart:
         return {slug(name) for name in apart[room]}
     text = (Path("components") / room / "probe.py").read_text(encoding="utf-8")
-    return {slug(name) for name in re.findall(r'attempt\(\s*"([^"]+)"', text)}
+    found = re.findall(rf'attempt\(\s*"([^"]+)"|"({room}: [^"]+)"', text)
+    return {slug(one or other) for one, other in found}
 
 
 def test_a_check_that_the_register_names_is_made() -> None:
