@@ -138,7 +138,7 @@ def closing(where: Place, verb: str, changed: dict[str, int], seconds: float) ->
     say(f"\nmake {verb}: done in {progress.spoken(seconds)}. {what}.")
     if verb == "up":
         say(f"Report:   {where.report / 'index.html'}")
-        say(f"Contract: {where.contract}")
+        say(f"Contract: {where.platform}")
     return 0
 
 

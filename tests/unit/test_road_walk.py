@@ -33,7 +33,8 @@ def test_each_step_says_what_it_took_and_what_is_left(where: Place, capsys: pyte
     assert "[1/2] one: what one does" in said
     assert "2 changed; 1 step left" in said
     assert "Changed: one 2." in said
-    assert str(where.report / "index.html") in said
+    assert f"Report:   {where.report / 'index.html'}\n" in said
+    assert f"Contract: {where.platform}\n" in said
 
 
 def test_a_run_that_changes_nothing_says_so(where: Place, capsys: pytest.CaptureFixture[str]) -> None:
