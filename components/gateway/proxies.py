@@ -151,7 +151,7 @@ def _fence(home: str, settings: Settings, site: SiteFacts) -> Manifest:
     """Everybody may knock: hosts, pods and people come in by the same door. What a proxy may reach:
     its controller, and pods of the namespaces whose routes it takes."""
     beyond = [name for name in controller.watched(settings, site) if name != home]
-    made = policy(
+    return policy(
         NAME,
         home,
         PROXY_PODS,
@@ -164,9 +164,5 @@ def _fence(home: str, settings: Settings, site: SiteFacts) -> Manifest:
             {"to": [in_namespace(home, controller.PODS)], "ports": ports(controller.XDS_PORT)},
             {"to": [in_namespace(name) for name in beyond]},
         ],
+        open_because="people come in here, and each page asks for the log-in",
     )
-    # The validator takes an open door for a mistake unless it is told why.
-    made["metadata"]["annotations"] = {
-        "apadana.io/open-because": "people come in here, and each page asks for the log-in"
-    }
-    return made

@@ -7,6 +7,7 @@ from typing import Any
 
 Manifest = dict[str, Any]
 
+OPEN_BECAUSE = "apadana.io/open-because"
 PART_OF = {"app.kubernetes.io/part-of": "apadana"}
 
 
@@ -33,10 +34,16 @@ def manifest(
     return {"apiVersion": api, "kind": kind, "metadata": metadata, **content}
 
 
-def policy(name: str, namespace: str, pods: Mapping[str, str], **rules: Any) -> Manifest:
-    """A NetworkPolicy of both directions; a direction without rules is closed."""
+def policy(name: str, namespace: str, pods: Mapping[str, str], *, open_because: str = "", **rules: Any) -> Manifest:
+    """A NetworkPolicy of both directions; a direction without rules is closed.
+
+    `open_because`: why everyone may come in. The validator takes an open door for a mistake unless it is told.
+    """
     spec = {"podSelector": {"matchLabels": dict(pods)}, "policyTypes": ["Ingress", "Egress"]}
-    return manifest("networking.k8s.io/v1", "NetworkPolicy", name, namespace=namespace, spec=spec | rules)
+    made = manifest("networking.k8s.io/v1", "NetworkPolicy", name, namespace=namespace, spec=spec | rules)
+    if open_because:
+        made["metadata"]["annotations"] = {OPEN_BECAUSE: open_because}
+    return made
 
 
 def dns_egress() -> dict[str, Any]:
