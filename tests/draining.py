@@ -17,8 +17,14 @@ OPTIONS = ("--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={DRAIN_S
 def drained(host: str) -> Iterator[None]:
     """Every pod that may go has gone from the host; afterwards all is whole again."""
     cluster = lab.cluster()
-    try:
+
+    def emptied() -> bool:
         cluster.run("drain", host, *OPTIONS, timeout=DRAIN_S + 30)
+        return True
+
+    try:
+        # kubectl gives up at the first answer that an API server owes it; what has gone by then stays away.
+        wait_for(f"{host} to be empty", emptied, timeout=DRAIN_S, every=2)
         yield
     finally:
         cluster.run("uncordon", host)
