@@ -36,6 +36,7 @@ PUBLIC = {
     "host",
     "port",
     "expected",
+    "namespace",
 }
 LOOK_SECONDS = 0.1
 HOST_LOGS = "/var/log/pods /var/log/kubernetes"
