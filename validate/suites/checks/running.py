@@ -68,7 +68,7 @@ class RunningObjects:
 
 def seen(site: Site) -> RunningObjects:
     """One look at the cluster; Secrets are held in memory only, and never told."""
-    listed = site.cluster.json("get", "-A", KINDS, timeout=40)["items"]
+    listed = site.cluster.json("get", "-A", KINDS, timeout=80)["items"]
     secrets = site.cluster.json("-n", site.platform.namespace, "get", "secrets")["items"]
     return RunningObjects(site.platform, manifest.read(site.bundle), listed, secrets)
 
