@@ -10,13 +10,13 @@ import typer
 from typer.testing import CliRunner
 from typer.testing import Result as Ended
 
+from common.errors import Refusal
 from components.kit.probing import Verdict
 from tests import reports
 from tests.reports import client_key, make, whole, write
 from validate import report
 from validate.campaign.journal import Journal
 from validate.cli import report as cli
-from validate.core.errors import ValidateError
 from validate.core.model import Result
 from validate.report import reading
 from validate.report.verify import verify
@@ -67,7 +67,7 @@ def test_verify_names_the_altered_file_and_prints_no_digest_of_it(tmp_path: Path
 
 def test_wrong_use_is_an_error_of_use(signed: Path) -> None:
     for args in ((signed / "nothing",), (signed, "--key", signed / "no.pub")):
-        assert isinstance(call("verify", *args).exception, ValidateError)
+        assert isinstance(call("verify", *args).exception, Refusal)
 
 
 def test_a_report_is_made_again_for_the_clients_key(tmp_path: Path) -> None:
