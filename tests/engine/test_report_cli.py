@@ -17,6 +17,7 @@ from tests.reports import client_key, make, whole, write
 from validate import report
 from validate.campaign.journal import Journal
 from validate.cli import report as cli
+from validate.core.errors import ValidateError
 from validate.core.model import Result
 from validate.report import reading
 from validate.report.verify import verify
