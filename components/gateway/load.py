@@ -6,7 +6,7 @@ import itertools
 import ssl
 from collections.abc import Callable
 
-from components.gateway.probe import required
+from components.kit.asking import required
 from components.kit.driving import Asker, Job, chosen
 from components.kit.probing import Target
 

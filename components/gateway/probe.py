@@ -1,4 +1,4 @@
-"""The gateway as its clients see it. Standard library and kit.probing only."""
+"""The gateway as its clients see it. Standard library and kit only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from components.kit.asking import required
 from components.kit.probing import Check, Target, attempt
 
 CONNECT_SECONDS = 3.0
@@ -18,14 +19,6 @@ SCRIPT = {"X-Requested-With": "XMLHttpRequest"}
 FORGED = {"Authorization": "Bearer not.a.token"}
 
 Found = tuple[bool, str, Mapping[str, object]]
-
-
-def required(target: Target, key: str) -> str:
-    """One of the contract's words for clients."""
-    words = target.client.get("required")
-    if not isinstance(words, Mapping) or key not in words:
-        raise LookupError(f"{target.name}: the contract does not name {key!r}")
-    return str(words[key])
 
 
 def pages(target: Target) -> list[str]:

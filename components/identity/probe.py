@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from components.kit.asking import Place, places
+from components.kit.asking import Place, places, required
 from components.kit.probing import Check, Target, attempt
 
 CONNECT_SECONDS, READ_SECONDS = 2.0, 20.0
@@ -30,14 +30,6 @@ Found = tuple[bool, str, Mapping[str, object]]
 
 class NotSignedError(Exception):
     """A token's signature is not the issuer's."""
-
-
-def required(target: Target, key: str) -> str:
-    """One of the contract's words for clients."""
-    words = target.client.get("required")
-    if not isinstance(words, Mapping) or key not in words:
-        raise LookupError(f"{target.name}: the contract does not name {key!r}")
-    return str(words[key])
 
 
 def offers(target: Target, protocol: str) -> bool:

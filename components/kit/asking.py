@@ -81,6 +81,14 @@ def given(target: Target, group: str, key: str, default: float) -> float:
     return float(found.get(key, default)) if isinstance(found, Mapping) else default
 
 
+def required(target: Target, key: str) -> str:
+    """One of the contract's words for clients."""
+    words = target.client.get("required")
+    if not isinstance(words, Mapping) or key not in words:
+        raise LookupError(f"{target.name}: the contract does not name {key!r}")
+    return str(words[key])
+
+
 def places(target: Target, protocol: str) -> list[Place]:
     """Every server behind an endpoint's names: one name may lead to all replicas."""
     endpoint = target.endpoint(protocol)

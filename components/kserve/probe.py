@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from components.kit.asking import Line, Place, given, places
+from components.kit.asking import Line, Place, given, places, required
 from components.kit.probing import Check, Target, attempt
 
 GROUP, VERSION = "serving.kserve.io", "v1beta1"
@@ -26,14 +26,6 @@ JSON = "application/json"
 
 Json = dict[str, Any]
 Found = tuple[bool, str, Mapping[str, object]]
-
-
-def required(target: Target, key: str) -> str:
-    """One of the contract's words for clients."""
-    words = target.client.get("required")
-    if not isinstance(words, Mapping) or key not in words:
-        raise LookupError(f"{target.name}: the contract does not name {key!r}")
-    return str(words[key])
 
 
 def service(target: Target, name: str) -> Json:

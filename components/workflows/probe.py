@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from components.kit.asking import places
+from components.kit.asking import places, required
 from components.kit.probing import Check, Target, Verdict, attempt
 
 PROTOCOL = "http"  # of the endpoint whose name leads to every controller
@@ -61,14 +61,6 @@ class Api:
             raise RefusedError(f"{answer.status} {content[:300].decode(errors='replace')}")
         found: Json = json.loads(content)
         return found
-
-
-def required(target: Target, key: str) -> str:
-    """One of the contract's words for clients."""
-    words = target.client.get("required")
-    if not isinstance(words, Mapping) or key not in words:
-        raise LookupError(f"{target.name}: the contract does not name {key!r}")
-    return str(words[key])
 
 
 def leads(page: str) -> bool | None:
