@@ -20,7 +20,9 @@ from components.kit.manifests import (
     budget,
     cluster_role_pair,
     container_security,
+    controllers,
     dns_egress,
+    health_probes,
     in_namespace,
     manifest,
     policy,
@@ -153,43 +155,29 @@ def _marks() -> dict[str, str]:
 
 
 def _deployment(settings: Settings, site: SiteFacts, notes: Mapping[str, str]) -> Manifest:
-    pod: dict[str, Any] = {
-        "serviceAccountName": NAME,
-        "automountServiceAccountToken": True,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 10,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": UID,
-            "runAsGroup": UID,
-            "fsGroup": UID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "affinity": apart(PODS, settings.placement.value),
-        "containers": [_container(settings, site)],
-        "volumes": [
+    ranked = {"priorityClassName": settings.priority} if site.priority_classes else {}
+    return controllers(
+        NAME,
+        half.namespace(ROOM),
+        _marks(),
+        PODS,
+        notes,
+        replicas=settings.controllers,
+        user=UID,
+        serviceAccountName=NAME,
+        terminationGracePeriodSeconds=10,
+        affinity=apart(PODS, settings.placement.value),
+        containers=[_container(settings, site)],
+        volumes=[
             {"name": "config", "configMap": {"name": "envoy-gateway-config"}},
             {"name": "certs", "secret": {"secretName": NAME, "defaultMode": 0o440}},
             {"name": "wasm", "emptyDir": {"sizeLimit": "16Mi"}},
         ],
-    }
-    if site.priority_classes:
-        pod["priorityClassName"] = settings.priority
-    spec = {
-        "replicas": settings.controllers,
-        # On as many hosts as there are replicas there is no room for one more.
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
-        "selector": {"matchLabels": PODS},
-        "template": {"metadata": {"labels": _marks(), "annotations": dict(notes)}, "spec": pod},
-    }
-    return manifest("apps/v1", "Deployment", NAME, namespace=half.namespace(ROOM), marks=_marks(), spec=spec)
+        **ranked,
+    )
 
 
 def _container(settings: Settings, site: SiteFacts) -> dict[str, Any]:
-    def probe(path: str, period: int, failures: int) -> dict[str, Any]:
-        asked = {"httpGet": {"path": path, "port": HEALTH_PORT}, "timeoutSeconds": 2}
-        return asked | {"periodSeconds": period, "failureThreshold": failures}
-
     own = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
     return {
         "name": NAME,
@@ -202,9 +190,7 @@ def _container(settings: Settings, site: SiteFacts) -> dict[str, Any]:
         ],
         "securityContext": container_security(UID),
         "ports": [{"name": "grpc", "containerPort": XDS_PORT}, {"name": "metrics", "containerPort": METRICS_PORT}],
-        "startupProbe": probe("/healthz", 1, 60),
-        "readinessProbe": probe("/readyz", 5, 2),
-        "livenessProbe": probe("/healthz", 10, 6),
+        **health_probes(HEALTH_PORT),
         "resources": settings.controller_resources.helm(),
         "volumeMounts": [
             {"name": "config", "mountPath": "/config", "readOnly": True},

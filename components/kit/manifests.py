@@ -46,6 +46,57 @@ def policy(name: str, namespace: str, pods: Mapping[str, str], *, open_because: 
     return made
 
 
+def controllers(
+    name: str,
+    namespace: str,
+    marks: Mapping[str, str],
+    pods: Mapping[str, str],
+    notes: Mapping[str, str],
+    *,
+    replicas: int,
+    user: int,
+    **pod: Any,
+) -> Manifest:
+    """A Deployment of servers of one binary that speak to the API; `pod` is what is the room's own.
+
+    `pods` selects them, `marks` are all of their labels, `notes` are annotations that make them anew.
+    """
+    spec = {
+        "automountServiceAccountToken": True,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": user,
+            "runAsGroup": user,
+            "fsGroup": user,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **pod,
+    }
+    rolled = {
+        "replicas": replicas,
+        # On as many hosts as there are replicas there is no room for one more.
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+        "selector": {"matchLabels": dict(pods)},
+        "template": {"metadata": {"labels": dict(marks), "annotations": dict(notes)}, "spec": spec},
+    }
+    return manifest("apps/v1", "Deployment", name, namespace=namespace, marks=marks, spec=rolled)
+
+
+def health_probes(port: int) -> dict[str, Any]:
+    """Of a controller that answers /healthz and /readyz, as those made with controller-runtime do."""
+
+    def probe(path: str, period: int, failures: int) -> dict[str, Any]:
+        asked = {"httpGet": {"path": path, "port": port}, "timeoutSeconds": 2}
+        return asked | {"periodSeconds": period, "failureThreshold": failures}
+
+    return {
+        "startupProbe": probe("/healthz", 1, 60),
+        "readinessProbe": probe("/readyz", 5, 2),
+        "livenessProbe": probe("/healthz", 10, 6),
+    }
+
+
 def dns_egress() -> dict[str, Any]:
     """The cluster's DNS; without ports, since a policy sees them after translation."""
     return {

@@ -19,7 +19,9 @@ from components.kit.manifests import (
     budget,
     cluster_role_pair,
     container_security,
+    controllers,
     dns_egress,
+    health_probes,
     in_namespace,
     manifest,
     policy,
@@ -123,39 +125,25 @@ def _services(home: str) -> list[Manifest]:
 
 
 def _deployment(settings: Settings, site: SiteFacts, notes: Mapping[str, str]) -> Manifest:
-    pod: dict[str, Any] = {
-        "serviceAccountName": ACCOUNT,
-        "automountServiceAccountToken": True,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 20,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": UID,
-            "runAsGroup": UID,
-            "fsGroup": UID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "affinity": apart(CONTROLLER_PODS, settings.placement.value),
-        "containers": [_container(settings, site)],
-        "volumes": [{"name": "cert", "secret": {"secretName": CERTIFICATE, "defaultMode": 0o440}}],
-    }
-    if site.priority_classes:
-        pod["priorityClassName"] = settings.priority
-    spec = {
-        "replicas": settings.controllers,
-        # On as many hosts as there are replicas there is no room for one more.
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
-        "selector": {"matchLabels": CONTROLLER_PODS},
-        "template": {"metadata": {"labels": MARKS, "annotations": dict(notes)}, "spec": pod},
-    }
-    return manifest("apps/v1", "Deployment", NAME, namespace=half.namespace(ROOM), marks=MARKS, spec=spec)
+    ranked = {"priorityClassName": settings.priority} if site.priority_classes else {}
+    return controllers(
+        NAME,
+        half.namespace(ROOM),
+        MARKS,
+        CONTROLLER_PODS,
+        notes,
+        replicas=settings.controllers,
+        user=UID,
+        serviceAccountName=ACCOUNT,
+        terminationGracePeriodSeconds=20,
+        affinity=apart(CONTROLLER_PODS, settings.placement.value),
+        containers=[_container(settings, site)],
+        volumes=[{"name": "cert", "secret": {"secretName": CERTIFICATE, "defaultMode": 0o440}}],
+        **ranked,
+    )
 
 
 def _container(settings: Settings, site: SiteFacts) -> dict[str, Any]:
-    def probe(path: str, period: int, failures: int) -> dict[str, Any]:
-        asked = {"httpGet": {"path": path, "port": HEALTH_PORT}, "timeoutSeconds": 2}
-        return asked | {"periodSeconds": period, "failureThreshold": failures}
-
     own = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
     return {
         "name": "manager",
@@ -165,9 +153,7 @@ def _container(settings: Settings, site: SiteFacts) -> dict[str, Any]:
         "env": [{"name": "POD_NAMESPACE", "valueFrom": own}],
         "securityContext": container_security(UID),
         "ports": [{"name": "https", "containerPort": WEBHOOK_PORT}, {"name": "metrics", "containerPort": METRICS_PORT}],
-        "startupProbe": probe("/healthz", 1, 60),
-        "readinessProbe": probe("/readyz", 5, 2),
-        "livenessProbe": probe("/healthz", 10, 6),
+        **health_probes(HEALTH_PORT),
         # Until the hosts know that it goes it still answers.
         "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
         "resources": settings.controller_resources.helm(),
