@@ -19,10 +19,10 @@ from components.kit.loading import Loaded, SiteSettings, load, load_site
 from components.kit.mistakes import SettingsError
 from components.kit.names import is_text
 from components.kit.settings import ComponentSettings, SiteFacts
+from tests.images import AnyImage
 from tests.mutants import HOSTILE, Mutant, changed, inherited, mutants
 from tests.rendered import objects
 from tests.rendered.apiserver import SERVICES, ApiServer
-from tests.rendered.test_kit_discovered import AnyImage
 
 pytestmark = pytest.mark.rendered
 

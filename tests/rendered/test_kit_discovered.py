@@ -14,6 +14,7 @@ from components.kit import connection, layers
 from components.kit.discovery import layer, rooms
 from components.kit.settings import External, Mode
 from stacks.composition import STACKS, compose
+from tests.images import AnyImage
 from tests.rendered.datarooms import Document, assert_namespaced, assert_restricted, helm_template
 
 pytestmark = pytest.mark.rendered
@@ -30,13 +31,6 @@ ROOMS = [
 BUDGET_MIB = 9 * 1024  # of the 24 GiB machine; the cluster itself takes about 2.5 GiB
 BUDGET_CPU = 1600  # millicores of requests on hosts that share two cores
 OBJECTS = 250  # of a stack: what keeps an unchanged `pulumi up` within 4 s
-
-
-class AnyImage(dict[str, str]):
-    """Every image is in the bundle."""
-
-    def __missing__(self, name: str) -> str:
-        return f"apadana.local/{name}@sha256:{'1' * 64}"
 
 
 SITE = LAB.site.facts(AnyImage(), LAB.rooms)

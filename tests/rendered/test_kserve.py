@@ -26,9 +26,9 @@ from components.kserve import controller
 from components.kserve import settings as kserve
 from components.kserve.cluster import KserveHalf
 from components.minio import settings as minio
+from tests.images import AnyImage
 from tests.rendered import datarooms, objects
 from tests.rendered.apiserver import HOST, ApiServer, free_port
-from tests.rendered.test_kit_discovered import AnyImage
 from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.rendered

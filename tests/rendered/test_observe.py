@@ -15,16 +15,12 @@ from components.kit import fronts, pki
 from components.kit.settings import SiteFacts
 from stacks.composition import compose
 from tests import debian_programs
+from tests.images import AnyImage
 from tests.rendered import datarooms
 
 pytestmark = pytest.mark.rendered
 PROMETHEUS, ALERTMANAGER = "prometheus", "alertmanager"
 ROOMS = (PROMETHEUS, ALERTMANAGER)
-
-
-class AnyImage(dict[str, str]):
-    def __missing__(self, name: str) -> str:
-        return f"apadana.local/{name}@{datarooms.DIGEST}"
 
 
 LAB = compose("lab")

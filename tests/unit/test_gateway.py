@@ -20,13 +20,9 @@ from components.kit.settings import SiteFacts
 from stacks.composition import compose
 from stacks.halves import half_class, wanted
 from stacks.prerequisites import text
+from tests.images import AnyImage
 
 ROLES = Path(__file__).parents[2] / "roles"
-
-
-class AnyImage(dict[str, str]):
-    def __missing__(self, name: str) -> str:
-        return f"apadana.local/{name}@sha256:{'1' * 64}"
 
 
 SETTINGS = settings.Settings()

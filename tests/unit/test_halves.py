@@ -9,12 +9,8 @@ from components.kit.manifests import OPEN_BECAUSE, Manifest
 from components.kit.settings import SiteFacts
 from stacks.composition import compose
 from stacks.halves import half_class, wanted
+from tests.images import AnyImage
 from validate.suites.checks import objects
-
-
-class AnyImage(dict[str, str]):
-    def __missing__(self, name: str) -> str:
-        return f"apadana.local/{name}@sha256:{'1' * 64}"
 
 
 def _site() -> SiteFacts:

@@ -19,14 +19,10 @@ from components.kserve import admission, controller, probe
 from components.kserve import settings as kserve
 from components.kserve.cluster import KserveHalf
 from components.minio import settings as minio
+from tests.images import AnyImage
 from validate.suites import coverage
 
 SETTINGS = kserve.Settings()
-
-
-class AnyImage(dict[str, str]):
-    def __missing__(self, name: str) -> str:
-        return f"apadana.local/{name}@sha256:{'1' * 64}"
 
 
 def site(**rooms: Any) -> SiteFacts:

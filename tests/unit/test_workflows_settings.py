@@ -18,12 +18,8 @@ from components.postgres import settings as postgres
 from components.workflows import names, probe, steps
 from components.workflows import settings as workflows
 from components.workflows.cluster import WorkflowsHalf
+from tests.images import AnyImage
 from validate.suites import coverage
-
-
-class AnyImage(dict[str, str]):
-    def __missing__(self, name: str) -> str:
-        return f"apadana.local/{name}@sha256:{'1' * 64}"
 
 
 def site(**rooms: object) -> SiteFacts:
