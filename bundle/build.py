@@ -226,7 +226,7 @@ def fill(out: Path, wanted: dict[str, Path], raw: bytes, signature: bytes) -> bo
         return False
     (out / lists.SIGNATURE).unlink(missing_ok=True)
     for name in stale:
-        files.link(wanted[name], out / name)
+        whole.link(wanted[name], out / name)
     files.remove(out / name for name in extra)
     for folder in sorted((path for path in out.rglob("*") if path.is_dir()), reverse=True):
         if not any(folder.iterdir()):

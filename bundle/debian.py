@@ -137,5 +137,5 @@ def repository(packages: Sequence[Package], target: Path, places: Places) -> Non
     """A folder that apt can use: links to the packages and their index."""
     with files.building(target) as part:
         for item in packages:
-            files.link(places.debs / item.file, part / item.file)
+            whole.link(places.debs / item.file, part / item.file)
         whole.write(part / "Packages", index(packages, places))

@@ -30,23 +30,6 @@ def key_of(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def link(source: Path, target: Path) -> None:
-    """A hard link where the file system allows one, else a copy."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        if target.samefile(source):
-            return
-    except FileNotFoundError:
-        pass
-    part = target.with_name(f".{target.name}.part{os.getpid()}")
-    part.unlink(missing_ok=True)
-    try:
-        os.link(source, part)
-    except OSError:
-        shutil.copy2(source, part)
-    part.replace(target)
-
-
 @contextmanager
 def building(target: Path) -> Iterator[Path]:
     """A new folder that takes the place of `target` only when all of it is there."""

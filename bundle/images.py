@@ -260,7 +260,7 @@ class ImageBuilder:
                 built = self.go.ready(binary)
                 if built is None:
                     raise BundleError(f"the binary {binary} of image {name} is not built yet")
-                files.link(built.path, work / "bin" / binary)
+                whole.link(built.path, work / "bin" / binary)
             (work / "bin").chmod(0o755)
             yield "/bin-in", work / "bin"
         yield from self._mounted(image).items()

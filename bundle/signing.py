@@ -6,15 +6,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common import files, keys
+from common import keys
 
 
 def ensure_key(private: Path, public: Path) -> Ed25519PrivateKey:
     """Made on first use, for its owner's eyes only; its public half lies beside it."""
-    if not private.exists():
-        keys.create(private)
-    key = keys.private(private)
-    text = keys.public_text(key.public_key())
-    if not public.exists() or public.read_bytes() != text:
-        files.write(public, text)
+    key = keys.own(private)
+    keys.publish(key, public)
     return key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -23,3 +24,20 @@ def write(path: Path, data: str | bytes, mode: int = 0o644) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def link(source: Path, target: Path) -> None:
+    """A hard link where the file system allows one, else a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if target.samefile(source):
+            return
+    except FileNotFoundError:
+        pass
+    part = target.with_name(f".{target.name}.part{os.getpid()}")
+    part.unlink(missing_ok=True)
+    try:
+        os.link(source, part)
+    except OSError:
+        shutil.copy2(source, part)
+    part.replace(target)

@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from common import files
 from common.errors import Refusal
 
 
@@ -46,6 +47,20 @@ def create(path: Path) -> None:
         pass
     finally:
         fresh.unlink()
+
+
+def own(path: Path) -> Ed25519PrivateKey:
+    """A key of this machine, made on first use."""
+    if not path.exists():
+        create(path)
+    return private(path)
+
+
+def publish(key: Ed25519PrivateKey, path: Path) -> None:
+    """Its public half, as a file for others; untouched where it is right."""
+    text = public_text(key.public_key())
+    if not path.exists() or path.read_bytes() != text:
+        files.write(path, text)
 
 
 def private(path: Path, passphrase: bytes | None = None) -> Ed25519PrivateKey:

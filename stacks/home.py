@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from common import files
 from common.errors import Refusal
 from common.places import REPOSITORY, Places
 from components.kit import surroundings
@@ -148,14 +149,7 @@ def _place(source: Path, target: Path) -> None:
         have, want = target.stat(), source.stat()
         if target.samefile(source) or (have.st_size, have.st_mtime_ns) == (want.st_size, want.st_mtime_ns):
             return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_name(f".{target.name}.new")
-    fresh.unlink(missing_ok=True)
-    try:
-        fresh.hardlink_to(source)
-    except OSError:  # another file system, or one without hard links
-        shutil.copy2(source, fresh)
-    fresh.replace(target)
+    files.link(source, target)
     if not os.access(target, os.X_OK):
         target.chmod(0o755)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle import files, manifest, oci, signing, verify
+from bundle import manifest, oci, signing, verify
 from bundle.build import fill
 from bundle.errors import Refused
 from common import files as whole
@@ -219,7 +219,7 @@ def test_a_build_killed_half_way_leaves_no_signature(tmp_path: Path, monkeypatch
         raise KeyboardInterrupt
 
     whole.write(tmp_path / "b", "b")
-    monkeypatch.setattr(files, "link", killed)
+    monkeypatch.setattr(whole, "link", killed)
     with pytest.raises(KeyboardInterrupt):
         fill(out, {"a": tmp_path / "a", "b": tmp_path / "b"}, b"new", b"signature")
     assert not (out / manifest.SIGNATURE).exists()

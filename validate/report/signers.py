@@ -15,7 +15,7 @@ from typing import Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from common import files, keys
+from common import keys
 
 Kind = Literal["client", "lab"]
 
@@ -60,13 +60,9 @@ def client(path: Path, passphrase: bytes | None, now: datetime) -> Signer:
 def site(folder: Path, name: str, now: datetime) -> Signer:
     """The lab's own key; made on first use, its public half beside it."""
     path, public = folder / f"report-{as_file(name)}.pem", public_of(folder, name)
-    if not path.exists():
-        keys.create(path)
-    signer = Signer(keys.private(path), _about(path), "lab")
+    signer = Signer(keys.own(path), _about(path), "lab")
     _refuse_expired(path, signer.about, now)
-    text = keys.public_text(signer.public)
-    if not public.exists() or public.read_bytes() != text:
-        files.write(public, text)
+    keys.publish(signer.private, public)
     return signer
 
 
