@@ -31,6 +31,8 @@ HOW: dict[str, dict[str, str]] = {
     "idle": {"started": "systemctl enable --quiet --now {name}"},  # a unit that is to be off
     "package": {"removed": "dpkg --remove {name} >/dev/null 2>&1", "held": "apt-mark hold {name} >/dev/null"},
     "sysctl": {"changed": "echo {other} > /proc/sys/{path}"},
+    # What is in force, beside its file.
+    "ruleset": {"flushed": "nft flush table {name}", "gone": "nft delete table {name}"},
     "mount": {"unmounted": "umount {name}", "stopped": "systemctl stop {name}"},
 }
 KINDS = tuple(HOW)
@@ -134,6 +136,8 @@ def of_role(role: str, state: Mapping[str, Any], hosts: tuple[str, ...], planes:
                 yield Item(role, "idle", entry[field], where)
             elif "{{" not in entry[field]:
                 yield Item(role, kind, entry[field], where)
+    for rules in state.get("rulesets") or []:
+        yield Item(role, "ruleset", rules["table"], hosts)
 
 
 def of_volumes(hosts: Mapping[str, Any]) -> Iterator[Item]:

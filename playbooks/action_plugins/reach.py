@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import shlex
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +20,16 @@ from ansible.plugins.action import ActionBase
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from playbooks.rules import authority, clocks, membership, sighting
+from playbooks.rules import admins, authority, clocks, membership, sighting
+from playbooks.rules.doors import Door, Seen, door, entry_fault, last_line, session
 
-CONNECT_SECONDS, SESSION_SECONDS = 10, 30
+SESSION_SECONDS = 30
 GIB = 1 << 30
 # Packages, boot images, the stores' images, the journal and the audit log of one host.
 MEMBER_GIB = 4
 FOLDER, DISKS = "/var/lib", "/var/lib/apadana/disks"
 LOOK = f"""
+echo "from=${{1%% *}}"
 echo "clock=$(date +%s.%N)"
 echo "free=$(df --output=avail -B1 {FOLDER} | tail -n 1)"
 for disk in {DISKS}/*.img; do if [ -e "$disk" ]; then echo "disk=${{disk##*/}}"; fi; done
@@ -42,64 +40,12 @@ fi
 {sighting.LOOK}"""
 
 
-@dataclass(frozen=True)
-class Door:
-    """How one host is entered, and the volumes that it is to have."""
-
-    name: str
-    address: str
-    port: int
-    user: str
-    key: str
-    options: tuple[str, ...] = ()
-    become: bool = False
-    volumes: tuple[Mapping[str, Any], ...] = field(default=())
-    interface: str = ""  # that is to hold the floating address; "" where none is to
-    vip: str = ""
-    plane: bool = False
-
-    @property
-    def where(self) -> str:
-        return f"{self.name} ({self.user}@{self.address}:{self.port})"
-
-    def argv(self) -> list[str]:
-        # No shared connection: one that still stands would let a wrong key pass.
-        fixed = ("BatchMode=yes", f"ConnectTimeout={CONNECT_SECONDS}", "ControlPath=none")
-        command = ["ssh", *(part for option in fixed for part in ("-o", option))]
-        command += ["-o", "PreferredAuthentications=publickey", *self.options]
-        command += ["-i", self.key] if self.key else []
-        shell = ["sudo", "-n", "sh", "-s"] if self.become else ["sh", "-s"]
-        return [*command, "-p", str(self.port), "-l", self.user, self.address, *shell]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """How the session ended and what it said."""
-
-    code: int
-    out: str
-    error: str
-    asked: float = 0.0
-    answered: float = 0.0
-
-
 def ask(door: Door) -> Seen:
     """One look; a second one at the end of what an earlier run still does on the host."""
     seen = session(door, LOOK, SESSION_SECONDS)
     if not sighting.value(seen.out, "busy"):
         return seen
     return session(door, sighting.WAIT + LOOK, sighting.WAIT_SECONDS + SESSION_SECONDS)
-
-
-def session(door: Door, script: str, seconds: float) -> Seen:
-    asked = time.time()
-    try:
-        done = subprocess.run(door.argv(), input=script, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return Seen(255, "", f"the session gave no answer in {seconds:.0f} s")
-    except FileNotFoundError:
-        return Seen(255, "", "there is no ssh on this machine; install openssh-client")
-    return Seen(done.returncode, done.stdout, done.stderr, asked, time.time())
 
 
 def judge(door: Door, seen: Seen) -> list[str]:
@@ -120,30 +66,6 @@ def judge(door: Door, seen: Seen) -> list[str]:
             f" `fuser -v {sighting.LOCK}` on that host"
         ]
     return [*disk_faults(door, seen.out), *interface_faults(door, seen.out)]
-
-
-def entry_fault(door: Door, error: str) -> str:
-    words = last_line(error)
-    if "Permission denied" in error:
-        return (
-            f"{door.where} refuses the key {door.key or 'of the agent'}: {words}; add its public "
-            f"half to the authorized_keys of {door.user}, or name the right key in "
-            "ansible_ssh_private_key_file (group_vars/all/main.yml)"
-        )
-    if "Host key verification failed" in error or "IDENTIFICATION HAS CHANGED" in error:
-        return (
-            f"{door.where} does not show the host key that known_hosts has for it (or it has none):"
-            " compare the key at the machine itself, then correct known_hosts"
-        )
-    return (
-        f"{door.where} does not answer: {words}; is it on, is sshd running, does a firewall stand"
-        " between? (lab: ansible-playbook playbooks/lab.yml)"
-    )
-
-
-def last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
 
 
 def disk_faults(door: Door, out: str) -> list[str]:
@@ -221,30 +143,16 @@ def together(
     ]
     plan = membership.decide(hosts, rejoin)
     found = [
+        *admins.lockout_faults(
+            {d.where: sighting.value(e.out, "from") for d, e in pairs},
+            next((d.admins for d in doors), ()),
+            [*(d.address for d in doors), *(d.vip for d in doors if d.vip)],
+        ),
         *clocks.clock_faults(readings),
         *authority.authority_faults({n: c for n, c in cas.items() if n in members}, own_ca, pki),
         *plan.refusals,
     ]
     return found, plan
-
-
-def door(name: str, host: Mapping[str, Any], planes: Collection[str] = ()) -> Door:
-    """From the variables of a host; only control planes hold the floating address."""
-    vip = str(host.get("site_vip") or "") if name in planes else ""
-    options = f"{host.get('ansible_ssh_common_args') or ''} {host.get('ansible_ssh_extra_args') or ''}"
-    return Door(
-        name=name,
-        address=str(host.get("ansible_host") or name),
-        port=int(host.get("ansible_port") or 22),
-        user=str(host.get("ansible_user") or "root"),
-        key=str(host.get("ansible_ssh_private_key_file") or ""),
-        options=tuple(shlex.split(options)),
-        become=bool(host.get("ansible_become")),
-        volumes=tuple(host.get("storage_volumes") or ()),
-        interface=str(host.get("loadbalancer_interface") or "eth0") if vip else "",
-        vip=vip,
-        plane=name in planes,
-    )
 
 
 class ActionModule(ActionBase):

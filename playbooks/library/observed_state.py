@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """What a host is, against what its roles want: packages, files, links, settings, mounts, units.
 
-One task reads it all. `report` only tells the differences, so that a matching host is left alone;
-`present` mends them and names the running units whose files changed, for handlers to restart;
-`absent` takes away what the roles own. Standard library only: it runs on bare hosts.
+One task reads it all. `report` only tells the differences, so that a matching host is left alone; `present` mends
+them and names the running units whose files changed, for handlers to restart; `absent` takes away what the roles own.
+Standard library only: it runs on bare hosts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import oci_layout
+from ansible.module_utils import effects, kernel, oci_layout, wayback
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.host import (
     UNIT_FOLDER,
@@ -46,8 +46,6 @@ options:
   wanted: {type: dict, required: true, description: Wanted state by role}
 """
 
-PROC_SYS = Path("/proc/sys")
-
 
 class Role:
     """What one role wants, observed and mended."""
@@ -70,12 +68,13 @@ class Role:
             *self.observe_files(),
             *self.observe_links(),
             *self.observe_absent(),
-            *self.observe_kernel(),
+            *(self.tell(*seen) for seen in kernel.differences(self.wanted)),
             *self.observe_mounts(shared["mounts"]),
             *self.observe_copies(),
             *self.observe_images(),
             *self.observe_applied(),
             *self.observe_units(shared["units"]),
+            *(self.tell(*seen) for seen in effects.differences(self.wanted)),
         ]
 
     def tell(self, kind: str, name: str, wanted: str, seen: str) -> Difference:
@@ -133,41 +132,28 @@ class Role:
 
     def observe_applied(self) -> list[Difference]:
         """Manifests by the digest of what was last applied whole."""
-        applied = self.wanted.get("applied")
-        if not applied:
+        if not (applied := self.wanted.get("applied")):
             return []
         mark, want = Path(applied["folder"]) / ".applied", self.manifests_digest()
         seen = mark.read_text().strip() if mark.exists() else "nothing"
         return [] if seen == want else [self.tell("applied", applied["folder"], want, seen)]
 
     def manifests_digest(self) -> str:
-        text: str = digest("".join(file["content"] for file in self.wants("files")).encode())
-        return text
+        return str(digest("".join(file["content"] for file in self.wants("files")).encode()))
 
     def observe_expected(self) -> list[Difference]:
         """What another step of the playbook makes (membership): told here, mended there."""
         lacking = [item for item in self.wants("expects") if not Path(item["path"]).exists()]
-        return [self.tell("step", item["what"], "done", "not done") for item in lacking]
+        found = [self.tell("step", item["what"], "done", "not done") for item in lacking]
+
+        closed = effects.closed(self.wanted)
+        return found + ([self.tell("services", "kube-proxy", "open", closed)] if closed else [])
 
     def observe_absent(self) -> list[Difference]:
         root = Path("/")
         patterns = [pattern.lstrip("/") for pattern in self.wants("absent")]
         hits = [str(hit) for pattern in patterns for hit in sorted(root.glob(pattern))]
         return [self.tell("path", hit, "absent", "present") for hit in hits]
-
-    def observe_kernel(self) -> list[Difference]:
-        found = []
-        for module in self.wants("modules"):
-            if not any(Path(place).exists() for place in module["evidence"]):
-                found.append(self.tell("module", module["name"], "loaded", "absent"))
-        for key, value in (self.wanted.get("sysctls") or {}).items():
-            path = PROC_SYS / key.replace(".", "/")
-            seen = " ".join(path.read_text().split()) if path.exists() else "absent"
-            if seen != str(value):
-                found.append(self.tell("sysctl", key, str(value), seen))
-        if self.wanted.get("swap_off") and len(Path("/proc/swaps").read_text().splitlines()) > 1:
-            found.append(self.tell("swap", "/proc/swaps", "off", "on"))
-        return found
 
     def observe_mounts(self, mounts: set[str]) -> list[Difference]:
         lacking = [mount for mount in self.mounts if mount["path"] not in mounts]
@@ -178,8 +164,8 @@ class Role:
         for unit in self.wants("units"):
             enabled, active = states.get(unit["name"], ("", ""))
             if unit.get("idle"):
-                if rises(enabled, active):
-                    found.append(self.tell("unit", unit["name"], "off", f"{enabled}, {active}"))
+                off = f"{enabled}, {active}"
+                found += [self.tell("unit", unit["name"], "off", off)] if rises(enabled, active) else []
                 continue
             if unit.get("enabled", True) and enabled not in ("enabled", "static", "generated"):
                 found.append(self.tell("unit", unit["name"], "enabled", enabled or "absent"))
@@ -203,7 +189,7 @@ class Role:
             unsafe = bool(self.wanted.get("packages_unsafe_io"))
             install_packages(list(packages), held, unsafe_io=unsafe)
         self.mend_links(kinds)
-        self.mend_kernel(kinds)
+        kernel.mend(self.wanted, kinds)
         for mount in self.mounts:
             if ("mount", mount["path"]) in kinds:
                 make_disk(mount)
@@ -211,6 +197,7 @@ class Role:
         self.mend_texts(kinds, active)
         self.mend_tree(kinds)
         self.mend_units(seen, written)
+        effects.mend(self.wanted, kinds)
         if refs := sorted(item.name for item in seen if item.kind == "image"):
             oci_layout.load_images(Path(self.wanted["boot_images"]["layout"]), refs)
         if applied := self.wanted.get("applied"):
@@ -260,25 +247,10 @@ class Role:
                 write_file(path, text.encode(), stat.S_IMODE(path.stat().st_mode))
                 self.restart |= set(file.get("restart") or []) & active
 
-    def mend_kernel(self, kinds: set[tuple[str, str]]) -> None:
-        for module in self.wants("modules"):
-            if ("module", module["name"]) in kinds:
-                run("modprobe", module["name"])
-        if ("swap", "/proc/swaps") in kinds:
-            run("swapoff", "--all")
-        for key, value in (self.wanted.get("sysctls") or {}).items():
-            if ("sysctl", key) in kinds:
-                path = PROC_SYS / key.replace(".", "/")
-                try:
-                    path.write_text(f"{value}\n")
-                except OSError as error:
-                    raise StateError(f"sysctl {key}={value} is refused: {error}") from None
-
     def mend_units(self, seen: list[Difference], written: list[str]) -> None:
         if any(path.startswith(UNIT_FOLDER) for path in written):
             run("systemctl", "daemon-reload")
-        named = {item.name for item in seen if item.kind == "unit"}
-        bare = {item.name for item in seen if item.kind == "mount"}
+        named, bare = ({item.name for item in seen if item.kind == kind} for kind in ("unit", "mount"))
         named |= {mount["unit"] for mount in self.mounts if mount["path"] in bare}
         on = [unit for unit in self.wants("units") if not unit.get("idle")]
         units = [unit for unit in on if unit["name"] in named]
@@ -296,6 +268,11 @@ class Role:
         if unwanted := [name for name, state in off.items() if rises(*state)]:
             run("systemctl", "disable", "--now", "--quiet", *unwanted, deadline=90)
 
+    def open_services(self) -> list[Difference]:
+        closed = effects.closed(self.wanted)
+        opened = closed and effects.open_services(self.wanted["services"])
+        return [self.tell("services", "kube-proxy", "open", closed)] if opened else []
+
     def mend_applied(self, applied: dict[str, Any]) -> None:
         folder = Path(applied["folder"])
         command = ["kubectl", "--kubeconfig", applied["kubeconfig"], "apply", "--server-side"]
@@ -309,8 +286,7 @@ class Role:
         states = unit_states([unit["name"] for unit in self.wants("units")])
         known = [name for name, (enabled, active) in states.items() if enabled or active == "active"]
         keep = set(self.wants("keep"))
-        stop = [name for name in known if name not in keep]
-        if stop:
+        if stop := [name for name in known if name not in keep]:
             # Not `disable --now`: of a reset that was cut short a unit may run whose file is gone.
             run("systemctl", "stop", "--quiet", *stop, deadline=120)
             if enabled := [name for name in stop if states[name][0]]:
@@ -340,11 +316,16 @@ def reconcile(roles: list[Role], *, mend: bool) -> dict[str, Any]:
     shared = shared_observation(roles)
     active = {name for name, (_, state) in shared["units"].items() if state == "active"}
     found: list[Difference] = []
+    way_back = 0
     for role in roles:
         seen = role.observe(shared) + ([] if mend else role.observe_expected())
         found += seen
+        if mend and wayback.needed(role.wanted, {(item.kind, item.name) for item in seen}):
+            wayback.arm(role.wanted)
+            way_back = wayback.SECONDS
         if mend and seen:
             role.mend(seen, active)
+        found += role.open_services() if mend else []
     if mend and found:
         after = shared_observation(roles)
         left = [item for role in roles for item in role.observe(after)]
@@ -354,6 +335,7 @@ def reconcile(roles: list[Role], *, mend: bool) -> dict[str, Any]:
     return {
         "changed": bool(found) and mend,
         "differences": [asdict(item) for item in found],
+        "way_back": way_back,
         "roles": sorted({item.role for item in found}),
         "restart": sorted({unit for role in roles for unit in role.restart}),
     }

@@ -44,11 +44,20 @@ class Difference:
     seen: str
 
 
-def run(*command: str, deadline: float = 300, env: dict[str, str] | None = None) -> str:
+def run(*command: str, deadline: float = 300, env: dict[str, str] | None = None, stdin: str | None = None) -> str:
     """A command's output; StateError with its own words when it fails."""
     environment = {**os.environ, "LC_ALL": "C", **(env or {})}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=deadline, check=False, env=environment)
+        done = subprocess.run(
+            command,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=deadline,
+            check=False,
+            env=environment,
+        )
     except FileNotFoundError:
         raise StateError(f"{command[0]} is not on this host") from None
     except subprocess.TimeoutExpired:

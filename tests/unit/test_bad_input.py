@@ -164,7 +164,7 @@ def test_a_key_that_is_not_there_is_told_once() -> None:
 def test_a_standing_connection_does_not_hide_a_wrong_key() -> None:
     command = " ".join(SUDO.argv())
     assert "ControlPath=none" in command and "BatchMode=yes" in command
-    assert command.endswith("-p 22 -l ops 10.1.0.11 sudo -n sh -s")
+    assert command.endswith('-p 22 -l ops 10.1.0.11 sudo -n sh -s -- "$SSH_CONNECTION"')
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="needs an SSH client")

@@ -19,6 +19,11 @@ UTILS = "ansible.module_utils"
 host = scripts.load(scripts.PLAYBOOKS / "module_utils" / "host.py", f"{UTILS}.host")
 oci_layout = scripts.load(scripts.PLAYBOOKS / "module_utils" / "oci_layout.py", f"{UTILS}.oci_layout")
 ansible.module_utils.oci_layout = oci_layout
+effects = scripts.load(scripts.PLAYBOOKS / "module_utils" / "effects.py", f"{UTILS}.effects")
+kernel = scripts.load(scripts.PLAYBOOKS / "module_utils" / "kernel.py", f"{UTILS}.kernel")
+wayback = scripts.load(scripts.PLAYBOOKS / "module_utils" / "wayback.py", f"{UTILS}.wayback")
+for part in (effects, kernel, wayback):
+    setattr(ansible.module_utils, part.__name__.rpartition(".")[2], part)
 observed_state = scripts.load(scripts.PLAYBOOKS / "library" / "observed_state.py")
 SHARED: dict[str, Any] = {"packages": {}, "mounts": set(), "units": {}}
 TEXT = "wanted\n"
