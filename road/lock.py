@@ -1,25 +1,16 @@
-"""One holder for each site over Ansible, Pulumi and validate.
-
-The kernel holds the lock (flock), so it is free the moment its holder dies; a file beside it says
-who holds it.
-What a dead holder left running is ended before the lock counts as ours.
-"""
+"""The site's lock (common.locking) as the road takes it: what a dead holder left running is ended before the lock
+counts as ours."""
 
 from __future__ import annotations
 
-import getpass
-import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+from common import locking
+from common.locking import Holder, read_holder, write_holder
 from road import console, running, strays
 from road.place import Place, RoadError
 
@@ -27,38 +18,8 @@ from road.place import Place, RoadError
 ENDING_SECONDS = running.END_SECONDS + 30.0
 
 
-@dataclass(frozen=True)
-class Holder:
-    who: str
-    pid: int
-    parent: int
-    since: str
-    what: str
-    token: str
-
-    def __str__(self) -> str:
-        return f"{self.who} (process {self.pid}), since {self.since}, for `{self.what}`"
-
-
-def read_holder(file: Path) -> Holder | None:
-    try:
-        return Holder(**json.loads(file.read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _write_holder(file: Path, holder: Holder) -> None:
-    fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps(asdict(holder)) + "\n")
-    fresh.replace(file)
-
-
 def refusal(place: Place, holder: Holder | None) -> str:
-    who = str(holder) if holder else "another process (it has not said which yet)"
-    return (
-        f"site '{place.site}' is held by {who}.\n"
-        f"Nothing was changed. Wait for it, or see how to break it: make unlock SITE={place.site}"
-    )
+    return locking.refusal(place.site, holder)
 
 
 def _is_ending(holder: Holder | None) -> bool:
@@ -90,15 +51,8 @@ def held(place: Place, what: str) -> Iterator[Holder]:
         if before is not None:
             console.say(f"The last holder is gone: {before}. Taking over.")
             strays.end(before.token)
-        holder = Holder(
-            who=getpass.getuser(),
-            pid=os.getpid(),
-            parent=os.getppid(),
-            since=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-            what=what,
-            token=uuid4().hex,
-        )
-        _write_holder(place.holder, holder)
+        holder = locking.new_holder(what)
+        write_holder(place.holder, holder)
         yield holder
         place.holder.unlink(missing_ok=True)
     except BaseException:

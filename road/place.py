@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from common import locking
 from common.errors import Refusal
 from common.places import REPOSITORY, Places
 from components.kit import layers
@@ -31,13 +32,13 @@ class Place(Places):
 
     @property
     def lock(self) -> Path:
-        """Beside the site's folder: `down` removes that folder while it holds the lock."""
-        return self.state_root / f"{self.site}.lock"
+        """The site's, over all that changes it."""
+        return locking.lock_file(self.state_root, self.site)
 
     @property
     def holder(self) -> Path:
         """Who holds it."""
-        return self.state_root / f"{self.site}.holder.json"
+        return locking.holder_file(self.state_root, self.site)
 
     @property
     def progress(self) -> Path:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-TOKEN = "APADANA_ROAD_TOKEN"  # noqa: S105  the name of a variable; a run's number, no secret
+from common.locking import TOKEN
+
 # These belong to containers, which are meant to outlive the command that started them.
 CONTAINER_DAEMONS = {"conmon", "aardvark-dns", "netavark", "catatonit", "slirp4netns", "pasta"}
 PATIENCE_SECONDS = 20.0
