@@ -71,6 +71,11 @@ class Places:
         return self.state / "installer.kubeconfig"
 
     @property
+    def people_kubeconfig(self) -> Path:
+        """For everybody with a log-in at the site's issuer; no secret is in it."""
+        return self.state / "people.kubeconfig"
+
+    @property
     def root_secret(self) -> Path:
         """What passwords are derived from."""
         return self.state / "root.secret"

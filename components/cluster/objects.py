@@ -8,8 +8,20 @@ from components.cluster.settings import Settings, pod_security_labels
 from components.kit import webs
 from components.kit.manifests import PART_OF, Manifest, dns_egress, in_namespace, manifest, ports
 from components.kit.settings import SiteFacts
+from components.kit.web import Role
 
+RBAC = "rbac.authorization.k8s.io"
 CLIENT = {"apadana.io/client": "true"}
+#: Before the names of people and roles that the issuer vouches for (roles/kubernetes says the same).
+OF_ISSUER = "oidc:"
+#: What people of a role may do with kubectl: in the platform's namespace, and where users' code runs.
+#: Nobody is the cluster's admin by a log-in: with the issuer away, or taken over, that would be too much.
+OF_PEOPLE = {
+    Role.VIEWER: ("view", "view"),
+    Role.SCIENTIST: ("view", "edit"),
+    Role.RELEASER: ("view", "edit"),
+    Role.ADMIN: ("admin", "admin"),
+}
 __all__ = ["Settings", "objects"]
 
 
@@ -20,6 +32,7 @@ def objects(settings: Settings, site: SiteFacts) -> list[Manifest]:
         manifest("v1", "Namespace", site.namespace, marks=labels),
         manifest("v1", "Namespace", site.work, marks=PART_OF | pod_security_labels("restricted")),
         *_installer(settings, site),
+        *(_people(site) if webs.login(site) is not None else ()),
         *_priorities(settings),
         *_fences(site),
         *_work(settings, site),
@@ -38,17 +51,32 @@ def _installer(settings: Settings, site: SiteFacts) -> Iterator[Manifest]:
     home, account = settings.installer_namespace, settings.installer_account
     yield manifest("v1", "Namespace", home, marks=PART_OF | pod_security_labels("restricted"))
     yield manifest("v1", "ServiceAccount", account, namespace=home, automountServiceAccountToken=False)
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"}
+    role = {"apiGroup": RBAC, "kind": "ClusterRole", "name": "admin"}
     subject = {"kind": "ServiceAccount", "name": account, "namespace": home}
     for namespace in (site.namespace, site.work):
         yield manifest(
-            "rbac.authorization.k8s.io/v1",
+            f"{RBAC}/v1",
             "RoleBinding",
             account,
             namespace=namespace,
             roleRef=role,
             subjects=[subject],
         )
+
+
+def _people(site: SiteFacts) -> Iterator[Manifest]:
+    """Kubernetes' own roles view, edit and admin for those of the issuer."""
+    for role, rights in OF_PEOPLE.items():
+        subject = {"apiGroup": RBAC, "kind": "Group", "name": f"{OF_ISSUER}{role}"}
+        for namespace, right in zip((site.namespace, site.work), rights, strict=True):
+            yield manifest(
+                f"{RBAC}/v1",
+                "RoleBinding",
+                f"people-{role}",
+                namespace=namespace,
+                roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": right},
+                subjects=[subject],
+            )
 
 
 def _priorities(settings: Settings) -> Iterator[Manifest]:

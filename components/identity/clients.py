@@ -12,6 +12,10 @@ from components.kit.web import Role
 
 #: The validator's own: it takes tokens for itself and looks at them.
 PROBE = "probe"
+#: People's kubectl. It runs on their machines and keeps no secret: the browser comes back to it, or
+#: they log in elsewhere with a code that it shows.
+KUBECTL = "kubernetes"
+BACK_AT = ("http://localhost:8000", "http://localhost:18000")
 
 
 class Service(Frozen):
@@ -23,10 +27,10 @@ class Service(Frozen):
 
 
 class Client(Frozen):
-    """A confidential client as the accounts pod takes it; its secret is in the Secret."""
+    """A client as the accounts pod takes it; the secret of all but a tool is in the Secret."""
 
     name: str
-    kind: Literal["page", "service"]
+    kind: Literal["page", "service", "tool"]
     redirects: tuple[str, ...] = ()
     attributes: dict[str, str]
     roles: tuple[str, ...] = ()
@@ -35,7 +39,13 @@ class Client(Frozen):
 
 def clients(services: Iterable[Service], site: SiteFacts) -> tuple[Client, ...]:
     """Pages first; a service that is asked for in several places has all that is asked."""
-    return (*map(lambda name: _page(name, site), _pages(site)), *_services(services, site))
+    return (*map(lambda name: _page(name, site), _pages(site)), *_services(services, site), _kubectl())
+
+
+def _kubectl() -> Client:
+    """Of its tokens the API servers take those that name it (`aud`), as identity tokens do."""
+    asked = {"oauth2.device.authorization.grant.enabled": "true", "pkce.code.challenge.method": "S256"}
+    return Client(name=KUBECTL, kind="tool", redirects=BACK_AT, attributes=asked, audiences=())
 
 
 def _pages(site: SiteFacts) -> list[str]:

@@ -21,7 +21,7 @@ class Identity(PlatformComponent[room.Settings]):
         admin = {"admin-user": room.ADMIN, "admin-password": self.password("admin")}
         known = clients(self.settings.services, self.site)
         people = {user.name: self.password(f"user/{user.name}") for user in self.settings.users}
-        kept = {f"client-{client.name}": self._secret_of(client) for client in known}
+        kept = {f"client-{client.name}": self._secret_of(client) for client in known if client.kind != "tool"}
         kept |= {f"user-{name}": password for name, password in people.items()}
         kept |= {"admin-former": self._former()}
         made = [self.secret(naming.auth_secret(room.ROOM), admin | kept)]

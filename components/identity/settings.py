@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from components.identity.clients import Client, Service, clients
+from components.identity.clients import KUBECTL, Client, Service, clients
 from components.kit import naming, webs
 from components.kit.charting import common, limits
 from components.kit.connection import connection
@@ -181,9 +181,9 @@ class Settings(ComponentSettings):
         return {} if given is None else _client(given.issuer, given.keys, given.token, given.roles_claim)
 
 
-#: Clients that Keycloak makes in every realm.
+#: Clients that Keycloak makes in every realm, and people's kubectl.
 RESERVED = frozenset(
-    {"account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console"}
+    {"account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console", KUBECTL}
 )
 
 

@@ -54,6 +54,11 @@ def _is_router(text: str) -> bool:
     return text.isdecimal() and 1 <= int(text) <= 255
 
 
+def _is_issuer(text: str) -> bool:
+    """As tokens name it, letter by letter: so no query, and no slash at its end."""
+    return not text or re.fullmatch(r"https://[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*", text) is not None
+
+
 #: By setting: who fits, and what is allowed in words. One that is not set keeps its default.
 WORDS: dict[str, tuple[Callable[[str], bool], str]] = {
     "site_name": (_is_site, "a letter, then lower-case letters, digits and hyphens, at most 40"),
@@ -61,6 +66,9 @@ WORDS: dict[str, tuple[Callable[[str], bool], str]] = {
     "site_registry_name": (_is_dns_name, f"a DNS name: {OF_NAME}"),
     "site_cluster_domain": (_is_domain, f"{OF_NAME}, at most {MOST_OF_DOMAIN} long"),
     "site_web_domain": (_is_domain, f"{OF_NAME}, at most {MOST_OF_DOMAIN} long"),
+    "site_issuer": (_is_issuer, "https://host[:port][/path] as the issuer's tokens say it, or nothing"),
+    "site_issuer_ca": (_matches(_PATH.pattern), "a whole path of letters, digits and _ . @ + -"),
+    "site_issuer_roles_claim": (_matches(r"[A-Za-z0-9_-]{1,63}"), "a claim at the top of the token"),
     "site_state": (_matches(_PATH.pattern), "a whole path of letters, digits and _ . @ + -"),
     "site_bundle": (_matches(_PATH.pattern), "a whole path of letters, digits and _ . @ + -"),
     "loadbalancer_interface": (_matches(r"[^\s/:]{1,15}"), "the name of a network interface"),

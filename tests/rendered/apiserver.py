@@ -38,12 +38,14 @@ def free_port() -> int:
 class ApiServer:
     """Both processes, until `stop`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
+        """`flags`: more of the server's own."""
         try:
             etcd, kubernetes = built("etcd"), built("kubernetes")
         except NotHereError as error:
             pytest.skip(str(error))
         self.folder, self.token, self.port = folder, secrets.token_hex(16), free_port()
+        self.flags = flags
         self.processes: list[subprocess.Popen[bytes]] = []
         self.plurals: dict[str, dict[str, tuple[str, bool]]] = {}
         self.namespaces: set[str] = set()
@@ -85,6 +87,7 @@ class ApiServer:
             "--service-account-issuer=https://localhost",
             "--profiling=false",
             f"--service-cluster-ip-range={SERVICES}",
+            *self.flags,
         )
         wait_for("the API server", lambda: self.call("GET", "/readyz")[0] == 200, timeout=START_S, swallow=(OSError,))
 
@@ -101,12 +104,13 @@ class ApiServer:
             process.kill()  # nothing of it is kept
             process.wait()
 
-    def call(self, verb: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def call(self, verb: str, path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
+        """As the admin, or as whoever has the token."""
         request = urllib.request.Request(
             f"https://{HOST}:{self.port}{path}",
             method=verb,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
+            headers={"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json"},
         )
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # made a second ago

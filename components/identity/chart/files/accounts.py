@@ -24,7 +24,7 @@ SECONDS = 20  # that one request may take: the first ones meet a cold server
 MARK = "apadana.managed"  # attribute of the clients that are ours
 GROUP = "settings"  # of the users that are ours
 SCOPE = "platform"
-SCOPES = {"page": ["basic", "profile", "email", SCOPE], "service": ["basic", SCOPE]}
+SCOPES = {kind: ["basic", "profile", "email", SCOPE] for kind in ("page", "tool")} | {"service": ["basic", SCOPE]}
 #: What the role `admin` may do in the realm's console: people and their rights, nothing of ours.
 CONSOLE = ("manage-users", "view-users", "query-users", "query-groups", "view-realm", "view-events")
 
@@ -236,16 +236,14 @@ class Realm:
 
     def one_client(self, each: Mapping[str, Any], scopes: Mapping[str, str]) -> None:
         """The client, its scopes and the audiences of its tokens."""
-        name, page = each["name"], each["kind"] == "page"
+        name, kind = each["name"], each["kind"]
         want = {
             "clientId": name,
             "enabled": True,
             "protocol": "openid-connect",
-            "publicClient": False,
-            "clientAuthenticatorType": "client-secret",
-            "secret": secret(f"client-{name}"),
-            "standardFlowEnabled": page,
-            "serviceAccountsEnabled": not page,
+            "publicClient": kind == "tool",
+            "standardFlowEnabled": kind != "service",
+            "serviceAccountsEnabled": kind == "service",
             "implicitFlowEnabled": False,
             "directAccessGrantsEnabled": False,
             "fullScopeAllowed": False,
@@ -253,6 +251,8 @@ class Realm:
             "webOrigins": [],
             "attributes": {MARK: "true"} | each["attributes"],
         }
+        if kind != "tool":
+            want |= {"clientAuthenticatorType": "client-secret", "secret": secret(f"client-{name}")}
         have = self.client(name)
         if not have:
             self.ask("POST", "/clients", want | {"defaultClientScopes": SCOPES[each["kind"]]})
