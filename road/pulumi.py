@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.kit import layers
-from road import certificates, kubectl, preview, strays
+from road import certificates, drift, kubectl, preview, strays
 from road.work import StepFailed, Work
 
 ROLL_MINUTES = 20  # for all members of the slowest store, one after the other
@@ -86,10 +86,10 @@ class Stack:
                 closer=f"ps -fp {pid}",
             )
 
-    def pending(self) -> int:
-        """Operations that were begun and whose end Pulumi never learned."""
-        deployment = json.loads(self.data("stack", "export")).get("deployment") or {}
-        return len(deployment.get("pending_operations") or [])
+    def export(self) -> dict[str, Any]:
+        """The whole state, secrets encrypted."""
+        found: dict[str, Any] = json.loads(self.data("stack", "export"))
+        return found
 
     def compare_with_cluster(self) -> None:
         """Takes into the state what is really there; forgets creations that never ended."""
@@ -111,6 +111,11 @@ class Stack:
         self.call("up", "--yes", "--skip-preview", *chosen, *self.on_settings())
 
 
+def pending(export: Mapping[str, Any]) -> int:
+    """Operations that were begun and whose end Pulumi never learned."""
+    return len((export.get("deployment") or {}).get("pending_operations") or [])
+
+
 def diagnostics(text: str) -> list[str]:
     """With --json the errors stand in the document and not on standard error."""
     try:
@@ -127,10 +132,12 @@ def up(work: Work, part: str) -> int:
         # The platform's stacks act as the namespace's installer, whose token lives one day.
         work.call("python", "-m", "stacks.installer", work.place.site)
     stack = Stack(work, part)
-    pending = stack.pending()
-    if pending:
-        work.notes.append(f"{pending} open operations of {stack.name} compared with the cluster")
-    if pending or work.cluster_changed or work.ended_before not in {"ok", "never"}:
+    export = stack.export()
+    opened, drifted = pending(export), drift.look(work.place, export)
+    if opened:
+        work.notes.append(f"{opened} open operations of {stack.name} compared with the cluster")
+    work.notes += drifted.notes()
+    if opened or drifted.missing or work.cluster_changed or work.ended_before not in {"ok", "never"}:
         stack.compare_with_cluster()
     mark_ended(work)
     plan = stack.plan()
@@ -149,9 +156,10 @@ def up(work: Work, part: str) -> int:
         start_anew(stack)
     if plan.changes:
         stack.up()
+    drift.give_back(work.place, drifted)
     if has_members:
         wait_for_members(stack)
-    return plan.changes
+    return plan.changes + len(drifted.scaled)
 
 
 def mark_ended(work: Work) -> None:

@@ -3,7 +3,6 @@ goes only when the stack is named: `make up FORGET=lab-ml`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +69,7 @@ def retire(work: Work) -> int:
 def remove(work: Work, layer: str) -> None:
     """One layer: its objects, then what Pulumi leaves, then the stack itself."""
     stack = Stack(work, layer, retired=True)
-    data = held(json.loads(stack.data("stack", "export")))
+    data = held(stack.export())
     if data and stack.name not in work.place.forget:
         raise StepFailed(
             [

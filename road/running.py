@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from common import locking
 from components.kit import surroundings
 from road import console, strays
 
@@ -92,7 +93,7 @@ def run(command: Command, log: Path, token: str, keep_output: bool = False) -> O
     With `keep_output` standard output stays out of the log: it is data, and may be long or private.
     """
     around = surroundings.built(reaches_out=command.reaches_out)
-    environment = {**around, **command.environment, strays.TOKEN: token}
+    environment = {**around, **command.environment, locking.TOKEN: token}
     received: list[int] = []
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as sink, _caught(received):

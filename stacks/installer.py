@@ -7,8 +7,11 @@ writes `<state>/installer.kubeconfig` (0600). The token lives a day; each run ma
 from __future__ import annotations
 
 import argparse
+import base64
+import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from components.kit import surroundings
 from stacks.composition import compose
 
 DURATION = "24h"
+LEAST_LEFT = timedelta(hours=1)  # longer than any stack runs
 TIMEOUT_SECONDS = 20
 
 
@@ -70,6 +74,40 @@ def token(places: Places, namespace: str, account: str) -> str:
     except subprocess.TimeoutExpired:
         raise InstallerError("the API server did not answer in 40 s; is the cluster up?") from None
     return done.stdout.strip()
+
+
+def ends(text: str) -> datetime | None:
+    """When the token of a kubeconfig ends; None where it is none that says so."""
+    try:
+        token = yaml.safe_load(text)["users"][0]["user"]["token"]
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return datetime.fromtimestamp(claims["exp"], UTC)
+    except (yaml.YAMLError, ValueError, LookupError, TypeError):
+        return None  # a client's own kubeconfig: certificates, a plug-in
+
+
+def current(places: Places, now: datetime | None = None) -> Path:
+    """The installer's kubeconfig with a token that is still good; an old one is renewed. Raises InstallerError.
+
+    Never the admin's instead: what the platform's stacks may do would then show on the day it is missing.
+    """
+    file = places.installer_kubeconfig
+    if not file.exists():
+        raise InstallerError(
+            f"no kubeconfig of the installer at {file}, and the platform's stacks do not act as the cluster's admin. "
+            f"Make it: python -m stacks.installer {places.site} "
+            "(in a cluster of the client's: put the one that was given there)"
+        )
+    end = ends(file.read_text(encoding="utf-8"))
+    if end is None or end - (now or datetime.now(UTC)) > LEAST_LEFT:
+        return file
+    if not places.kubeconfig.exists():
+        raise InstallerError(
+            f"the installer's token in {file} ends at {end:%Y-%m-%d %H:%M} UTC, and no kubeconfig of the cluster's "
+            f"admin is at {places.kubeconfig} to renew it with: ask the cluster's admin for a new one"
+        )
+    return refresh(places.site)
 
 
 def refresh(site: str) -> Path:

@@ -20,6 +20,7 @@ from components.kit.connection import providers
 from components.kit.discovery import Room, layer
 from components.kit.mistakes import SiteError
 from components.kit.settings import Mode, SiteFacts
+from stacks import installer
 from stacks.composition import STACKS, compose, off
 from stacks.halves import build_halves
 from stacks.names import StackName
@@ -90,8 +91,7 @@ def component_class(room: Room) -> type[PlatformComponent[Any]]:
 
 def _provider(stack: StackName, places: Places, site: SiteFacts) -> Provider:
     """The cluster stack acts as the cluster's admin, every other as the namespace's installer."""
-    admin, installer = places.kubeconfig, places.installer_kubeconfig
-    kubeconfig = installer if stack.layer != layers.CLUSTER and installer.exists() else admin
+    kubeconfig = places.kubeconfig if stack.layer == layers.CLUSTER else installer.current(places)
     if not kubeconfig.exists():
         raise SiteError(f"no kubeconfig at {kubeconfig}; roll the cluster out first")
     return Provider(

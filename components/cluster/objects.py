@@ -54,14 +54,7 @@ def _installer(settings: Settings, site: SiteFacts) -> Iterator[Manifest]:
     role = {"apiGroup": RBAC, "kind": "ClusterRole", "name": "admin"}
     subject = {"kind": "ServiceAccount", "name": account, "namespace": home}
     for namespace in (site.namespace, site.work):
-        yield manifest(
-            f"{RBAC}/v1",
-            "RoleBinding",
-            account,
-            namespace=namespace,
-            roleRef=role,
-            subjects=[subject],
-        )
+        yield manifest(f"{RBAC}/v1", "RoleBinding", account, namespace=namespace, roleRef=role, subjects=[subject])
 
 
 def _people(site: SiteFacts) -> Iterator[Manifest]:

@@ -58,7 +58,7 @@ def closed(wanted: dict[str, Any]) -> str:
 def ruleset(table: str) -> str:
     """A table of nftables as it is in force, without its counters; what nft says where there is none."""
     try:
-        return run("nft", "--stateless", "list", "table", *table.split(), deadline=30)
+        return str(run("nft", "--stateless", "list", "table", *table.split(), deadline=30))
     except StateError as error:
         return str(error)
 
@@ -66,7 +66,7 @@ def ruleset(table: str) -> str:
 def ruleset_of(text: str, table: str) -> str:
     """What a file would put in force, in nft's own words: loaded where nothing else is, a network of its own."""
     shell = 'nft -f /dev/stdin && exec nft --stateless list table "$@"'
-    return run("unshare", "--net", "--", "sh", "-c", shell, "sh", *table.split(), deadline=30, stdin=text)
+    return str(run("unshare", "--net", "--", "sh", "-c", shell, "sh", *table.split(), deadline=30, stdin=text))
 
 
 def ruleset_difference(text: str, table: str) -> tuple[str, str] | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,10 +16,12 @@ from components.kit.discovery import COMPONENTS, rooms
 from components.kit.loading import load
 from components.nodepool.settings import Pool, Taint, node_labels, shortfalls
 from components.storage.settings import InventoryError, Volume, volumes
+from stacks import installer
 from stacks.home import HomeError, joined, prepare_pulumi_home
 from stacks.installer import kubeconfig
 from stacks.names import StackName
 
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
 POOL = Pool(nodes=("gpu1",), cpu_cores=2, memory_gib=8, gpus=1, taints=(Taint(key="gpu", value="yes"),))
 WHOLE = {"cpu": "2", "memory": "16777216Ki", "nvidia.com/gpu": "1"}
 TAINT = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
@@ -87,6 +92,45 @@ def test_stack_names() -> None:
 def test_salt_stays_out_of_the_committed_file() -> None:
     wanted = joined({"config": {"a": 1}}, {"encryptionsalt": "s", "config": {"old": 1}})
     assert wanted == {"encryptionsalt": "s", "config": {"a": 1}}
+
+
+def signed(hours: float) -> str:
+    """A kubeconfig with a token that ends in so many hours."""
+    claims = json.dumps({"exp": int((NOW + timedelta(hours=hours)).timestamp())}).encode()
+    token = f"head.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.signature"
+    return yaml.safe_dump(kubeconfig({"clusters": [{"name": "lab"}]}, "platform", "installer", token))
+
+
+def test_without_the_installers_kubeconfig_nobody_acts_as_the_admin(tmp_path: Path) -> None:
+    places = Places.of("lab", {"APADANA_STATE": str(tmp_path)})
+    places.state.mkdir()
+    places.kubeconfig.write_text("the admin's")
+    with pytest.raises(installer.InstallerError, match=r"python -m stacks\.installer lab"):
+        installer.current(places)
+
+
+@pytest.mark.parametrize(("hours", "renewed"), [(23.0, False), (1.5, False), (0.5, True), (-3.0, True)])
+def test_an_installers_token_renews(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: float, renewed: bool
+) -> None:
+    places = Places.of("lab", {"APADANA_STATE": str(tmp_path)})
+    places.state.mkdir()
+    places.installer_kubeconfig.write_text(signed(hours))
+    if renewed:
+        with pytest.raises(installer.InstallerError, match="ask the cluster's admin"):
+            installer.current(places, NOW)
+    places.kubeconfig.write_text("the admin's")
+    asked: list[str] = []
+    monkeypatch.setattr(installer, "refresh", lambda site: asked.append(site) or places.installer_kubeconfig)
+    assert installer.current(places, NOW) == places.installer_kubeconfig
+    assert asked == (["lab"] if renewed else [])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "users: []", "users: [{user: {token: x}}]", "users: [{user: {exec: {}}}]", "a: ["]
+)
+def test_a_clients_own_kubeconfig_has_no_end(text: str) -> None:
+    assert installer.ends(text) is None
 
 
 def test_installer_has_no_key_of_the_admin() -> None:

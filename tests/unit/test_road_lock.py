@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from common import locking
 from common.places import PlaceError
 from road import lock, strays
 from road.place import Place, RoadError, place
 
 HOLD = """
 import sys, subprocess, pathlib
+from common import locking
 from road import lock, place, strays
 where = place.place("lab", {"APADANA_STATE": sys.argv[1]})
 with lock.held(where, "make up") as holder:
-    environment = {strays.TOKEN: holder.token, "PATH": "/usr/bin:/bin"}
+    environment = {locking.TOKEN: holder.token, "PATH": "/usr/bin:/bin"}
     child = subprocess.Popen(["sleep", "600"], env=environment)
     print(child.pid, flush=True)
     sys.stdin.read()
@@ -74,7 +76,7 @@ def test_an_error_frees_the_site(where: Place) -> None:
     with pytest.raises(ZeroDivisionError), lock.held(where, "make up"):
         raise ZeroDivisionError
     with lock.held(where, "make up"):
-        assert lock.read_holder(where.holder) is not None
+        assert locking.read_holder(where.holder) is not None
 
 
 @pytest.mark.parametrize("name", ["", "Lab", "../x", "a" * 21, "1lab", "lab/other"])

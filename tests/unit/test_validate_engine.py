@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from common import locking
 from components.kit import contract
 from components.kit.probing import Verdict
 from validate.audit.session import is_flowing
@@ -316,7 +317,7 @@ def test_no_host_is_killed_while_another_hand_holds_the_site(tmp_path: Path, mon
 
 def validate(state: Path, *args: str) -> subprocess.CompletedProcess[str]:
     """The command line, as another hand than this process gives it."""
-    mine = {name: value for name, value in os.environ.items() if name != lock.TOKEN}
+    mine = {name: value for name, value in os.environ.items() if name != locking.TOKEN}
     return subprocess.run(
         [sys.executable, "-m", "validate", *args],
         capture_output=True,
