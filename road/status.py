@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from components.kit import surroundings
-from road import certificates, kubectl, lock, running
+from road import certificates, kubectl, lock, running, workloads
 from road.console import say
 from road.place import Place
 
@@ -33,15 +34,9 @@ def show(place: Place) -> int:
     holder = lock.holder_now(place)
     if holder:
         say(f"held by {holder}")
-    lines: list[Line] = []
-    for about, look in (
-        ("host", hosts),
-        ("node", nodes),
-        ("component", components),
-        ("certificate", leaves),
-        ("report", report),
-    ):
-        lines += guarded(about, look, place)
+    with ThreadPoolExecutor() as pool:  # each waits for something else
+        seen = pool.map(lambda look: guarded(*look, place), LOOKS)
+        lines = [line for found in seen for line in found]
     width = max((len(line.name) for line in lines), default=0)
     for line in lines:
         state = "ok" if line.whole else "NOT WHOLE"
@@ -130,14 +125,9 @@ def read_nodes(document: Mapping[str, Any]) -> Iterable[Line]:
 
 def components(place: Place) -> Iterable[Line]:
     contract = json.loads(place.platform.read_text())
-    spaces = {
-        workload.get("namespace") or contract["namespace"]
-        for component in contract["components"]
-        for workload in component.get("workloads", [])
-    }
     pods = [
         pod
-        for space in sorted({contract["namespace"], *spaces})
+        for space in sorted(workloads.spaces(contract))
         for pod in kubectl.read(place, "get", "pods", "-n", space)["items"]
     ]
     yield from read_components(contract, {"items": pods})
@@ -171,6 +161,18 @@ def servers(component: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> 
         wanted += count
         missing += [workload["role"]] * max(0, count - there)
     return wanted, missing
+
+
+# ---- all that runs, and all that answers
+
+
+def running_now(place: Place) -> Iterable[Line]:
+    """One line for all that is whole, and one for each that is not: a component may well answer without it."""
+    counted, faults = workloads.look(place)
+    for about, name, detail in faults:
+        yield Line(about, name, False, detail)
+    whole = counted - len(faults)
+    yield Line("workload", "all others" if faults else "all", whole > 0, f"{whole} workloads and endpoints are whole")
 
 
 def off(place: Place) -> list[str]:
@@ -222,3 +224,14 @@ def read_report(results: Any, page: Path) -> Line:
 
 def verdicts(document: Any) -> Iterable[str]:
     return (str(entry["verdict"]).upper() for entry in document["results"])
+
+
+#: What is looked at, in the order in which it is told.
+LOOKS: tuple[tuple[str, Callable[[Place], Iterable[Line]]], ...] = (
+    ("host", hosts),
+    ("node", nodes),
+    ("component", components),
+    ("workload", running_now),
+    ("certificate", leaves),
+    ("report", report),
+)

@@ -121,7 +121,12 @@ def test_an_installers_token_renews(
             installer.current(places, NOW)
     places.kubeconfig.write_text("the admin's")
     asked: list[str] = []
-    monkeypatch.setattr(installer, "refresh", lambda site: asked.append(site) or places.installer_kubeconfig)
+
+    def refresh(site: str) -> Path:
+        asked.append(site)
+        return places.installer_kubeconfig
+
+    monkeypatch.setattr(installer, "refresh", refresh)
     assert installer.current(places, NOW) == places.installer_kubeconfig
     assert asked == (["lab"] if renewed else [])
 
