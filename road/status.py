@@ -35,12 +35,12 @@ def show(place: Place) -> int:
     if holder:
         say(f"held by {holder}")
     with ThreadPoolExecutor() as pool:  # each waits for something else
-        seen = pool.map(lambda look: guarded(*look, place), LOOKS)
-        lines = [line for found in seen for line in found]
+        seen = [pool.submit(guarded, about, look, place) for about, look in LOOKS]
+        lines = [line for found in seen for line in found.result()]
     width = max((len(line.name) for line in lines), default=0)
     for line in lines:
         state = "ok" if line.whole else "NOT WHOLE"
-        say(f"  {line.about:<10} {line.name:<{width}}  {state:<9}  {line.detail}")
+        say(f"  {line.about:<11} {line.name:<{width}}  {state:<9}  {line.detail}")
     for told in off(place):
         say(told)
     broken = [line for line in lines if not line.whole]
@@ -181,7 +181,7 @@ def off(place: Place) -> list[str]:
         known = json.loads(place.platform.read_text()).get("off", [])
     except (OSError, ValueError):
         return []  # the line of the components has said so
-    return [f"  off        {room['name']}: {room['because']}" for room in known]
+    return [f"  off         {room['name']}: {room['because']}" for room in known]
 
 
 def pod_is_ready(pod: Mapping[str, Any]) -> bool:
