@@ -18,7 +18,8 @@ from validate.cli.commands import Only, Stack
 from validate.core.errors import NotValidError
 from validate.core.model import EXIT_CODES, Run
 from validate.ground import choose, site
-from validate.suites import audit, ha, smoke
+from validate.suites import audit, smoke
+from validate.suites.chaos import ha
 
 app = typer.Typer(
     add_completion=False,
@@ -66,7 +67,7 @@ def ha_command(
     found = site.load(stack)
     wish = ha.HaOptions(host, aligned, only, rate, clients)
     with commands.alone(found, "ha", "a host that was off has been started again"):
-        run = ha.run(found, wish, console.tell, console.say)
+        run = ha.run(choose.of(found), wish, console.tell, console.say)
     _finish(found, run)
 
 

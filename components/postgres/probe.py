@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -189,6 +189,12 @@ def primary(target: Target) -> str | None:
     except (OSError, LookupError, ValueError):
         return None
     return next((m["name"] for m in found if m["role"] == "leader"), None)
+
+
+def handover(leader: str, candidate: str) -> Sequence[str]:
+    """Patroni is asked by its own tool, in the pod that leads."""
+    asked = ["switchover", "--leader", leader, "--candidate", candidate, "--force"]
+    return ["patronictl", "-c", "/run/postgresql/patroni.yml", *asked]
 
 
 def whole(target: Target) -> Check:

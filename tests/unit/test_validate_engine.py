@@ -21,17 +21,15 @@ from validate.campaign import lock
 from validate.core.errors import ClusterError, NotValidError, ValidateError
 from validate.core.model import overall
 from validate.ground import site as sites
+from validate.ground.cluster import pick
 from validate.ground.kubectl import Cluster, wait_for
 from validate.ground.nodes import Node, node_from, role_of
 from validate.ground.pods import PodSpec, code_tar, leave, unpack
-from validate.ground.power.lab import Observation
 from validate.ground.site import REPOSITORY
 from validate.ground.targets import describe, volumes
 from validate.pod import net
 from validate.suites import coverage
 from validate.suites.checks import network
-from validate.suites.ha.hostdeath import gap_limit, pick_observer, pick_survivor
-from validate.suites.ha.placement import Leader, story
 from validate.suites.smoke import PROBE
 
 KAFKA = contract.Component(
@@ -180,36 +178,17 @@ def test_net_says_what_it_saw() -> None:
     assert name["seen"] == "127.0.0.1"
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "proved"),
-    [
-        ([(22, True), (10250, True)], [(22, False), (10250, False)], True),
-        ([(22, False), (10250, True)], [(22, False), (10250, False)], True),
-        ([(22, True), (10250, True)], [(22, True), (10250, False)], False),
-        ([(22, False), (10250, False)], [(22, False), (10250, False)], False),
-        ([(22, True)], [], False),
-    ],
-)
-def test_a_fault_is_proved_by_what_answered_before(
-    before: list[tuple[int, bool]], after: list[tuple[int, bool]], proved: bool
-) -> None:
-    def seen(pairs: list[tuple[int, bool]]) -> list[dict[str, object]]:
-        return [{"port": port, "ok": ok} for port, ok in pairs]
-
-    assert Observation(seen(before), seen(after)).proved is proved
-
-
 def node(name: str, control_plane: bool = True, ready: bool = True) -> Node:
     return Node(name, "10.0.0.1", ready, control_plane)
 
 
-def test_clients_go_to_a_host_that_lives() -> None:
+def test_clients_go_to_a_host_that_lives_and_onlookers_to_another() -> None:
     all_nodes = [node("cp1"), node("cp2"), node("gpu1", control_plane=False)]
-    assert pick_survivor(all_nodes, all_nodes[0]).name == "gpu1"
-    assert pick_survivor(all_nodes, all_nodes[2]).name == "cp1"
-    assert pick_observer(all_nodes, all_nodes[0], all_nodes[2]).name == "cp2"
-    with pytest.raises(NotValidError, match="no Ready host"):
-        pick_survivor([node("cp1"), node("cp2", ready=False)], node("cp1"))
+    assert pick(all_nodes, "audit", ("cp1",)).name == "gpu1"
+    assert pick(all_nodes, "audit", ("gpu1",)).name == "cp1"
+    assert pick(all_nodes, "observer", ("cp1",)).name == "cp2"
+    with pytest.raises(NotValidError, match="no Ready host is left for a client beside cp1"):
+        pick([node("cp1"), node("cp2", ready=False)], "audit", ("cp1",))
 
 
 def test_flowing_means_every_client_and_the_pods_own_clock() -> None:
@@ -223,16 +202,6 @@ def test_flowing_means_every_client_and_the_pods_own_clock() -> None:
 def test_node_without_conditions_is_not_ready() -> None:
     made = node_from({"metadata": {"name": "x"}, "status": {}})
     assert not made.ready and made.why == "no Ready condition"
-
-
-def test_limits_come_from_the_contract() -> None:
-    assert gap_limit(KAFKA).max_gap_s == 12
-    assert gap_limit(KAFKA.model_copy(update={"promises": None})).max_gap_s == 30
-
-
-def test_story_names_member_and_host() -> None:
-    found = {"kafka": Leader("kafka", "kafka-1", "cp2"), "etcd": Leader("etcd", "cp1", "cp1")}
-    assert story(found) == "kafka: kafka-1 on cp2, etcd: cp1"
 
 
 def fake_kubectl(folder: Path, script: str) -> Cluster:

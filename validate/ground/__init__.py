@@ -67,6 +67,14 @@ class Ground(Protocol):
         """Kubernetes objects of a namespace, the platform's by default; () where there are none."""
         ...
 
+    def restart(self, member: Member) -> None:
+        """Asks it to end; whoever watches over it starts it again."""
+        ...
+
+    def execute(self, member: Member, command: Sequence[str], timeout: float) -> str:
+        """Runs a command where the member runs, with what it can see."""
+        ...
+
     def client(
         self,
         components: Sequence[contract.Component],

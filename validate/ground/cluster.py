@@ -139,6 +139,16 @@ class ClusterGround:
         found: list[Mapping[str, Any]] = self.site.cluster.json(*where, "get", kind)["items"]
         return found
 
+    def restart(self, member: Member) -> None:
+        """With its grace; its StatefulSet makes it again."""
+        where = member.namespace or self.site.platform.namespace
+        self.site.cluster.run("-n", where, "delete", "pod", member.name, "--wait=false")
+
+    def execute(self, member: Member, command: Sequence[str], timeout: float) -> str:
+        """In its pod."""
+        where = member.namespace or self.site.platform.namespace
+        return self.site.cluster.exec(where, member.name, command, timeout=timeout)
+
     def delete_pod(self, name: str, namespace: str = "") -> list[str]:
         """The command that takes a pod away without grace, as an eviction gone wrong does."""
         args = ["-n", namespace or self.site.platform.namespace, "delete", "pod", name]

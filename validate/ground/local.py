@@ -192,6 +192,16 @@ class LocalGround:
             raise ClusterError(f"reading objects from {file}", str(error)) from error
         return [item for item in found if item["kind"] == kind]
 
+    def restart(self, member: Member) -> None:
+        """Its first process is asked; the platform's supervisor starts it again."""
+        if not member.pids:
+            raise ClusterError(f"restarting {member.name}", "it has no process")
+        self.machine(member.host).run('kill -TERM "$1"', str(member.pids[0]))
+
+    def execute(self, member: Member, command: Sequence[str], timeout: float) -> str:
+        """On its host."""
+        return self.machine(member.host).run('exec "$@"', *command, timeout=timeout)
+
     @contextmanager
     def client(
         self,

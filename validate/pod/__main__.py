@@ -18,6 +18,7 @@ def _parser() -> argparse.ArgumentParser:
             "smoke",
             "whole",
             "primary",
+            "handover",
             "launch",
             "clients",
             "status",
@@ -39,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=200.0, help="writes a second, all clients")
     parser.add_argument("--lifetime", type=float, default=600.0, help="seconds")
     parser.add_argument("--file", default="jsonl", help="fetch: jsonl or readback")
+    parser.add_argument("--leader", default="", help="handover: who leads now")
+    parser.add_argument("--candidate", default="", help="handover: who shall lead")
     parser.add_argument("--port", action="append", default=[], help="knock: one more host:port")
     parser.add_argument("--batches", type=int, default=14, help="churn")
     parser.add_argument("--cycles", type=int, default=10, help="churn: in each batch")
@@ -62,6 +65,9 @@ def main() -> None:
         admission.wait(args.component or targets.names(), args.deadline)
     elif args.verb in ("safety", "knock", "churn"):
         _safety(args)
+    elif args.verb == "handover":
+        name = args.component[0]
+        smoke.emit_check(name, smoke.handover(name, args.leader, args.candidate))
     else:
         _act(args)
 

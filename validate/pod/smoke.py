@@ -55,9 +55,18 @@ def _whole_once(look: Callable[[Target], Check], target: Target) -> Check:
 
 
 def primaries(name: str) -> Iterator[Check]:
-    look = getattr(targets.probe(name), "primary", None)  # a room where nobody leads has none
+    module = targets.probe(name)
+    look = getattr(module, "primary", None)  # a room where nobody leads has none
     found = look(targets.target(name)) if look else None
-    yield Check("primary", Verdict.PASS if found else Verdict.INVALID, found or "none", {"member": found})
+    told = {"member": found, "handover": hasattr(module, "handover")}
+    yield Check("primary", Verdict.PASS if found else Verdict.INVALID, found or "none", told)
+
+
+def handover(name: str, leader: str, candidate: str) -> Check:
+    """What has to be run where the leader runs; no command: it can only be restarted."""
+    ask = getattr(targets.probe(name), "handover", None)
+    command = list(ask(leader, candidate)) if ask else []
+    return Check("handover", Verdict.PASS, " ".join(command) or "a restart", {"command": command})
 
 
 def in_parallel(

@@ -1,18 +1,13 @@
-"""The one adapter to faults of whole hosts. Lab: podman. Sites with SSH or Redfish come later."""
+"""Hosts that are containers of this machine. How a site's lose power: hosts.py."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from validate.core.errors import ClusterError, ValidateError
-from validate.ground.kubectl import wait_for
-from validate.ground.nodes import Node, look
-from validate.ground.pods import Pod
-
-KUBELET, SSH = 10250, 22
 
 
 class HostFaults(Protocol):
@@ -71,41 +66,3 @@ def adapter(site: str) -> HostFaults:
             "a lab of this machine here; `validate chaos` also reaches hosts by SSH and Redfish"
         )
     return lab
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What the observer saw before and after; the injector's word does not count."""
-
-    before: list[Any]
-    after: list[Any]
-
-    @property
-    def proved(self) -> bool:
-        """Something answered before, and all that answered is silent now."""
-        lived = {a["port"] for a in self.before if a["ok"]}
-        silent = {a["port"] for a in self.after if not a["ok"]}
-        return bool(lived) and lived <= silent
-
-
-def watch(observer: Pod, victim: Node) -> list[Any]:
-    """TCP to the victim's kubelet and SSH, from a pod on a third host."""
-    return look(
-        observer,
-        [{"kind": "tcp", "host": victim.address, "port": port, "timeout": 1.5} for port in (KUBELET, SSH)],
-        timeout=8,
-    )
-
-
-def observe_death(observer: Pod, victim: Node, before: list[Any], timeout: float) -> Observation:
-    last = Observation(before, [])
-
-    def dead() -> Observation | None:
-        nonlocal last
-        last = Observation(before, watch(observer, victim))
-        return last if last.proved else None
-
-    try:
-        return wait_for(f"the observer to see {victim.name} dead", dead, timeout=timeout)
-    except ClusterError:
-        return last

@@ -48,8 +48,15 @@ def at(
     found: Sequence[RunningMember],
     leader: str | None,
     hosts: Sequence[str],
+    *,
+    host: str = "",
 ) -> Aim:
-    """Always the same choice for the same platform, so that a run can be repeated."""
+    """Always the same choice for the same platform, so that a run can be repeated.
+
+    `host`: the one that was asked for, or on which all leaders were gathered; "" leaves the choice.
+    """
+    if fault.target in ("host", "aligned") and host:
+        return Aim(hosts=(host,))
     able = [m for m in found if fault.role in m.role]
     led = [m for m in able if m.name == leader]
     if fault.target == "all hosts":

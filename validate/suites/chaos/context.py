@@ -79,7 +79,7 @@ class FaultContext:
         def ask() -> dict[str, tuple[bool, str]] | None:
             # An API that was gone may first drop a connection or two.
             left = max(1.0, deadline - (time.monotonic() - since))
-            return self._ask_whole(client, watched, left, note)
+            return self.ask_whole(client, watched, left, note)
 
         try:
             told = wait_for("the probes to answer", ask, timeout=deadline, every=2.0)
@@ -95,13 +95,14 @@ class FaultContext:
         dependent = isinstance(self.fault.do, spec.DependencyCut) and name == self.name
         return causes.DEPENDENCY if dependent else causes.NOT_WHOLE_AGAIN
 
-    def _ask_whole(
+    def ask_whole(
         self,
         client: Client,
         watched: Sequence[contract.Component],
         deadline: float,
         note: Callable[[str], None] = lambda _: None,
     ) -> dict[str, tuple[bool, str]]:
+        """Per component, whether its probe called it whole within the deadline, and its words."""
         said = {c.name: (False, "its probe said nothing") for c in watched}
         if not watched:
             return said

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
@@ -15,14 +16,17 @@ from validate.ground import Client, Member
 from validate.ground.pods import new_run_id
 from validate.ground.power import hosts as power
 from validate.suites.chaos import aim as aiming
-from validate.suites.chaos import preflight, report, spec, writes
+from validate.suites.chaos import controlplane, preflight, report, spec, writes
 from validate.suites.chaos.aim import Aim, Outside
 from validate.suites.chaos.context import FaultContext
 from validate.suites.chaos.faultrun import FaultRun
 from validate.suites.chaos.injector import leftovers
+from validate.suites.chaos.leaders import Leadership
 from validate.suites.chaos.members import locate
 from validate.suites.plan import StepOutcome
 
+BEFORE_S = 90.0  # for what an earlier fault, or a roll, has not yet brought back
+UNJUDGED = "experiment"
 ASK_LEADER = frozenset({"leader", "one member", "quorum", "pair", "host"})
 
 
@@ -30,13 +34,19 @@ ASK_LEADER = frozenset({"leader", "one member", "quorum", "pair", "host"})
 class Experiment(FaultContext):
     """One fault of one component, or of the platform below the components."""
 
+    clients: int = writes.CLIENTS
+    rate: float = writes.RATE  # wished for each store, of all its clients
+    host: str = ""  # the one that is hit, where it was asked for; "": the target says it
+    #: How it is carried out once it is known who is hit.
+    course: ClassVar[type[FaultRun]] = FaultRun
+
     def run(self) -> StepOutcome:
         begin = time.monotonic()
         try:
             self._run()
         except (NotValidError, ClusterError) as error:
             took = time.monotonic() - begin
-            self.tell(self.name, Check("experiment", Verdict.INVALID, str(error), {}, took))
+            self.tell(self.name, Check(UNJUDGED, Verdict.INVALID, str(error), {}, took))
         return self.outcome
 
     def _run(self) -> None:
@@ -46,25 +56,33 @@ class Experiment(FaultContext):
             return
         outside = self._outside(aim)
         shots = self.shots_of(self.fault, aim, outside)
-        watched = self.ground.site.probed(self.chosen)
-        stores = self.ground.site.writing(self.chosen)
-        with self._clients(aim, watched, stores) as (writer, onlooker):
+        watched = self.watched()
+        stores = [s.name for s in self._stores()]
+        with self._clients(aim, watched) as (writer, observer):
             self._whole_before(writer, watched)
-            names = [s.name for s in stores]
-            audit = AuditSession(writer, names, new_run_id(), writes.CLIENTS, writes.RATE, self._lifetime())
-            run = FaultRun(self, aim, outside, shots, writer, onlooker, audit, watched)
-            run.go()
-            judged = run.judge_writes(prediction)
+            if self.fault.target == "aligned":
+                # Again, for what moved while the clients came.
+                self._gather(writer, aim.hosts[0])
+            audit = AuditSession(writer, stores, new_run_id(), self.clients, self.rate, self.lifetime())
+            run = self.course(self, aim, outside, shots, writer, observer, audit, watched)
+            judged = run.perform(prediction)
         report.tables(self.outcome, self.fault, self.name, judged, run.proof, run.whole_s)
 
-    def _lifetime(self) -> float:
+    def watched(self) -> list[contract.Component]:
+        """Whose redundancy is asked for before and after."""
+        return self.ground.site.probed(self.chosen)
+
+    def lifetime(self) -> float:
+        """Seconds that clients may be needed."""
         return self.fault.duration_s + self.fault.bounds.recovered_s + 300
 
     # --- before
 
     def _aim(self) -> Aim:
-        if self.component is None:
-            return aiming.at(self.fault, None, self.everyone(), None, self.ground.hosts())
+        if self.fault.target == "aligned":
+            self.host = self._gathered()
+        if self.host or self.component is None:
+            return aiming.at(self.fault, None, self.everyone(), None, self.ground.hosts(), host=self.host)
         found = locate(self.ground, self.component)
         leader = None
         if self.fault.target in ASK_LEADER:
@@ -75,6 +93,18 @@ class Experiment(FaultContext):
             peers = tuple(locate(self.ground, on))
             aim = replace(aim, peers=peers, frozen=any(m.shared for m in aim.members))
         return aim
+
+    def _gathered(self) -> str:
+        """The host that leads everything, now that it was asked for."""
+        with self.ground.client(self._stores(), role="placement", lifetime_s=1200) as client:
+            return self._gather(client, self.host)
+
+    def _gather(self, client: Client, host: str) -> str:
+        near = controlplane.of(self.ground, (host,) if host else ())
+        return Leadership(self.ground, client, self._stores(), near, self.tools.say).gather(host)
+
+    def _stores(self) -> list[contract.Component]:
+        return self.ground.site.writing(self.chosen)
 
     def _leader(self, component: contract.Component) -> str | None:
         if not self.ground.site.probed([component]):
@@ -152,22 +182,20 @@ class Experiment(FaultContext):
         return Outside(off, on, pods, addresses)
 
     @contextmanager
-    def _clients(
-        self, aim: Aim, watched: Sequence[contract.Component], stores: Sequence[contract.Component]
-    ) -> Iterator[tuple[Client, Client]]:
+    def _clients(self, aim: Aim, watched: Sequence[contract.Component]) -> Iterator[tuple[Client, Client]]:
         """Who writes and who looks on; neither is on a host that is touched, where there is one."""
         avoid = aim.touched if len(aim.touched) < len(self.ground.hosts()) else ()
-        life = int(self._lifetime()) + 120
+        life = int(self.lifetime()) + 120
         with ExitStack() as stack:
             writer = stack.enter_context(self.ground.client(watched, role="audit", avoid=avoid, lifetime_s=life))
-            onlooker = stack.enter_context(self.ground.client(watched, role="observer", avoid=avoid, lifetime_s=life))
-            yield writer, onlooker
+            observer = stack.enter_context(self.ground.client(watched, role="observer", avoid=avoid, lifetime_s=life))
+            yield writer, observer
 
     def _whole_before(self, client: Client, watched: Sequence[contract.Component]) -> None:
         """A platform that is not whole can't prove anything, and a fault might end it for good."""
         if "whole" not in self.fault.steady.before:
             return
-        told = self._ask_whole(client, watched, 60)
+        told = self.ask_whole(client, watched, BEFORE_S)
         missing = [f"{n}: {detail}" for n, (is_whole, detail) in told.items() if not is_whole]
         if missing:
             raise NotValidError(f"not whole before the fault: {'; '.join(missing)}")

@@ -43,20 +43,28 @@ class FaultRun:
     whole_s: dict[str, float] = field(default_factory=dict)
     ended: float = 0.0
     offset: float = 0.0  # the writer's clock minus ours
+    undone: float = 0.0  # monotonic: when the undo was through
 
-    def go(self) -> None:
+    def perform(self, prediction: preflight.Prediction) -> list[writes.Judged]:
+        """The fault, what came after it, and what the acknowledged writes say."""
+        before, lived = self._begin()
+        self._hit()
+        self._recover()
+        self._left_behind(before)
+        self._survived(lived)
+        return self._judge(prediction)
+
+    def _begin(self) -> tuple[digest.State, dict[str, str]]:
+        """Steady writes; what there is now, and which processes, to compare with afterwards."""
+        self._write_steadily()
+        return self._digest(self.e.ground.members()), self._first_processes()
+
+    def _hit(self) -> None:
         e, fault = self.e, self.e.fault
-        if self.audit.stores:
-            self.audit.launch()
-            self._wait_first_writes()
-        pause(e.before_s)
-        self.offset = clock_offset(lambda: _time_at(self.writer))
-        before = self._digest(e.ground.members())
-        lived = self._first_processes()
         # Before anybody looks: what takes its time here would be missing in what is seen.
         self.aim = e.aim_now(self.aim)
         self.shots = e.shots_of(fault, self.aim, self.outside)
-        observer = Observer(fault, self.aim, self._vantage(), e.ground.machine, self._points())
+        observer = self._observer()
         try:
             observer.prepare()
             observer.begin(fault.duration_s)
@@ -64,10 +72,21 @@ class FaultRun:
             self.proof = observer.finish(self.at)
         finally:
             observer.stop()
-        e.tell(e.name, report.proved(self.proof, observer.where))
-        self._recover()
-        self._left_behind(before)
-        self._survived(lived)
+        e.tell(e.name, self._proved(observer))
+
+    def _proved(self, observer: Observer) -> Check:
+        return report.proved(self.proof, observer.where)
+
+    def _observer(self) -> Observer:
+        e = self.e
+        return Observer(e.fault, self.aim, self._vantage(), e.ground.machine, self._points())
+
+    def _write_steadily(self) -> None:
+        if self.audit.stores:
+            self.audit.launch()
+            self._wait_first_writes()
+        pause(self.e.before_s)
+        self.offset = clock_offset(lambda: _time_at(self.writer))
 
     def _wait_first_writes(self) -> None:
         try:
@@ -97,8 +116,8 @@ class FaultRun:
             self.e.tell(self.e.name, Check(name, Verdict.PASS, f"{len(lived)} processes as before"))
 
     def _break(self, observer: Observer) -> None:
-        e, fault = self.e, self.e.fault
-        injector = Injector(e.ground, fault.duration_s, e.tools.say, e.root)
+        e = self.e
+        injector = Injector(e.ground, self._watched_s(), e.tools.say, e.root)
         asked = time.time()
         applied = ended = asked
         try:
@@ -108,11 +127,16 @@ class FaultRun:
                 self._hold(observer, applied)
                 ended = time.time()
         finally:
+            self.undone = time.monotonic()
             self.at = Moments(asked, applied, ended)
             for reason in injector.failed:
                 detail = f"could not be undone: {reason}"
                 cause = {"cause": causes.LEFT_BEHIND}
                 e.tell(e.name, Check("undone", Verdict.FAIL, detail, cause))
+
+    def _watched_s(self) -> int:
+        """Seconds after which the target undoes it by itself, should nobody come back."""
+        return self.e.fault.duration_s
 
     def _hold(self, observer: Observer, applied: float) -> None:
         """The fault lasts; half way through it is looked at what holds meanwhile."""
@@ -250,10 +274,9 @@ class FaultRun:
 
     def _recover(self) -> None:
         e, fault = self.e, self.e.fault
-        begin = time.monotonic()
-        bound = fault.bounds.recovered_s
+        begin, bound = self.undone, fault.bounds.recovered_s
         if "whole" in fault.steady.after:
-            self.whole_s = e.whole(self.writer, self.watched, bound, since=begin)
+            self.whole_s |= e.whole(self.writer, self.watched, bound, since=begin)
         if not self.audit.stores or "writes" not in fault.steady.after:
             return
         name = "writes flow again"
@@ -297,7 +320,7 @@ class FaultRun:
         detail = f"the state of {', '.join(self.aim.touched) or 'the hosts'} is as before"
         self.e.tell(self.e.name, Check("nothing left behind", Verdict.PASS, detail, {"entries": entries}))
 
-    def judge_writes(self, prediction: preflight.Prediction) -> list[writes.Judged]:
+    def _judge(self, prediction: preflight.Prediction) -> list[writes.Judged]:
         """Reads everything back and judges it, store by store."""
         e, fault = self.e, self.e.fault
         judged: list[writes.Judged] = []

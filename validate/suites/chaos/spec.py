@@ -21,7 +21,7 @@ FILE = "faults.yaml"
 During = Literal["continues", "may-stop", "refuses-cleanly"]
 Steady = Literal["writes", "whole"]
 Promise = Literal["one host", "all hosts", "none"]
-Target = Literal["one member", "leader", "quorum", "all members", "host", "all hosts", "pair", "clients"]
+Target = Literal["one member", "leader", "quorum", "all members", "host", "aligned", "all hosts", "pair", "clients"]
 Weight = Literal["core", "wide", "deep"]
 MACHINES = ("host", "all hosts")
 
@@ -149,7 +149,7 @@ _MEMBER: frozenset[str] = frozenset({"one member", "leader", "quorum", "all memb
 TARGETS: Mapping[str, frozenset[str]] = {
     **{k: _MEMBER for k in KINDS},
     "network-cut": _MEMBER | {"pair", "host"},
-    "host-poweroff": frozenset({"host"}),
+    "host-poweroff": frozenset({"host", "aligned"}),
     "port-closed": frozenset(MACHINES),
     "service-stop": frozenset(MACHINES),
     "bad-input": frozenset({"clients"}),

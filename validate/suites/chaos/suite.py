@@ -90,6 +90,7 @@ def harm(name: str, fault: spec.Fault) -> str:
         "one member": f"one member of {name}",
         "pair": f"two members of {name}",
         "host": f"a host of {name}",
+        "aligned": "the host on which every leader was gathered",
         "all hosts": "every host",
         "clients": f"the endpoint of {name}",
     }[fault.target]
