@@ -107,7 +107,7 @@ def prepare_stack(stack: StackName, places: Places) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not _checkpoint(stack, places).exists():
         target.unlink(missing_ok=True)  # a salt of an older passphrase would be refused
-        _init(stack, places, target.parent)
+        init_stack(stack, places, target.parent)
     kept = yaml.safe_load(target.read_text(encoding="utf-8")) if target.exists() else {}
     wanted = joined(yaml.safe_load(source.read_text(encoding="utf-8")) or {}, kept or {})
     if wanted != kept:
@@ -125,7 +125,7 @@ def _checkpoint(stack: StackName, places: Places) -> Path:
     return places.backend / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
 
 
-def _init(stack: StackName, places: Places, folder: Path) -> None:
+def init_stack(stack: StackName, places: Places, folder: Path) -> None:
     """In a project folder of the site's state, because `stack init` knows no --config-file."""
     project = f"name: {PROJECT}\nruntime: python\n"
     (folder / "Pulumi.yaml").write_text(project, encoding="utf-8")

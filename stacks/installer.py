@@ -19,6 +19,7 @@ import yaml
 
 from common import files
 from common.errors import Refusal
+from common.kubectl import Kubectl, find
 from common.places import Places
 from components.cluster.settings import Settings
 from components.kit import surroundings
@@ -51,21 +52,12 @@ def kubeconfig(admin: dict[str, Any], namespace: str, account: str, token: str) 
 
 
 def token(places: Places, namespace: str, account: str) -> str:
-    """Through kubectl (of the bundle where it is there): the token comes on stdout, not argv."""
-    bundled = places.bundle / "bin" / "kubernetes"  # one program for all; argv[0] chooses
-    command = ["kubectl", "--kubeconfig", str(places.kubeconfig)]
-    command += [f"--request-timeout={TIMEOUT_SECONDS}s", "--namespace", namespace]
-    command += ["create", "token", account, f"--duration={DURATION}"]
+    """Through kubectl: the token comes on stdout, not argv."""
+    kubectl = Kubectl(find(places.bundle), places.kubeconfig, surroundings.built())
+    where = (f"--request-timeout={TIMEOUT_SECONDS}s", "--namespace", namespace)
+    wish = ("create", "token", account, f"--duration={DURATION}")
     try:
-        done = subprocess.run(
-            command,
-            executable=str(bundled) if bundled.is_file() else None,
-            env=surroundings.built(),
-            capture_output=True,
-            text=True,
-            timeout=2 * TIMEOUT_SECONDS,
-            check=True,
-        )
+        return kubectl.run(*where, *wish, timeout=2 * TIMEOUT_SECONDS).decode().strip()
     except subprocess.CalledProcessError as error:
         raise InstallerError(
             f"no token for {namespace}/{account}: {error.stderr.strip()}; "
@@ -73,7 +65,6 @@ def token(places: Places, namespace: str, account: str) -> str:
         ) from None
     except subprocess.TimeoutExpired:
         raise InstallerError("the API server did not answer in 40 s; is the cluster up?") from None
-    return done.stdout.strip()
 
 
 def ends(text: str) -> datetime | None:

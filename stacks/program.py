@@ -18,6 +18,7 @@ from components.kit import contract, dry, founding, layers, manifest, naming, pk
 from components.kit.component import PlatformComponent, Vault
 from components.kit.connection import providers
 from components.kit.discovery import Room, layer
+from components.kit.manifests import PART_OF
 from components.kit.mistakes import SiteError
 from components.kit.settings import Mode, SiteFacts
 from stacks import installer
@@ -114,8 +115,7 @@ def _publish(of: str, part: pulumi.Output[dict[str, Any]], site: SiteFacts, opti
 
 
 def _metadata(name: str, site: SiteFacts) -> dict[str, Any]:
-    labels = {"app.kubernetes.io/part-of": "apadana"}
-    return {"name": name, "namespace": site.namespace, "labels": labels}
+    return {"name": name, "namespace": site.namespace, "labels": dict(PART_OF)}
 
 
 def _site_ca(ca: str, site: SiteFacts, options: pulumi.ResourceOptions) -> None:

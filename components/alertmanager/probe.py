@@ -54,7 +54,8 @@ def _alert(run: str, member: str, *, over: bool = False) -> dict[str, Any]:
     }
 
 
-def _silence(caller: Caller, run: str) -> str:
+def make_silence(caller: Caller, run: str) -> str:
+    """Given to one member; its id."""
     now = datetime.now(UTC)
     body = {
         "matchers": [{"name": "run", "value": run, "isRegex": False, "isEqual": True}],
@@ -73,9 +74,9 @@ def _grouped(target: Target) -> Found:
     run = f"probe{uuid.uuid4().hex[:8]}"
     members = callers(target, PROTOCOL)
     first = next(iter(members.values()))
-    silence = _silence(first, run)
+    silence = make_silence(first, run)
     try:
-        known = _until(lambda: _lacking(members, f"/api/v2/silence/{silence}"))
+        known = _until(lambda: lacking(members, f"/api/v2/silence/{silence}"))
         # As two Prometheus do: each tells every member the same.
         for _ in range(2):
             for caller in members.values():
@@ -94,7 +95,8 @@ def _grouped(target: Target) -> Found:
         first.ask(f"/api/v2/silence/{silence}", method="DELETE")
 
 
-def _lacking(members: Mapping[str, Caller], path: str) -> str:
+def lacking(members: Mapping[str, Caller], path: str) -> str:
+    """Members that do not know what is at this path, in words; "": all do."""
     lack = [name for name, caller in members.items() if caller.ask(path).status != 200]
     return f"the silence is not known to {', '.join(lack)}" if lack else ""
 

@@ -15,6 +15,7 @@ import yaml
 from components.gateway.settings import CONTROLLER_PODS, ROOM, Settings
 from components.kit import half
 from components.kit.manifests import (
+    PART_OF,
     Manifest,
     apart,
     budget,
@@ -151,7 +152,7 @@ def _service(home: str) -> Manifest:
 
 
 def _marks() -> dict[str, str]:
-    return {**PODS, "app.kubernetes.io/part-of": "apadana", "control-plane": NAME}
+    return {**PODS, **PART_OF, "control-plane": NAME}
 
 
 def _deployment(settings: Settings, site: SiteFacts, notes: Mapping[str, str]) -> Manifest:

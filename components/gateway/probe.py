@@ -6,10 +6,10 @@ import http.client
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
-from components.kit.asking import required
+from components.kit.asking import Place, required
 from components.kit.probing import Check, Target, attempt
+from components.kit.replicas import Found, plain, sound
 
 CONNECT_SECONDS = 3.0
 #: How a request without a log-in is answered: sent to the issuer, or refused in plain words.
@@ -17,8 +17,6 @@ REFUSED = (302, 401, 403)
 BROWSER = {"Accept": "text/html"}
 SCRIPT = {"X-Requested-With": "XMLHttpRequest"}
 FORGED = {"Authorization": "Bearer not.a.token"}
-
-Found = tuple[bool, str, Mapping[str, object]]
 
 
 def pages(target: Target) -> list[str]:
@@ -78,27 +76,14 @@ def _log_in(target: Target) -> Found:
     return not open_, said, {"pages": seen}
 
 
-def _ready(host: str, port: int) -> bool:
-    line = http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
-    try:
-        line.request("GET", "/ready")
-        return line.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        line.close()
+def _ready(place: Place) -> str:
+    plain(place, "/ready", CONNECT_SECONDS)
+    return ""
 
 
 def _proxies(target: Target) -> Found:
     """As many as there should be, each ready."""
-    host, port = target.endpoint("http").hosts()[0]
-    wanted = int(required(target, "proxies"))
-    found = sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, port, socket.AF_INET)})
-    with ThreadPoolExecutor(max(1, len(found))) as threads:
-        states = dict(zip(found, threads.map(lambda at: _ready(at, port), found), strict=True))
-    ready = sum(states.values())
-    sound = ready >= wanted and ready == len(states)
-    return (sound, f"{ready} of {len(states)} proxies ready, {wanted} are wanted", {"proxies": states})
+    return sound(target, "http", _ready, int(required(target, "proxies")), "proxies")
 
 
 def smoke(target: Target) -> Iterator[Check]:

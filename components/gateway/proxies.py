@@ -7,7 +7,7 @@ from typing import Any
 from components.gateway import controller
 from components.gateway.settings import EACH, METRICS_PORT, PROXY_PORT, READY_PORT, ROOM, Settings
 from components.kit import half
-from components.kit.manifests import Manifest, apart, dns_egress, in_namespace, manifest, policy, ports
+from components.kit.manifests import PART_OF, Manifest, apart, dns_egress, in_namespace, manifest, policy, ports
 from components.kit.settings import SiteFacts
 from components.kit.webs import ENVOY_API, GATEWAY, GATEWAY_API, PROXY_PODS
 
@@ -88,7 +88,7 @@ LOG_LINE = (
 def _pod(settings: Settings, site: SiteFacts, checksum: str) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "annotations": {"apadana.io/checksum": checksum},
-        "labels": {"app.kubernetes.io/part-of": "apadana"},
+        "labels": PART_OF,
         "affinity": apart(PROXY_PODS, settings.placement.value),
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
     }

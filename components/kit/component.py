@@ -29,7 +29,7 @@ import pulumi
 from pulumi_kubernetes.core.v1 import Secret
 from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
-from components.kit import chart, contract, naming, objects, pki, secrets, webs
+from components.kit import chart, contract, manifests, naming, objects, pki, secrets, webs
 from components.kit.connection import Connection, connection, external_part, providers
 from components.kit.settings import ComponentSettings, Mode, SiteFacts
 
@@ -110,11 +110,7 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
         return Secret(
             name,
-            metadata={
-                "name": name,
-                "namespace": self.site.namespace,
-                "labels": {"app.kubernetes.io/name": self.room, "app.kubernetes.io/part-of": "apadana"},
-            },
+            metadata={"name": name, "namespace": self.site.namespace, "labels": manifests.labels(self.room)},
             type=type_,
             data=pulumi.Output.secret(encoded),
             opts=pulumi.ResourceOptions(parent=self, additional_secret_outputs=["data"]),
@@ -141,11 +137,7 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         name taken from the Role's id is unknown until then, and the preview waits for it.
         """
         namespace = self.site.namespace
-        metadata: Any = {
-            "name": name,
-            "namespace": namespace,
-            "labels": {"app.kubernetes.io/name": self.room, "app.kubernetes.io/part-of": "apadana"},
-        }
+        metadata: Any = {"name": name, "namespace": namespace, "labels": manifests.labels(self.room)}
         keys = ("apiGroups", "resources", "verbs", "resourceNames")
         made: list[Any] = [{key: list(rule[key]) for key in keys if rule.get(key)} for rule in rules]
         role = Role(name, metadata=metadata, rules=made, opts=self.children())

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from components.kit.asking import Line, Place, given, places, required
+from components.kit.asking import Line, Place, given, required
 from components.kit.probing import Check, Target, attempt
+from components.kit.replicas import LEADS, Found, leaders, sound
 
 GROUP, VERSION = "serving.kserve.io", "v1beta1"
 KIND = "InferenceService"
 VALIDATE = f"/validate-{GROUP.replace('.', '-')}-{VERSION}-inferenceservice"
 DEFAULTS = f"/mutate-{GROUP.replace('.', '-')}-{VERSION}-inferenceservice"
-LEADS = "leader_election_master_status"
+METRIC = "leader_election_master_status"
 JSON = "application/json"
 
 Json = dict[str, Any]
-Found = tuple[bool, str, Mapping[str, object]]
 
 
 def service(target: Target, name: str) -> Json:
@@ -76,21 +74,8 @@ def ask(target: Target, place: Place, path: str, body: bytes) -> Json:
         line.close()
 
 
-def everyone(target: Target, look: Callable[[Place], str]) -> Found:
-    """As many controllers as there should be, and `look` finds nothing wrong ("") with any."""
-    wanted, there = int(required(target, "controllers")), places(target, "webhook")
-
-    def looked(place: Place) -> str:
-        try:
-            return look(place)
-        except (OSError, ValueError, LookupError, http.client.HTTPException) as error:
-            return f"{type(error).__name__}: {error}"
-
-    with ThreadPoolExecutor(max(1, len(there))) as threads:
-        told = dict(zip((p[0] for p in there), threads.map(looked, there), strict=True))
-    wrong = "; ".join(f"{at}: {text}" for at, text in told.items() if text)
-    sound = not wrong and len(told) == wanted
-    return sound, wrong or f"{len(told)} controllers, {wanted} are wanted", {"controllers": told}
+def _each(target: Target, look: Callable[[Place], str]) -> Found:
+    return sound(target, "webhook", look, int(required(target, "controllers")), "controllers")
 
 
 def _admits(target: Target) -> Found:
@@ -104,7 +89,7 @@ def _admits(target: Target) -> Found:
                 return f"{path} refuses a right one: {answer.get('status', {}).get('message')}"
         return ""
 
-    return everyone(target, look)
+    return _each(target, look)
 
 
 def wrong_wishes(target: Target) -> Iterator[Json]:
@@ -123,36 +108,13 @@ def _refuses(target: Target) -> Found:
         taken = [b for b in bodies if ask(target, place, VALIDATE, b)["allowed"]]
         return f"takes {len(taken)} of {len(bodies)} wrong ones" if taken else ""
 
-    return everyone(target, look)
-
-
-def leads(text: str) -> bool:
-    """Whether these metrics are those of the controller that holds the lease."""
-    lines = (line for line in text.splitlines() if line.startswith(LEADS))
-    return any(line.rpartition(" ")[2] in ("1", "1.0") for line in lines)
-
-
-def leaders(target: Target) -> dict[str, bool]:
-    """Of each controller, whether it makes predictors' objects; one that is silent does not."""
-    endpoint = target.endpoint("metrics")
-    ((host, port),) = endpoint.hosts()
-    found = {}
-    for at in sorted({str(e[4][0]) for e in socket.getaddrinfo(host, port, socket.AF_INET)}):
-        line = http.client.HTTPConnection(at, port, timeout=target.within(3.0))
-        try:
-            line.request("GET", "/metrics")
-            found[at] = leads(line.getresponse().read().decode())
-        except (OSError, http.client.HTTPException):
-            found[at] = False
-        finally:
-            line.close()
-    return found
+    return _each(target, look)
 
 
 def _one_leads(target: Target) -> Found:
     """None: changes wait. Two: they would undo each other's."""
-    found = leaders(target)
-    count = sum(found.values())
+    found = leaders(target, "metrics", METRIC, target.within(3.0))
+    count = list(found.values()).count(LEADS)
     return count == 1, f"{count} of {len(found)} controllers lead, 1 is wanted", {"leads": found}
 
 

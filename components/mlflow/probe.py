@@ -279,7 +279,7 @@ def _made(api: Api, what: str) -> Iterator[Json]:
         api.post("runs/delete", run_id=info["run_id"])
 
 
-def _run(target: Target) -> Found:
+def runs_are_shared(target: Target) -> Found:
     """What one replica writes, the next one reads: settings, result, code and data of a run."""
     wrong: list[str] = []
     data = {"name": "probe", "digest": "da7a", "source_type": "s3", "source": "s3://probe/da7a"}
@@ -301,7 +301,7 @@ def _run(target: Target) -> Found:
     return not wrong, "; ".join(wrong) or "written by each replica, read by the next", {}
 
 
-def _compared(target: Target) -> Found:
+def runs_are_compared(target: Target) -> Found:
     """Of two runs the better one comes first, at the replica that wrote neither."""
     (api, other), mark = _pairs(target)[0], f"compare-{uuid.uuid4().hex[:8]}"
     with _made(api, mark) as poor, _made(api, mark) as good:
@@ -329,7 +329,7 @@ def _artefacts(target: Target) -> Found:
     return not wrong, "; ".join(wrong) or f"{len(body)} bytes went up and came down", {}
 
 
-def _models(target: Target) -> Found:
+def models_are_kept(target: Target) -> Found:
     """Versions with their run and tags; the alias is switched there and back at once for the next
     replica, too; a version that is retired is gone."""
     api, other = _pairs(target)[0]
@@ -366,10 +366,10 @@ def _traced(found: Json) -> tuple[str, str, str]:
 def smoke(target: Target) -> Iterator[Check]:
     """As a client; what it makes it takes away."""
     yield attempt("mlflow: every replica answers", lambda: _replicas(target))
-    yield attempt("mlflow: runs are one replica's as the other's", lambda: _run(target))
-    yield attempt("mlflow: the better run comes first", lambda: _compared(target))
+    yield attempt("mlflow: runs are one replica's as the other's", lambda: runs_are_shared(target))
+    yield attempt("mlflow: the better run comes first", lambda: runs_are_compared(target))
     yield attempt("mlflow: artefacts go through the server", lambda: _artefacts(target))
-    yield attempt("mlflow: models, versions, aliases", lambda: _models(target))
+    yield attempt("mlflow: models, versions, aliases", lambda: models_are_kept(target))
 
 
 def version(target: Target) -> Mapping[str, str]:

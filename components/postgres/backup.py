@@ -30,7 +30,7 @@ def scratch(run: str) -> str:
 
 def save(target: Target, scope: str, folder: Path) -> Mapping[str, object]:
     """The table's columns and constraints, then its rows in COPY's own form."""
-    with probe._connect(target) as connection, connection.transaction():
+    with probe.connect(target) as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         columns = connection.execute(COLUMNS, (scope,)).fetchall()
         keys = connection.execute(KEYS, (scope,)).fetchall()
@@ -56,7 +56,7 @@ def restore(target: Target, folder: Path, scope: str) -> None:
         else:
             parts.append(sql.SQL(told[0]))
     table = sql.Identifier(scope)
-    with probe._connect(target) as connection, connection.transaction():
+    with probe.connect(target) as connection, connection.transaction():
         connection.execute(sql.SQL("CREATE TABLE {} ({})").format(table, sql.SQL(", ").join(parts)))
         with (
             (folder / DATA).open("rb") as file,
@@ -69,7 +69,7 @@ def restore(target: Target, folder: Path, scope: str) -> None:
 def read(target: Target, scope: str, run: str) -> set[str]:
     """The run's uids in that table."""
     wish = sql.SQL("SELECT uid FROM {} WHERE run = %s").format(sql.Identifier(scope))
-    with probe._connect(target) as connection:
+    with probe.connect(target) as connection:
         return {row[0] for row in connection.execute(wish, (run,)).fetchall()}
 
 
@@ -77,5 +77,5 @@ def drop(target: Target, scope: str) -> None:
     """The table of a drill."""
     if scope == SCOPE:
         raise ValueError(f"{scope} is the original")
-    with probe._connect(target) as connection:
+    with probe.connect(target) as connection:
         connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(scope)))

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from components.kit.driving import Caller, Job, chosen
 from components.kit.probing import Target
-from components.postgres.probe import NotAcknowledgedError, _parameters
+from components.postgres.probe import NotAcknowledgedError, client_settings
 
 OPERATIONS = {"insert": "one row committed, with a standby", "select": "one row by its key, from the primary"}
 PREFIX = "load_"
@@ -44,7 +44,7 @@ class PostgresDriver:
     """A pool of connections through the room's endpoint, a table of its own."""
 
     def __init__(self, target: Target, job: Job) -> None:
-        self._parameters = _parameters(target, application_name="apadana-load")
+        self._parameters = client_settings(target, application_name="apadana-load")
         self._job = job
         self._record = job.record()
         self._table = sql.Identifier(_name(job.run))

@@ -46,7 +46,8 @@ class NotAcknowledgedError(Exception):
     """The server took the write, but no standby is known to have it."""
 
 
-def _parameters(target: Target, **other: Any) -> dict[str, Any]:
+def client_settings(target: Target, **other: Any) -> dict[str, Any]:
+    """What a client of the contract connects with; `other` goes before it."""
     host, port = target.endpoint("postgres").hosts()[0]
     wanted: dict[str, Any] = {
         "host": host,
@@ -67,7 +68,7 @@ def _parameters(target: Target, **other: Any) -> dict[str, Any]:
 
 
 def _connect(target: Target, **other: Any) -> psycopg.Connection[tuple[Any, ...]]:
-    parameters = _parameters(target, **other)
+    parameters = client_settings(target, **other)
     return psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
 
 

@@ -77,12 +77,13 @@ def _helpful(caller: Caller) -> str:
     """Whoever is told of an alert is told what it is, how bad, of which room, what to read."""
     groups = caller.ask("/api/v1/rules", {"type": "alert"}).json()["data"]["groups"]
     alerts = [rule for group in groups for rule in group["rules"]]
-    lacks = {alert["name"]: _lacking(alert) for alert in alerts}
+    lacks = {alert["name"]: labels_lacking(alert) for alert in alerts}
     mute = [f"{name} lacks {', '.join(words)}" for name, words in lacks.items() if words]
     return "; ".join(mute) if alerts else "it has no alert"
 
 
-def _lacking(alert: Mapping[str, Any]) -> list[str]:
+def labels_lacking(alert: Mapping[str, Any]) -> list[str]:
+    """Words without which an alert tells nobody what to do."""
     wanted = {"annotations": ("summary", "runbook"), "labels": ("component", "severity")}
     return [word for part, words in wanted.items() for word in words if not alert[part].get(word)]
 

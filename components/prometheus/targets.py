@@ -52,14 +52,15 @@ def _part(name: str, settings: ComponentSettings, site: SiteFacts) -> Component 
 def scrapes(site: SiteFacts) -> tuple[Scrape, ...]:
     """Every job, by room."""
     return tuple(
-        _scrape(part, metrics, site)
+        scrape_of(part, metrics, site)
         for part in parts(site)
         for metrics in part.metrics
         if part.members or metrics.service
     )
 
 
-def _scrape(part: Component, metrics: Metrics, site: SiteFacts) -> Scrape:
+def scrape_of(part: Component, metrics: Metrics, site: SiteFacts) -> Scrape:
+    """One of a room's metrics as Prometheus is told of it."""
     service, namespace = _service(metrics, site)
     hosts = () if service else tuple(_host(member.name, site) for member in part.members)
     fallback = service if metrics.scheme == "https" else ""  # an address is in no certificate

@@ -23,7 +23,7 @@ def _prefix(target: Target, scope: str) -> str:
 
 
 def _keys(target: Target, scope: str) -> Iterator[str]:
-    found = probe._primary(target).scan_iter(match=f"{_prefix(target, scope)}*", count=1000)
+    found = probe.connect(target).scan_iter(match=f"{_prefix(target, scope)}*", count=1000)
     return (key.decode() for key in found)
 
 
@@ -34,7 +34,7 @@ def scratch(run: str) -> str:
 
 def save(target: Target, scope: str, folder: Path) -> Mapping[str, object]:
     """Each set: its key without the prefix, then its members."""
-    client = probe._primary(target)
+    client = probe.connect(target)
 
     def records() -> Iterator[list[str]]:
         for key in _keys(target, scope):
@@ -51,18 +51,18 @@ def save(target: Target, scope: str, folder: Path) -> Mapping[str, object]:
 def restore(target: Target, folder: Path, scope: str) -> None:
     """Under another prefix, acknowledged by a replica as any write."""
     saving.check(folder)
-    client = probe._primary(target)
+    client = probe.connect(target)
     for name, *members in saving.get_lines(folder / SETS):
         for start in range(0, len(members), BATCH):
             client.sadd(_prefix(target, scope) + name, *members[start : start + BATCH])
-    copies = probe.acknowledged(client.pipeline(transaction=False), probe._fence(target), 1500)
+    copies = probe.acknowledged(client.pipeline(transaction=False), probe.fence_key(target), 1500)
     if copies < probe.WAIT_REPLICAS:
         raise probe.NotAcknowledgedError(f"restored, but WAIT answered {copies}")
 
 
 def read(target: Target, scope: str, run: str) -> set[str]:
     """The run's uids under that prefix."""
-    found = probe._primary(target).sscan_iter(_prefix(target, scope) + run, count=1000)
+    found = probe.connect(target).sscan_iter(_prefix(target, scope) + run, count=1000)
     return {uid.decode() for uid in found}
 
 
@@ -70,6 +70,6 @@ def drop(target: Target, scope: str) -> None:
     """The keys of a drill."""
     if scope == SCOPE:
         raise ValueError(f"{scope} is the original")
-    client = probe._primary(target)
+    client = probe.connect(target)
     for key in list(_keys(target, scope)):
         client.delete(key)

@@ -17,8 +17,8 @@ from components.redis.probe import (
     WAIT_MS,
     WAIT_REPLICAS,
     NotAcknowledgedError,
-    _options,
-    _service,
+    client_options,
+    service_name,
 )
 
 OPERATIONS = {"set": "SET, acknowledged by a replica (WAIT 1)", "get": "GET from the primary"}
@@ -61,7 +61,7 @@ class RedisDriver:
             sentinel_kwargs=_asynchronous(self._target, SENTINEL_SECONDS),
             **_asynchronous(self._target, SOCKET_SECONDS),
         )
-        self._client = sentinel.master_for(_service(self._target), redis_class=Redis)
+        self._client = sentinel.master_for(service_name(self._target), redis_class=Redis)
         pool = self._client.connection_pool
         made = [await pool.get_connection() for _ in range(self._job.clients)]
         for connection in made:
@@ -99,7 +99,7 @@ class RedisDriver:
 
 
 def _asynchronous(target: Target, seconds: float) -> dict[str, Any]:
-    return _options(target, seconds) | {"retry": Retry(NoBackoff(), 0)}
+    return client_options(target, seconds) | {"retry": Retry(NoBackoff(), 0)}
 
 
 def driver(target: Target, job: Job) -> Caller:

@@ -32,7 +32,8 @@ class NotAcknowledgedError(Exception):
     """Fewer replicas than demanded hold the write."""
 
 
-def _options(target: Target, seconds: float) -> dict[str, Any]:
+def client_options(target: Target, seconds: float) -> dict[str, Any]:
+    """What every client of the contract connects with."""
     return {
         "username": target.username,
         "password": target.password,
@@ -46,7 +47,8 @@ def _options(target: Target, seconds: float) -> dict[str, Any]:
     }
 
 
-def _service(target: Target) -> str:
+def service_name(target: Target) -> str:
+    """Under which the Sentinels know the primary."""
     return target.extra.get("service_name") or "redis"
 
 
@@ -67,23 +69,19 @@ def _sentinel(target: Target) -> Any:
     untyped: Any = _Sentinel
     return untyped(
         target.endpoint("redis-sentinel").hosts(),
-        sentinel_kwargs=_options(target, SENTINEL_SECONDS),
-        **_options(target, SOCKET_SECONDS),
+        sentinel_kwargs=client_options(target, SENTINEL_SECONDS),
+        **client_options(target, SOCKET_SECONDS),
     )
 
 
 def _asked(target: Target, host: str, port: int) -> Any:
     """A connection to one Sentinel."""
-    return redis.Redis(host=host, port=port, **_options(target, SENTINEL_SECONDS))
-
-
-def _primary(target: Target) -> Any:
-    return _sentinel(target).master_for(_service(target), redis_class=redis.Redis)
+    return redis.Redis(host=host, port=port, **client_options(target, SENTINEL_SECONDS))
 
 
 def connect(target: Target) -> Any:
     """A client of whoever is primary now."""
-    return _primary(target)
+    return _sentinel(target).master_for(service_name(target), redis_class=redis.Redis)
 
 
 def _key(target: Target, run: str) -> str:
@@ -95,7 +93,8 @@ def _newest(target: Target, run: str) -> str:
     return f"{target.username}:newest:{run}"
 
 
-def _fence(target: Target) -> str:
+def fence_key(target: Target) -> str:
+    """Of the key that each write changes."""
     return f"{target.username}:fence"
 
 
@@ -110,7 +109,7 @@ def acknowledged(pipe: Any, fence: str, patience_ms: int = WAIT_MS) -> int:
     return int(pipe.execute()[-1])
 
 
-def _add(connection: Any, fence: str, key: str, uid: str, newest: str = "") -> int:
+def add_fenced(connection: Any, fence: str, key: str, uid: str, newest: str = "") -> int:
     """Write; returns the replicas that have it.
 
     `newest` only grows (GT): a try that a frozen server runs late must not turn it back.
@@ -142,7 +141,7 @@ class AuditWriter:
         run = uid.rsplit("-", 2)[0]
         try:
             keys = _key(self._target, run), uid, _newest(self._target, run)
-            replicas = _add(self._connected(), _fence(self._target), *keys)
+            replicas = add_fenced(self._connected(), fence_key(self._target), *keys)
         except (redis.RedisError, OSError):
             self.close()
             raise
@@ -187,7 +186,7 @@ class AuditWriter:
         if self._connection is None:
             if self._target is None:
                 raise RuntimeError("used before open")
-            self._connection = _primary(self._target)
+            self._connection = connect(self._target)
         return self._connection
 
 
@@ -199,7 +198,7 @@ def writer() -> Writer:
 def primary(target: Target) -> str | None:
     """The member that a Sentinel names now."""
     try:
-        host, _ = _sentinel(target).discover_master(_service(target))
+        host, _ = _sentinel(target).discover_master(service_name(target))
     except (redis.RedisError, OSError):
         return None
     return str(host).split(".", 1)[0]
@@ -223,10 +222,10 @@ def smoke(target: Target) -> Iterator[Check]:
 
 
 def _round_trip(target: Target) -> Look:
-    client = _primary(target)
+    client = connect(target)
     key = f"{target.username}:smoke"
     client.delete(key)
-    replicas = _add(client, _fence(target), key, "one")
+    replicas = add_fenced(client, fence_key(target), key, "one")
     found = client.smembers(key)
     passed = replicas >= WAIT_REPLICAS and found == {b"one"}
     return passed, f"{replicas} replicas acknowledged, read {found!r}", {"replicas": replicas}
@@ -237,13 +236,13 @@ def _on_replica(target: Target) -> Look:
     until = time.monotonic() + SOCKET_SECONDS
     found: set[bytes] = set()
     while found != {b"one"} and time.monotonic() < until:
-        replica = _sentinel(target).slave_for(_service(target), redis_class=redis.Redis)
+        replica = _sentinel(target).slave_for(service_name(target), redis_class=redis.Redis)
         found = replica.smembers(f"{target.username}:smoke")
     return found == {b"one"}, f"a replica answered {found!r} within {SOCKET_SECONDS} s", {}
 
 
 def _plain_refused(target: Target) -> Look:
-    host, port = _sentinel(target).discover_master(_service(target))
+    host, port = _sentinel(target).discover_master(service_name(target))
     plain = redis.Redis(
         host=host,
         port=port,
@@ -264,7 +263,7 @@ def _plain_refused(target: Target) -> Look:
 
 def _foreign_key(target: Target) -> Look:
     try:
-        _primary(target).set("someone-else:key", "x")
+        connect(target).set("someone-else:key", "x")
     except redis.ResponseError as error:
         return "NOPERM" in str(error) or "permission" in str(error), f"refused: {error}", {}
     return False, "SET on a key outside its prefix was taken", {}
@@ -272,7 +271,7 @@ def _foreign_key(target: Target) -> Look:
 
 def _no_admin(target: Target) -> Look:
     try:
-        _primary(target).config_get("requirepass")
+        connect(target).config_get("requirepass")
     except redis.ResponseError as error:
         return "permission" in str(error) or "NOPERM" in str(error), f"refused: {error}", {}
     return False, "CONFIG GET was answered", {}
@@ -295,7 +294,7 @@ def _named(target: Target) -> tuple[dict[str, str], dict[str, str]]:
     silent: dict[str, str] = {}
     for host, port in target.endpoint("redis-sentinel").hosts():
         member = host.split(".", 1)[0]
-        command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", _service(target))
+        command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service_name(target))
         try:
             reply = _asked(target, host, port).execute_command(*command)
         except (redis.RedisError, OSError) as error:
@@ -308,7 +307,9 @@ def _named(target: Target) -> tuple[dict[str, str], dict[str, str]]:
 def _patience(target: Target) -> Look:
     """Those that give the primary up in the same moment vote each for itself, and nobody wins."""
     asked = target.endpoint("redis-sentinel").hosts()
-    told = {host.split(".", 1)[0]: _asked(target, host, port).sentinel_master(_service(target)) for host, port in asked}
+    told = {
+        host.split(".", 1)[0]: _asked(target, host, port).sentinel_master(service_name(target)) for host, port in asked
+    }
     patience = {member: int(seen["down-after-milliseconds"]) for member, seen in told.items()}
     ordered = sorted(patience.values())
     apart = min(later - sooner for sooner, later in pairwise(ordered))
@@ -321,7 +322,7 @@ def _text(value: Any) -> str:
 
 def _redundancy(target: Target) -> Look:
     members = len(target.endpoint("redis-sentinel").hosts())
-    client = _primary(target)
+    client = connect(target)
     info = cast("dict[str, Any]", client.info("replication"))
     replicas = [info[f"slave{i}"] for i in range(int(info["connected_slaves"]))]
     good = [r for r in replicas if r["state"] == "online" and int(r["lag"]) <= LAG_SECONDS]
@@ -339,7 +340,7 @@ def _quorum(target: Target) -> str:
     for host, port in target.endpoint("redis-sentinel").hosts():
         client = _asked(target, host, port)
         try:
-            return _text(client.execute_command("SENTINEL", "CKQUORUM", _service(target)))
+            return _text(client.execute_command("SENTINEL", "CKQUORUM", service_name(target)))
         except redis.ResponseError as error:
             return str(error)
         except (redis.RedisError, OSError):

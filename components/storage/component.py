@@ -12,9 +12,8 @@ from pulumi_kubernetes.storage.v1 import StorageClass
 
 from components.kit.component import PlatformComponent
 from components.kit.discovery import COMPONENTS
+from components.kit.manifests import PART_OF
 from components.storage.settings import InventoryError, Settings, Volume, volumes
-
-PART_OF = {"app.kubernetes.io/part-of": "apadana"}
 
 
 class StorageClasses(PlatformComponent[Settings]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from components.kit.manifests import PART_OF
+
 ROOM = "workflows"
 DATABASE, STORE = "postgres", "minio"  # whom it asks
 CONTROLLER_IMAGE, EXECUTOR_IMAGE = "workflow-controller", "argoexec"
@@ -17,7 +19,7 @@ OF_WORKFLOW = "workflows.argoproj.io/workflow"
 STEP_LABELS = {
     "app.kubernetes.io/name": STEP,
     "app.kubernetes.io/component": "step",
-    "app.kubernetes.io/part-of": "apadana",
+    **PART_OF,
     f"apadana.io/uses-{STORE}": "true",
 }
 STEP_UID = 10001

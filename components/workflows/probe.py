@@ -7,18 +7,18 @@ import json
 import os
 import ssl
 import time
-import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from components.kit.asking import places, required
+from components.kit.asking import required
 from components.kit.probing import Check, Target, Verdict, attempt
+from components.kit.replicas import LEADS, WAITS, Found, leaders
 
 PROTOCOL = "http"  # of the endpoint whose name leads to every controller
 TEMPLATE = "workflows-probe"
-LEADS = "argo_workflows_is_leader"
+METRIC = "argo_workflows_is_leader"
 ANSWER_S = 3.0
 #: Two pods one after the other, on a host that has its hands full.
 RUN_S = 60.0
@@ -27,7 +27,6 @@ EVERY_S = 0.5
 ENDED = ("Succeeded", "Failed", "Error")
 
 Json = dict[str, Any]
-Found = tuple[bool, str, Mapping[str, object]]
 
 
 class RefusedError(Exception):
@@ -63,33 +62,12 @@ class Api:
         return found
 
 
-def leads(page: str) -> bool | None:
-    """What a controller's numbers say of it; None: it tells none, as one that waits does."""
-    for line in page.splitlines():
-        name, _, value = line.partition(" ")
-        if name.partition("{")[0] == LEADS:
-            return float(value) == 1
-    return None
-
-
-def _page(address: str, port: int, wait_s: float) -> str:
-    with urllib.request.urlopen(f"http://{address}:{port}/metrics", timeout=wait_s) as answer:
-        text: str = answer.read().decode()
-        return text
-
-
 def _controllers(target: Target) -> Found:
     """Each one answers, and exactly one of them holds the lease and works."""
-    told: dict[str, str] = {}
-    for address, port, _ in places(target, PROTOCOL):
-        try:
-            leading = leads(_page(address, port, target.within(ANSWER_S)))
-            told[f"{address}:{port}"] = "leads" if leading else "waits"
-        except OSError as error:
-            told[f"{address}:{port}"] = f"{type(error).__name__}: {error}"
+    told = leaders(target, PROTOCOL, METRIC, target.within(ANSWER_S))
     wanted = int(required(target, "controllers"))
     said = sorted(told.values())
-    sound = said.count("leads") == 1 and said.count("waits") == wanted - 1 and len(said) == wanted
+    sound = said.count(LEADS) == 1 and said.count(WAITS) == wanted - 1 and len(said) == wanted
     detail = ", ".join(f"{name}: {word}" for name, word in told.items()) or "nobody"
     return sound, f"{detail}; of {wanted} one has to lead and the others to wait", told
 

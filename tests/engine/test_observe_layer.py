@@ -108,11 +108,11 @@ def test_a_replica_with_an_empty_volume_answers_only_when_the_other_is_gone(laye
 
 def test_a_silence_outlives_the_member_that_took_it(layer: observing.Layer) -> None:
     members = callers(layer.target("alertmanager"), alertmanager.PROTOCOL)
-    silence = alertmanager._silence(members["alertmanager-0"], "kept")
+    silence = alertmanager.make_silence(members["alertmanager-0"], "kept")
     path = f"/api/v2/silence/{silence}"
     others = {name: caller for name, caller in members.items() if name != "alertmanager-0"}
-    assert observing.until(lambda: alertmanager._lacking(others, path), "", 10) == ""
+    assert observing.until(lambda: alertmanager.lacking(others, path), "", 10) == ""
     layer.kill("alertmanager-0")
     shutil.rmtree(layer.folder / "alertmanager-0" / "data")
     layer.start("alertmanager-0")
-    assert observing.until(lambda: alertmanager._lacking(members, path), "", 20) == ""
+    assert observing.until(lambda: alertmanager.lacking(members, path), "", 20) == ""

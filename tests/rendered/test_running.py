@@ -53,7 +53,7 @@ def test_nothing_of_the_lab_is_found_wrong(room: str) -> None:
     documents = made(room)
     running_pods = pods(documents)
     assert running_pods
-    images = {c["image"] for pod in running_pods for c in running._containers(pod)}
+    images = {c["image"] for pod in running_pods for c in running.containers_of(pod)}
     assert all(image.startswith(f"{manifest.REGISTRY}/") for image in images)
     bundle = manifest.Bundle("", {image: image for image in images}, {}, charts={room: ""})
     described: dict[str, Any] = {"name": room, "version": "1", "mode": "managed"}

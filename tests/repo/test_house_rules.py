@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.repo import charts, files, tasks
+from tests.repo import charts, files, names, tasks
 from tests.repo.charts import ROOT
 
 MOST_LINES = 400
@@ -148,3 +149,38 @@ def test_tasks_in_blocks_and_plays_are_seen() -> None:
     """
     (task,) = tasks.walk(yaml.safe_load(text))
     assert tasks.module(task) == "copy"
+
+
+def test_what_a_module_keeps_to_itself_is_not_taken_from_it() -> None:
+    found = [
+        f"{file.relative_to(ROOT)}:{line}: {name}"
+        for file, tree in names.modules()
+        for line, name in names.used_outside(tree)
+    ]
+    assert not found, f"give it a public name, or ask for what it does:{relative(found)}"
+
+
+def test_kubectl_is_called_in_one_place() -> None:
+    """What runs on the hosts themselves (playbooks/) has that host's own."""
+    found = [
+        f"{file.relative_to(ROOT)}:{line}"
+        for file, tree in names.modules()
+        if file.relative_to(ROOT).parts[0] not in {"common", "playbooks", "tests"}
+        for line in names.words(tree, "kubectl")
+    ]
+    assert not found, f"common/kubectl.py starts it:{relative(found)}"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from road import lock\nlock._who()", ["lock._who"]),
+        ("from road.lock import _who as who\nwho()", ["road.lock._who"]),
+        ("import road.lock as one\none._who()", ["one._who"]),
+        ("from road import lock\nlock.who(); lock.__name__", []),
+        ("import os\nos._exit(1)", []),
+        ("class A:\n    def f(self):\n        return self._x", []),
+    ],
+)
+def test_a_private_name_is_seen_where_it_is_taken(source: str, found: list[str]) -> None:
+    assert [name for _, name in names.used_outside(ast.parse(source))] == found

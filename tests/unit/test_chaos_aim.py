@@ -112,7 +112,7 @@ def test_every_script_is_sound_shell(do: dict[str, object]) -> None:
         shot = shot_of(do, shared=shared)
         assert (shot.host, shot.member) == ("h1", "kv-0")
         texts = {"apply": shot.injection.apply, "undo": shot.injection.undo}
-        parts = [*(envelope._whole("f-1", t) for t in texts.values()), envelope._detached(texts)]
+        parts = [*(envelope.complete("f-1", t) for t in texts.values()), envelope.detached(texts)]
         for script in parts:
             subprocess.run(["sh", "-n"], input=script, text=True, check=True)
 
@@ -121,7 +121,7 @@ def test_every_script_is_sound_shell(do: dict[str, object]) -> None:
 def test_a_script_that_arrives_cut_off_does_nothing(share: float, tmp_path: Path) -> None:
     shot = shot_of({"kind": "freeze"}, shared=False)
     texts = {"apply": shot.injection.apply, "undo": shot.injection.undo}
-    script = envelope._detached(texts)
+    script = envelope.detached(texts)
     command = ["sh", "-s", "--", str(tmp_path / "faults"), "arm", "f", "9"]
     part = script[: int(len(script) * share)]
     subprocess.run(command, input=part, text=True, capture_output=True, check=False)
@@ -204,7 +204,7 @@ def test_what_is_not_known_is_not_guessed() -> None:
 
 def test_a_heredoc_s_mark_can_t_be_smuggled_in() -> None:
     with pytest.raises(ValueError, match="APADANA_APPLY"):
-        envelope._detached({"apply": "true\nAPADANA_APPLY\nrm -rf /\n"})
+        envelope.detached({"apply": "true\nAPADANA_APPLY\nrm -rf /\n"})
 
 
 def test_ports_of_a_member() -> None:

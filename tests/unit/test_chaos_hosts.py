@@ -28,7 +28,7 @@ from validate.suites.chaos.leaders import Leader, Leadership, told
 from validate.suites.plan import Tools
 
 HOSTS = ("cp1", "cp2", "cp3")
-STORES = [
+STORES: list[dict[str, object]] = [
     {"name": name, "promises": {"survives": "one host", "recovery_seconds": seconds, "loss": "none"}}
     for name, seconds in (("kafka", 15), ("postgres", 30), ("redis", 15))
 ]

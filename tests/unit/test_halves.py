@@ -10,7 +10,6 @@ from components.kit.settings import SiteFacts
 from stacks.composition import compose
 from stacks.halves import half_class, wanted
 from tests.images import AnyImage
-from validate.suites.checks import objects
 
 
 def _site() -> SiteFacts:
@@ -36,7 +35,3 @@ def test_a_door_that_is_open_to_everyone_says_why(room: str) -> None:
         open_ = [rule for rule in policy["spec"].get("ingress", ()) if not rule.get("from")]
         said = policy["metadata"].get("annotations", {}).get(OPEN_BECAUSE)
         assert not open_ or said, f"{policy['metadata']['name']} opens {open_} and does not say why"
-
-
-def test_the_validator_reads_the_same_word() -> None:
-    assert objects.OPEN_BECAUSE == OPEN_BECAUSE

@@ -165,15 +165,3 @@ def test_the_probe_asks_what_an_api_server_asks() -> None:
     assert request["dryRun"] is True
     assert request["namespace"] == "platform-work"
     assert request["object"]["spec"]["predictor"]["model"]["storageUri"] == "s3://models/probe"
-
-
-@pytest.mark.parametrize(
-    ("text", "leads"),
-    [
-        ('leader_election_master_status{name="x"} 1\n', True),
-        ('leader_election_master_status{name="x"} 0\n', False),
-        ("# HELP leader_election_master_status 1\nup 1\n", False),
-    ],
-)
-def test_who_leads_is_told_by_the_metrics(text: str, leads: bool) -> None:
-    assert probe.leads(text) is leads

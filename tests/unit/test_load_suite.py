@@ -81,13 +81,13 @@ def test_a_short_run_can_decide_its_limits_and_names_its_length(tmp_path: Path) 
     file = REPOSITORY / "components" / "postgres" / "load.yaml"
     scenario = roomload.read(file).scenarios[0]
     case = LoadCase(component("postgres"), scenario, scenario.profile("records-tenfold"))
-    short = suite._short(case)
+    short = suite.shortened(case)
     assert short.title == "insert records-tenfold short"
     assert short.profile.duration_s < 60 < case.profile.duration_s
     assert short.profile.schedule(1).expected >= 6000
     assert "what shows only later is not seen" in short.profile.assumptions[-1]
     asked = replace(case, scenario=scenario.model_copy(update={"least_requests": 25_000}))
-    assert suite._short(asked).profile.schedule(1).expected >= 25_000
+    assert suite.shortened(asked).profile.schedule(1).expected >= 25_000
 
 
 def test_a_room_may_ask_for_its_own_rate_with_a_reason(tmp_path: Path) -> None:

@@ -120,13 +120,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def test_a_run_keeps_settings_result_code_and_data(server: Server) -> None:
-    assert probe._run(TARGET)[0]
+    assert probe.runs_are_shared(TARGET)[0]
 
 
 @pytest.mark.parametrize("lost", ["code", "data"])
 def test_a_run_that_lost_its_origin_is_found(server: Server, lost: str) -> None:
     server.forgets = lost
-    sound, told, _ = probe._run(TARGET)
+    sound, told, _ = probe.runs_are_shared(TARGET)
     assert not sound
     assert "b does not show" in told and "a does not show" in told
 
@@ -134,10 +134,10 @@ def test_a_run_that_lost_its_origin_is_found(server: Server, lost: str) -> None:
 @pytest.mark.parametrize(("forgets", "sound"), [("", True), ("order", False)])
 def test_the_better_run_has_to_come_first(server: Server, forgets: str, sound: bool) -> None:
     server.forgets = forgets
-    assert probe._compared(TARGET)[0] is sound
+    assert probe.runs_are_compared(TARGET)[0] is sound
 
 
 @pytest.mark.parametrize(("forgets", "sound"), [("", True), ("switched", False), ("retired", False)])
 def test_versions_are_switched_and_retired(server: Server, forgets: str, sound: bool) -> None:
     server.forgets = forgets
-    assert probe._models(TARGET)[0] is sound
+    assert probe.models_are_kept(TARGET)[0] is sound

@@ -40,6 +40,6 @@ def test_smoke_has_more_patience_than_a_client_that_measures(monkeypatch: pytest
 @pytest.mark.parametrize(("patience", "seconds"), [(0.0, 2), (1.0, 2), (10.0, 10)])
 def test_the_stores_clients_wait_as_long_as_the_target_says(patience: float, seconds: int) -> None:
     target = _target(patience)
-    assert postgres._parameters(target)["connect_timeout"] == seconds
-    options = redis._options(target, redis.SOCKET_SECONDS)
+    assert postgres.client_settings(target)["connect_timeout"] == seconds
+    options = redis.client_options(target, redis.SOCKET_SECONDS)
     assert (options["socket_connect_timeout"], options["socket_timeout"]) == (seconds, seconds)

@@ -61,7 +61,7 @@ def test_an_address_is_checked_for_the_name_of_its_service() -> None:
     part = Component(
         name="web", version="1", mode="managed", metrics=[Metrics(port=1, scheme="https", service="web-members")]
     )
-    made = targets._scrape(part, part.metrics[0], site())
+    made = targets.scrape_of(part, part.metrics[0], site())
     assert made.server_name == "web-members.platform.svc.cluster.local"
 
 
@@ -104,7 +104,7 @@ def test_every_rule_says_of_which_room_it_is() -> None:
         assert all(rule["labels"]["cause"] for rule in rules)
         for rule in rules:
             assert rule["annotations"]["runbook"] == f"components/{name}/RUNBOOK.md"
-            assert probe._lacking(rule) == [], rule["alert"]
+            assert probe.labels_lacking(rule) == [], rule["alert"]
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,9 @@ def test_an_alert_that_helps_nobody_is_found(part: str, word: str) -> None:
         "annotations": {"summary": "it is full", "runbook": "RUNBOOK.md"},
         "labels": {"component": "kafka", "severity": "warning"},
     }
-    assert probe._lacking(alert) == []
+    assert probe.labels_lacking(alert) == []
     alert[part][word] = ""
-    assert probe._lacking(alert) == [word]
+    assert probe.labels_lacking(alert) == [word]
 
 
 def test_samples_never_take_the_whole_volume() -> None:

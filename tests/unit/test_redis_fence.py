@@ -40,7 +40,7 @@ class Connection:
 @pytest.mark.parametrize("newest", ["", "probe:newest:run"])
 def test_what_always_changes_stands_between_the_write_and_wait(newest: str) -> None:
     made = Connection()
-    probe._add(made, "probe:fence", "probe:audit:run", "run-0-1", newest)
+    probe.add_fenced(made, "probe:fence", "probe:audit:run", "run-0-1", newest)
     verbs = [asked[0] for asked in made.pipe.asked]
     assert verbs[0] == "sadd" and verbs[-2:] == ["set", "execute_command"]
     assert made.pipe.asked[-2][:2] == ("set", "probe:fence")

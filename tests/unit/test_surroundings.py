@@ -130,22 +130,21 @@ def test_kubectl_ansible_and_pulumi_see_nothing_of_the_shell(
     where: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places = Places("lab", tmp_path / "cache", tmp_path, tmp_path / "bundle")
-    asked = recorded(monkeypatch, kubectl)
-    kubectl.run(where, "get", "nodes")
-    (environment,) = asked
-    assert_clean(environment)
+    for bundle in (where.bundle, places.bundle):
+        program = bundle / "bin" / "kubernetes"
+        program.parent.mkdir(parents=True)
+        program.write_text(f"#!{sys.executable}\n{SEES}\n")
+        program.chmod(0o755)
+    assert_clean(seen(kubectl.run(where, "get", "nodes")))
+    assert_clean(seen(installer.token(places, "platform", "installer")))
 
     asked = recorded(monkeypatch, status)
     list(status.hosts(where))
     assert asked[0].pop("ANSIBLE_CONFIG") == str(REPOSITORY / "ansible.cfg")
     assert_clean(asked[0])
 
-    asked = recorded(monkeypatch, installer)
-    installer.token(places, "platform", "installer")
-    assert_clean(asked[0])
-
     asked = recorded(monkeypatch, home)
-    home._init(StackName("lab", "data"), places, tmp_path)
+    home.init_stack(StackName("lab", "data"), places, tmp_path)
     own = home.environment(places)
     assert asked[0]["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(places.passphrase)
     assert_clean({k: v for k, v in asked[0].items() if k not in own or k == "PATH"})

@@ -15,7 +15,7 @@ from components.kit.needs import Bucket, Database
 from components.kit.settings import SiteFacts
 from components.minio import settings as minio
 from components.postgres import settings as postgres
-from components.workflows import names, probe, steps
+from components.workflows import names, steps
 from components.workflows import settings as workflows
 from components.workflows.cluster import WorkflowsHalf
 from tests.images import AnyImage
@@ -151,15 +151,3 @@ def test_the_contract_asks_for_no_backup_and_trusts_the_cluster() -> None:
     assert not coverage.needed(part, "backup.py")
     assert (part.secret_ref, part.ca_ref) == ("workflows-client-probe", None)
     assert part.servers == part.client.required["controllers"] == 3
-
-
-@pytest.mark.parametrize(
-    ("page", "said"),
-    [
-        ("", None),
-        ("# HELP x\nargo_workflows_is_leader 1\n", True),
-        ('argo_workflows_is_leader{a="b"} 0\nargo_workflows_is_leader_x 1\n', False),
-    ],
-)
-def test_who_leads_is_read_from_the_numbers(page: str, said: bool | None) -> None:
-    assert probe.leads(page) is said

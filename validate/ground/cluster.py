@@ -153,21 +153,14 @@ class ClusterGround:
         """The command that takes a pod away without grace, as an eviction gone wrong does."""
         args = ["-n", namespace or self.site.platform.namespace, "delete", "pod", name]
         args += ["--grace-period=0", "--force", "--wait=false"]
-        return self._kubectl("", *args)
+        return self.site.cluster.kubectl.command(*args, said="")
 
     def evict_pod(self, name: str, namespace: str = "") -> list[str]:
         """The command that asks a pod to go, as draining its host does; refused by its budget."""
         where = namespace or self.site.platform.namespace
         asked = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": where}}
         path = f"/api/v1/namespaces/{where}/pods/{name}/eviction"
-        return self._kubectl(json.dumps(asked), "create", "--raw", path, "-f", "-")
-
-    def _kubectl(self, said: str, *args: str) -> list[str]:
-        """As a command of its own, for a script; `said` is its input."""
-        cluster = self.site.cluster
-        # The file may be a multi-call binary that goes by its first word.
-        script = 'said=$1; shift; exec -a kubectl "$0" "$@" <<<"$said"'
-        return ["bash", "-c", script, str(cluster.binary), said, *cluster.argv(*args)[1:]]
+        return self.site.cluster.kubectl.command("create", "--raw", path, "-f", "-", said=json.dumps(asked))
 
     @contextmanager
     def client(

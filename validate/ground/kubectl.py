@@ -1,4 +1,4 @@
-"""The one adapter to Kubernetes: kubectl as a subprocess, with a deadline on every command.
+"""The validator's way to Kubernetes: kubectl as a subprocess, with a deadline on every command.
 
 Why kubectl and not the `kubernetes` package: importing that costs over a second, its exec is a
 websocket without half-close (a tar stream needs one), and the bundle carries kubectl anyway.
@@ -7,7 +7,6 @@ websocket without half-close (a tar stream needs one), and the bundle carries ku
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from common.kubectl import Kubectl, find
 from components.kit import surroundings
 from validate.core.errors import ClusterError, SilentError
 
@@ -36,39 +36,22 @@ class Cluster:
         """The same cluster, reached through one host's load balancer instead of the VIP."""
         return replace(self, server=f"https://{address}:{port}", server_name=server_name)
 
-    def argv(self, *args: str) -> list[str]:
-        # argv[0] is "kubectl" even when the file is the multi-call binary: it dispatches on it.
-        front = ["kubectl", f"--kubeconfig={self.kubeconfig}"]
-        if self.server:
-            front += [f"--server={self.server}", f"--tls-server-name={self.server_name}"]
-        return [*front, *args]
+    @property
+    def kubectl(self) -> Kubectl:
+        """With a cache of the site's own."""
+        environment = surroundings.built() | {"KUBECACHEDIR": str(self.kubeconfig.parent / "kube-cache")}
+        return Kubectl(self.binary, self.kubeconfig, environment, self.server, self.server_name)
 
     def run(self, *args: str, timeout: float = 20.0, stdin: bytes | None = None) -> str:
-        return self.run_bytes(*args, timeout=timeout, stdin=stdin).decode(errors="replace")
-
-    def run_bytes(self, *args: str, timeout: float = 20.0, stdin: bytes | None = None) -> bytes:
-        process = self.start(*args, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE)
+        """ClusterError with what it said; SilentError where the API, or the way to it, gave no answer."""
         try:
-            out, err = process.communicate(stdin, timeout=timeout)
+            return self.kubectl.run(*args, timeout=timeout, stdin=stdin).decode(errors="replace")
         except subprocess.TimeoutExpired as late:
-            process.kill()
-            process.communicate()
             raise SilentError(_what(args), f"no answer within {timeout:g} s") from late
-        if process.returncode != 0:
-            text = err.decode(errors="replace").strip() or out.decode(errors="replace").strip()
+        except subprocess.CalledProcessError as error:
+            text = error.stderr.strip() or error.stdout.strip()
             kind = SilentError if any(word in text.lower() for word in NO_ANSWER) else ClusterError
-            raise kind(_what(args), text[-1500:] or f"exit code {process.returncode}")
-        return out
-
-    def start(self, *args: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self.argv(*args),
-            executable=str(self.binary),
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=surroundings.built() | {"KUBECACHEDIR": str(self.kubeconfig.parent / "kube-cache")},
-        )
+            raise kind(_what(args), text[-1500:] or f"exit code {error.returncode}") from error
 
     def json(self, *args: str, timeout: float = 20.0) -> Any:
         return json.loads(self.run(*args, "-o", "json", timeout=timeout))
@@ -119,7 +102,7 @@ class Cluster:
     def exec_lines(self, namespace: str, pod: str, command: Sequence[str], *, timeout: float) -> Iterator[str]:
         """Lines as they come; ClusterError when the command fails or its time is over."""
         args = ["-n", namespace, "exec", pod, "--", *command]
-        process = self.start(*args)
+        process = self.kubectl.start(*args)
         with _deadline(process, timeout) as expired:
             assert process.stdout is not None
             for raw in process.stdout:
@@ -187,14 +170,10 @@ def wait_for(
 
 
 def find_kubectl(bundle: Path) -> Path:
-    for candidate in (bundle / "bin" / "kubectl", bundle / "bin" / "kubernetes"):
-        if candidate.is_file():
-            return candidate
-    found = shutil.which("kubectl")
-    if found:
-        return Path(found)
-    raise ClusterError(
-        "looking for kubectl",
-        f"neither {bundle}/bin/kubernetes nor a kubectl on PATH exists; build the bundle "
-        "(`make bundle`) or set APADANA_BUNDLE",
-    )
+    found = find(bundle)
+    if not found.is_file():
+        raise ClusterError(
+            "looking for kubectl",
+            f"neither {found} nor a kubectl on PATH exists; build the bundle (`make bundle`) or set APADANA_BUNDLE",
+        )
+    return found

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import secrets
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.kit import contract
+from components.kit import contract, manifests
 from validate.core.errors import ClusterError, ValidateError
 from validate.ground import targets
 from validate.ground.kubectl import Cluster, wait_for
@@ -25,6 +26,7 @@ CLIENT_LABEL = "apadana.io/client"
 NOBODY = 10001
 #: A host that has just lost its way to the API asks again after up to so long.
 ADMISSION_SECONDS = 45.0
+KIT_IMPORT = re.compile(rb"^\s*from components\.kit(?:\.(\w+))? import (.*)$", re.MULTILINE)
 IMAGES = {"trainer": "trainer"}  # roles that need more than the stores' clients
 ROOM_FILES = ("probe.py", "backup.py", "load.py")  # of each room, those that run where clients do
 
@@ -54,8 +56,7 @@ class PodSpec:
 
     def manifest(self) -> dict[str, Any]:
         labels = {
-            "app.kubernetes.io/name": "validate",
-            "app.kubernetes.io/part-of": "apadana",
+            **manifests.labels("validate"),
             RUN_LABEL: self.run,
             ROLE_LABEL: self.role,
             **({CLIENT_LABEL: "true"} if self.client else {}),
@@ -166,12 +167,11 @@ def code_tar(repository: Path, described: bytes, rooms: Path | None = None) -> b
     `rooms`: where the rooms lie when that is not the repository's own folder.
     """
     files = sorted((repository / "validate" / "pod").rglob("*.py"))
-    kit = ("probing.py", "saving.py", "driving.py", "asking.py")
-    files += [repository / "components" / "kit" / name for name in kit]
     content = {str(path.relative_to(repository)): path.read_bytes() for path in files}
     for name in ROOM_FILES:
         for path in (rooms or repository / "components").glob(f"*/{name}"):
             content[f"components/{path.parent.name}/{name}"] = path.read_bytes()
+    content |= _of_kit(repository, content.values())
     # Packages are empty there: their own __init__ may import what the pod doesn't have.
     for name in list(content):
         for parent in Path(name).parents:
@@ -185,6 +185,20 @@ def code_tar(repository: Path, described: bytes, rooms: Path | None = None) -> b
             entry.size, entry.mode = len(data), 0o644
             tar.addfile(entry, io.BytesIO(data))
     return buffer.getvalue()
+
+
+def _of_kit(repository: Path, sources: Iterable[bytes]) -> dict[str, bytes]:
+    """The modules of kit that those import, and the modules that these import in turn."""
+    found: dict[str, bytes] = {}
+    todo = list(sources)
+    while todo:
+        for module, names in KIT_IMPORT.findall(todo.pop()):
+            for name in [module] if module else re.findall(rb"\w+", names):
+                path = f"components/kit/{name.decode()}.py"
+                if path not in found:
+                    found[path] = (repository / path).read_bytes()
+                    todo.append(found[path])
+    return found
 
 
 def unpack(code: bytes, folder: Path) -> None:

@@ -58,14 +58,14 @@ class Envelope:
         unless its text says that the undo failed or that no answer came."""
         if not SAFE_ID.fullmatch(fault):
             raise ValueError(f"a fault's id is {SAFE_ID.pattern}, not {fault!r}")
-        texts = {"apply": _whole(fault, injection.apply), "undo": _whole(fault, injection.undo)}
-        script = _detached(texts)
+        texts = {"apply": complete(fault, injection.apply), "undo": complete(fault, injection.undo)}
+        script = detached(texts)
         words = (self.root, "arm", fault, str(seconds))
         self.machine.run(script, *words, timeout=injection.patience)
 
     def undo(self, fault: str, timeout: float = UNDO_SECONDS) -> None:
         """Undoes now; nothing happens where the watchdog was faster."""
-        self.machine.run(_detached({}), self.root, "undo", fault, timeout=timeout)
+        self.machine.run(detached({}), self.root, "undo", fault, timeout=timeout)
 
     def left(self) -> list[Left]:
         found = []
@@ -76,7 +76,7 @@ class Envelope:
 
     def recover(self) -> list[str]:
         """Undoes all that is left; a line each. ClusterError when an undo fails."""
-        said = self.machine.run(_detached({}), self.root, "recover", timeout=UNDO_SECONDS * 2)
+        said = self.machine.run(detached({}), self.root, "recover", timeout=UNDO_SECONDS * 2)
         return said.splitlines()
 
     def told(self, fault: str) -> list[str]:
@@ -89,7 +89,7 @@ def text(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
-def _whole(fault: str, body: str) -> str:
+def complete(fault: str, body: str) -> str:
     """A script of a kind as it lies on the target: complete in itself."""
     return f'FAULT={fault}\nDIR=$(dirname "$0")\n{text("lib.sh")}\nkind() {{\n{body}\n}}\nkind\n'
 
@@ -98,7 +98,7 @@ def _plain() -> str:
     return f'{text("envelope.sh")}\nmain "$@"\n'
 
 
-def _detached(texts: dict[str, str]) -> str:
+def detached(texts: dict[str, str]) -> str:
     """The envelope in a session of its own; `texts` become functions that print them."""
     parts = [text("envelope.sh")]
     for name, content in {**texts, "self": _plain()}.items():

@@ -12,6 +12,7 @@ from math import ceil
 from typing import Any
 
 from components.kit import contract
+from components.kit.manifests import OPEN_BECAUSE
 from components.kit.probing import Check, Verdict
 from validate.core import causes
 
@@ -20,7 +21,6 @@ WORKLOADS = ("StatefulSet", "Deployment")
 KINDS = (*WORKLOADS, "Pod", "PodDisruptionBudget", "NetworkPolicy", "Service")
 NAME_LABEL, HOST_KEY = "app.kubernetes.io/name", "kubernetes.io/hostname"
 VERSION_LABEL = "app.kubernetes.io/version"
-OPEN_BECAUSE = "apadana.io/open-because"  # on a NetworkPolicy that is open on purpose: why
 
 
 @dataclass(frozen=True)

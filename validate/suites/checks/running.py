@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.kit import contract, manifest
+from components.kit.manifests import PART_OF
 from components.kit.probing import Check, Verdict
 from validate.core import causes
 from validate.ground.site import Site
@@ -20,7 +21,6 @@ from validate.suites.checks.objects import NAME_LABEL, judged
 
 Object = Mapping[str, Any]
 SYSTEM = "kube-system"
-PART_OF, OURS = "app.kubernetes.io/part-of", "apadana"
 CARDS = "nvidia.com/gpu"
 WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet", "Job", "CronJob")
 KINDS = "nodes,pods,statefulsets,deployments,daemonsets,jobs,cronjobs,services,configmaps,networkpolicies"
@@ -104,7 +104,7 @@ def images(found: RunningObjects) -> Check:
     wrong, count = [], 0
     for pod in found.pods():
         known = by_digest | by_version if _space(pod) == SYSTEM else by_digest
-        for container in _containers(pod):
+        for container in containers_of(pod):
             count += 1
             if container["image"] not in known:
                 wrong.append(f"{_told(pod, container)} runs {container['image']}, which the bundle does not hold")
@@ -149,7 +149,7 @@ def shares(found: RunningObjects) -> Check:
     """Requests and limits of each container: what is one part's alone can grow alone."""
     wrong, count = [], 0
     for pod in found.tenants():
-        for container in _containers(pod):
+        for container in containers_of(pod):
             count += 1
             given = container.get("resources") or {}
             lacks = [
@@ -168,7 +168,7 @@ def home(found: RunningObjects) -> Check:
     says that a room has another."""
     declared = {w.namespace: c.name for c in found.platform.components for w in c.workloads if w.namespace}
     allowed = {found.platform.namespace, found.platform.work, *declared}
-    mine = [o for o in found.objects if _labels(o).get(PART_OF) == OURS and _space(o)]
+    mine = [o for o in found.objects if _ours(o) and _space(o)]
     wrong = [f"{o['kind']} {_name(o)} lies in {_space(o)}" for o in mine if _space(o) not in allowed]
     apart = ", ".join(f"{space} ({room})" for space, room in sorted(declared.items()))
     told = f"{len(mine)} objects in {found.platform.namespace}" + (f" and in {apart}" if apart else "")
@@ -178,9 +178,7 @@ def home(found: RunningObjects) -> Check:
 def charts(found: RunningObjects) -> Check:
     """Every workload of ours in the platform's namespace carries the name of a chart of the bundle."""
     known = set(found.bundle.charts)
-    mine = [
-        o for o in found.of(*WORKLOADS) if _space(o) == found.platform.namespace and _labels(o).get(PART_OF) == OURS
-    ]
+    mine = [o for o in found.of(*WORKLOADS) if _space(o) == found.platform.namespace and _ours(o)]
     wrong = [
         f"{o['kind']} {_name(o)} is called {_labels(o).get(NAME_LABEL)}, and no chart of the bundle is"
         for o in mine
@@ -259,7 +257,8 @@ def _asks(pod: Object) -> bool:
     return any(t.get("key", CARDS) == CARDS and (t.get("key") or t.get("operator") == "Exists") for t in tolerated)
 
 
-def _containers(pod: Object) -> Iterator[Object]:
+def containers_of(pod: Object) -> Iterator[Object]:
+    """All of a pod's, those that come first, too."""
     return _of(pod["spec"])
 
 
@@ -271,6 +270,10 @@ def _of(spec: Object) -> Iterator[Object]:
 def _told(pod: Object, container: Object | None = None) -> str:
     where = f"{_space(pod)}/{_name(pod)}"
     return f"{where}, container {container['name']}," if container else where
+
+
+def _ours(item: Object) -> bool:
+    return PART_OF.items() <= _labels(item).items()
 
 
 def _labels(item: Object) -> Mapping[str, str]:

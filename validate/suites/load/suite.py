@@ -42,7 +42,7 @@ def _of(component: contract.Component, room: RoomLoad, scenario: Scenario, site:
     for place, name in enumerate(scenario.profiles):
         whole = _scaled(LoadCase(component, scenario, scenario.profile(name)), room, site)
         core = first and place == 0
-        short = _short(whole)
+        short = shortened(whole)
         if short is not whole:
             made.append(_step(short, plan.CORE if core else plan.WIDE))
             made.append(_step(whole, plan.DEEP))
@@ -75,7 +75,7 @@ def constrained(site: Site) -> bool:
     return (REPOSITORY / "inventories" / site.name / CONSTRAINED).is_file()
 
 
-def _short(case: LoadCase) -> LoadCase:
+def shortened(case: LoadCase) -> LoadCase:
     """As long as its limits need to be decided; the case itself where that is all of it."""
     mean = case.profile.schedule(1).expected / case.profile.duration_s
     asked = (case.scenario.least_requests or 0) / mean
