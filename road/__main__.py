@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from common.errors import Refusal
 from components.kit import surroundings
-from road import lock, progress, running, status, steps, strange, strays
+from road import lock, orphans, progress, running, status, steps, strange
 from road.console import complain, say
 from road.place import Place, place
 from road.work import Step, StepFailed, Work
@@ -50,7 +50,7 @@ def up(where: Place) -> int:
         code = walk(where, todo, holder.token, "up")
         if code:
             # What a killed command has left behind would work on beside the next `make up`.
-            strays.end(holder.token)
+            orphans.end(holder.token)
         return code
 
 

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from common import locking
 from common.locking import Holder, read_holder, write_holder
-from road import console, running, strays
+from road import console, running, orphans
 from road.place import Place, RoadError
 
 # A road on its way out gives its child so long to end, and then kills it.
@@ -24,7 +24,7 @@ def refusal(place: Place, holder: Holder | None) -> str:
 
 def _is_ending(holder: Holder | None) -> bool:
     """A road whose `make` was killed gets a SIGTERM from the kernel and is on its way out."""
-    return holder is not None and strays.is_alive(holder.pid) and not strays.is_alive(holder.parent)
+    return holder is not None and orphans.is_alive(holder.pid) and not orphans.is_alive(holder.parent)
 
 
 def _take(lock: FileLock, place: Place) -> None:
@@ -50,7 +50,7 @@ def held(place: Place, what: str) -> Iterator[Holder]:
         before = read_holder(place.holder)
         if before is not None:
             console.say(f"The last holder is gone: {before}. Taking over.")
-            strays.end(before.token)
+            orphans.end(before.token)
         holder = locking.new_holder(what)
         write_holder(place.holder, holder)
         yield holder

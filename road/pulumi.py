@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.kit import layers
-from road import certificates, drift, kubectl, preview, strays
+from road import certificates, drift, kubectl, preview, orphans
 from road.work import StepFailed, Work
 
 ROLL_MINUTES = 20  # for all members of the slowest store, one after the other
@@ -76,7 +76,7 @@ class Stack:
         except (OSError, ValueError):
             return
         pid = int(holder.get("pid") or 0)
-        if pid and strays.is_alive(pid) and strays.name(pid).startswith("pulumi"):
+        if pid and orphans.is_alive(pid) and orphans.name(pid).startswith("pulumi"):
             who, since = holder.get("username", "someone"), holder.get("timestamp", "?")
             raise StepFailed(
                 [

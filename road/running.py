@@ -16,7 +16,7 @@ from types import FrameType
 
 from common import locking
 from components.kit import surroundings
-from road import console, strays
+from road import console, orphans
 
 PR_SET_PDEATHSIG = 1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -152,7 +152,7 @@ def _has_children(pid: int) -> bool:
     """Living ones, of any of its threads."""
     for file in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):  # a thread that has ended in the meantime
-            if any(strays.is_alive(int(child)) for child in file.read_text().split()):
+            if any(orphans.is_alive(int(child)) for child in file.read_text().split()):
                 return True
     return False
 

@@ -1,4 +1,4 @@
-"""Faults on the way of a request, planted by hand, and what whoever asks meanwhile saw of them."""
+"""Faults on the way of a request, injected by hand, and what whoever asks meanwhile saw of them."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ Item = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Fault:
-    """`at`: share of the time after which it is planted; `goal_s`: the longest silence allowed."""
+    """`at`: share of the time after which it is injected; `goal_s`: the longest silence allowed."""
 
     name: str
     at: float
-    plant: Callable[[], None]
+    inject: Callable[[], None]
     goal_s: float
 
 
 @dataclass(frozen=True)
-class Planted:
+class Injected:
     """When it began and when all was whole again, in monotonic ns."""
 
     fault: Fault
@@ -83,13 +83,13 @@ def longest_silence(outcome: LoadOutcome, begin: int, end: int) -> float:
     return max(found, default=0.0)
 
 
-def spans(planted: Sequence[Planted], outcome: LoadOutcome) -> Iterator[tuple[str, int, int]]:
-    """Name, begin and end of each stretch: the calm before the first fault, then each fault with
+def spans(injected: Sequence[Injected], outcome: LoadOutcome) -> Iterator[tuple[str, int, int]]:
+    """Name, begin and end of each stretch: what was before the first fault, then each fault with
     what follows, up to the next one."""
     last = outcome.begin_ns + len(outcome.ledger.seconds) * NANOS
-    begins = [each.begin for each in planted]
+    begins = [each.begin for each in injected]
     yield "nothing", outcome.begin_ns, begins[0] if begins else last
-    for each, end in zip(planted, [*begins[1:], max(last, *begins)], strict=True):
+    for each, end in zip(injected, [*begins[1:], max(last, *begins)], strict=True):
         yield each.fault.name, each.begin, end
 
 
@@ -208,13 +208,13 @@ FAULTS = (
 )
 
 
-def plant(faults: Sequence[Fault], seconds: float) -> list[Planted]:
+def inject(faults: Sequence[Fault], seconds: float) -> list[Injected]:
     """Each at its moment, or when the one before it is over, whichever is later."""
     begun, done = time.monotonic(), []
     for fault in faults:
         wait_until(begun + fault.at * seconds)
         begin = time.monotonic_ns()
-        fault.plant()
+        fault.inject()
         wait_whole()
-        done.append(Planted(fault, begin, time.monotonic_ns()))
+        done.append(Injected(fault, begin, time.monotonic_ns()))
     return done

@@ -234,7 +234,7 @@ class ActionModule(ActionBase):
         if found:
             folder = first.get("inventory_dir")
             places = telling.origins(Path(folder)) if folder else {}
-            told = [telling.located(fault, options, hosts, places) for fault in found]
+            told = [telling.with_place(fault, options, hosts, places) for fault in found]
             result.update(failed=True, faults=told)
             result["msg"] = "\n- ".join(
                 [f"Nothing was changed. To be mended first in {folder or 'the inventory'}:", *told]

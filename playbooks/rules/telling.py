@@ -52,7 +52,7 @@ def _keys(root: yaml.Node | None) -> Iterable[tuple[str, int]]:
                 pending.append(value)
 
 
-def located(sentence: str, known: Iterable[str], hosts: Iterable[str], places: Origins) -> str:
+def with_place(sentence: str, known: Iterable[str], hosts: Iterable[str], places: Origins) -> str:
     """With the file and line of each setting that it names, and of the host that it is about."""
     words = dict.fromkeys(re.findall(r"[a-z]+(?:_[a-z0-9]+)+", sentence))
     first = sentence.split(" ", 1)[0]  # a setting that no role knows stands there

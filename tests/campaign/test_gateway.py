@@ -32,8 +32,8 @@ SECONDS = MINUTES * 60
 COMMAND = "pytest -s -m campaign tests/campaign/test_gateway.py"
 
 
-def meanwhile() -> tuple[list[gatefaults.Planted], dict[str, LoadOutcome]]:
-    """What was planted, and what was seen by each way in."""
+def meanwhile() -> tuple[list[gatefaults.Injected], dict[str, LoadOutcome]]:
+    """What was injected, and what was seen by each way in."""
     site, page, profile = lab.found(), pages.names()[0], gatefaults.profile(SECONDS)
     gateway = next(iter(site.components("gateway")))
     inside = next(e for e in gateway.endpoints_in if e.protocol == "https").address
@@ -45,7 +45,7 @@ def meanwhile() -> tuple[list[gatefaults.Planted], dict[str, LoadOutcome]]:
     with ThreadPoolExecutor(1) as threads, client as pod:
         pod.run(*gatefaults.in_pod(order))
         seen = threads.submit(pool.run, profile.order(2, outside))
-        planted = gatefaults.plant(gatefaults.FAULTS, SECONDS)
+        injected = gatefaults.inject(gatefaults.FAULTS, SECONDS)
         found = {"outside": seen.result(timeout=SECONDS + 300)}
         found["a pod"] = wait_for(
             "the generator in the pod to end",
@@ -53,22 +53,22 @@ def meanwhile() -> tuple[list[gatefaults.Planted], dict[str, LoadOutcome]]:
             timeout=SECONDS + 300,
             every=5,
         )
-    return planted, found
+    return injected, found
 
 
-def rows(planted: list[gatefaults.Planted], found: dict[str, LoadOutcome]) -> list[Figure]:
-    goals = {each.fault.name: f"{each.fault.goal_s:g} s" for each in planted}
+def rows(injected: list[gatefaults.Injected], found: dict[str, LoadOutcome]) -> list[Figure]:
+    goals = {each.fault.name: f"{each.fault.goal_s:g} s" for each in injected}
     made = []
     for place, outcome in found.items():
-        calm, *after = [
+        before, *after = [
             (name, gatefaults.longest_silence(outcome, begin, end))
-            for name, begin, end in gatefaults.spans(planted, outcome)
+            for name, begin, end in gatefaults.spans(injected, outcome)
         ]
         made += [
             Figure(
                 f"gateway: longest silence, {name}, seen from {place}",
                 gatefaults.told(silence),
-                floor=f"{gatefaults.told(calm[1])} before any fault",
+                floor=f"{gatefaults.told(before[1])} before any fault",
                 goal=goals[name],
                 command=COMMAND,
             )
@@ -87,9 +87,9 @@ def rows(planted: list[gatefaults.Planted], found: dict[str, LoadOutcome]) -> li
 
 def test_pages_answer_while_proxies_and_a_host_die() -> None:
     gatefaults.wait_whole()
-    planted, found = meanwhile()
-    figures.show("gateway-faults", rows(planted, found))
-    last = planted[-1].begin
+    injected, found = meanwhile()
+    figures.show("gateway-faults", rows(injected, found))
+    last = injected[-1].begin
     for place, outcome in found.items():
         causes = dict(outcome.ledger.causes)
         end = outcome.begin_ns + len(outcome.ledger.seconds) * gatefaults.NANOS

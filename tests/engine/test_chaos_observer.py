@@ -1,6 +1,6 @@
 """Every kind that touches a network, planted in one of its own and seen from beside it.
 
-Each case has two network namespaces joined by a cable: a web server in the one, onlookers in the
+Each case has two network namespaces joined by a cable: a web server in the one, observers in the
 other. All cases run at the same time, because most of it is waiting.
 """
 
@@ -73,14 +73,14 @@ def cable(number: int) -> Iterator[Cable]:
         )
         stack.callback(server.wait)
         stack.callback(server.kill)
-        made = Cable(located("m", server.pid, "10.9.0.1"), located("p", ends[1], "10.9.0.2"))
+        made = Cable(running_member("m", server.pid, "10.9.0.1"), running_member("p", ends[1], "10.9.0.2"))
         place = PeerVantage(local(), made.peer)
         wish = {"kind": "detect", "host": "10.9.0.1", "port": PORT}
         until("the server", lambda: place.look([wish], 40)[0]["prompt"] is not None, 60)
         yield made
 
 
-def located(name: str, pid: int, address: str) -> RunningMember:
+def running_member(name: str, pid: int, address: str) -> RunningMember:
     member = Member("web", name, f"host-{name}", (pid,), address)
     return RunningMember(member, "", (named(pid),), "", False, (PORT,))
 
@@ -169,7 +169,7 @@ def test_the_clock_of_one_process_is_moved_and_put_back(tmp_path: Path) -> None:
     )
     envelope = Envelope(local(), str(tmp_path / "faults"))
     try:
-        member = located("m", server.pid, "127.0.0.1")
+        member = running_member("m", server.pid, "127.0.0.1")
         (shot,) = aim.shots(fault, aim.Aim((member,)), aim.Outside({}, {}, {}, {}))
         observer = Observer(fault, aim.Aim((member,)), OwnVantage(local()), lambda _: local(), [("127.0.0.1", port)])
         observer.begin(HOLD)

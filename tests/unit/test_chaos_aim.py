@@ -20,12 +20,12 @@ from validate.suites.chaos.members import RunningMember, ports_of, split
 NOWHERE = Outside({}, {}, {}, {})
 
 
-def located(name: str, host: str, number: int, *, role: str = "", shared: bool = False) -> RunningMember:
+def running_member(name: str, host: str, number: int, *, role: str = "", shared: bool = False) -> RunningMember:
     member = Member("kv", name, host, (number,), f"10.0.0.{number}", {"data": f"/data/{name}"})
     return RunningMember(member, role, (f"{number}:77",), f"net:[{number}]", shared, (7002,))
 
 
-THREE = [located("kv-0", "h1", 1), located("kv-1", "h2", 2), located("kv-2", "h3", 3)]
+THREE = [running_member("kv-0", "h1", 1), running_member("kv-1", "h2", 2), running_member("kv-2", "h3", 3)]
 ROOM = contract.Component(name="kv", version="1", mode="managed")
 
 
@@ -56,14 +56,14 @@ def test_who_is_hit(target: str, expected: list[str]) -> None:
 
 def test_a_member_that_was_started_again_is_hit_as_it_is_now() -> None:
     found = aim.at(fault(target="leader", do={"kind": "freeze"}), ROOM, THREE, "kv-1", [])
-    now = [located("kv-0", "h1", 1), located("kv-1", "h2", 22)]  # kv-2 has no process just now
+    now = [running_member("kv-0", "h1", 1), running_member("kv-1", "h2", 22)]  # kv-2 has no process just now
     hit_now = aim.again(found, now)
     assert [m.processes for m in hit_now.members] == [("22:77",)]
     assert [m.processes for m in hit_now.peers] == [("1:77",), ("3:77",)]
 
 
 def test_of_four_two_take_the_quorum_away() -> None:
-    four = [*THREE, located("kv-3", "h4", 4)]
+    four = [*THREE, running_member("kv-3", "h4", 4)]
     assert hit("quorum", None, four) == ["kv-0", "kv-1"]
 
 
@@ -73,7 +73,7 @@ def test_a_leader_that_nobody_names() -> None:
 
 
 def test_only_members_of_the_role() -> None:
-    mixed = [located("c-0", "h1", 1, role="controller"), located("b-0", "h2", 2, role="broker")]
+    mixed = [running_member("c-0", "h1", 1, role="controller"), running_member("b-0", "h2", 2, role="broker")]
     found = aim.at(fault(target="one member", role="broker"), ROOM, mixed, None, [])
     assert [m.name for m in found.members] == ["b-0"]
     with pytest.raises(NotValidError, match="no member with the role witness"):
@@ -81,7 +81,7 @@ def test_only_members_of_the_role() -> None:
 
 
 def test_a_pair_needs_two_hosts() -> None:
-    beside = [located("kv-0", "h1", 1), located("kv-1", "h1", 2)]
+    beside = [running_member("kv-0", "h1", 1), running_member("kv-1", "h1", 2)]
     with pytest.raises(NotValidError, match="no two members on different hosts"):
         hit("pair", "kv-0", beside)
 
@@ -100,7 +100,7 @@ KINDS = [
 
 
 def shot_of(do: dict[str, object], *, shared: bool) -> aim.Shot:
-    members = [located("kv-0", "h1", 1, shared=shared), located("kv-1", "h2", 2, shared=shared)]
+    members = [running_member("kv-0", "h1", 1, shared=shared), running_member("kv-1", "h2", 2, shared=shared)]
     one = fault(do=do, target="one member")
     (shot,) = aim.shots(one, Aim((members[0],), (members[1],)), NOWHERE)
     return shot
@@ -152,7 +152,7 @@ def test_a_pair_is_cut_between_its_two_addresses_in_either_version() -> None:
 
 def test_a_dependency_is_cut_where_packets_can_be_told_apart_else_frozen() -> None:
     one = spec.of_pair("web", "kv")
-    web = located("web-0", "h1", 9)
+    web = running_member("web-0", "h1", 9)
     own = aim.shots(one, Aim((web,), tuple(THREE)), NOWHERE)
     assert [(s.host, s.injection.kind) for s in own] == [("h1", "network-cut")]
     frozen = Aim((web,), tuple(THREE), frozen=True)
@@ -173,7 +173,7 @@ def test_a_host_is_switched_off_from_here_or_not_at_all() -> None:
 
 
 def test_a_pod_is_taken_away_by_the_command_of_the_ground_where_there_is_one() -> None:
-    member = located("kv-0", "h1", 1)
+    member = running_member("kv-0", "h1", 1)
     ways = Outside({}, {}, {"kv-0": ["take", "kv 0"]}, {})
     for kind in ("pod-kill", "pod-eviction"):
         (shot,) = aim.shots(fault(do={"kind": kind}), Aim((member,)), ways)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests import gatefaults
-from tests.gatefaults import NANOS, Fault, Planted
+from tests.gatefaults import NANOS, Fault, Injected
 from validate.pod.load.health import Health
 from validate.pod.load.ledger import Ledger
 from validate.pod.load.outcome import LoadOutcome
@@ -26,8 +26,10 @@ def outcome(seconds: int, silent: tuple[int, int] | None = None, failed: bool = 
     return LoadOutcome(ledger, Ledger((gatefaults.PATIENCE.nanos,)), HEALTH, begin_ns=BEGIN)
 
 
-def planted(*moments: int) -> list[Planted]:
-    return [Planted(Fault(f"fault {m}", 0.0, lambda: None, 1.0), BEGIN + m * NANOS, BEGIN + m * NANOS) for m in moments]
+def injected(*moments: int) -> list[Injected]:
+    return [
+        Injected(Fault(f"fault {m}", 0.0, lambda: None, 1.0), BEGIN + m * NANOS, BEGIN + m * NANOS) for m in moments
+    ]
 
 
 @pytest.mark.parametrize("moment", [20, 22])
@@ -37,7 +39,7 @@ def test_a_silence_belongs_to_the_fault_before_it(moment: int) -> None:
     assert min(silence.begin for silence in seen.ledger.silences) <= 22.01 * NANOS
     found = {
         name: gatefaults.longest_silence(seen, begin, end)
-        for name, begin, end in gatefaults.spans(planted(10, moment, 30), seen)
+        for name, begin, end in gatefaults.spans(injected(10, moment, 30), seen)
     }
     fault = f"fault {moment}"
     assert list(found) == ["nothing", "fault 10", fault, "fault 30"]
@@ -49,11 +51,11 @@ def test_a_silence_belongs_to_the_fault_before_it(moment: int) -> None:
 
 def test_stretches_follow_each_other_without_a_gap() -> None:
     seen = outcome(40)
-    found = list(gatefaults.spans(planted(10, 30), seen))
+    found = list(gatefaults.spans(injected(10, 30), seen))
     assert [end for _, _, end in found[:-1]] == [begin for _, begin, _ in found[1:]]
     assert (found[0][1], found[-1][2]) == (BEGIN, BEGIN + 40 * NANOS)
     # Faults that outlast the requests are not cut off.
-    assert list(gatefaults.spans(planted(90), seen))[-1][2] == BEGIN + 90 * NANOS
+    assert list(gatefaults.spans(injected(90), seen))[-1][2] == BEGIN + 90 * NANOS
 
 
 def test_who_got_an_error_was_not_answered() -> None:

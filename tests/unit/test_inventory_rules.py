@@ -135,11 +135,11 @@ def test_a_mistake_says_where_it_was_set(tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_text("all:\n  hosts:\n    a_1:\n")
     places = telling.origins(tmp_path)
     known = ["site_vip", "site_web_port"]
-    assert telling.located("site_vip is 'x'", known, [], places).endswith(
+    assert telling.with_place("site_vip is 'x'", known, [], places).endswith(
         "(set: site_vip at group_vars/all/main.yml:2)"
     )
-    assert telling.located("host 'a_1': no", known, ["a_1"], places).endswith("(set: a_1 at hosts.yml:3)")
-    assert telling.located("site_web_port is 1", known, [], places).endswith("(set: site_web_port by default)")
+    assert telling.with_place("host 'a_1': no", known, ["a_1"], places).endswith("(set: a_1 at hosts.yml:3)")
+    assert telling.with_place("site_web_port is 1", known, [], places).endswith("(set: site_web_port by default)")
 
 
 PLAY = """

@@ -1,4 +1,4 @@
-"""One holder for each site: refused in words, free when the holder dies, strays ended."""
+"""One holder for each site: refused in words, free when the holder dies, orphans ended."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 
 from common import locking
 from common.places import PlaceError
-from road import lock, strays
+from road import lock, orphans
 from road.place import Place, RoadError, place
 
 HOLD = """
 import sys, subprocess, pathlib
 from common import locking
-from road import lock, place, strays
+from road import lock, place, orphans
 where = place.place("lab", {"APADANA_STATE": sys.argv[1]})
 with lock.held(where, "make up") as holder:
     environment = {locking.TOKEN: holder.token, "PATH": "/usr/bin:/bin"}
@@ -54,7 +54,7 @@ def test_the_second_is_refused_in_words_and_the_first_goes_on(where: Place) -> N
         assert "Nothing was changed" in str(refusal.value)
         assert "make unlock SITE=lab" in str(refusal.value)
         assert lock.holder_now(where) is not None
-        assert strays.is_alive(child)
+        assert orphans.is_alive(child)
     finally:
         process.kill()
         process.wait()
@@ -65,9 +65,9 @@ def test_a_dead_holder_is_taken_over_and_what_it_left_is_ended(where: Place) -> 
     process, child = holder_process(where)
     process.kill()
     process.wait()
-    assert strays.is_alive(child)
+    assert orphans.is_alive(child)
     with lock.held(where, "make up"):
-        assert not strays.is_alive(child)
+        assert not orphans.is_alive(child)
     assert lock.holder_now(where) is None
     assert not where.holder.exists()
 

@@ -157,7 +157,7 @@ def test_policies_name_only_this_run() -> None:
     (rule,) = network.strict("r1", "ns")["spec"]["ingress"]
     (peer,) = rule["from"]
     assert peer["podSelector"]["matchLabels"]["apadana.io/validate-role"] == "allowed"
-    assert [role_of(i) for i in range(4)] == ["server", "allowed", "forbidden", "onlooker"]
+    assert [role_of(i) for i in range(4)] == ["server", "allowed", "forbidden", "observer"]
 
 
 def test_net_says_what_it_saw() -> None:

@@ -72,7 +72,7 @@ class AuditSession:
             flowing = self.flowing()
             if all(flowing.values()) and flowing:
                 return True
-            waiting = [f"{n} ({_story(self.last[n])})" for n, ok in flowing.items() if not ok]
+            waiting = [f"{n} ({_progress(self.last[n])})" for n, ok in flowing.items() if not ok]
             raise ClusterError("writes", f"not yet: {', '.join(waiting)}")
 
         wait_for(f"writes of every client {why}", look, timeout=timeout, every=1.0)
@@ -132,7 +132,7 @@ def is_flowing(status: dict[str, Any], clients: int) -> bool:
     return all(float(status["wall"]) - at <= FRESH for at in acks)
 
 
-def _story(status: dict[str, Any]) -> str:
+def _progress(status: dict[str, Any]) -> str:
     log = str(status.get("log", "")).strip().splitlines()
     text = f"{status.get('state')}, {status.get('acknowledged', 0)} acknowledged"
     return f"{text}, {status.get('failed', 0)} failed" + (f", {log[-1]}" if log else "")

@@ -200,7 +200,7 @@ CLUSTER_SCOPED = frozenset({"Node", "PersistentVolume", "Namespace", "StorageCla
 
 
 def pick(found: Sequence[Node], role: str, avoid: Sequence[str]) -> Node:
-    """A Ready host outside `avoid`; workers first, and onlookers apart from those who write."""
+    """A Ready host outside `avoid`; workers first, and observers apart from those who write."""
     able = [n for n in found if n.ready and n.name not in avoid]
     if not able:
         raise NotValidError(f"no Ready host is left for a client beside {', '.join(avoid)}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 from common.kubectl import Kubectl, find
 from components.kit import surroundings
 from validate.core.errors import ClusterError, SilentError
+from validate.pod import waiting
 
 R = TypeVar("R")
 API_PORT = 8443  # of each host's load balancer
@@ -155,18 +155,10 @@ def wait_for(
     swallow: tuple[type[Exception], ...] = (ClusterError,),
 ) -> R:
     """Asks `probe` until it returns something; names what was waited for when time is over."""
-    end = time.monotonic() + timeout
-    last = "it was never true"
-    while True:
-        try:
-            found = probe()
-        except swallow as error:
-            found, last = None, str(error)
-        if found is not None:
-            return found
-        if time.monotonic() >= end:
-            raise ClusterError(f"waiting for {what}", f"not within {timeout:g} s; last: {last}")
-        time.sleep(min(every, max(0.0, end - time.monotonic())))
+    try:
+        return waiting.wait(probe, timeout=timeout, every=every, swallow=swallow)
+    except waiting.LateError as late:
+        raise ClusterError(f"waiting for {what}", f"not within {timeout:g} s; last: {late}") from None
 
 
 def find_kubectl(bundle: Path) -> Path:

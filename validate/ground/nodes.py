@@ -80,7 +80,7 @@ def node_pods(context: Context) -> list[PodSpec]:
 
 def role_of(index: int) -> str:
     """First node: the server; second: may reach it; third: may not; the rest look on."""
-    return ("server", "allowed", "forbidden")[index] if index < 3 else "onlooker"
+    return ("server", "allowed", "forbidden")[index] if index < 3 else "observer"
 
 
 def look(pod: Pod, wishes: Sequence[Mapping[str, Any]], timeout: float = 20) -> list[Any]:

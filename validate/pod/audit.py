@@ -18,6 +18,7 @@ from components.kit.probing import Held
 from validate.pod import targets
 from validate.pod.record import AuditRecorder, AuditRun, AuditWriter
 from validate.pod.smoke import emit
+from validate.pod.waiting import LateError, wait
 
 FOLDER = targets.WORK / "audit"
 
@@ -105,19 +106,20 @@ def read_back(name: str, run: str, deadline: float) -> None:
 
     One a line in the store's order, an empty line between two lanes (probing.Held).
     """
-    end = time.monotonic() + deadline
-    while True:
-        try:
-            writer = targets.probe(name).writer()
-            writer.open(targets.target(name))
-            found = read_with(writer, run)
-            writer.close()
-            break
-        except Exception as error:  # noqa: BLE001  told below when it stays so
-            if time.monotonic() > end:
-                emit({"kind": "readback", "component": name, "error": f"{type(error).__name__}: {error}"})
-                return
-            time.sleep(1.0)  # between two tries under a deadline
+
+    def read() -> Held:
+        writer = targets.probe(name).writer()
+        writer.open(targets.target(name))
+        held = read_with(writer, run)
+        writer.close()
+        return held
+
+    try:
+        found = wait(read, timeout=deadline, every=1.0, swallow=(Exception,))
+    except LateError as late:
+        error = f"{type(late.__cause__).__name__}: {late}"
+        emit({"kind": "readback", "component": name, "error": error})
+        return
     lanes = ["\n".join(lane) for lane in found.lanes if lane]
     (FOLDER / f"{name}.readback").write_text("\n\n".join(lanes))
     emit(

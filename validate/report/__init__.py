@@ -24,7 +24,7 @@ from components.kit.probing import Verdict
 from validate.core.errors import ValidateError
 from validate.core.model import Run
 from validate.core.plain import as_record, digest, dump, plain
-from validate.report import history, html, junit, matrix, pseudonyms, reading, records, register, seal, signers
+from validate.report import earlier, html, junit, matrix, pseudonyms, reading, records, register, seal, signers
 from validate.report.content import Content, Vouched
 from validate.report.options import Options, keys_folder, prepare
 
@@ -87,7 +87,7 @@ def _fill(folder: Path, root: Path, run: Run, options: Options) -> None:
     run.results += shown.results[len(run.results) :]
     shown = names.run(shown) if names else reading.run_from(plain(shown))
     numbered = records.number(shown.results)
-    previous, changes = history.compared(root, shown, names.run if names else lambda old: old)
+    previous, changes = earlier.compared(root, shown, names.run if names else lambda old: old)
     results = _results(shown)
     vouched = Vouched(
         key=_key(signer),
@@ -201,10 +201,10 @@ def _name(folder: Path, root: Path, run: Run, suffix: str) -> Path:
 
 def _point(root: Path, made: Path) -> None:
     """`latest` never goes back in time: an old run may be signed again."""
-    newest = history.newest(root)
+    newest = earlier.newest(root)
     if newest is not None and newest.name[:16] > made.name[:16]:
         return
     link = root / f".latest-{os.getpid()}"
     link.unlink(missing_ok=True)
     link.symlink_to(made.name)
-    link.replace(root / history.LATEST)
+    link.replace(root / earlier.LATEST)

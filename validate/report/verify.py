@@ -14,7 +14,7 @@ from common import keys
 from components.kit.probing import Verdict
 from validate.core.errors import ValidateError
 from validate.core.plain import digest
-from validate.report import history, seal, signers
+from validate.report import earlier, seal, signers
 from validate.report.options import keys_folder
 
 FINGERPRINT = "sha256:"
@@ -235,13 +235,13 @@ def _asked_for(proof: Verification, manifest: seal.Manifest, demands: Demands) -
 def _chain(folder: Path, manifest: seal.Manifest, proof: Verification) -> None:
     """Back over every report that is still there; each names its forerunner's digest."""
     root, previous, checked = folder.resolve().parent, manifest.previous, 0
-    while previous is not None and checked < history.WALKED:
+    while previous is not None and checked < earlier.WALKED:
         place = root / previous.folder
         if not (place / seal.MANIFEST).is_file():
             proof.notes.append(f"the report before, {previous.folder}, is not here: not checked")
             return
         try:
-            link = history.load(place)
+            link = earlier.load(place)
         except (seal.SealError, OSError) as error:
             proof.problems.append(f"the chain is broken: {previous.folder}: {error}")
             return

@@ -22,7 +22,7 @@ from validate.suites.plan import Step, StepOutcome, Tools
 from validate.suites.smoke import LIMITS, PROBE
 
 SUITE = "audit"
-NO_FAULT = "No fault was planted: this shows the rate and the calm run only."
+NO_FAULT = "No fault was planted: this shows the rate and what is kept without a fault only."
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
     told = {**asdict(wish), "stores": [c.name for c in stores]}
     return [
         Step(
-            f"{SUITE}/all/calm",
+            f"{SUITE}/all/no-fault",
             SUITE,
             "all",
             wish.seconds + 15,

@@ -129,10 +129,11 @@ def adapter(ground: Ground) -> lab.HostFaults | None:
     if file.is_file():
         power = read(file)
         return MixedHosts({name: _way(name, host) for name, host in power.hosts.items()})
+    containers = lab.LabHosts(ground.site.name)
     try:
-        return lab.adapter(ground.site.name)
+        return containers if containers.known() else None
     except ValidateError:
-        return None
+        return None  # no podman on this machine: its lab is elsewhere, or there is none
 
 
 def _way(name: str, host: Host) -> lab.HostFaults:

@@ -56,13 +56,3 @@ def _podman(*args: str, timeout: float = 60.0) -> str:
     if done.returncode != 0:
         raise ClusterError(" ".join(command), done.stderr.strip()[-500:])
     return done.stdout
-
-
-def adapter(site: str) -> HostFaults:
-    lab = LabHosts(site)
-    if not lab.known():
-        raise ValidateError(
-            f"no container named {lab.container('*')} exists: host faults are possible only on "
-            "a lab of this machine here; `validate chaos` also reaches hosts by SSH and Redfish"
-        )
-    return lab

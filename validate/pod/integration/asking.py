@@ -12,6 +12,7 @@ from typing import Any
 
 from validate.pod.integration import badinput
 from validate.pod.integration.serving import PATH
+from validate.pod.waiting import LateError, wait
 
 ANSWER_SECONDS, EXCHANGE_SECONDS = 10.0, 30.0
 EVERY = 0.02  # seconds between questions during an exchange
@@ -106,10 +107,10 @@ def exchange(port: int, promote: Callable[[], object], model: str, instance: lis
 
 
 def _until(reached: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not reached() and time.monotonic() < end:
-        time.sleep(EVERY)  # between two looks at a condition that has a deadline
-    return reached()
+    try:
+        return wait(lambda: reached() or None, timeout=seconds, every=EVERY)
+    except LateError:
+        return False
 
 
 def ask_badly(port: int, good: list[list[float]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from components.kit.probing import Target
 from validate.pod import targets
 from validate.pod.integration.features import FeatureRow
 from validate.pod.integration.ports import Message, MissingError, Position, Sent, Stores
+from validate.pod.waiting import LateError, wait
 
 R = TypeVar("R")
 TOPIC = "probe-records"
@@ -39,16 +40,12 @@ def open_stores() -> Stores:
 
 def again(what: str, action: Callable[[], R], errors: tuple[type[Exception], ...]) -> R:
     """Tries until PATIENCE is over. Every write here may be made twice: it ends the same."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return action()
-        except errors as error:
-            if time.monotonic() > end:
-                raise ConnectionError(
-                    f"{what}: not within {PATIENCE:g} s; last: {type(error).__name__}: {error}"
-                ) from error
-            time.sleep(POLL_SECONDS)  # between two tries under a deadline
+    try:
+        # In a tuple: an action that ends with nothing has ended, too.
+        return wait(lambda: (action(),), timeout=PATIENCE, every=POLL_SECONDS, swallow=errors)[0]
+    except LateError as late:
+        kind = type(late.__cause__).__name__
+        raise ConnectionError(f"{what}: not within {PATIENCE:g} s; last: {kind}: {late}") from late
 
 
 class KafkaLog:

@@ -26,7 +26,7 @@ class Shot:
 @dataclass(frozen=True)
 class Aim:
     members: tuple[RunningMember, ...] = ()
-    peers: tuple[RunningMember, ...] = ()  # the other end of a cut; onlookers stand there
+    peers: tuple[RunningMember, ...] = ()  # the other end of a cut; observers stand there
     hosts: tuple[str, ...] = ()
     #: The peers are frozen, because packets between the two can't be told from others.
     frozen: bool = False
@@ -37,7 +37,7 @@ class Aim:
 
     @property
     def touched(self) -> tuple[str, ...]:
-        """Hosts on which something happens: clients and onlookers stay away from them."""
+        """Hosts on which something happens: clients and observers stay away from them."""
         hit = [*self.members, *(self.peers if self.frozen else ())]
         return tuple(dict.fromkeys([*(m.host for m in hit), *self.hosts]))
 

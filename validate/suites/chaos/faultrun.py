@@ -35,7 +35,7 @@ class FaultRun:
     outside: Outside
     shots: list[Shot]
     writer: Client
-    onlooker: Client
+    watcher: Client  # where the observer looks from
     audit: AuditSession
     watched: Sequence[contract.Component]
     at: Moments = field(default_factory=lambda: Moments(0.0, 0.0, 0.0))
@@ -242,13 +242,13 @@ class FaultRun:
         outside = isinstance(do, spec.PortClosed) and (
             do.seen_at == "outside" or bool(preflight.API_PORTS & set(do.ports))
         )
-        return OwnVantage(local("validator")) if outside else ClientVantage(self.onlooker)
+        return OwnVantage(local("validator")) if outside else ClientVantage(self.watcher)
 
     def _points(self) -> list[Point]:
         """Where that which is hit answers, as a client sees it."""
         do, aim = self.e.fault.do, self.aim
         if isinstance(do, spec.PortClosed) and do.seen_at == "name server":
-            return [(server, p) for server in _name_servers(self.onlooker) for p in do.ports]
+            return [(server, p) for server in _name_servers(self.watcher) for p in do.ports]
         if isinstance(do, spec.PortClosed):
             hosts = [self.outside.addresses.get(h) for h in aim.hosts]
             return [(h, p) for h in hosts if h for p in do.ports]

@@ -40,7 +40,7 @@ class Observer:
     machine: Callable[[str], Machine]
     points: Sequence[Point]  # where what is hit answers, as the client sees it
     sparse: bool = False  # at some of the points nobody may ever have listened
-    offset: float = 0.0  # the onlooker's clock minus ours
+    offset: float = 0.0  # the observer's clock minus ours
     prompts: dict[Point, str] = field(default_factory=dict)
     seen_first: dict[str, Any] = field(default_factory=dict)
     _looks: list[Future[list[Any]]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Observer:
     def prepare(self) -> None:
         """What can be compared with later; NotValidError when there is nothing to look at."""
         if not self.points and self.fault.kind != "disk-full":
-            raise NotValidError("what is hit answers nowhere that an onlooker could ask")
+            raise NotValidError("what is hit answers nowhere that an observer could ask")
         self.offset = clock_offset(lambda: self.far.look([{"kind": "clock"}], 30)[0]["wall"])
         asked = [{"kind": "detect", "host": h, "port": p} for h, p in self._asked_points()]
         found = self.far.look(asked, 40) if asked else []
@@ -121,7 +121,7 @@ class Observer:
             try:
                 answers += look.result(timeout=60)
             except (ClusterError, ValueError, TimeoutError) as error:
-                return FaultProof(False, f"the onlooker failed: {error}")
+                return FaultProof(False, f"the observer failed: {error}")
         self._pool.shutdown(wait=False)
         # A fault that outlasts the looks ends for them where they end.
         seen_until = at.asked + min(LONGEST, max(at.ended - at.asked, 0.0))

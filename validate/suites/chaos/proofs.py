@@ -1,6 +1,6 @@
-"""Did the fault take effect? Pure judgements on what onlookers saw before and while it lasted.
+"""Did the fault take effect? Pure judgements on what observers saw before and while it lasted.
 
-An onlooker is neither the injector nor on the target. Whatever it didn't see is not proved, and a
+An observer is neither the injector nor on the target. Whatever it didn't see is not proved, and a
 fault that is not proved makes its experiment INVALID: "nothing broke" must not mean "nothing was
 done".
 """
@@ -22,7 +22,7 @@ SECOND_TRY = 0.95  # seconds; TCP sends a lost first packet again after 1 s (RFC
 
 @dataclass(frozen=True)
 class Moments:
-    """Wall clock of the onlooker: injection asked for, applied, and its undo asked for."""
+    """Wall clock of the observer: injection asked for, applied, and its undo asked for."""
 
     asked: float
     applied: float
@@ -117,7 +117,7 @@ def silenced(answers: Answers, at: Moments, allowed: Sequence[str]) -> FaultProo
     """Alive at each look before; during the fault each look had one of the `allowed` outcomes."""
     found = of(answers, "series")
     if not found:
-        return FaultProof(False, "the onlooker gave no answer", {"answers": list(answers)})
+        return FaultProof(False, "the observer gave no answer", {"answers": list(answers)})
     parts = []
     for series in found:
         before, during = split(series, at)
@@ -208,7 +208,7 @@ def full(free_before: int, free_during: int, leave: int) -> FaultProof:
 
 
 def moved(answers: Answers, at: Moments, offset: int) -> FaultProof:
-    """The server's own Date, against the onlooker's clock; whole seconds, so two are forgiven."""
+    """The server's own Date, against the observer's clock; whole seconds, so two are forgiven."""
     ahead = [d for a in of(answers, "dates") for d in a.get("dates", ())]
     before = [d["ahead"] for d in ahead if d["at"] < at.asked]
     during = [d["ahead"] for d in ahead if at.applied + SETTLE <= d["at"] < at.ended]

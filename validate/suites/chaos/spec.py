@@ -89,7 +89,7 @@ class HostPoweroff(_Model):
 class PortClosed(_Model):
     """Nobody reaches these ports on, from or through the hosts.
 
-    `seen_at`: where an onlooker finds them: on the hosts' own addresses, there but from outside
+    `seen_at`: where an observer finds them: on the hosts' own addresses, there but from outside
     (pods are fenced off from what is the hosts' business), or at the name server that pods are
     told of.
     """

@@ -1,4 +1,4 @@
-"""Where an onlooker stands: each place runs sensor.py with a list of wishes."""
+"""Where an observer stands: each place runs sensor.py with a list of wishes."""
 
 from __future__ import annotations
 

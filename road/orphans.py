@@ -50,7 +50,7 @@ def _carries(process: Path, wanted: bytes) -> bool:
 
 
 def end(token: str) -> list[int]:
-    """Asks the strays to end, then makes them; returns which there were."""
+    """Asks the orphans to end, then makes them; returns which there were."""
     if not token:
         return []
     first = found(token)
