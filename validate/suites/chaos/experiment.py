@@ -81,8 +81,10 @@ class Experiment(FaultContext):
     def _aim(self) -> Aim:
         if self.fault.target == "aligned":
             self.host = self._gathered()
-        if self.host or self.component is None:
-            return aiming.at(self.fault, None, self.everyone(), None, self.ground.hosts(), host=self.host)
+        if self.host:
+            return aiming.at(self.fault, None, (), None, (), host=self.host)
+        if self.component is None:
+            return aiming.at(self.fault, None, self.everyone(), None, self.ground.hosts())
         found = locate(self.ground, self.component)
         leader = None
         if self.fault.target in ASK_LEADER:

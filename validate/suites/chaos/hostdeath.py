@@ -184,7 +184,8 @@ class HostDeath(Experiment):
         return self.host or CLUSTER
 
     def tell(self, component: str, check: Check) -> None:
-        name = WORDS.get(check.name, check.name).format(host=self.name)
+        word = WORDS.get(check.name)
+        name = word.format(host=self.name) if word else check.name
         self.tools.add(self.outcome, Result.of(SUITE, component, replace(check, name=name)))
 
     def watched(self) -> list[contract.Component]:

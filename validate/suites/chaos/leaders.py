@@ -100,11 +100,14 @@ class Leadership:
         candidate = candidate_on(victim, leader.member, members.values())
         if candidate is None:
             raise NotValidError(f"{leader.service} has no member on {victim} that could lead")
+        leading = members.get(leader.member)
+        if leading is None:
+            return  # on its way out already: another one is going to lead
         command = self._command(leader, candidate) if leader.steered else []
         if command:
-            self.ground.execute(members[leader.member], command, timeout=60)
+            self.ground.execute(leading, command, timeout=60)
         else:
-            self.ground.restart(members[leader.member])
+            self.ground.restart(leading)
 
     def _command(self, leader: Leader, candidate: str) -> Sequence[str]:
         wish = ["--component", leader.service, "--leader", leader.member, "--candidate", candidate]
