@@ -26,7 +26,8 @@ def recover(ground: Ground, say: Callable[[str], None], root: str = ROOT) -> Rec
     paths: dict[str, list[str]] = {}
     for member in ground.members():
         paths.setdefault(member.host, []).extend((member.paths or {}).values())
-    for host in (*ground.hosts(), HERE):
+    # This machine first: a host that it switched off can't be asked before it is on again.
+    for host in (HERE, *ground.hosts()):
         name = host or "this machine"
         try:
             machine = machine_of(ground, host)
