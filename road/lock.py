@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from common import locking
 from common.locking import Holder, read_holder, write_holder
-from road import console, running, orphans
+from road import console, orphans, running
 from road.place import Place, RoadError
 
 # A road on its way out gives its child so long to end, and then kills it.

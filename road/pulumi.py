@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.kit import layers
-from road import certificates, drift, kubectl, preview, orphans
+from road import certificates, drift, kubectl, orphans, preview
 from road.work import StepFailed, Work
 
 ROLL_MINUTES = 20  # for all members of the slowest store, one after the other
