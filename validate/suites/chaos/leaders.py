@@ -85,9 +85,8 @@ class Leadership:
     def _move(self, store: str, victim: str) -> None:
         """Asks the engine where it can be asked; else restarts the leader until the right one leads."""
         for _ in range(TRIES):
-            leader = self._of([store]).get(store)
-            if leader is None:
-                raise NotValidError(f"{store} names no leader")
+            # Between two leaders there is a moment without one.
+            leader = wait_for(f"{store} to name its leader", lambda: self._of([store]).get(store), timeout=60, every=1)
             if leader.host == victim:
                 return
             self._hand_over(leader, victim)
