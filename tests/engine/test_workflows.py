@@ -1,0 +1,106 @@
+"""Two of Argo's controllers for real, with our file and our rights.
+
+What they take, what they refuse, and who goes on when the leader is killed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from components.kit.probing import Verdict
+from components.workflows import names, probe
+from tests.engine import flows
+from tests.rendered.apiserver import HOST
+from validate.ground.kubectl import wait_for
+
+pytestmark = pytest.mark.engine
+TAKEOVER_S = 40  # the lease's 15 s, a try each 2 s, and a start on a busy machine
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[flows.Flows]:
+    with flows.running(tmp_path_factory.mktemp("flows")) as running:
+        for name in running.ports:
+            running.start(name)
+        try:
+            wait_for("one controller to lead", lambda: _whole(running), timeout=60)
+        except Exception as error:
+            raise AssertionError(running.log()) from error
+        yield running
+
+
+def _whole(made: flows.Flows) -> bool:
+    return probe.whole(made.target()).verdict is Verdict.PASS
+
+
+def first_pod(made: flows.Flows, workflow: str) -> dict[str, Any]:
+    found = wait_for(f"a pod of {workflow}", lambda: made.pods(workflow), timeout=30)
+    assert isinstance(found, list)
+    pod: dict[str, Any] = found[0]
+    return pod
+
+
+def test_the_probe_sees_one_that_leads_and_one_that_waits(
+    made: flows.Flows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the rights of its own account, and a workflow that the engine refuses."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", HOST)
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(made.api.port))
+    said = {check.name: check for check in probe.smoke(made.target())}
+    # There is no kubelet here, and the probe was given less time than two pods may take.
+    assert [check.verdict for check in said.values()] == [
+        Verdict.PASS, Verdict.PASS, Verdict.INVALID,
+    ], said  # fmt: skip
+
+
+def test_a_step_is_a_pod_that_a_restricted_namespace_takes(made: flows.Flows) -> None:
+    made.submit("steps")
+    pod = first_pod(made, "steps")
+    spec = pod["spec"]
+    assert spec["serviceAccountName"] == names.STEP
+    assert spec["automountServiceAccountToken"] is False
+    token = "/var/run/secrets/kubernetes.io/serviceaccount"
+    seen = {
+        each["name"]: [m["mountPath"] for m in each["volumeMounts"]]
+        for each in [*spec["containers"], *spec["initContainers"]]
+    }
+    assert token not in seen["main"]
+    assert token in seen["wait"]
+    assert names.STEP_LABELS.items() <= pod["metadata"]["labels"].items()
+    assert all(
+        set(each["resources"]) == {"limits", "requests"}
+        for each in [*spec["containers"], *spec["initContainers"]]
+    )
+
+
+def test_whoever_submits_patches_no_pod(made: flows.Flows) -> None:
+    """CVE-2026-54526: what 4.0.5 lets through makes no pod here, not even at its end."""
+    patch = '{"hostNetwork": true}'
+    made.submit("patched", artifactGC={"strategy": "OnWorkflowDeletion", "podSpecPatch": patch})
+    first_pod(made, "patched")
+    assert not made.workflow("patched")["metadata"].get("finalizers")
+    made.submit("overriding", podSpecPatch=patch)
+    wait_for("its refusal", lambda: _phase(made, "overriding") == "Error", timeout=30)
+    assert not made.pods("overriding")
+
+
+def _phase(made: flows.Flows, name: str) -> str:
+    return str(made.workflow(name).get("status", {}).get("phase", ""))
+
+
+def test_the_leader_is_killed_and_the_other_one_goes_on(made: flows.Flows) -> None:
+    leader = made.holder()
+    assert leader in made.ports
+    (other,) = set(made.ports) - {leader}
+    begin = time.monotonic()
+    made.kill(leader)
+    made.submit("afterwards")
+    wait_for("the other one to lead", lambda: made.holder() == other, timeout=TAKEOVER_S)
+    assert first_pod(made, "afterwards")["metadata"]["labels"][names.OF_WORKFLOW] == "afterwards"
+    took = time.monotonic() - begin
+    assert took < TAKEOVER_S, f"kill -9 of the leader to the next workflow's pod: {took:.1f} s"
+    assert len(made.pods("steps")) == 1, "a step was started twice"
