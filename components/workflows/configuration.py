@@ -8,18 +8,7 @@ from typing import TYPE_CHECKING, Any
 from components.kit.connection import Connection, connection
 from components.kit.probing import Endpoint
 from components.kit.settings import SiteFacts
-from components.workflows.names import (
-    DATABASE,
-    EXECUTOR,
-    KEPT,
-    METRICS_PORT,
-    OPEN,
-    ROOM,
-    STEP,
-    STEP_LABELS,
-    STEP_UID,
-    STORE,
-)
+from components.workflows.names import DATABASE, EXECUTOR, METRICS_PORT, OPEN, ROOM, STEP, STEP_LABELS, STEP_UID, STORE
 
 if TYPE_CHECKING:  # they need this module for the chart's values
     from components.workflows.settings import Settings
@@ -68,7 +57,7 @@ def _persistence(settings: Settings, site: SiteFacts) -> dict[str, Any]:
         "archive": True,
         "archiveTTL": f"{settings.archive_days}d",
         "clusterName": site.site,
-        "connectionPool": {"maxIdleConns": KEPT, "maxOpenConns": OPEN},
+        "connectionPool": {"maxIdleConns": 0, "maxOpenConns": OPEN},
         "postgresql": {
             "host": host,
             "port": port,

@@ -24,8 +24,9 @@ STEP_LABELS = {
 }
 STEP_UID = 10001
 
-#: Connections that each controller keeps, and the most that it opens.
-KEPT, OPEN = 1, 2
+#: Connections that the leader opens at most; none is kept. A new leader looks through its tables with two held open
+#: and changes them by a third: with two it waits for itself for ever.
+OPEN = 3
 
 
 def token_secret(account: str) -> str:

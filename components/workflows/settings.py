@@ -59,7 +59,7 @@ class Settings(ComponentSettings):
     def needs(self) -> tuple[Need, ...]:
         """Where ended workflows are kept, and what steps hand on."""
         return (
-            Database(owner=ROOM, name=ROOM, connections=self.replicas * OPEN, size_gib=self.database_gib),
+            Database(owner=ROOM, name=ROOM, connections=OPEN, size_gib=self.database_gib),  # one leads
             Bucket(owner=ROOM, name=ROOM, size_gib=self.artefacts_gib, expire_days=self.artefact_days),
         )
 

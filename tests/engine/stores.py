@@ -18,8 +18,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
+import psycopg
 import pytest
 import redis
 
@@ -233,6 +234,23 @@ def add_postgres(made: Platform) -> None:
     words_ = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
     made.start("postgres", "postgres-0", [server, "-D", str(folder / "data"), *words_], "postgres")
     made.listens("postgres-0", port, tls=False)
+    # It listens before it takes anybody.
+    wait_for(
+        "postgres-0 to take a log-in",
+        lambda: sql(made, port, "SELECT 1"),
+        timeout=60,
+        every=0.1,
+        swallow=(psycopg.OperationalError,),
+    )
     made.offer("postgres", "postgres", [port])
     given = made.state / "secrets" / "postgres"
     (given / "database").write_text("postgres")
+
+
+def sql(made: Platform, port: int, words: LiteralString, database: str = "postgres") -> list[Any]:
+    """What PostgreSQL answers to its superuser; nothing: []."""
+    with psycopg.connect(
+        host=HOST, port=port, user="probe", password=made.password, dbname=database, autocommit=True
+    ) as line:
+        found = line.execute(words)
+        return found.fetchall() if found.description else []
