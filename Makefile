@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 # The virtual environment is made anew exactly when the lock changes.
 VENV := .venv/.lock-$(shell sha256sum requirements.lock | cut -c1-16)
-PACKAGES = $(wildcard bundle common components road stacks validate)
+PACKAGES = $(wildcard bundle common components problems road stacks validate)
 ROAD = python -m road --site $(SITE)
 
 .PHONY: help up down status unlock test lint format unit engine rendered live roles campaign bench lock clean-cache venv

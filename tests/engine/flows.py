@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,15 @@ from typing import Any
 import pytest
 import yaml
 
+from common import places
 from components.kit import half, naming
-from components.kit.contract import Component
+from components.kit.contract import Component, Platform
 from components.kit.manifests import Manifest, manifest, role_pair
 from components.kit.probing import Endpoint, Target
 from components.kit.servers import NotHereError, built
 from components.kit.settings import SiteFacts
 from components.minio import settings as minio
+from components.mlflow import settings as mlflow
 from components.postgres import settings as postgres
 from components.workflows import names
 from components.workflows import settings as workflows
@@ -35,6 +37,7 @@ from tests.images import AnyImage
 from tests.rendered import datarooms, objects
 from tests.rendered.apiserver import HOST, ApiServer
 from validate.ground.kubectl import wait_for
+from validate.ground.site import Site
 
 HOME = "platform"
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
@@ -139,22 +142,41 @@ class Flows:
             )
 
     def _kubeconfig(self) -> Path:
-        path = self.folder / "kubeconfig"
+        return self._kubeconfig_of("controller", lambda: self.token(names.CONTROLLER))
+
+    def _kubeconfig_of(self, folder: str, token: Callable[[], str]) -> Path:
+        path = self.folder / folder / "kubeconfig"
         if not path.exists():
+            path.parent.mkdir()
             cluster = {"server": f"https://{HOST}:{self.api.port}", "insecure-skip-tls-verify": True}
-            user = {"token": self.token(names.CONTROLLER)}
             context = {"cluster": "c", "user": "u", "namespace": HOME}
             text = {
                 "apiVersion": "v1",
                 "kind": "Config",
                 "current-context": "x",
                 "clusters": [{"name": "c", "cluster": cluster}],
-                "users": [{"name": "u", "user": user}],
+                "users": [{"name": "u", "user": {"token": token()}}],
                 "contexts": [{"name": "x", "context": context}],
             }
             path.touch(mode=0o600)
             path.write_text(yaml.safe_dump(text))
         return path
+
+    def as_a_site(self) -> Site:
+        """As a person at this API server has it: the contract, the bundle, and a kubeconfig."""
+        bundle = places.bundle()
+        if not (bundle / "manifest.json").is_file():
+            pytest.skip("no bundle was built on this machine")
+        rooms = [workflows.contract(self.settings, self.site), mlflow.contract(mlflow.Settings(), self.site)]
+        told = {
+            "site": "test",
+            "deployer": "pulumi",
+            "namespace": HOME,
+            "bundle_digest": f"sha256:{'0' * 64}",
+            "components": rooms,
+        }
+        state = self._kubeconfig_of("admin", lambda: self.api.token).parent
+        return Site("test", state, bundle, Platform.model_validate(told))
 
     def holder(self) -> str | None:
         """Who has the lease."""
@@ -179,9 +201,9 @@ class Flows:
         found: list[Json] = self.get(f"/api/v1/namespaces/{HOME}/pods{query}")["items"]
         return found
 
-    def ends(self, workflow: str, step: str, outputs: Json | None = None) -> None:
-        """Say for the kubelet and for the helper beside the step that it has ended well; the latter with
-        no more than the helper's own rights."""
+    def ends(self, workflow: str, step: str, outputs: Json | None = None, code: int = 0) -> Json:
+        """Say for the kubelet and for the helper beside the step that it has ended; the latter with no more
+        than the helper's own rights. The pod that it was."""
         pod = wait_for(f"a pod of {workflow}'s {step}", lambda: self._pod(workflow, step), timeout=STEP_S)
         node = pod["metadata"]["annotations"]["workflows.argoproj.io/node-id"]
         marks = {names.OF_WORKFLOW: workflow, "workflows.argoproj.io/report-outputs-completed": "true"}
@@ -189,27 +211,19 @@ class Flows:
         path = f"/apis/argoproj.io/v1alpha1/namespaces/{HOME}/workflowtaskresults"
         status, answer = self.api.call("POST", path, {**told, "outputs": outputs or {}}, self.token(names.EXECUTOR))
         assert status == 201, answer
-        done = {"terminated": {"exitCode": 0, "reason": "Completed"}}
         pod["status"] = {
-            "phase": "Succeeded",
+            "phase": "Failed" if code else "Succeeded",
             "containerStatuses": [
-                {
-                    "name": c["name"],
-                    "image": c["image"],
-                    "imageID": "",
-                    "ready": False,
-                    "restartCount": 0,
-                    "state": done,
-                }
-                for c in pod["spec"]["containers"]
+                _ended(each, code if each["name"] == "main" else 0) for each in pod["spec"]["containers"]
             ],
         }
         path = f"/api/v1/namespaces/{HOME}/pods/{pod['metadata']['name']}/status"
         status, answer = self.api.call("PUT", path, pod)
         assert status == 200, answer
+        return pod
 
     def _pod(self, workflow: str, step: str) -> Json | None:
-        ends = f".{step}"
+        ends = (f".{step}", f".{step}(0)")  # the latter where it may be tried again
         named = "workflows.argoproj.io/node-name"
         return next((p for p in self.pods(workflow) if p["metadata"]["annotations"][named].endswith(ends)), None)
 
@@ -241,6 +255,12 @@ class Flows:
         for process in self.processes.values():
             process.kill()
             process.wait()
+
+
+def _ended(container: Json, code: int) -> Json:
+    state = {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}}
+    told = {"name": container["name"], "image": container["image"], "imageID": "", "ready": False}
+    return told | {"restartCount": 0, "state": state}
 
 
 @contextmanager

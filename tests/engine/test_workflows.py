@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from common.errors import Refusal
 from components.kit.probing import Verdict
 from components.workflows import names, probe, sample
+from problems.cluster import Runs
+from problems.pipeline import OUT
+from problems.steps import FAILED_A_GATE
 from tests.engine import flows
 from tests.rendered.apiserver import HOST
 from validate.ground.kubectl import wait_for
@@ -94,6 +98,44 @@ def test_whoever_submits_patches_no_pod(made: flows.Flows) -> None:
 
 def _phase(made: flows.Flows, name: str) -> str:
     return str(made.workflow(name).get("status", {}).get("phase", ""))
+
+
+def test_a_problem_that_failed_a_gate_goes_on_from_there(made: flows.Flows) -> None:
+    """By the commands of a person; what the steps themselves do, tests/engine/test_problem_steps.py runs."""
+    runs = Runs(made.as_a_site())
+    name = runs.submit("tabular", {"leave_out": ["sex"]})
+    for step in ("prepare", "validate", "train", "evaluate"):
+        pod = made.ends(name, step, {"artifacts": [folder(name, step)]})
+    args = pod["spec"]["containers"][0]["args"] + pod["spec"]["containers"][1]["args"]
+    assert f"--run={name}" in args and '--settings={"leave_out": ["sex"]}' in args
+    assert names.STEP_LABELS.items() <= pod["metadata"]["labels"].items()
+    assert pod["metadata"]["labels"]["apadana.io/uses-mlflow"] == "true"
+    made.ends(name, "fairness", {"artifacts": [folder(name, "fairness")]})
+    made.ends(name, "register", code=FAILED_A_GATE)
+    wait_for("its end", lambda: _phase(made, name) == "Failed" or None, timeout=STEP_S)
+    steps, _ = runs.logs(name)
+    assert [(step, phase) for step, phase, _ in steps if phase == "Failed"] == [("register", "Failed")], steps
+    again, first = runs.retry(name)
+    assert first == "register"
+    pod = made.ends(again, "register")
+    (template,) = (e["value"] for e in pod["spec"]["containers"][0]["env"] if e["name"] == "ARGO_TEMPLATE")
+    assert f"problems/tabular/{name}/train.tgz" in template, "what was done before is read again"
+    ended(made, again)
+    assert len(made.pods(again)) == 1, "only what failed was begun again"
+
+
+def folder(run: str, step: str) -> dict[str, Any]:
+    return {"name": "out", "path": OUT, "s3": {"key": f"problems/tabular/{run}/{step}.tgz"}}
+
+
+def test_a_problem_is_stopped(made: flows.Flows) -> None:
+    runs = Runs(made.as_a_site())
+    name = runs.submit("tabular", {"seed": 1})
+    first_pod(made, name)
+    with pytest.raises(Refusal, match="only a run that failed"):
+        runs.retry(name)
+    runs.stop(name)
+    wait_for("its end", lambda: _phase(made, name) == "Failed" or None, timeout=STEP_S)
 
 
 def test_the_leader_is_killed_and_the_other_one_goes_on(made: flows.Flows) -> None:

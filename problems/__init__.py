@@ -1,0 +1,19 @@
+"""Problems as a client would write them: data, features, model, gates and pipeline, each in a folder of its own.
+
+`gates`, `quality`, `steps`, `tracking` and a problem's own modules run in a step's pod: the standard library and
+scikit-learn. `pipeline`, `cluster` and the command line run where the workflow is submitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: In their order; each with the steps whose folders it reads.
+STEPS: Mapping[str, tuple[str, ...]] = {
+    "prepare": (),
+    "validate": ("prepare",),
+    "train": ("prepare",),
+    "evaluate": ("train",),
+    "fairness": ("train",),
+    "register": ("prepare", "validate", "train", "evaluate", "fairness"),
+}

@@ -1,0 +1,120 @@
+"""`python -m problems new|run|submit|status|logs|stop|retry`.
+
+Exit codes: 0 done, 1 the run failed, 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.errors import Refusal
+from problems import STEPS, copying
+from problems.cluster import Runs, known
+from validate.core.errors import ClusterError
+from validate.ground import site
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Problems: data, features, a model, gates, and the pipeline that runs them.",
+)
+Name = Annotated[str, typer.Argument(help="the problem, a folder of problems/")]
+RunName = Annotated[str, typer.Argument(help="as `submit` told it")]
+Stack = Annotated[str, typer.Option("--stack", help="site or stack, e.g. lab")]
+Settings = Annotated[list[str], typer.Option("--set", help='KEY=VALUE, JSON on the right: leave_out=["sex"]')]
+
+
+@app.command()
+def new(name: Annotated[str, typer.Argument(help="of the new problem")]) -> None:
+    """Makes a problem like `tabular`, to be rewritten."""
+    place = copying.new(name)
+    print(f"{place} is made: begin with features.py and problem.py, then `python -m problems run {name}`")
+
+
+@app.command()
+def run(
+    name: Name,
+    work: Annotated[Path, typer.Option("--work", help="a folder for the steps' own folders")],
+    first: Annotated[
+        str, typer.Option("--from", help="the step to begin with; earlier ones are in --work")
+    ] = "prepare",
+    settings: Settings = [],  # noqa: B006  typer reads it only
+) -> None:
+    """Every step on this machine, each a process of its own. MLflow is told where MLFLOW_TRACKING_URI names it."""
+    if first not in STEPS:
+        raise Refusal(f"--from {first}: there is no such step; steps: {', '.join(STEPS)}")
+    if name not in known():
+        raise Refusal(f"there is no problem {name!r}; problems: {', '.join(known())}")
+    for step in list(STEPS)[list(STEPS).index(first) :]:
+        print(step)
+        command = [sys.executable, "-m", "problems.steps", name, step, f"--work={work}", f"--out={work / step}"]
+        done = subprocess.run([*command, f"--settings={json.dumps(_read(settings))}"], check=False)
+        if done.returncode:
+            raise typer.Exit(done.returncode)
+
+
+@app.command()
+def submit(name: Name, stack: Stack, settings: Settings = []) -> None:  # noqa: B006  typer reads it only
+    """Sends code and pipeline to the site and begins a run; tells its name."""
+    made = Runs(site.load(stack)).submit(name, _read(settings))
+    print(f"{made} has begun: python -m problems logs {made} --stack {stack}")
+
+
+@app.command()
+def logs(run: RunName, stack: Stack) -> None:
+    """How each step is, and the lines of those whose pod is still there; exit code 1 for a run that failed."""
+    runs = Runs(site.load(stack))
+    steps, lines = runs.logs(run)
+    for step, phase, message in steps:
+        print(f"{step:10} {phase:10} {message}".rstrip())
+    print(lines, end="")
+    phase = str(runs.status(run).get("status", {}).get("phase", "not begun"))
+    print(f"{run} is {phase}")
+    raise typer.Exit(phase in ("Failed", "Error"))
+
+
+@app.command()
+def stop(run: RunName, stack: Stack) -> None:
+    """Ends a run; `retry` goes on from there."""
+    Runs(site.load(stack)).stop(run)
+    print(f"{run} is stopped")
+
+
+@app.command()
+def retry(run: RunName, stack: Stack) -> None:
+    """Begins again at the step that failed, with what the earlier ones made."""
+    made, first = Runs(site.load(stack)).retry(run)
+    print(f"{made} has begun at {first}: python -m problems logs {made} --stack {stack}")
+
+
+def _read(settings: list[str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for each in settings:
+        key, sign, value = each.partition("=")
+        try:
+            found[key] = json.loads(value)
+        except ValueError as error:
+            raise Refusal(
+                f"--set {each}: {'the right side is no JSON' if sign else 'there is no ='}: {error}"
+            ) from error
+    return found
+
+
+def main() -> None:
+    """Errors that are a person's to mend are told in words."""
+    try:
+        app()
+    except (Refusal, ClusterError) as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""A problem on a site: its objects, its runs, their steps and logs, by kubectl."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from common.errors import Refusal
+from components.kit.contract import Component
+from components.kit.manifests import Manifest, in_namespace, manifest, ports
+from components.kit.probing import Endpoint
+from problems import STEPS
+from problems.pipeline import CODE_FILE, PROBLEM, House, Pipeline
+from validate.core.errors import ClusterError
+from validate.ground.site import Site
+
+HERE = Path(__file__).parent
+IMAGE = "trainer"
+MLFLOW, WORKFLOWS = "mlflow", "workflows"
+GROUP, OF_WORKFLOW = "argoproj.io/v1alpha1", "workflows.argoproj.io/workflow"
+#: What a step runs: of the shared modules those that need no more than the image has, and the problem's own folder.
+SHARED = ("__init__.py", "gates.py", "quality.py", "steps.py", "tracking.py")
+LARGEST = 900_000  # bytes; a ConfigMap holds 1 MiB, a third more in its form as text
+#: As in ZIP's own calendar, so that the same code is the same file.
+EPOCH = (1980, 1, 1, 0, 0, 0)
+Json = dict[str, Any]
+
+
+def code(problem: str, folder: Path = HERE) -> bytes:
+    """The problem's code as Python imports it out of a ZIP file; the same code is the same bytes."""
+    files = [folder / name for name in SHARED] + sorted((folder / problem).glob("*.py"))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as into:
+        for file in files:
+            into.writestr(zipfile.ZipInfo(f"problems/{file.relative_to(folder)}", EPOCH), file.read_bytes())
+    found = packed.getvalue()
+    if len(found) * 4 / 3 > LARGEST:
+        raise Refusal(
+            f"the code of {problem} is {len(found)} bytes, and at most {LARGEST * 3 // 4} go into an object of the "
+            f"cluster; keep data out of {folder / problem}"
+        )
+    return found
+
+
+def objects(problem: str, house: House) -> list[Manifest]:
+    """Code, template, and the way to MLflow: what a run needs beside itself."""
+    packed = code(problem)
+    pipeline = Pipeline(house, problem, hashlib.sha256(packed).hexdigest())
+    template: Manifest = importlib.import_module(f"problems.{problem}.pipeline").template(pipeline).to_dict()
+    marks = {PROBLEM: problem}
+    host = Endpoint("mlflow", house.mlflow).hosts()[0]
+    way = {
+        "podSelector": {"matchExpressions": [{"key": PROBLEM, "operator": "Exists"}]},
+        "policyTypes": ["Egress"],
+        "egress": [
+            {"to": [in_namespace(house.namespace, {"app.kubernetes.io/name": MLFLOW})], "ports": ports(host[1])}
+        ],
+    }
+    return [
+        manifest(
+            "v1", "ConfigMap", pipeline.name, namespace=house.namespace, marks=marks, immutable=True,
+            binaryData={CODE_FILE: base64.b64encode(packed).decode()},
+        ),
+        manifest(
+            "networking.k8s.io/v1", "NetworkPolicy", "problems-mlflow", namespace=house.namespace, marks={}, spec=way
+        ),
+        template,
+    ]  # fmt: skip
+
+
+def workflow(template: Manifest, name: str, run: str, settings: Mapping[str, object], first: str = "") -> Manifest:
+    """One start of it, as the site allows it: a template's name and arguments."""
+    begin = list(STEPS).index(first) if first else 0
+    given = {"run": run, "settings": json.dumps(settings, sort_keys=True), "first": str(begin)}
+    metadata = template["metadata"]
+    spec = {
+        "workflowTemplateRef": {"name": metadata["name"]},
+        "arguments": {"parameters": [{"name": key, "value": value} for key, value in given.items()]},
+    }
+    return manifest(GROUP, "Workflow", name, namespace=metadata["namespace"], marks=metadata["labels"], spec=spec)
+
+
+def to_repeat(found: Json) -> str:
+    """The first step of an ended workflow that did not succeed. Raises Refusal where there is none."""
+    status = found.get("status", {})
+    name, phase = found["metadata"]["name"], status.get("phase", "")
+    if phase not in ("Failed", "Error"):
+        raise Refusal(f"{name} is {phase or 'not begun'}: only a run that failed or was stopped is retried")
+    done = {
+        node["displayName"]
+        for node in status.get("nodes", {}).values()
+        if node.get("phase") in ("Succeeded", "Skipped")
+    }
+    return next((step for step in STEPS if step not in done), list(STEPS)[-1])
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of problems on one site."""
+
+    site: Site
+
+    def house(self) -> House:
+        """What the contract says. Raises Refusal where workflows or MLflow are off."""
+        flows, mlflow = self._room(WORKFLOWS), self._room(MLFLOW)
+        address = next(e.address for e in mlflow.endpoints_in if e.protocol == "mlflow-service")
+        namespace, home = str(flows.client.required["namespace"]), self.site.platform.namespace
+        if namespace != home:
+            raise Refusal(f"steps run in {namespace}, and MLflow lets in pods of its own namespace {home} only")
+        return House(
+            namespace, self.site.image(IMAGE), address, mlflow.ca_ref or "", {f"apadana.io/uses-{MLFLOW}": "true"}
+        )
+
+    def submit(self, problem: str, settings: Mapping[str, object]) -> str:
+        """The name of the run that was begun."""
+        if not (HERE / problem / "pipeline.py").is_file():
+            raise Refusal(f"there is no problem {problem!r}; problems: {', '.join(known())}")
+        importlib.import_module(f"problems.{problem}.problem").given(settings)
+        made = objects(problem, self.house())
+        name = f"{problem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        self.site.cluster.apply(*made, workflow(made[-1], name, name, settings))
+        return name
+
+    def status(self, run: str) -> Json:
+        """The workflow, as the cluster has it."""
+        found: Json = self.site.cluster.json("-n", self._namespace(), "get", "workflows.argoproj.io", run)
+        return found
+
+    def logs(self, run: str) -> tuple[list[tuple[str, str, str]], str]:
+        """Step, phase and message of each; and the lines of the pods that are still there."""
+        nodes = self.status(run).get("status", {}).get("nodes", {}).values()
+        steps = [
+            (str(n["displayName"]), str(n.get("phase", "")), str(n.get("message", "")))
+            for n in sorted(nodes, key=lambda n: str(n.get("startedAt")))
+            if n["displayName"] in STEPS
+        ]
+        wanted = ("logs", "-l", f"{OF_WORKFLOW}={run}", "-c", "main", "--prefix", "--tail=-1")
+        try:
+            lines = self.site.cluster.run("-n", self._namespace(), *wanted)
+        except ClusterError as error:  # a pod that has not begun has none
+            lines = f"no lines yet: {error}\n"
+        return steps, lines
+
+    def stop(self, run: str) -> None:
+        """No further step begins, and those that run are ended."""
+        change = json.dumps({"spec": {"shutdown": "Terminate"}})
+        self.site.cluster.run(
+            "-n", self._namespace(), "patch", "workflows.argoproj.io", run, "--type=merge", "-p", change
+        )
+
+    def retry(self, run: str) -> tuple[str, str]:
+        """The new workflow's name, and the step that it begins with; what was done before is read from the store."""
+        found = self.status(run)
+        first = to_repeat(found)
+        given = {each["name"]: each["value"] for each in found["spec"]["arguments"]["parameters"]}
+        template = {
+            "metadata": {
+                "name": found["spec"]["workflowTemplateRef"]["name"],
+                "namespace": self._namespace(),
+                "labels": {PROBLEM: found["metadata"]["labels"][PROBLEM]},
+            }
+        }
+        name = f"{given['run']}-{datetime.now(UTC):%H%M%S}"
+        self.site.cluster.apply(workflow(template, name, given["run"], json.loads(given["settings"]), first))
+        return name, first
+
+    def _namespace(self) -> str:
+        return str(self._room(WORKFLOWS).client.required["namespace"])
+
+    def _room(self, name: str) -> Component:
+        found = next((c for c in self.site.platform.components if c.name == name), None)
+        if found is None:
+            raise Refusal(
+                f"the room {name} is off on {self.site.name}; switch it on in stacks/Pulumi.{self.site.name}-ml.yaml"
+            )
+        return found
+
+
+def known() -> Sequence[str]:
+    """The problems that are here."""
+    return sorted(place.parent.name for place in HERE.glob("*/pipeline.py"))

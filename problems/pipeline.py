@@ -1,0 +1,111 @@
+"""What a problem's pipeline is made of: its steps as pods, said with Hera. Pure.
+
+A step's folder goes to S3 under the run's own name, so a later workflow can begin at any step of an earlier run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hera.workflows import Container, Env, Parameter, Resources, RetryStrategy, S3Artifact, Task, WorkflowTemplate
+from hera.workflows import models as argo
+
+from problems import STEPS, tracking
+
+CODE_AT, CODE_FILE, CA_AT = "/opt/problem", "code.zip", "/etc/apadana/ca"
+#: Where a step finds earlier ones, and where it leaves its own; the mounts' folder belongs to root, so not below it.
+WORK, OUT = "/tmp/work", "/tmp/out"  # noqa: S108  of the step's own container
+PROBLEM = "apadana.io/problem"
+STEP_S = 900
+KEPT = "4h"  # a step's pod, for its log; then the log is in S3 only
+
+
+@dataclass(frozen=True)
+class House:
+    """What the platform gives to a pipeline."""
+
+    namespace: str
+    image: str  # with Python and scikit-learn
+    mlflow: str  # host:port
+    mlflow_ca: str  # ConfigMap with ca.crt; "": the system's own authorities
+    uses: Mapping[str, str]  # labels by which the platform's rooms let a step in
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The steps of one problem at one state of its code."""
+
+    house: House
+    problem: str
+    digest: str  # of the code
+
+    @property
+    def name(self) -> str:
+        """Of template and code: another code is another template, so a run keeps the one that it began with."""
+        return f"problem-{self.problem}-{self.digest[:12]}"
+
+    def template(self) -> WorkflowTemplate:
+        """With no step yet. It takes `run`, `first` (the number of the first step to do) and `settings` (JSON)."""
+        files = {"code": self.name} | ({"ca": self.house.mlflow_ca} if self.house.mlflow_ca else {})
+        marks = {PROBLEM: self.problem}
+        return WorkflowTemplate(
+            name=self.name,
+            namespace=self.house.namespace,
+            labels=marks,
+            entrypoint="main",
+            arguments=[
+                Parameter(name="run"),
+                Parameter(name="first", value="0"),
+                Parameter(name="settings", value="{}"),
+            ],
+            volumes=[
+                argo.Volume(name=name, config_map=argo.ConfigMapVolumeSource(name=source))
+                for name, source in files.items()
+            ],
+            pod_metadata=argo.Metadata(labels=marks | dict(self.house.uses)),
+            pod_gc=argo.PodGC(strategy="OnPodSuccess", delete_delay_duration=KEPT),
+        )
+
+    def step(self, name: str) -> Task:
+        """A task; write it where a DAG is open. Left out where the run begins at a later step."""
+        return Task(
+            name=name,
+            template=self._container(name),
+            when=f"{list(STEPS).index(name)} >= {{{{workflow.parameters.first}}}}",
+        )
+
+    def _container(self, name: str) -> Container:
+        mounts = [argo.VolumeMount(name="code", mount_path=CODE_AT, read_only=True)]
+        env = [
+            Env(name="PYTHONPATH", value=f"{CODE_AT}/{CODE_FILE}"),
+            Env(name=tracking.URI, value=f"https://{self.house.mlflow}"),
+        ]
+        if self.house.mlflow_ca:
+            mounts.append(argo.VolumeMount(name="ca", mount_path=CA_AT, read_only=True))
+            env.append(Env(name=tracking.CA, value=f"{CA_AT}/ca.crt"))
+        return Container(
+            name=name,
+            image=self.house.image,
+            image_pull_policy="IfNotPresent",
+            command=["python3", "-m", "problems.steps"],
+            args=[
+                self.problem,
+                name,
+                f"--work={WORK}",
+                f"--out={OUT}",
+                "--run={{workflow.parameters.run}}",
+                "--settings={{workflow.parameters.settings}}",
+            ],
+            env=env,
+            volume_mounts=mounts,
+            resources=Resources(cpu_request="50m", cpu_limit="1", memory_request="192Mi", memory_limit="512Mi"),
+            active_deadline_seconds=STEP_S,
+            # A pod that was lost is tried again; a step that said no is not.
+            retry_strategy=RetryStrategy(limit="2", retry_policy="OnError"),
+            inputs=[S3Artifact(name=step, path=f"{WORK}/{step}", key=self._key(step)) for step in STEPS[name]],
+            outputs=[S3Artifact(name="out", path=OUT, key=self._key(name))],
+        )
+
+    def _key(self, step: str) -> str:
+        return f"problems/{self.problem}/{{{{workflow.parameters.run}}}}/{step}.tgz"

@@ -1,0 +1,53 @@
+"""Whether data may be trained on: schema, completeness, ranges, freshness, repeats. Pure.
+
+Each figure is the share of what is right, from 0 to 1, so that the same gates judge data and models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+#: A raw record: numbers, None where a cell is empty, anything where the sender made a mistake.
+Record = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A number from `low` to `high`, both taken, in `unit`."""
+
+    low: float
+    high: float
+    unit: str
+
+
+def figures(
+    records: Sequence[Record], columns: Mapping[str, Column], arrived: datetime, now: datetime, fresh: timedelta
+) -> dict[str, float | None]:
+    """None for all of them where there is no record."""
+    if not records:
+        return dict.fromkeys(("schema", "completeness", "ranges", "unique", "freshness"))
+    cells = [(column, record.get(name)) for record in records for name, column in columns.items()]
+    filled = [(column, value) for column, value in cells if value is not None]
+    return {
+        "schema": _share([_keeps_schema(record, columns) for record in records]),
+        "completeness": len(filled) / len(cells),
+        "ranges": _share([_number(value) and column.low <= value <= column.high for column, value in filled]),  # type: ignore[operator]
+        "unique": len({tuple(sorted(map(str, record.items()))) for record in records}) / len(records),
+        "freshness": float(timedelta() <= now - arrived <= fresh),
+    }
+
+
+def _keeps_schema(record: Record, columns: Mapping[str, Column]) -> bool:
+    """The columns that were agreed on and no other, with numbers or nothing in them."""
+    return record.keys() == columns.keys() and all(value is None or _number(value) for value in record.values())
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _share(right: Sequence[bool]) -> float | None:
+    return sum(right) / len(right) if right else None

@@ -1,0 +1,188 @@
+"""One step of a problem, by itself: `python -m problems.steps NAME STEP --work FOLDER --out FOLDER`.
+
+Each step reads what earlier ones left in `FOLDER/<step>` and writes a folder of its own, so it runs alone, as one of a
+whole, as a process of this machine or as a pod, and twice if it has to.
+
+Exit codes: 0 done, 2 wrong use, 3 a gate was failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import joblib
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from problems import STEPS, quality, tracking
+from problems.gates import Gate, Refused, failed, fairness, judge, metrics
+
+FAILED_A_GATE = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one step is given."""
+
+    name: str  # of the problem
+    work: Path  # a folder for each step that was done
+    out: Path  # this step's own
+    run: str
+    settings: Mapping[str, Any]
+
+    def part(self, module: str) -> Any:
+        """One of the problem's own modules."""
+        return importlib.import_module(f"problems.{self.name}.{module}")
+
+    def read(self, step: str, file: str) -> Any:
+        """JSON that an earlier step left."""
+        return json.loads((self.work / step / file).read_text(encoding="utf-8"))
+
+    def write(self, file: str, content: object) -> None:
+        """JSON for later steps, and for whoever looks into the store."""
+        (self.out / file).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def prepare(job: Job) -> None:
+    """Takes the records in, with their count, digest and time of arrival."""
+    problem = job.part("problem")
+    records = problem.records()
+    job.write("records.json", records)
+    digest = hashlib.sha256((job.out / "records.json").read_bytes()).hexdigest()
+    about = {
+        "source": problem.SOURCE,
+        "records": len(records),
+        "sha256": digest,
+        "arrived": datetime.now(UTC).isoformat(),
+    }
+    job.write("data.json", about)
+
+
+def validate(job: Job) -> None:
+    """Judges the records; raises Refused for those that nothing may be trained on."""
+    problem, features = job.part("problem"), job.part("features")
+    arrived = datetime.fromisoformat(job.read("prepare", "data.json")["arrived"])
+    records = job.read("prepare", "records.json")
+    found = quality.figures(records, features.COLUMNS, arrived, datetime.now(UTC), problem.FRESH)
+    job.write("quality.json", found)
+    gates = judge(found, problem.QUALITY)
+    if failed(gates):
+        _tell(job, gates, {}, None)
+        raise Refused(failed(gates))
+
+
+def train(job: Job) -> None:
+    """Searches for the best model and fits it on all records. The answers that are judged are of models fitted in the
+    same way on the other folds: nobody is answered for by a model that has seen him."""
+    problem, features = job.part("problem"), job.part("features")
+    settings = problem.given(job.settings)
+    records = features.complete(job.read("prepare", "records.json"))
+    rows, truth = features.matrix(records, settings.leave_out), features.label(records)
+    group = [str(record[problem.GROUP]) for record in records]
+    # As many of each group and of each answer in every fold.
+    kinds = [f"{who}/{yes}" for who, yes in zip(group, truth, strict=True)]
+    folds = StratifiedKFold(settings.folds, shuffle=True, random_state=settings.seed)
+    held_out = list(folds.split(rows, kinds))
+    chances = cross_val_predict(problem.search(settings), rows, truth, cv=held_out, method="predict_proba")
+    score = [float(each[1]) for each in chances]
+    said = [int(each >= 0.5) for each in score]
+    job.write("answers.json", {"truth": truth, "said": said, "score": score, "group": group})
+    search = problem.search(settings).fit(rows, truth)
+    joblib.dump(search.best_estimator_, job.out / "model.joblib")
+    told = asdict(settings) | search.best_params_ | {"features": features.names(settings.leave_out)}
+    job.write("parameters.json", told)
+
+
+def evaluate(job: Job) -> None:
+    """How good the answers are on what no training saw."""
+    found = job.read("train", "answers.json")
+    job.write("metrics.json", metrics(found["truth"], found["said"], found["score"]))
+
+
+def fair(job: Job) -> None:
+    """Whether a group fares worse."""
+    found = job.read("train", "answers.json")
+    job.write("fairness.json", fairness(found["truth"], found["said"], found["group"]))
+
+
+def register(job: Job) -> None:
+    """Tells MLflow, and makes a version that may be deployed of a model that passed every gate; else raises Refused."""
+    problem = job.part("problem")
+    figures = job.read("evaluate", "metrics.json") | job.read("fairness", "fairness.json")
+    gates = judge(job.read("validate", "quality.json"), problem.QUALITY) + judge(figures, problem.MODEL)
+    lost = failed(gates)
+    model = None if lost else job.work / "train" / "model.joblib"
+    version = _tell(job, gates, figures, model)
+    job.write(
+        "verdict.json", {"version": version, "failed": [str(gate) for gate in lost], "passed": len(gates) - len(lost)}
+    )
+    if lost:
+        raise Refused(lost)
+
+
+def _tell(job: Job, gates: Sequence[Gate], figures: Mapping[str, float | None], model: Path | None) -> str | None:
+    """The version that was made of it. Without MLFLOW_TRACKING_URI nobody is told, and this is said."""
+    mlflow = tracking.from_environment()
+    if mlflow is None:
+        sys.stderr.write("nobody is told: MLFLOW_TRACKING_URI is not set\n")
+        return None
+    trained = (job.work / "train" / "parameters.json").is_file()
+    data = job.read("prepare", "data.json")
+    record = tracking.Record(
+        problem=job.name,
+        run=job.run,
+        parameters=job.read("train", "parameters.json") if trained else dict(job.settings),
+        figures={gate.name: gate.value for gate in gates} | dict(figures),
+        tags={
+            "data.sha256": data["sha256"],
+            "data.source": data["source"],
+            "gates": "failed: " + ", ".join(g.name for g in failed(gates)) if failed(gates) else "passed",
+        },
+    )
+    return mlflow.tell(record, model)
+
+
+BODIES: Mapping[str, Callable[[Job], None]] = {
+    "prepare": prepare,
+    "validate": validate,
+    "train": train,
+    "evaluate": evaluate,
+    "fairness": fair,
+    "register": register,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(prog="python -m problems.steps", description=__doc__)
+    parser.add_argument("name", help="the problem, a folder of problems/")
+    parser.add_argument("step", choices=STEPS)
+    parser.add_argument("--work", type=Path, required=True, help="where the folders of earlier steps are")
+    parser.add_argument("--out", type=Path, required=True, help="this step's own folder")
+    parser.add_argument("--run", default="local", help="what the run is called in MLflow")
+    parser.add_argument("--settings", default="{}", help="JSON; the problem's Settings says which there are")
+    given = parser.parse_args(arguments)
+    given.out.mkdir(parents=True, exist_ok=True)
+    try:
+        job = Job(given.name, given.work, given.out, given.run, json.loads(given.settings))
+        job.part("problem").given(job.settings)
+        BODIES[given.step](job)
+    except Refused as error:
+        sys.stderr.write(f"{given.name} {given.step}: {error}\n")
+        return FAILED_A_GATE
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+        sys.stderr.write(f"{given.name} {given.step}: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Diabetes: who gets worse fast. A table of numbers, one answer of two; see README.md."""

@@ -1,0 +1,55 @@
+"""From a patient's record to what the model sees. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from problems.quality import Column, Record
+
+MEASURED = "progression"  # a year after the record, the disease's own measure
+#: Of the study; a value beyond is a mistake of a device or of a hand.
+COLUMNS: Mapping[str, Column] = {
+    "age": Column(18, 110, "years"),
+    "sex": Column(1, 2, "group"),
+    "bmi": Column(12, 60, "kg/m2"),
+    "bp": Column(40, 200, "mmHg, mean"),
+    "s1": Column(50, 400, "mg/dl, cholesterol"),
+    "s2": Column(20, 350, "mg/dl, LDL"),
+    "s3": Column(10, 150, "mg/dl, HDL"),
+    "s4": Column(1, 15, "cholesterol / HDL"),
+    "s5": Column(2, 8, "log triglycerides"),
+    "s6": Column(40, 250, "mg/dl, glucose"),
+    MEASURED: Column(0, 400, "points"),
+}
+FAST = 140.5  # points; half of the study's patients have more
+
+
+def names(leave_out: Sequence[str] = ()) -> list[str]:
+    """The features, in the order of the matrix. Raises ValueError for one that is not there."""
+    known = [name for name in COLUMNS if name != MEASURED]
+    if wrong := sorted(set(leave_out) - set(known)):
+        raise ValueError(f"leave_out: {', '.join(wrong)} is no feature; features: {', '.join(known)}")
+    return [name for name in known if name not in leave_out] + ["bp_bmi"]
+
+
+def matrix(records: Sequence[Record], leave_out: Sequence[str] = ()) -> list[list[float]]:
+    """One row for each record, one column for each of `names`; the records are whole (`complete`)."""
+    plain = names(leave_out)[:-1]
+    return [[*(_of(r, name) for name in plain), _of(r, "bp") * _of(r, "bmi") / 1000] for r in records]
+
+
+def label(records: Sequence[Record]) -> list[int]:
+    """1: got worse faster than half of the study's patients."""
+    return [int(_of(record, MEASURED) > FAST) for record in records]
+
+
+def complete(records: Sequence[Record]) -> list[Record]:
+    """Those without an empty cell: the quality gate has said that they are enough."""
+    return [record for record in records if all(record.get(name) is not None for name in COLUMNS)]
+
+
+def _of(record: Record, name: str) -> float:
+    value = record[name]
+    if not isinstance(value, int | float):
+        raise ValueError(f"{name} is {value!r}, and a number is needed")
+    return float(value)

@@ -1,0 +1,153 @@
+"""What a run tells MLflow, by its REST interface and MLflow's own two variables. The standard library alone: the image
+of the steps has no MLflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+URI, CA = "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_SERVER_CERT_PATH"
+API = "/api/2.0/mlflow/"
+ARTEFACTS, SCHEME = "/api/2.0/mlflow-artifacts/artifacts", "mlflow-artifacts:/"
+#: Alias of the newest version that passed every gate.
+DEPLOYABLE = "deployable"
+WAIT_S, TRIES, PAUSE_S = 20.0, 6, 5.0  # PostgreSQL may change its primary meanwhile
+MISSING, TAKEN = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"
+Json = dict[str, Any]
+
+
+class AskedError(Exception):
+    """MLflow said no; `code` is its own word for it."""
+
+    def __init__(self, what: str, status: int, content: bytes) -> None:
+        super().__init__(f"MLflow, {what}: {status} {content[:300].decode(errors='replace')}")
+        try:
+            self.code = str(json.loads(content).get("error_code", ""))
+        except ValueError:
+            self.code = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run of a problem."""
+
+    problem: str
+    run: str
+    parameters: Mapping[str, object]
+    figures: Mapping[str, float | None]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Mlflow:
+    """A server; safe to ask again, so a step that is run twice leaves one run and one version."""
+
+    uri: str
+    ca_file: str = ""
+
+    def tell(self, record: Record, model: Path | None) -> str | None:
+        """Keeps the record. With a model, which has passed every gate, makes a deployable version: its number."""
+        run = self._run(record)
+        number = run["info"]["run_id"]
+        now = round(time.time() * 1000)
+        known = {key: value for key, value in record.figures.items() if value is not None}
+        self.post(
+            "runs/log-batch",
+            run_id=number,
+            metrics=[{"key": key, "value": value, "timestamp": now, "step": 0} for key, value in known.items()],
+            params=[{"key": key, "value": str(value)} for key, value in record.parameters.items()],
+            tags=[{"key": key, "value": value} for key, value in record.tags.items()],
+        )
+        version = self._version(record, run, model) if model else None
+        self.post("runs/update", run_id=number, status="FINISHED" if model else "FAILED", end_time=now)
+        return version
+
+    def _run(self, record: Record) -> Json:
+        """The one of that name, made if it is not there."""
+        experiment = self._experiment(record.problem)
+        found = self.post(
+            "runs/search", experiment_ids=[experiment], filter=f"tags.run = '{record.run}'", max_results=1
+        ).get("runs", [])
+        if found:
+            run: Json = found[0]
+            return run
+        run = self.post(
+            "runs/create",
+            experiment_id=experiment,
+            run_name=record.run,
+            start_time=round(time.time() * 1000),
+            tags=[{"key": "run", "value": record.run}],
+        )["run"]
+        return run
+
+    def _experiment(self, name: str) -> str:
+        try:
+            return str(self.post("experiments/create", name=name)["experiment_id"])
+        except AskedError as error:
+            if error.code != TAKEN:
+                raise
+        found = self.ask("GET", f"{API}experiments/get-by-name?experiment_name={quote(name)}")
+        return str(json.loads(found)["experiment"]["experiment_id"])
+
+    def _version(self, record: Record, run: Json, model: Path) -> str:
+        number, uri = run["info"]["run_id"], run["info"]["artifact_uri"]
+        if not uri.startswith(SCHEME):
+            raise ValueError(f"MLflow keeps artefacts at {uri}; a server that hands them down ({SCHEME}) is needed")
+        place = f"{ARTEFACTS}/{quote(uri.removeprefix(SCHEME).strip('/'))}/model/{quote(model.name)}"
+        self.ask("PUT", place, model.read_bytes(), "application/octet-stream")
+        try:
+            self.post("registered-models/create", name=record.problem)
+        except AskedError as error:
+            if error.code != TAKEN:
+                raise
+        of_run = quote(f"run_id = '{number}'")
+        found = self.ask("GET", f"{API}model-versions/search?filter={of_run}")
+        there = json.loads(found or b"{}").get("model_versions", [])
+        made = (
+            there[0]
+            if there
+            else self.post("model-versions/create", name=record.problem, source=f"{uri}/model", run_id=number)[
+                "model_version"
+            ]
+        )
+        version = str(made["version"])
+        self.post("registered-models/alias", name=record.problem, alias=DEPLOYABLE, version=version)
+        return version
+
+    def post(self, what: str, **fields: Any) -> Json:
+        """One method of the interface that changes or searches."""
+        found: Json = json.loads(self.ask("POST", API + what, json.dumps(fields).encode()) or b"{}")
+        return found
+
+    def ask(self, method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> bytes:
+        """Raises AskedError for a no; goes on asking while the server is not there or not ready."""
+        context = ssl.create_default_context(cafile=self.ca_file or None)
+        request = urllib.request.Request(self.uri.rstrip("/") + path, body, {"Content-Type": kind}, method=method)
+        for left in reversed(range(TRIES)):
+            try:
+                with urllib.request.urlopen(request, timeout=WAIT_S, context=context) as answer:
+                    content: bytes = answer.read()
+                    return content
+            except urllib.error.HTTPError as error:
+                if error.code < 500 or not left:
+                    raise AskedError(path, error.code, error.read()) from error
+            except OSError:
+                if not left:
+                    raise
+            time.sleep(PAUSE_S)  # between two tries, which are counted
+        raise AssertionError("the last try answers or raises")
+
+
+def from_environment() -> Mlflow | None:
+    """None where no server is named."""
+    uri = os.environ.get(URI, "")
+    return Mlflow(uri, os.environ.get(CA, "")) if uri else None

@@ -1,0 +1,108 @@
+"""The steps of `tabular` as the pods run them: each a process of its own, out of the ZIP file that goes to the cluster,
+in a folder that knows nothing else of this repository."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pytest
+
+from problems import STEPS, cluster
+from problems.steps import FAILED_A_GATE
+from problems.tabular import features, problem
+
+pytestmark = pytest.mark.engine
+
+
+class Run:
+    """One run; `work` has a folder for each step."""
+
+    def __init__(self, place: Path) -> None:
+        self.place, self.work = place, place / "work"
+        (place / "code.zip").write_bytes(cluster.code("tabular"))
+
+    def step(self, name: str, **settings: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "problems.steps", "tabular", name]
+        given = [f"--work={self.work}", f"--out={self.work / name}", f"--settings={json.dumps(settings)}"]
+        return subprocess.run(
+            [*command, *given],
+            cwd=self.place,
+            env={"PYTHONPATH": str(self.place / "code.zip")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def said(self, step: str, file: str) -> Any:
+        return json.loads((self.work / step / file).read_text())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    made = Run(tmp_path_factory.mktemp("problem"))
+    for step in STEPS:
+        done = made.step(step)
+        assert done.returncode == 0, f"{step}: {done.stderr}"
+    return made
+
+
+def test_the_model_passes_every_gate_on_patients_that_it_has_not_seen(run: Run) -> None:
+    verdict = run.said("register", "verdict.json")
+    assert (verdict["failed"], verdict["passed"]) == ([], len(problem.QUALITY) + len(problem.MODEL))
+    assert len(run.said("train", "answers.json")["truth"]) == 442
+    assert 0.78 < run.said("evaluate", "metrics.json")["auc_roc"] < 0.9
+
+
+def test_the_model_answers_as_it_was_saved(run: Run) -> None:
+    """As the platform's model server loads it: by joblib, with no code of the problem."""
+    model = joblib.load(run.work / "train" / "model.joblib")
+    patients = problem.records()
+    found = model.predict(features.matrix(patients))
+    right = sum(int(said) == true for said, true in zip(found, features.label(patients), strict=True))
+    assert right / len(patients) > 0.7
+
+
+def test_the_same_seed_is_the_same_answer(run: Run) -> None:
+    before = run.said("train", "answers.json")
+    assert run.step("train").returncode == 0
+    assert run.said("train", "answers.json") == before
+
+
+def test_a_model_that_is_unfair_is_refused_and_the_gates_are_named(run: Run) -> None:
+    """No less accurate: without the patients' sex one of the two groups is told yes less often."""
+    for step in ("train", "evaluate", "fairness"):
+        assert run.step(step, leave_out=["sex"]).returncode == 0
+    done = run.step("register", leave_out=["sex"])
+    assert done.returncode == FAILED_A_GATE
+    assert "gate demographic_parity is 0.6" in done.stderr and "accuracy" not in done.stderr
+    assert {said.split()[0] for said in run.said("register", "verdict.json")["failed"]} == {
+        "demographic_parity",
+        "equal_opportunity",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "gate"),
+    [({"bmi": None}, "completeness"), ({"bmi": 900.0}, "ranges"), ({"bmi": "large"}, "schema"), (None, "unique")],
+)
+def test_records_that_are_wrong_are_not_trained_on(
+    run: Run, tmp_path: Path, change: dict[str, Any] | None, gate: str
+) -> None:
+    broken = Run(tmp_path)
+    records = run.said("prepare", "records.json")
+    wrong = [records[0]] * 221 if change is None else [record | change for record in records[:221]]
+    (broken.work / "prepare").mkdir(parents=True)
+    (broken.work / "prepare" / "records.json").write_text(json.dumps(wrong + records[221:]))
+    (broken.work / "prepare" / "data.json").write_text(json.dumps(run.said("prepare", "data.json")))
+    done = broken.step("validate")
+    assert done.returncode == FAILED_A_GATE and f"gate {gate} is" in done.stderr, done.stderr
+
+
+def test_a_step_that_misses_an_earlier_one_says_so(tmp_path: Path) -> None:
+    done = Run(tmp_path).step("evaluate")
+    assert done.returncode == 2 and "train/answers.json" in done.stderr

@@ -1,0 +1,159 @@
+"""The problem `tabular`: features and settings; its pipeline as Argo gets it; a problem of one's own."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import Refusal
+from problems import STEPS, cluster, copying
+from problems.pipeline import House
+from problems.quality import Column
+from problems.tabular import features, problem
+
+HOUSE = House("platform", "trainer@sha256:1", "mlflow.platform.svc:5000", "site-ca", {"apadana.io/uses-mlflow": "true"})
+PATIENT = {name: column.low for name, column in features.COLUMNS.items()}
+
+
+def numbers(column: Column) -> st.SearchStrategy[float]:
+    return st.floats(column.low, column.high)
+
+
+@given(st.fixed_dictionaries({name: numbers(column) for name, column in features.COLUMNS.items()}))
+def test_a_row_has_a_number_for_each_name_and_knows_nothing_of_the_outcome(record: dict[str, float]) -> None:
+    (row,) = features.matrix([record])
+    assert len(row) == len(features.names())
+    assert features.MEASURED not in features.names()
+    assert features.matrix([record | {features.MEASURED: 0.0}]) == [row]
+
+
+@pytest.mark.parametrize(("measured", "said"), [(140.0, 0), (140.5, 0), (141.0, 1), (346.0, 1)])
+def test_the_label(measured: float, said: int) -> None:
+    assert features.label([PATIENT | {features.MEASURED: measured}]) == [said]
+
+
+def test_what_is_left_out_is_in_no_column() -> None:
+    assert "sex" not in features.names(["sex"])
+    assert len(features.matrix([PATIENT], ["sex"])[0]) == len(features.matrix([PATIENT])[0]) - 1
+
+
+def test_a_record_with_an_empty_cell_is_not_trained_on() -> None:
+    assert features.complete([PATIENT, PATIENT | {"bmi": None}, {}]) == [PATIENT]
+
+
+def test_the_records_are_what_the_columns_say() -> None:
+    records = problem.records()
+    assert len(records) == 442
+    assert all(record.keys() == features.COLUMNS.keys() for record in records)
+    assert sum(features.label(records)) == 221, "half of the patients are fast"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"leave_ot": ["sex"]}, "there is no setting leave_ot; settings: seed, folds, leave_out, strengths"),
+        ({"leave_out": ["height"]}, "height is no feature"),
+        ({"folds": "5"}, "folds is '5', and a int is needed"),
+        ({"folds": 1}, "from 2 to 20"),
+        ({"strengths": []}, "above 0"),
+    ],
+)
+def test_wrong_settings_are_told(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        problem.given(wrong)
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    (found,) = (item for item in cluster.objects("tabular", HOUSE) if item["kind"] == "WorkflowTemplate")
+    return found
+
+
+def test_every_step_is_a_task_after_those_whose_folders_it_reads(template: dict[str, Any]) -> None:
+    (dag,) = (each["dag"]["tasks"] for each in template["spec"]["templates"] if "dag" in each)
+    after = {task["name"]: set(task.get("depends", "").split(" && ")) - {""} for task in dag}
+    assert list(after) and set(after) == set(STEPS)
+
+    def before(step: str) -> set[str]:
+        return after[step] | {each for one in after[step] for each in before(one)}
+
+    for step, reads in STEPS.items():
+        assert set(reads) <= before(step), step
+    assert [task["when"][0] for task in dag] == [str(list(STEPS).index(task["name"])) for task in dag]
+
+
+def test_each_container_says_its_command_limits_and_where_its_folders_are(template: dict[str, Any]) -> None:
+    steps = {each["name"]: each for each in template["spec"]["templates"] if "container" in each}
+    assert set(steps) == set(STEPS)
+    for name, step in steps.items():
+        assert step["container"]["command"][:2] == ["python3", "-m"], "the engine would ask a registry for it"
+        assert set(step["container"]["resources"]) == {"requests", "limits"}
+        assert [each["name"] for each in step.get("inputs", {}).get("artifacts", [])] == list(STEPS[name])
+
+
+def test_the_same_code_is_the_same_template_and_other_code_another(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name / "tabular").mkdir(parents=True)
+        for file in (*cluster.SHARED, "tabular/problem.py"):
+            (tmp_path / name / file).write_bytes((cluster.HERE / file).read_bytes())
+    assert cluster.code("tabular", tmp_path / "here") == cluster.code("tabular", tmp_path / "there")
+    (tmp_path / "there/tabular/problem.py").write_text("SOURCE = 1\n")
+    assert cluster.code("tabular", tmp_path / "here") != cluster.code("tabular", tmp_path / "there")
+
+
+def test_code_that_no_object_holds_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tabular").mkdir()
+    for file in cluster.SHARED:
+        (tmp_path / file).write_text("")
+    import secrets
+
+    (tmp_path / "tabular/data.py").write_text(secrets.token_hex(1_000_000))
+    with pytest.raises(Refusal, match="keep data out of"):
+        cluster.code("tabular", tmp_path)
+
+
+def test_code_has_all_that_a_step_imports_of_here() -> None:
+    with zipfile.ZipFile(io.BytesIO(cluster.code("tabular"))) as packed:
+        assert {"problems/steps.py", "problems/tabular/problem.py", "problems/tabular/features.py"} <= set(
+            packed.namelist()
+        )
+
+
+@pytest.mark.parametrize(
+    ("phases", "first"),
+    [
+        ({"prepare": "Succeeded", "validate": "Failed"}, "validate"),
+        ({"prepare": "Skipped", "validate": "Skipped", "train": "Error"}, "train"),
+        ({step: "Succeeded" for step in STEPS} | {"register": "Failed"}, "register"),
+        ({}, "prepare"),
+    ],
+)
+def test_a_retry_begins_at_the_first_step_that_is_not_done(phases: dict[str, str], first: str) -> None:
+    nodes = {name: {"displayName": name, "phase": phase} for name, phase in phases.items()}
+    found = {"metadata": {"name": "x"}, "status": {"phase": "Failed", "nodes": nodes}}
+    assert cluster.to_repeat(found) == first
+
+
+def test_a_new_problem_is_a_whole_one(tmp_path: Path) -> None:
+    (tmp_path / "tabular").mkdir()
+    for file in (cluster.HERE / "tabular").iterdir():
+        if file.is_file():
+            (tmp_path / "tabular" / file.name).write_bytes(file.read_bytes())
+    place = copying.new("churn", tmp_path)
+    assert {file.name for file in place.iterdir()} >= {"features.py", "problem.py", "pipeline.py", "README.md"}
+    assert "problems.churn" in (place / "problem.py").read_text()
+    assert "tabular" not in (place / "problem.py").read_text()
+    with pytest.raises(Refusal, match="is there already"):
+        copying.new("churn", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "a", "Churn", "1st", "../x", "a-b", "a" * 21])
+def test_a_name_that_can_t_be_one_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="small letters and digits"):
+        copying.new(name, tmp_path)
