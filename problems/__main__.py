@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -52,10 +53,12 @@ def run(
         raise Refusal(f"--from {first}: there is no such step; steps: {', '.join(STEPS)}")
     if name not in known():
         raise Refusal(f"there is no problem {name!r}; problems: {', '.join(known())}")
+    of_now = f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     for step in list(STEPS)[list(STEPS).index(first) :]:
         print(step)
         command = [sys.executable, "-m", "problems.steps", name, step, f"--work={work}", f"--out={work / step}"]
-        done = subprocess.run([*command, f"--settings={json.dumps(_read(settings))}"], check=False)
+        given = [f"--run={of_now}", f"--settings={json.dumps(_read(settings))}"]
+        done = subprocess.run([*command, *given], check=False)
         if done.returncode:
             raise typer.Exit(done.returncode)
 

@@ -65,16 +65,13 @@ def objects(problem: str, house: House) -> list[Manifest]:
             {"to": [in_namespace(house.namespace, {"app.kubernetes.io/name": MLFLOW})], "ports": ports(host[1])}
         ],
     }
+    held = {"immutable": True, "binaryData": {CODE_FILE: base64.b64encode(packed).decode()}}
+    named = {"app.kubernetes.io/name": "problems"}
     return [
-        manifest(
-            "v1", "ConfigMap", pipeline.name, namespace=house.namespace, marks=marks, immutable=True,
-            binaryData={CODE_FILE: base64.b64encode(packed).decode()},
-        ),
-        manifest(
-            "networking.k8s.io/v1", "NetworkPolicy", "problems-mlflow", namespace=house.namespace, marks={}, spec=way
-        ),
+        manifest("v1", "ConfigMap", pipeline.name, namespace=house.namespace, marks=marks, **held),
+        manifest("networking.k8s.io/v1", "NetworkPolicy", "problems", namespace=house.namespace, marks=named, spec=way),
         template,
-    ]  # fmt: skip
+    ]
 
 
 def workflow(template: Manifest, name: str, run: str, settings: Mapping[str, object], first: str = "") -> Manifest:

@@ -80,6 +80,7 @@ class Pipeline:
         env = [
             Env(name="PYTHONPATH", value=f"{CODE_AT}/{CODE_FILE}"),
             Env(name=tracking.URI, value=f"https://{self.house.mlflow}"),
+            Env(name=tracking.CODE, value=self.digest),
         ]
         if self.house.mlflow_ca:
             mounts.append(argo.VolumeMount(name="ca", mount_path=CA_AT, read_only=True))
@@ -101,6 +102,8 @@ class Pipeline:
             volume_mounts=mounts,
             resources=Resources(cpu_request="50m", cpu_limit="1", memory_request="192Mi", memory_limit="512Mi"),
             active_deadline_seconds=STEP_S,
+            # What it said last is told with the workflow, too: the gates that were failed.
+            termination_message_policy="FallbackToLogsOnError",
             # A pod that was lost is tried again; a step that said no is not.
             retry_strategy=RetryStrategy(limit="2", retry_policy="OnError"),
             inputs=[S3Artifact(name=step, path=f"{WORK}/{step}", key=self._key(step)) for step in STEPS[name]],

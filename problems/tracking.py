@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 URI, CA = "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_SERVER_CERT_PATH"
+CODE = "PROBLEM_CODE"  # SHA-256 of the code that runs, where it was sent from elsewhere
 API = "/api/2.0/mlflow/"
 ARTEFACTS, SCHEME = "/api/2.0/mlflow-artifacts/artifacts", "mlflow-artifacts:/"
 #: Alias of the newest version that passed every gate.
@@ -60,12 +61,13 @@ class Mlflow:
         number = run["info"]["run_id"]
         now = round(time.time() * 1000)
         known = {key: value for key, value in record.figures.items() if value is not None}
+        tags = dict(record.tags) | ({"code.sha256": os.environ[CODE]} if CODE in os.environ else {})
         self.post(
             "runs/log-batch",
             run_id=number,
             metrics=[{"key": key, "value": value, "timestamp": now, "step": 0} for key, value in known.items()],
             params=[{"key": key, "value": str(value)} for key, value in record.parameters.items()],
-            tags=[{"key": key, "value": value} for key, value in record.tags.items()],
+            tags=[{"key": key, "value": value} for key, value in tags.items()],
         )
         version = self._version(record, run, model) if model else None
         self.post("runs/update", run_id=number, status="FINISHED" if model else "FAILED", end_time=now)

@@ -12,7 +12,9 @@ def template(pipeline: Pipeline) -> WorkflowTemplate:
     with pipeline.template() as made, DAG(name="main"):
         prepare, validate, train = (pipeline.step(name) for name in ("prepare", "validate", "train"))
         evaluate, fairness, register = (pipeline.step(name) for name in ("evaluate", "fairness", "register"))
-        prepare >> validate >> train >> [evaluate, fairness]
+        prepare >> validate
+        validate >> train
+        train >> [evaluate, fairness]
         evaluate >> register
         fairness >> register
     return made

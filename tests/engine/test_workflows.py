@@ -106,7 +106,7 @@ def test_a_problem_that_failed_a_gate_goes_on_from_there(made: flows.Flows) -> N
     name = runs.submit("tabular", {"leave_out": ["sex"]})
     for step in ("prepare", "validate", "train", "evaluate"):
         pod = made.ends(name, step, {"artifacts": [folder(name, step)]})
-    args = pod["spec"]["containers"][0]["args"] + pod["spec"]["containers"][1]["args"]
+    (args,) = (each["args"] for each in pod["spec"]["containers"] if each["name"] == "main")
     assert f"--run={name}" in args and '--settings={"leave_out": ["sex"]}' in args
     assert names.STEP_LABELS.items() <= pod["metadata"]["labels"].items()
     assert pod["metadata"]["labels"]["apadana.io/uses-mlflow"] == "true"
