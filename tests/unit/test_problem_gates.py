@@ -56,10 +56,11 @@ def test_fairness(truth: list[int], said: list[int], group: list[str], wanted: t
 
 @given(ANSWERS)
 def test_fairness_is_a_share_that_no_name_of_a_group_changes(records: list[tuple[int, int, str]]) -> None:
-    truth, said, group = (list(each) for each in zip(*records, strict=True))
+    truth, said = [true for true, _, _ in records], [yes for _, yes, _ in records]
+    group = [who for _, _, who in records]
     found = fairness(truth, said, group)
     assert all(value is None or 0 <= value <= 1 for value in found.values())
-    swapped = fairness(truth, said, [{A: B, B: A}[str(who)] for who in group])
+    swapped = fairness(truth, said, [{A: B, B: A}[who] for who in group])
     assert swapped == found
 
 
