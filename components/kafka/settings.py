@@ -239,7 +239,7 @@ def pools(settings: Settings, site: SiteFacts) -> list[Pool]:
         id_base=0,
         initial_controllers=voters if combined else "",
         java_options=java_options(settings, settings.heap_mib),
-        storage=volume(settings.storage),
+        storage=volume(settings.storage, ROOM, site),
         resources=limits(settings.resources),
     )
     if combined:
@@ -252,7 +252,7 @@ def pools(settings: Settings, site: SiteFacts) -> list[Pool]:
         id_base=CONTROLLER_ID_BASE,
         initial_controllers=voters,
         java_options=java_options(settings, settings.controller_heap_mib),
-        storage=volume(settings.controller_storage),
+        storage=volume(settings.controller_storage, ROOM, site),
         resources=limits(settings.controller_resources),
     )
     return [controllers, brokers]
@@ -287,7 +287,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     controller_name, _ = controller_pool(settings)
     wanted = Values(
         **common(ROOM, settings, site, resources=settings.resources),
-        storage=volume(settings.storage),
+        storage=volume(settings.storage, ROOM, site),
         cluster_id=stable_id(site, "cluster"),
         cluster_domain=site.cluster_domain,
         super_user=SUPER_USER,

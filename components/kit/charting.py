@@ -41,6 +41,6 @@ def limits(resources: Resources) -> ResourceValues:
     return ResourceValues.model_validate(resources.helm())
 
 
-def volume(storage: Storage) -> StorageValues:
+def volume(storage: Storage, room: str, site: SiteFacts) -> StorageValues:
     """A volume as charts take it."""
-    return StorageValues.model_validate(storage.helm())
+    return StorageValues.model_validate(storage.helm(room, site))

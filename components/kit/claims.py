@@ -19,6 +19,11 @@ class Claim:
     spread: bool = True  # no two members on one host
     tolerates: tuple[str, ...] = ()  # keys of taints
 
+    @property
+    def room(self) -> str:
+        """Whose volumes it may have."""
+        return self.key.partition(".")[0]
+
 
 class Offered(Protocol):
     """A volume of a host."""
@@ -26,6 +31,10 @@ class Offered(Protocol):
     @property
     def node(self) -> str:
         """The host."""
+
+    @property
+    def room(self) -> str:
+        """The room that it is set aside for."""
 
     @property
     def class_(self) -> str:
@@ -42,23 +51,26 @@ class Unplaced:
 
     claim: Claim
     placed: int
-    hosts: int  # that have a free volume of this size at all
-    largest_gib: int  # of the class, 0 without any
+    seen: tuple[Offered, ...]  # what is set aside for the room, fitting or not
+    bare: tuple[str, ...]  # hosts that would take a member and have no volume for it left
 
 
 def _fits(volume: Offered, claim: Claim) -> bool:
-    return volume.class_ == claim.class_ and volume.size_gib >= claim.size_gib
+    mine = (volume.room, volume.class_) == (claim.room, claim.class_)
+    return mine and volume.size_gib >= claim.size_gib
 
 
 def unplaced(
-    claims: Iterable[Claim], volumes: Sequence[Offered], taints: dict[str, tuple[str, ...]]
+    claims: Iterable[Claim], volumes: Sequence[Offered], taints: dict[str, tuple[str, ...]], hosts: Iterable[str] = ()
 ) -> Iterator[Unplaced]:
-    """Claims that the hosts can't meet; `taints` are the keys of each host's.
+    """Claims that the hosts can't meet; `taints` are the keys of each host's, `hosts` those that
+    there are, with volumes or without.
 
-    Largest first: then any volume that fits one claim also fits those that follow, and it is enough
-    to count. The hosts with most fitting volumes give first, so that the others keep theirs.
+    Largest first: then any volume that fits one claim also fits those of its room that follow, and
+    it is enough to count. The hosts with most fitting volumes give first, so that the others keep
+    theirs.
     """
-    free: dict[str, list[Offered]] = {}
+    free: dict[str, list[Offered]] = {host: [] for host in sorted(hosts)}
     for volume in volumes:
         free.setdefault(volume.node, []).append(volume)
     for claim in sorted(claims, key=lambda each: (-each.size_gib, -each.each, each.key)):
@@ -73,6 +85,6 @@ def unplaced(
                 free[host].remove(volume)
             placed += taken
         if placed < claim.members:
-            hosts = sum(1 for found in fitting.values() if found)
-            sizes = [v.size_gib for v in volumes if v.class_ == claim.class_]
-            yield Unplaced(claim, placed, hosts, max(sizes, default=0))
+            seen = tuple(v for v in volumes if v.room == claim.room)
+            bare = (host for host, found in fitting.items() if len(found) < claim.each)
+            yield Unplaced(claim, placed, seen, tuple(sorted(bare)))

@@ -37,6 +37,7 @@ from components.kit.shape import Fixed
 from components.kit.syntax import Host, HostPort, Line, ObjectName, Once, Wrong, refused
 from components.kit.web import Web
 
+VOLUME_ROOM = "apadana.io/room"  # label of a PersistentVolume
 Millicores = Annotated[int, Field(ge=10, le=1_000_000)]
 Mebibytes = Annotated[int, Field(ge=16, le=16_000_000)]
 N = TypeVar("N", bound=Need)
@@ -58,6 +59,11 @@ class Placement(StrEnum):
     REQUIRED = "required"
     PREFERRED = "preferred"
     NONE = "none"
+
+
+def volume_labels(room: str) -> dict[str, str]:
+    """What tells a room's volumes from those of the others."""
+    return {VOLUME_ROOM: room}
 
 
 def _yaml_off(value: object) -> object:
@@ -85,9 +91,10 @@ class Storage(Frozen):
     class_: Annotated[Literal["ssd", "hdd"], Field(alias="class")] = "ssd"
     size_gib: Annotated[int, Field(ge=1, le=100_000)]
 
-    def helm(self) -> dict[str, object]:
-        """As charts take it."""
-        return {"class": self.class_, "size_gib": self.size_gib}
+    def helm(self, room: str, site: SiteFacts) -> dict[str, object]:
+        """As charts take it: with the labels of the room's volumes, where they have some."""
+        match = volume_labels(room) if site.volumes_are_set_aside else {}
+        return {"class": self.class_, "size_gib": self.size_gib, "match": match}
 
     def claim(self, key: str, members: int, placement: Placement, each: int = 1) -> Claim:
         """What `members` pods with `each` of these volumes ask of the hosts; `key` is where this
@@ -172,6 +179,10 @@ class ComponentSettings(Frozen):
         """The volumes that the room's members ask for, where it runs here."""
         return ()
 
+    def sets_volumes_aside(self) -> bool:
+        """Whether this room makes the site's volumes, each for one room and labelled with it."""
+        return False
+
     def shape(self) -> tuple[Fixed, ...]:
         """What was decided when the room was founded, and no later setting can change."""
         return ()
@@ -222,6 +233,9 @@ class StorageValues(Frozen):
 
     class_: Annotated[str, Field(alias="class")]
     size_gib: int
+    match: Annotated[
+        dict[str, str], Field(default_factory=dict)
+    ]  # labels of the volumes that a claim may have; none: any volume
 
 
 class SecretNames(Frozen):
@@ -303,6 +317,12 @@ class SiteFacts:
     def wanted(self, kind: type[N]) -> tuple[N, ...]:
         """The needs of one kind."""
         return tuple(need for need in self.needs if isinstance(need, kind))
+
+    @property
+    def volumes_are_set_aside(self) -> bool:
+        """Whether volumes carry the label of the room that they are for. A client's provisioner
+        makes volumes as they are asked for, and refuses a claim that selects."""
+        return any(room.mode is Mode.MANAGED and room.sets_volumes_aside() for room in self.rooms.values())
 
     @property
     def work(self) -> str:

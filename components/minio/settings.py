@@ -166,7 +166,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     wanted = Values(
         **common(ROOM, settings, site, resources=settings.resources),
         tolerations=(GPU_TOLERATION,) if settings.tolerate_gpu_pool else (),
-        storage=volume(settings.storage),
+        storage=volume(settings.storage, ROOM, site),
         members=settings.members,
         drives_per_member=settings.drives_per_member,
         parity=settings.parity or 0,

@@ -168,7 +168,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     pooler = settings.pooler
     return Values(
         **common(ROOM, settings, site, resources=settings.resources),
-        storage=volume(settings.storage),
+        storage=volume(settings.storage, ROOM, site),
         members=settings.members,
         cluster_domain=site.cluster_domain,
         grants=grants(settings, site),

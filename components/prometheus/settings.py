@@ -101,7 +101,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     scraped = targets.uses(site, but=ROOM)
     wanted = Values(
         **shared | {"uses": scraped},
-        storage=volume(settings.storage),
+        storage=volume(settings.storage, ROOM, site),
         site=site.site,
         replicas=settings.replicas,
         cluster_domain=site.cluster_domain,

@@ -104,7 +104,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """The chart's values."""
     return Values(
         **common(ROOM, settings, site, resources=settings.resources, image="valkey"),
-        storage=volume(settings.storage),
+        storage=volume(settings.storage, ROOM, site),
         sentinel_resources=limits(settings.sentinel_resources),
         members=settings.members,
         cluster_domain=site.cluster_domain,

@@ -13,6 +13,7 @@ from pulumi_kubernetes.storage.v1 import StorageClass
 from components.kit.component import PlatformComponent
 from components.kit.discovery import COMPONENTS
 from components.kit.manifests import PART_OF
+from components.kit.settings import volume_labels
 from components.storage.settings import InventoryError, Settings, Volume, volumes
 
 
@@ -53,7 +54,7 @@ class StorageClasses(PlatformComponent[Settings]):
             volume.object_name,
             metadata={
                 "name": volume.object_name,
-                "labels": PART_OF,
+                "labels": {**PART_OF, **volume_labels(volume.room)},
                 # A volume that was used before is Released until someone clears it; waiting for
                 # "Available" would then hold the whole run up.
                 "annotations": {"pulumi.com/skipAwait": "true"},

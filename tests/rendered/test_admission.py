@@ -18,7 +18,7 @@ from components.kit.discovery import rooms
 from components.kit.loading import Loaded, SiteSettings, load, load_site
 from components.kit.mistakes import SettingsError
 from components.kit.names import is_text
-from components.kit.settings import ComponentSettings, SiteFacts
+from components.kit.settings import VOLUME_ROOM, ComponentSettings, SiteFacts
 from tests.images import AnyImage
 from tests.mutants import HOSTILE, Mutant, changed, inherited, mutants
 from tests.rendered import objects
@@ -180,3 +180,17 @@ def test_what_a_room_claims_is_what_its_chart_asks_for(name: str) -> None:
     for claim in site.rooms[name].claims():
         said[claim.class_, claim.size_gib, claim.members] += claim.each
     assert asked == said, f"{name}: claims() of its settings and volumeClaimTemplates differ"
+
+
+CLAIMING = [name for name in CHARTS if MODELS[name]().claims()]
+
+
+@pytest.mark.parametrize("name", CLAIMING)
+def test_a_claim_selects_its_rooms_volumes(name: str) -> None:
+    """Where the inventory sets them aside; a provisioner of a client's refuses a claim that selects."""
+    for source, selected in (("local", {"matchLabels": {VOLUME_ROOM: name}}), ("given", None)):
+        site = accepted("storage", {"source": source})
+        assert site is not None
+        sets = [document for document in render(site, name) if document["kind"] == "StatefulSet"]
+        claims = [template["spec"] for each in sets for template in each["spec"].get("volumeClaimTemplates", ())]
+        assert claims and all(spec.get("selector") == selected for spec in claims), source

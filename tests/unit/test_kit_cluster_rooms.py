@@ -50,13 +50,14 @@ def test_what_a_machine_lacks(capacity: dict[str, str], taints: list[dict[str, s
 
 def test_volumes_of_hosts() -> None:
     ssd = {"name": "a", "class": "ssd", "size_gib": 2}
-    hdd = {"name": "b", "class": "hdd", "size_gib": 1}
+    hdd = {"name": "b", "class": "hdd", "size_gib": 1, "room": "kafka", "device": "/dev/disk/by-id/b"}
     etcd = {"name": "etcd", "class": "system", "size_gib": 2}  # no claim may find it
     hosts = {"h1": {"storage_volumes": [ssd, etcd]}, "h2": {"storage_volumes": [hdd]}, "h3": {}}
     inventory = {"all": {"hosts": hosts}}
-    assert volumes(inventory, ("ssd", "hdd")) == [Volume("h1", "a", "ssd", 2), Volume("h2", "b", "hdd", 1)]
-    assert Volume("h1", "a", "ssd", 2).object_name == "h1-ssd-a"
-    assert Volume("h1", "a", "ssd", 2).path("/v") == "/v/ssd/a"
+    on_file, on_device = Volume("h1", "a", "ssd", 2, "a"), Volume("h2", "b", "hdd", 1, "kafka", device=True)
+    assert volumes(inventory, ("ssd", "hdd")) == [on_file, on_device]
+    assert on_file.object_name == "h1-ssd-a"
+    assert (on_file.path("/v"), on_device.path("/v")) == ("/v/ssd/a", "/v/hdd/b/data")
 
 
 def test_wrong_volumes_come_at_once() -> None:

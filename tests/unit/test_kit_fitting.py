@@ -50,16 +50,20 @@ def test_the_lab_fits() -> None:
         (
             {"postgres": {"storage": {"class": "ssd", "size_gib": 4}}},
             "postgres.storage.size_gib",
-            ("3 members on hosts of their own", "for 0 members", "largest volume", "3 GiB"),
+            ("3 members on hosts of their own", "for 0 members", "cp1: 3 GiB ssd, cp2: 3 GiB ssd", "room postgres"),
         ),
         (
             {"postgres": {"storage": {"class": "hdd", "size_gib": 3}}},
             "postgres.storage.size_gib",
-            ("class hdd", "2 GiB"),
+            ("class hdd", "name: postgres, class: hdd, size_gib: 3", "3 more of the hosts (cp1, cp2, cp3)"),
         ),
         ({"minio": {"tolerate_gpu_pool": False}}, "minio.storage.size_gib", ("for 3 members",)),
         ({"minio": {"drives_per_member": 2}}, "minio.storage.size_gib", ("2 x 2 GiB",)),
-        ({"redis": {"members": 5}}, "redis.storage.size_gib", ("5 members", "for 3 members")),
+        (
+            {"redis": {"members": 5}},
+            "redis.storage.size_gib",
+            ("5 members", "for 3 members", "2 more", "there is none: add one"),
+        ),
         ({"storage": {"classes": ["ssd"]}}, "kafka.storage.class", ("apadana:storage.classes",)),
         (
             {"nodepool": {"pools": {"a": {"nodes": ["cp9"], "cpu_cores": 2, "memory_gib": 8}}}},
@@ -143,9 +147,13 @@ def test_pools(pools: dict[str, Any], key: str, seen: str) -> None:
     assert found[whole].seen == seen, found
 
 
-def volumes(**hosts: list[int]) -> list[Volume]:
+def volumes(rooms: tuple[str, ...] = ("room",), **hosts: list[int]) -> list[Volume]:
+    """As many for each of the rooms."""
     return [
-        Volume(host, f"v{number}", "ssd", size) for host, sizes in hosts.items() for number, size in enumerate(sizes)
+        Volume(host, f"{room}-{number}", "ssd", size, room)
+        for room in rooms
+        for host, sizes in hosts.items()
+        for number, size in enumerate(sizes)
     ]
 
 
@@ -165,7 +173,7 @@ def test_members_find_volumes(
     there: dict[str, list[int]], claims: list[tuple[int, int, int]], lacking: list[int]
 ) -> None:
     asked = [
-        Claim(f"room{number}.storage.size_gib", "ssd", size, members, each)
+        Claim(f"room.storage{number}.size_gib", "ssd", size, members, each)
         for number, (size, members, each) in enumerate(claims)
     ]
     assert [lack.placed for lack in unplaced(asked, volumes(**there), {})] == lacking
@@ -175,7 +183,28 @@ def test_members_may_share_a_host_where_the_placement_allows_it() -> None:
     claim = Claim("room.storage.size_gib", "ssd", 5, 2, spread=False)
     assert list(unplaced([claim], volumes(a=[5, 5]), {})) == []
     (lack,) = unplaced([claim], volumes(a=[5, 5]), {"a": ("gpu",)})
-    assert (lack.placed, lack.largest_gib) == (0, 5)
+    assert (lack.placed, len(lack.seen), lack.bare) == (0, 2, ())
+
+
+def test_a_room_has_its_own_volumes_and_no_others() -> None:
+    claims = [Claim(f"{room}.storage.size_gib", "ssd", 5, 2) for room in ("one", "two")]
+    assert list(unplaced(claims, volumes(("one", "two"), a=[5], b=[5]), {})) == []
+    (lack,) = unplaced(claims, volumes(("one", "other"), a=[5], b=[5]), {}, ["c"])
+    assert (lack.claim.room, lack.placed, lack.seen, lack.bare) == ("two", 0, (), ("a", "b", "c"))
+
+
+def test_every_room_that_lacks_volumes_is_told_with_the_lines_to_write() -> None:
+    """Of a hosts.yml that knows no room: volumes called by what they are."""
+    listed = [{"name": f"disk{n}", "class": kind, "size_gib": 3} for n, kind in enumerate(("ssd", "ssd", "ssd", "hdd"))]
+    inventory = {"all": {"hosts": {host: {"storage_volumes": listed} for host in ("cp1", "cp2", "cp3", "gpu1")}}}
+    found = told({}, inventory=inventory)
+    lacking = {f"{room}.storage.size_gib" for room in ("kafka", "minio", "postgres", "redis")}
+    assert lacking <= set(found)
+    action = found["kafka.storage.size_gib"].action
+    assert "- {name: kafka, class: hdd, size_gib: 2}" in action and "with `device:`" in action
+    assert "no room asks for disk3 of cp1" in action and "`room: kafka`" in action
+    several = told({"minio": {"drives_per_member": 2}}, inventory=inventory)["minio.storage.size_gib"].action
+    assert "write 2 of `- {name: minio-N, class: ssd, size_gib: 2, room: minio}`" in several
 
 
 def test_an_inventorys_taints() -> None:

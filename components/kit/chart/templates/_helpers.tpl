@@ -99,6 +99,10 @@ apadana.io/checksum: {{ .Values.checksum | default "" | quote }}
   spec:
     accessModes: [ReadWriteOnce]
     storageClassName: {{ .ctx.Values.storage.class }}
+    {{- with .ctx.Values.storage.match }}
+    selector:
+      matchLabels: {{- toJson . | nindent 8 }}
+    {{- end }}
     resources:
       requests:
         storage: {{ .ctx.Values.storage.size_gib }}Gi
