@@ -32,10 +32,12 @@ def compose(
     given: Mapping[str, Mapping[str, object]] | None = None,
     folder: Path = STACKS,
     founded: Founded | None = None,
+    hosts: Path | None = None,
 ) -> Loaded:
     """Settings of all layers that the site builds; `given` replaces what a file says of a layer.
 
-    They have to fit the inventory beside `folder`, and what stands already (`founded`).
+    They have to fit the inventory (`hosts`, else that beside `folder`), and what stands already
+    (`founded`).
     Raises SettingsError with every mistake of every stack, SiteError where a file can't be read.
     """
     standing = layers.standing(folder, site)
@@ -46,7 +48,8 @@ def compose(
         )
     configs = {layer: (given or {}).get(layer) or read(site, layer, folder) for layer in standing}
     models = {room.name: room.settings_class() for room in rooms()}
-    return load_site(site, configs, models, founded, inventory(site, folder.parent))
+    there = stacks_inventory.read(hosts) if hosts else inventory(site, folder.parent)
+    return load_site(site, configs, models, founded, there)
 
 
 def inventory(site: str, repository: Path = REPOSITORY) -> Mapping[str, Any] | None:

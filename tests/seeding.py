@@ -71,6 +71,10 @@ def opened(caller: str, ports: Any) -> dict[str, Any]:
     return {**OPENINGS, caller: ports}
 
 
+def volume(**said: Any) -> list[dict[str, Any]]:
+    return [{"name": "x", "class": "ssd", "size_gib": 1, "device": "/dev/disk/by-id/x", **said}]
+
+
 #: (setting, right, wrong, words of what is told)
 SETTINGS: list[tuple[str, Any, Any, str]] = [
     # Each of the four hosts takes a /24 of the pods' network.
@@ -212,56 +216,28 @@ OF_A_HOST: list[tuple[str, Any, Any, str]] = [
         "a node has one of each",
     ),
     ("node_taints", ["a=b:PreferNoSchedule"], {"a": "b"}, "a list"),
-    (
-        "storage_volumes",
-        [{"name": "x", "class": "ssd", "size_gib": 1}],
-        {"x": {"class": "ssd", "size_gib": 1}},
-        "storage_volumes is {'x'",
-    ),
+    ("storage_volumes", volume(), volume()[0], "storage_volumes is {'name': 'x'"),
     ("storage_volumes", [], ["x"], "storage_volumes (one of it) is 'x'"),
     ("storage_volumes", [], "x", "allowed: a list"),
+    ("storage_volumes", volume(), volume(name="X"), "the name of a volume is 'X'"),
+    ("storage_volumes", volume(), volume(name="x/y"), "the name of a volume is 'x/y'"),
+    ("storage_volumes", volume(), volume(**{"class": "nvme"}), "allowed are ssd, hdd, system"),
+    ("storage_volumes", volume(size_gib=1), volume(size_gib="1G"), "whole GiB"),
+    ("storage_volumes", volume(size_gib=1), volume(size_gib=True), "whole GiB"),
+    ("storage_volumes", volume(), volume(disk="sdb"), "see ['disk']"),
+    ("storage_volumes", volume(room="kafka"), volume(room="Kafka"), "the room that the volume is for"),
+    ("storage_volumes", volume(device="/dev/disk/by-id/wwn-0x5000"), volume(device="/dev/sdb"), "a name that lasts"),
+    ("storage_volumes", volume(device="/dev/vg0/kafka"), volume(device="sdb"), "a name that lasts"),
+    ("storage_volumes", volume(device="/dev/mapper/x"), volume(device="/dev/mapper/../sdb"), "a name that lasts"),
     (
         "storage_volumes",
-        [{"name": "x", "class": "ssd", "size_gib": 1}],
-        [{"name": "X", "class": "ssd", "size_gib": 1}],
-        "the name of a volume is 'X'",
+        volume(device="/dev/disk/by-path/x"),
+        volume(device="/dev/disk/by-uuid/x"),
+        "a name that lasts",
     ),
-    (
-        "storage_volumes",
-        [{"name": "x", "class": "ssd", "size_gib": 1}],
-        [{"name": "x/y", "class": "ssd", "size_gib": 1}],
-        "the name of a volume is 'x/y'",
-    ),
-    (
-        "storage_volumes",
-        [{"name": "x", "class": "hdd", "size_gib": 1}],
-        [{"name": "x", "class": "nvme", "size_gib": 1}],
-        "allowed are ssd, hdd, system",
-    ),
-    (
-        "storage_volumes",
-        [{"name": "x", "class": "hdd", "size_gib": 1}],
-        [{"name": "x", "class": "hdd", "size_gib": "1G"}],
-        "whole GiB",
-    ),
-    (
-        "storage_volumes",
-        [{"name": "x", "class": "hdd", "size_gib": 1}],
-        [{"name": "x", "class": "hdd", "size_gib": True}],
-        "whole GiB",
-    ),
-    (
-        "storage_volumes",
-        [{"name": "x", "class": "hdd", "size_gib": 1}],
-        [{"name": "x", "class": "hdd", "size_gib": 1, "device": "sdb"}],
-        "see ['device']",
-    ),
-    (
-        "storage_volumes",
-        [{"name": "etcd", "class": "ssd", "size_gib": 2}],
-        [{"name": "etcd", "class": "system", "size_gib": 2}],
-        "of a control plane",
-    ),
+    ("storage_volumes", volume(), [{"name": "x", "class": "ssd", "size_gib": 1}], "x name no device"),
+    ("storage_volumes", volume(), [*volume(), *volume(name="y")], "stands 2 times; a device has one volume"),
+    ("storage_volumes", volume(name="etcd"), volume(name="etcd", **{"class": "system"}), "of a control plane"),
 ]
 
 #: (right name of a host, wrong name, words)

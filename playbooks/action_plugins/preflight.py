@@ -18,7 +18,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from playbooks.rules import networks, ports, telling, volumes, words
+from playbooks.rules import networks, ports, telling, volumes, wishes, words
 
 NEEDED = (
     "site_name",
@@ -94,6 +94,7 @@ def faults(hosts: Hosts, groups: Mapping[str, Iterable[str]], site: Mapping[str,
         *words.word_faults(site),
         *words.node_faults(hosts),
         *volumes.volume_faults(hosts),
+        *volumes.device_faults(hosts, lab=bool(site.get(LAB))),
         *volumes.system_faults(hosts, groups),
         *constrained_faults(site),
     ]
@@ -231,8 +232,10 @@ class ActionModule(ActionBase):
         options = options_of(self.roles())
         found = self.setting_faults(per_host, options) + split_faults(per_host)
         found += faults(hosts, groups, {**defaults_of(self.roles()), **said})
+        folder = first.get("inventory_dir")
+        if not found and folder:  # of a wrong inventory nothing can be said
+            found = wishes.wish_faults(str(said["site_name"]), Path(folder), Path(str(said["site_state"])))
         if found:
-            folder = first.get("inventory_dir")
             places = telling.origins(Path(folder)) if folder else {}
             told = [telling.with_place(fault, options, hosts, places) for fault in found]
             result.update(failed=True, faults=told)

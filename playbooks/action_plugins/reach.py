@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
+from playbooks.module_utils import disks
 from playbooks.rules import admins, authority, clocks, membership, sighting
 from playbooks.rules.doors import Door, Seen, door, entry_fault, last_line, session
 
@@ -27,7 +29,7 @@ SESSION_SECONDS = 30
 GIB = 1 << 30
 # Packages, boot images, the stores' images, the journal and the audit log of one host.
 MEMBER_GIB = 4
-FOLDER, DISKS = "/var/lib", "/var/lib/apadana/disks"
+FOLDER, DISKS, VOLUMES = "/var/lib", "/var/lib/apadana/disks", "/var/lib/apadana/volumes"
 LOOK = f"""
 echo "from=${{1%% *}}"
 echo "clock=$(date +%s.%N)"
@@ -42,10 +44,27 @@ fi
 
 def ask(door: Door) -> Seen:
     """One look; a second one at the end of what an earlier run still does on the host."""
-    seen = session(door, LOOK, SESSION_SECONDS)
+    look = LOOK + "".join(device_look(door, volume) for volume in door.devices)
+    seen = session(door, look, SESSION_SECONDS)
     if not sighting.value(seen.out, "busy"):
         return seen
-    return session(door, sighting.WAIT + LOOK, sighting.WAIT_SECONDS + SESSION_SECONDS)
+    return session(door, sighting.WAIT + look, sighting.WAIT_SECONDS + SESSION_SECONDS)
+
+
+def device_look(door: Door, volume: Mapping[str, Any]) -> str:
+    """Asks for the size of a volume's device and for what is on it. What a system volume that is
+    made and not mounted holds nobody sees: it may be a member of etcd."""
+    device, mine = shlex.quote(str(volume["device"])), disks.identity(door.site, door.name, volume)
+    hidden = f"""case "$on" in *UUID={mine}*)
+    mountpoint -q {shlex.quote(f"{VOLUMES}/{volume['class']}/{volume['name']}")} || echo unmounted=yes;;
+  esac"""
+    return f"""
+if [ -b {device} ]; then
+  on=$(blkid --probe --output export {device}) || [ $? = 2 ] || on="TYPE=unclear"
+  echo device={device} $(blockdev --getsize64 {device}) $on
+  {hidden if volume["class"] == "system" else ""}
+fi
+"""
 
 
 def judge(door: Door, seen: Seen) -> list[str]:
@@ -65,7 +84,7 @@ def judge(door: Door, seen: Seen) -> list[str]:
             f"{door.where}: an earlier run works there for more than {sighting.WAIT_SECONDS} s; see"
             f" `fuser -v {sighting.LOCK}` on that host"
         ]
-    return [*disk_faults(door, seen.out), *interface_faults(door, seen.out)]
+    return [*disk_faults(door, seen.out), *device_faults(door, seen.out), *interface_faults(door, seen.out)]
 
 
 def disk_faults(door: Door, out: str) -> list[str]:
@@ -73,7 +92,8 @@ def disk_faults(door: Door, out: str) -> list[str]:
     if not free.isdigit():
         return [f"{door.where}: df says {free or 'nothing'!r} of {FOLDER}, not its free bytes"]
     there = set(sighting.values(out, "disk"))
-    missing = [v for v in door.volumes if f"{v['class']}-{v['name']}.img" not in there]
+    files = [volume for volume in door.volumes if "device" not in volume]
+    missing = [v for v in files if f"{v['class']}-{v['name']}.img" not in there]
     needs = {f"volume {v['name']} ({v['class']})": int(v["size_gib"]) for v in missing}
     if not sighting.value(out, "member"):
         needs["packages, images and logs"] = MEMBER_GIB
@@ -85,6 +105,18 @@ def disk_faults(door: Door, out: str) -> list[str]:
         f"{door.name}: {FOLDER} has {int(free) / GIB:.1f} GiB free and {total} GiB are needed"
         f" ({listed}); free some, or give smaller storage_volumes in hosts.yml"
     ]
+
+
+def device_faults(door: Door, out: str) -> list[str]:
+    """Devices that are not there, are too small, or hold something else."""
+    told = {device: rest for device, _, rest in (line.partition(" ") for line in sighting.values(out, "device"))}
+    found = []
+    for volume in door.devices:
+        size, _, seen = told.get(str(volume["device"]), "").partition(" ")
+        mine = disks.identity(door.site, door.name, volume)
+        fault = disks.fault(volume, int(size) if size.isdigit() else None, disks.facts(seen), mine)
+        found += [f"{door.name}: {fault}"] if fault else []
+    return found
 
 
 def interface_faults(door: Door, out: str) -> list[str]:

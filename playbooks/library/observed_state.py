@@ -27,6 +27,8 @@ from ansible.module_utils.host import (
     file_wanted,
     install_packages,
     make_disk,
+    make_folders,
+    mount_told,
     mount_unit,
     mounted,
     package_states,
@@ -34,6 +36,7 @@ from ansible.module_utils.host import (
     rises,
     run,
     unit_states,
+    wiped,
     write_file,
 )
 
@@ -53,7 +56,8 @@ class Role:
     def __init__(self, name: str, wanted: dict[str, Any]) -> None:
         self.name, self.wanted = name, dict(wanted)
         self.restart: set[str] = set()
-        self.mounts = [mount_unit(volume) for volume in self.wants("volumes")]
+        owner = str(self.wanted.get("volumes_of"))
+        self.mounts = [mount_unit(volume, owner) for volume in self.wants("volumes")]
         units = [{"name": mount["unit"]} for mount in self.mounts]
         files = [{"path": UNIT_FOLDER + m["unit"], "content": m["text"]} for m in self.mounts]
         self.wanted["files"] = self.wants("files") + files
@@ -156,8 +160,7 @@ class Role:
         return [self.tell("path", hit, "absent", "present") for hit in hits]
 
     def observe_mounts(self, mounts: set[str]) -> list[Difference]:
-        lacking = [mount for mount in self.mounts if mount["path"] not in mounts]
-        return [self.tell("mount", mount["path"], "mounted", "absent") for mount in lacking]
+        return [self.tell(*told) for mount in self.mounts for told in mount_told(mount, mounts)]
 
     def observe_units(self, states: dict[str, tuple[str, str]]) -> list[Difference]:
         found = []
@@ -181,6 +184,9 @@ class Role:
     def mend(self, seen: list[Difference], active: set[str]) -> None:
         """Mends this role's differences, in the order in which they stand on each other."""
         kinds = {(item.kind, item.name) for item in seen}
+        bare = [mount for mount in self.mounts if ("mount", mount["path"]) in kinds]
+        for mount in bare:  # before their units: whoever finds a unit knows that a disk was made
+            make_disk(mount)
         for path in (Path(name) for kind, name in kinds if kind == "path"):
             remove_path(path)
         written = self.mend_files(kinds, active)
@@ -190,13 +196,11 @@ class Role:
             install_packages(list(packages), held, unsafe_io=unsafe)
         self.mend_links(kinds)
         kernel.mend(self.wanted, kinds)
-        for mount in self.mounts:
-            if ("mount", mount["path"]) in kinds:
-                make_disk(mount)
         self.mend_copies(kinds, active)
         self.mend_texts(kinds, active)
         self.mend_tree(kinds)
         self.mend_units(seen, written)
+        make_folders(self.mounts)
         effects.mend(self.wanted, kinds)
         if refs := sorted(item.name for item in seen if item.kind == "image"):
             oci_layout.load_images(Path(self.wanted["boot_images"]["layout"]), refs)
@@ -262,7 +266,7 @@ class Role:
         if enable:
             run("systemctl", "enable", "--quiet", *enable)
         if start:
-            run("systemctl", "start", *start, deadline=90)
+            run("systemctl", "start", *start, deadline=120)  # systemd itself gives up on a device after 90 s
         # A package may have brought them only just now, so none of them was seen before.
         off = unit_states([unit["name"] for unit in self.wants("units") if unit.get("idle")])
         if unwanted := [name for name, state in off.items() if rises(*state)]:
@@ -293,7 +297,8 @@ class Role:
                 run("systemctl", "disable", "--quiet", *enabled)
             did += [f"stopped {name}" for name in stop]
         # Programs last: what could not be removed may need them in the next run.
-        paths = self.wants("owned") + [mount["image"] for mount in self.mounts]
+        did += [f"wiped {mount['volume']['device']}" for mount in self.mounts if wiped(mount)]
+        paths = self.wants("owned") + [mount["image"] for mount in self.mounts if mount["image"]]
         paths += [item["path"] for kind in ("files", "links") for item in self.wants(kind)]
         for path in (Path(path) for path in paths if path not in keep):
             if path.exists() or path.is_symlink():

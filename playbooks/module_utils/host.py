@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils import disks
+
 UNIT_FOLDER = "/etc/systemd/system/"
 LOCK = Path("/run/apadana/host.lock")
 LOCK_SECONDS = 600
@@ -156,6 +158,37 @@ def mounted() -> set[str]:
     return {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
 
 
+def mount_seen(mount: dict[str, Any], mounts: set[str]) -> str:
+    """`mounted`, or what is there instead: a disk that died stays mounted and is no device any more."""
+    if mount["path"] not in mounts:
+        return "absent"
+    if mount["image"]:
+        return "mounted"
+    device = Path(mount["volume"]["device"])
+    if not device.exists():
+        return f"mounted, and {device} is gone"
+    if device.stat().st_rdev != Path(mount["path"]).stat().st_dev:
+        return f"mounted from another device than {device}"
+    return "mounted"
+
+
+def mount_told(mount: dict[str, Any], mounts: set[str]) -> Iterator[tuple[str, str, str, str]]:
+    """What of a volume is not as wanted: kind, name, wanted, seen."""
+    seen, folder = mount_seen(mount, mounts), mount["folder"]
+    if seen != "mounted":
+        yield "mount", mount["path"], "mounted", seen
+    elif folder and not Path(folder).is_dir():
+        yield "folder", folder, "there", "absent"
+
+
+def make_folders(mounts: list[dict[str, Any]]) -> None:
+    """Inside what is mounted, never below it."""
+    there = mounted()
+    for mount in mounts:
+        if mount["folder"] and mount["path"] in there:
+            Path(mount["folder"]).mkdir(exist_ok=True)
+
+
 def rights(mode: int, user: int, group: int) -> str:
     """Mode and owners in words: `0640 root:docker-registry`; an id without a name as its number."""
     try:
@@ -215,21 +248,33 @@ def write_file(path: Path, data: bytes, mode: int, group: str | None = None) -> 
         path.chmod(mode)
 
 
-def mount_unit(volume: dict[str, Any]) -> dict[str, Any]:
-    """A volume of the inventory as a loop-backed file system with its systemd mount unit."""
+def mount_unit(volume: dict[str, Any], owner: str) -> dict[str, Any]:
+    """A volume of the inventory as a file system with its systemd mount unit: on a device, or, in a
+    lab, on a file. `owner` is `site/host`."""
     kind, name = volume["class"], volume["name"]
-    path, image = f"{VOLUMES}/{kind}/{name}", f"{DISKS}/{kind}-{name}.img"
+    path, device = f"{VOLUMES}/{kind}/{name}", str(volume.get("device") or "")
+    image = "" if device else f"{DISKS}/{kind}-{name}.img"
+    site, _, host = owner.partition("/")
+    mine = disks.identity(site, host, volume)
     # systemd wants the escaped path as the unit's name: a dash of the path is \\x2d there.
     unit = path.strip("/").replace("-", "\\x2d").replace("/", "-") + ".mount"
+    what, options, needs = f"/dev/disk/by-uuid/{mine}", "noatime", ""
+    if image:
+        what, options = image, "loop,noatime"
+        needs = "Requires=apadana-loops.service\nAfter=apadana-loops.service\n"
     text = (
         f"[Unit]\nDescription=Volume {name} ({kind}, {volume['size_gib']} GiB)\n"
-        "Requires=apadana-loops.service\nAfter=apadana-loops.service\nBefore=kubelet.service\n"
-        f"\n[Mount]\nWhat={image}\nWhere={path}\nType=ext4\nOptions=loop,noatime\n"
+        f"{needs}Before=kubelet.service\n"
+        f"\n[Mount]\nWhat={what}\nWhere={path}\nType=ext4\nOptions={options}\n"
         "\n[Install]\nWantedBy=multi-user.target\n"
     )
     return {
         "path": path,
+        "volume": volume,
         "image": image,
+        "uuid": mine,
+        # What a claim is given lies inside: where the disk is not mounted there is nothing to fill.
+        "folder": f"{path}/data" if device and kind != "system" else "",
         "unit": unit,
         "text": text,
         "label": f"{kind}-{name}",
@@ -240,17 +285,78 @@ def mount_unit(volume: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_disk(mount: dict[str, Any]) -> None:
-    """A file system of a real size in a file; never made anew where a file is already."""
-    image, path = Path(mount["image"]), Path(mount["path"])
-    path.mkdir(parents=True, exist_ok=True)
+    """A file system of a real size, on its device or in a file; never made anew where one is."""
+    Path(mount["path"]).mkdir(parents=True, exist_ok=True)
+    if not mount["image"]:
+        format_device(mount)
+        return
+    image = Path(mount["image"])
     if not image.exists():
         image.parent.mkdir(parents=True, exist_ok=True)
         fresh = image.with_suffix(".new")
         with fresh.open("wb") as file:
             file.truncate(mount["size_gib"] << 30)
-        # No reserved blocks, few inodes: a volume of n GiB must hold close to n GiB of data.
-        run("mkfs.ext4", "-q", "-F", "-m", "0", "-L", mount["label"][:16], str(fresh))
+        make_ext4(mount, fresh, "-F")
         if mount["taken_at_once"]:
             with fresh.open("rb+") as file:  # after mkfs, which gives back what it zeroes
                 os.posix_fallocate(file.fileno(), 0, mount["size_gib"] << 30)
         fresh.rename(image)
+
+
+def make_ext4(mount: dict[str, Any], place: Path, *options: str) -> None:
+    # No reserved blocks, few inodes: a volume of n GiB must hold close to n GiB of data.
+    run("mkfs.ext4", "-q", "-m", "0", "-L", mount["label"][:16], *options, str(place), deadline=600)
+
+
+def on_device(device: str) -> dict[str, str]:
+    """What blkid sees on it, read from the device itself and not from what blkid remembers."""
+    command = ["blkid", "--probe", "--output", "export", device]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode not in (0, 2):  # 2: nothing is there
+        raise StateError(
+            f"`{' '.join(command)}` failed ({done.returncode}): {done.stderr.strip() or 'several answers'}"
+        )
+    found: dict[str, str] = disks.facts(done.stdout)
+    return found
+
+
+def format_device(mount: dict[str, Any]) -> None:
+    """Once in the life of a disk: what holds anything, or is in use, is refused."""
+    volume, device = mount["volume"], str(mount["volume"]["device"])
+    former = Path(f"{DISKS}/{mount['label']}.img")
+    if former.exists():
+        raise StateError(
+            f"volume {mount['label']} has been the file {former} so far; copy what is in it to the device, or, if it "
+            "may be lost, remove it, then run again"
+        )
+    size, seen = device_size(device), {}
+    if size is not None:
+        seen = on_device(device)
+    if told := disks.fault(volume, size, seen, mount["uuid"]):
+        raise StateError(told)
+    if not seen:
+        make_ext4(mount, Path(device), "-U", mount["uuid"])
+
+
+def device_size(device: str) -> int | None:
+    """Bytes; None where there is none. A device in use (mounted, of a RAID, a group) is refused."""
+    try:
+        handle = os.open(device, os.O_RDONLY | os.O_EXCL)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"device {device} can't be had: {error.strerror}; see `lsblk {device}`") from None
+    try:
+        return os.lseek(handle, 0, os.SEEK_END)
+    finally:
+        os.close(handle)
+
+
+def wiped(mount: dict[str, Any]) -> bool:
+    """Takes a volume's own file system off its device; any other is left."""
+    device = str(mount["volume"].get("device") or "")
+    if not device or not Path(device).exists() or on_device(device).get("UUID") != mount["uuid"]:
+        return False
+    device_size(device)  # told when it is in use
+    run("wipefs", "--quiet", "--all", device)
+    return True

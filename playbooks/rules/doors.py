@@ -28,6 +28,12 @@ class Door:
     vip: str = ""
     plane: bool = False
     admins: tuple[str, ...] = ()  # networks from which the firewall lets people in
+    site: str = ""
+
+    @property
+    def devices(self) -> tuple[Mapping[str, Any], ...]:
+        """The volumes that stand on a device of their own."""
+        return tuple(volume for volume in self.volumes if "device" in volume)
 
     @property
     def where(self) -> str:
@@ -106,6 +112,7 @@ def door(name: str, host: Mapping[str, Any], planes: Collection[str] = ()) -> Do
         interface=str(host.get("loadbalancer_interface") or "eth0") if vip else "",
         vip=vip,
         plane=name in planes,
+        site=str(host.get("site_name") or ""),
         admins=tuple(map(str, _listed(host.get("site_admin_networks")))),
     )
 

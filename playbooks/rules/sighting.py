@@ -27,6 +27,9 @@ for image in /var/lib/apadana/disks/system-*.img; do
     echo unmounted=yes
   fi
 done
+for unit in /etc/systemd/system/var-lib-apadana-volumes-system-*.mount; do
+  if [ -e "$unit" ] && ! mountpoint -q "$(sed -n 's/^Where=//p' "$unit")"; then echo unmounted=yes; fi
+done
 if [ -e $k/kubelet.conf ]; then
   echo "kubelet=$(systemctl is-active kubelet.service)"
   told=$(sed -n 's/.*--hostname-override=\([^ "]*\).*/\1/p' /var/lib/kubelet/kubeadm-flags.env)

@@ -1,7 +1,8 @@
-"""Volumes of the hosts: their form, their names, and that of etcd."""
+"""Volumes of the hosts: their form, their names, what they stand on, and that of etcd."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,6 +14,12 @@ Hosts = Mapping[str, Mapping[str, Any]]
 CLASSES = ("ssd", "hdd", "system")  # the last one is for what the cluster itself stands on
 ETCD, ETCD_GIB = "etcd", 2  # its write-ahead log and snapshots take one of them
 FORM = "{name: kafka, class: ssd, size_gib: 20}"
+NEEDED, KNOWN = {"name", "class", "size_gib"}, {"name", "class", "size_gib", "room", "device"}
+# Names of the kernel move between disks from one boot to the next.
+LASTING = re.compile(r"/dev/(disk/by-(id|path|partuuid|partlabel)|mapper|(?!disk/)[A-Za-z0-9_.+-]+)/[A-Za-z0-9_.:+@-]+")
+DEVICE = (
+    "a name that lasts: /dev/disk/by-id/..., by-path, by-partuuid, by-partlabel, /dev/mapper/..., /dev/GROUP/VOLUME"
+)
 
 
 def listed(host: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -41,18 +48,44 @@ def volume_faults(hosts: Hosts) -> list[str]:
 
 
 def _faults(host: str, volume: Mapping[str, Any]) -> list[str]:
-    extra = set(volume) ^ {"name", "class", "size_gib"}
+    extra = (NEEDED - set(volume)) | (set(volume) - KNOWN)
     if extra:
-        told = f"{host}: volume {plain(volume)} wants name, class, size_gib; see {sorted(extra)}"
+        told = f"{host}: volume {plain(volume)} wants name, class, size_gib, may have room, device; see {sorted(extra)}"
         return [told]
     found, subject, size = [], f"{host}: volume {volume['name']}", volume["size_gib"]
     if not is_label(str(volume["name"])):
         allowed = "lower-case letters, digits and hyphens, at most 63, no hyphen first or last"
         found.append(wrong(f"{host}: the name of a volume", volume["name"], allowed, "rename it"))
+    if not is_label(str(volume.get("room", "x"))):
+        allowed = "the room that the volume is for, a folder of components/; left out, it is the volume's name"
+        found.append(wrong(f"{subject}: room", volume["room"], allowed, "correct it"))
+    if "device" in volume and not LASTING.fullmatch(str(volume["device"])):
+        found.append(wrong(f"{subject}: device", volume["device"], DEVICE, "see `ls -l /dev/disk/by-id` there"))
     if volume["class"] not in CLASSES:
         found.append(f"{subject} has class {plain(volume['class'])!r}; allowed are {', '.join(CLASSES)}")
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         found.append(f"{subject} has size_gib {plain(size)!r}; give whole GiB of 1 or more")
+    return found
+
+
+def device_faults(hosts: Hosts, *, lab: bool) -> list[str]:
+    """What a volume stands on. A file on the disk of the system shares its room, its speed and its
+    death; only a lab may have that. A device is one volume's alone."""
+    found = []
+    for name, host in hosts.items():
+        with_one = [volume for volume in listed(host) if "device" in volume]
+        bare = [str(volume.get("name")) for volume in listed(host) if "device" not in volume]
+        if bare and not lab:
+            found.append(
+                f"{name}: storage_volumes {', '.join(bare)} name no device, so each would be a file on the disk of the "
+                f"system, which only a lab has (lab_name); allowed: {DEVICE}; add `device: ...` to each"
+            )
+        counts = Counter(str(volume["device"]) for volume in with_one)
+        found += [
+            f"{name}: device {device} stands {count} times; a device has one volume"
+            for device, count in counts.items()
+            if count > 1
+        ]
     return found
 
 

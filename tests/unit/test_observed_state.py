@@ -16,6 +16,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 # As Ansible does on a host, where module_utils are under ansible.module_utils.
 UTILS = "ansible.module_utils"
+disks = scripts.load(scripts.PLAYBOOKS / "module_utils" / "disks.py", f"{UTILS}.disks")
+ansible.module_utils.disks = disks
 host = scripts.load(scripts.PLAYBOOKS / "module_utils" / "host.py", f"{UTILS}.host")
 oci_layout = scripts.load(scripts.PLAYBOOKS / "module_utils" / "oci_layout.py", f"{UTILS}.oci_layout")
 ansible.module_utils.oci_layout = oci_layout

@@ -119,7 +119,7 @@ def test_volumes_are_read(volume: dict[str, Any], word: str) -> None:
 
 
 def etcd(size: int = 2, name: str = "etcd") -> dict[str, Any]:
-    return {"name": name, "class": "system", "size_gib": size}
+    return {"name": name, "class": "system", "size_gib": size, "device": "/dev/disk/by-id/a"}
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,25 @@ def test_all_members_of_etcd_have_a_volume_or_none(volumes: dict[str, dict[str, 
 
 
 def test_a_volume_is_named_once() -> None:
-    volume = {"name": "x", "class": "ssd", "size_gib": 1}
+    volume = {"name": "x", "class": "ssd", "size_gib": 1, "device": "/dev/disk/by-id/a"}
     hosts = {**HOSTS, "d": {"ansible_host": "10.1.0.21", "storage_volumes": [volume, volume]}}
     assert any("stands 2 times" in words for words in faults(hosts=hosts))
+
+
+def test_a_file_is_no_volume_but_in_a_lab() -> None:
+    files = [{"name": name, "class": "ssd", "size_gib": 1} for name in ("x", "y")]
+    hosts = {**HOSTS, "d": {"ansible_host": "10.1.0.21", "storage_volumes": files}}
+    (told,) = faults(hosts=hosts)
+    assert told.startswith("d: storage_volumes x, y name no device") and "/dev/disk/by-id" in told
+    assert faults(hosts=hosts, lab_name="acme") == []
+
+
+@pytest.mark.parametrize("site", ["production", "stage"])
+def test_the_samples_name_a_device_for_each_volume(site: str) -> None:
+    listed = yaml.safe_load((REPOSITORY / "inventories" / site / "hosts.yml").read_text())["all"]["hosts"]
+    assert all(host["storage_volumes"] for host in listed.values())
+    assert preflight.volumes.volume_faults(listed) == []
+    assert preflight.volumes.device_faults(listed, lab=False) == []
 
 
 def test_settings_of_the_constrained_lab_stay_there() -> None:
