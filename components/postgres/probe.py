@@ -23,6 +23,7 @@ from components.kit.probing import Check, Held, Target, Writer, attempt
 
 CONNECT_SECONDS, REPLY_SECONDS, REST_SECONDS = 2, 5.0, 2.0
 MAX_LAG_BYTES = 16 * 1024 * 1024
+STRICT, ALONE = "synchronous_mode_strict", "apadana_alone"  # as in chart/files/users.py
 STANDBY_ROLES = frozenset({"sync_standby", "quorum_standby"})
 SCOPE = "audit_log"
 # IF NOT EXISTS alone lets clients that open at the same moment run into each other.
@@ -212,6 +213,7 @@ def smoke(target: Target) -> Iterator[Check]:
     yield attempt("the client cannot administer", lambda: _no_admin(target))
     yield attempt("the server counts its standbys", lambda: _standbys(target))
     yield attempt("durability settings are as promised", lambda: _durability(target))
+    yield attempt("a commit waits for a second host", lambda: _strict(target))
     yield whole(target)
 
 
@@ -291,19 +293,33 @@ def _durability(target: Target) -> Look:
     return not wrong, f"differ: {wrong}" if wrong else f"{found}", {"settings": found}
 
 
+def _strict(target: Target) -> Look:
+    """Or a person has given that up for a while (RUNBOOK.md), and it is not to be forgotten."""
+    found = _ask(target, "config")
+    told = f"{STRICT} is {found.get(STRICT)}"
+    because = found.get(ALONE)
+    return found.get(STRICT) is True, f"{told}: {because}" if because else told, {}
+
+
 def _expected(target: Target) -> int:
     return len(target.endpoint("patroni").hosts())
 
 
 def _cluster(target: Target) -> list[dict[str, Any]]:
-    """The members as the first Patroni that answers knows them."""
+    """The members as Patroni knows them."""
+    return list(_ask(target, "cluster")["members"])
+
+
+def _ask(target: Target, what: str) -> dict[str, Any]:
+    """The answer of the first Patroni that gives one."""
     context = ssl.create_default_context(cafile=target.ca_file)
     told: list[str] = []
     for host, port in target.endpoint("patroni").hosts():
         try:
-            url = f"https://{host}:{port}/cluster"
+            url = f"https://{host}:{port}/{what}"
             with urllib.request.urlopen(url, timeout=target.within(REST_SECONDS), context=context) as reply:
-                return list(json.load(reply)["members"])
+                found: dict[str, Any] = json.load(reply)
+                return found
         except (OSError, ValueError) as error:
             told.append(f"{host}: {error}")
     raise OSError("no Patroni answered: " + "; ".join(told))

@@ -23,6 +23,7 @@ AUTH = Path("/etc/apadana/auth")
 CA = "/etc/apadana/tls/ca.crt"
 DEADLINE_SECONDS = 120.0
 ITERATIONS = 4096
+STRICT, ALONE = "synchronous_mode_strict", "apadana_alone"  # settings of the cluster in Patroni
 Row = tuple[Any, ...]
 # What a user may do in the databases that it may connect to and does not own.
 GUESTS = {"read": "pg_read_all_data", "write": "pg_read_all_data, pg_write_all_data"}
@@ -157,17 +158,35 @@ def reconcile() -> None:
 
 def patch_settings() -> None:
     """The cluster's dynamic settings: Patroni takes them from its first boot only."""
-    wanted = Path("/opt/apadana/dynamic.json").read_bytes()
+    wanted = json.loads(Path("/opt/apadana/dynamic.json").read_bytes())
+    _config("PATCH", decided(wanted, json.loads(_config("GET"))))
+
+
+def decided(wanted: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+    """What is written: all that is wanted, but for what a person has decided and given a reason for.
+
+    Without a standby nothing is acknowledged; who gives that up for a while says so in ALONE, and a
+    start of the primary does not take it back. Without a reason it does.
+    """
+    if because := current.get(ALONE):
+        say(f"commits may be on one host only, {STRICT} is {current.get(STRICT)}: {because}")
+        return {key: value for key, value in wanted.items() if key != STRICT}
+    return wanted
+
+
+def _config(method: str, body: dict[str, Any] | None = None) -> bytes:
+    """This member's Patroni, asked or told."""
     token = base64.b64encode(f"patroni:{secret('patroni')}".encode()).decode()
     request = urllib.request.Request(
         "https://localhost:8008/config",
-        data=json.dumps(json.loads(wanted)).encode(),
-        method="PATCH",
+        data=json.dumps(body).encode() if body is not None else None,
+        method=method,
         headers={"Content-Type": "application/json", "Authorization": f"Basic {token}"},
     )
     context = ssl.create_default_context(cafile=CA)
-    with urllib.request.urlopen(request, timeout=10, context=context):
-        pass
+    with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+        found: bytes = answer.read()
+    return found
 
 
 def main() -> int:
