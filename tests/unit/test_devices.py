@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.test_bad_input import DOOR, reach, replace
+from tests.unit.test_bad_input import DOOR, reach
 from tests.unit.test_observed_state import disks, host, observed_state
 
 GIB = 1 << 30
@@ -53,7 +55,7 @@ def partitioned(device: Path) -> None:
         file.write(bytes(446) + entry + bytes(48) + b"\x55\xaa")
 
 
-FOREIGN = {
+FOREIGN: dict[str, Callable[[dict[str, Any]], object]] = {
     "another host's": lambda volume: made(volume, "acme/w2"),
     "another site's": lambda volume: made(volume, "other/w1"),
     "another volume's": lambda volume: made({**volume, "name": "minio"}),
@@ -152,7 +154,9 @@ def test_devices_are_judged_before_anything_is_changed(told: str, words: str) ->
 def test_the_look_of_a_device_says_what_is_on_it(volume: dict[str, Any]) -> None:
     """The script itself; a file stands for the block device."""
     door = replace(DOOR, site="acme", name="w1", volumes=(volume,))
-    script = reach.device_look(door, volume).replace("[ -b ", "[ -e ").replace("blockdev --getsize64", "stat -c %s")
+    script: str = (
+        reach.device_look(door, volume).replace("[ -b ", "[ -e ").replace("blockdev --getsize64", "stat -c %s")
+    )
 
     def look() -> list[str]:
         done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, check=True)
@@ -171,7 +175,7 @@ def test_the_look_of_a_device_says_what_is_on_it(volume: dict[str, Any]) -> None
 def test_a_system_volume_that_is_made_and_not_mounted_may_hold_a_member(volume: dict[str, Any]) -> None:
     etcd = {**volume, "name": "etcd", "class": "system"}
     door = replace(DOOR, site="acme", name="w1", volumes=(etcd,))
-    script = reach.device_look(door, etcd).replace("[ -b ", "[ -e ").replace("blockdev --getsize64", "stat -c %s")
+    script: str = reach.device_look(door, etcd).replace("[ -b ", "[ -e ").replace("blockdev --getsize64", "stat -c %s")
 
     def look() -> str:
         return subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, check=True).stdout

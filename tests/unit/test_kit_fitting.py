@@ -147,7 +147,7 @@ def test_pools(pools: dict[str, Any], key: str, seen: str) -> None:
     assert found[whole].seen == seen, found
 
 
-def volumes(rooms: tuple[str, ...] = ("room",), **hosts: list[int]) -> list[Volume]:
+def volumes(hosts: dict[str, list[int]], rooms: tuple[str, ...] = ("room",)) -> list[Volume]:
     """As many for each of the rooms."""
     return [
         Volume(host, f"{room}-{number}", "ssd", size, room)
@@ -176,20 +176,20 @@ def test_members_find_volumes(
         Claim(f"room.storage{number}.size_gib", "ssd", size, members, each)
         for number, (size, members, each) in enumerate(claims)
     ]
-    assert [lack.placed for lack in unplaced(asked, volumes(**there), {})] == lacking
+    assert [lack.placed for lack in unplaced(asked, volumes(there), {})] == lacking
 
 
 def test_members_may_share_a_host_where_the_placement_allows_it() -> None:
     claim = Claim("room.storage.size_gib", "ssd", 5, 2, spread=False)
-    assert list(unplaced([claim], volumes(a=[5, 5]), {})) == []
-    (lack,) = unplaced([claim], volumes(a=[5, 5]), {"a": ("gpu",)})
+    assert list(unplaced([claim], volumes({"a": [5, 5]}), {})) == []
+    (lack,) = unplaced([claim], volumes({"a": [5, 5]}), {"a": ("gpu",)})
     assert (lack.placed, len(lack.seen), lack.bare) == (0, 2, ())
 
 
 def test_a_room_has_its_own_volumes_and_no_others() -> None:
     claims = [Claim(f"{room}.storage.size_gib", "ssd", 5, 2) for room in ("one", "two")]
-    assert list(unplaced(claims, volumes(("one", "two"), a=[5], b=[5]), {})) == []
-    (lack,) = unplaced(claims, volumes(("one", "other"), a=[5], b=[5]), {}, ["c"])
+    assert list(unplaced(claims, volumes({"a": [5], "b": [5]}, ("one", "two")), {})) == []
+    (lack,) = unplaced(claims, volumes({"a": [5], "b": [5]}, ("one", "other")), {}, ["c"])
     assert (lack.claim.room, lack.placed, lack.seen, lack.bare) == ("two", 0, (), ("a", "b", "c"))
 
 
