@@ -22,8 +22,9 @@ pytestmark = pytest.mark.rendered
 LAB = compose("lab")
 #: A room that the lab has switched off is there by its defaults: its runbook is read all the same.
 SETTINGS = {
-    room.name: found if (found := LAB.rooms[room.name]).mode is not Mode.OFF else room.settings_class()()
+    room.name: found if found is not None and found.mode is not Mode.OFF else room.settings_class()()
     for room in rooms()
+    for found in [LAB.rooms.get(room.name)]
 }
 SITE = LAB.site.facts(AnyImage(), SETTINGS)
 CALLS = [(room, call) for room, text in runbooks.runbooks().items() for call in runbooks.kubectls(text)]
@@ -42,13 +43,15 @@ SHORT = {
     "workflow": "Workflow",
 }
 CLUSTER_SCOPED = {"PersistentVolume"}
+#: No manifest of ours has them: a program makes them when it runs. This one's name is Argo's own.
+MADE_THERE = {("Lease", "platform", "workflow-controller")}
 
 
 class Known:
     """Objects of the lab by kind, namespace and name, and the containers of pods."""
 
     def __init__(self, documents: list[Document]) -> None:
-        self.names: set[tuple[str, str, str]] = set()
+        self.names = set(MADE_THERE)
         self.pods: dict[tuple[str, str], Document] = {}
         self.files: set[str] = set()
         for document in documents:
@@ -68,9 +71,6 @@ class Known:
         if kind == "EnvoyProxy":  # its Deployment is made by the controller, by the name that this says
             made = spec["provider"]["kubernetes"]["envoyDeployment"]
             self.names.add(("Deployment", where, made["name"]))
-        for rule in document.get("rules") or () if kind in ("Role", "ClusterRole") else ():
-            if "leases" in rule.get("resources", ()):
-                self.names |= {("Lease", where, name) for name in rule.get("resourceNames", ())}
 
     def spec_of(self, where: str, pod: str) -> Document | None:
         kind, slash, name = pod.partition("/")
