@@ -30,7 +30,7 @@ from components.kit.manifests import (
     ports,
     role_pair,
 )
-from components.kit.settings import SiteFacts
+from components.kit.settings import Mode, SiteFacts
 from components.kit.webs import PROXY_PODS
 
 NAME = "envoy-gateway"  # of its Service too: the proxies ask for that name
@@ -50,8 +50,10 @@ def dns_names(home: str, site: SiteFacts) -> list[str]:
 
 
 def watched(settings: Settings, site: SiteFacts) -> list[str]:
-    """Namespaces whose objects it reads: the platform's, and its own for the EnvoyProxy."""
-    return sorted({site.namespace, half.namespace(ROOM), *settings.also_watches})
+    """Namespaces whose objects it reads: the platform's, its own for the EnvoyProxy, and that of what
+    users bring where a room's routes lead there."""
+    led = any(r.leads_to_work and r.mode is Mode.MANAGED for r in site.rooms.values())
+    return sorted({site.namespace, half.namespace(ROOM), *settings.also_watches, *([site.work] if led else [])})
 
 
 def configuration(settings: Settings, site: SiteFacts) -> str:

@@ -129,23 +129,27 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         """The Secret of one consumer: `<room>-client-<consumer>`."""
         return self.secret(naming.client_secret(self.room, consumer), data)
 
-    def grant(self, name: str, rules: Sequence[Mapping[str, Sequence[str]]]) -> RoleBinding:
-        """A Role of the namespace, bound to the ServiceAccount of that name.
+    def grant(
+        self, name: str, rules: Sequence[Mapping[str, Sequence[str]]], namespace: str | None = None
+    ) -> RoleBinding:
+        """A Role of a namespace, the platform's where none is said, bound to the platform's
+        ServiceAccount of that name.
 
         Made here and not by the chart (give it `rbac.create: false`): an installer without more
         rights may bind a Role only once it exists, so a first preview of both would fail. The
         name taken from the Role's id is unknown until then, and the preview waits for it.
         """
-        namespace = self.site.namespace
-        metadata: Any = {"name": name, "namespace": namespace, "labels": manifests.labels(self.room)}
+        home = self.site.namespace
+        title = f"{namespace}/{name}" if namespace not in (None, home) else name
+        metadata: Any = {"name": name, "namespace": namespace or home, "labels": manifests.labels(self.room)}
         keys = ("apiGroups", "resources", "verbs", "resourceNames")
         made: list[Any] = [{key: list(rule[key]) for key in keys if rule.get(key)} for rule in rules]
-        role = Role(name, metadata=metadata, rules=made, opts=self.children())
+        role = Role(title, metadata=metadata, rules=made, opts=self.children())
         return RoleBinding(
-            name,
+            title,
             metadata=metadata,
             role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "Role", "name": role.id.apply(lambda _: name)},
-            subjects=[{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+            subjects=[{"kind": "ServiceAccount", "name": name, "namespace": home}],
             opts=self.children(),
         )
 

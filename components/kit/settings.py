@@ -159,6 +159,7 @@ class ComponentSettings(Frozen):
     priority: ClassVar[str] = "apadana-platform"  # class of its pods
     provides: ClassVar[tuple[type[Need], ...]] = ()
     web: ClassVar[Web | None] = None
+    leads_to_work: ClassVar[bool] = False  # routes lead from the gateway to pods that users bring
 
     mode: Annotated[Mode, BeforeValidator(_yaml_off)] = Mode.MANAGED
     off_because: Annotated[Line, Field(min_length=3, max_length=200)] | None = None

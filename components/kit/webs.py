@@ -206,15 +206,20 @@ def traffic(room: str, web: Web, site: SiteFacts) -> Manifest:
 
     Only what surely did nothing is repeated: the request was never sent, or the pod refused it.
     """
-    check: dict[str, Any] = {"timeout": "1s", "interval": "1s", "unhealthyThreshold": 2, "healthyThreshold": 1}
     if web.health is None:
-        check |= {"type": "TCP", "tcp": {}}
+        check: dict[str, Any] = {"type": "TCP", "tcp": {}}
     else:
         asked = {"path": web.health, "hostname": site.service_dns(room)}
-        check |= {"type": "HTTP", "http": asked | {"expectedStatuses": [200]}}
-    spec = {
-        "targetRefs": [_target(room)],
-        "healthCheck": {"active": check},
+        check = {"type": "HTTP", "http": asked | {"expectedStatuses": [200]}}
+    spec = {"targetRefs": [_target(room)], **resilience(check)}
+    return _made(ENVOY_API, "BackendTrafficPolicy", room, site, spec)
+
+
+def resilience(check: Mapping[str, Any]) -> dict[str, Any]:
+    """What `traffic` says of every way to pods; `check` is what is asked of each of them."""
+    often = {"timeout": "1s", "interval": "1s", "unhealthyThreshold": 2, "healthyThreshold": 1}
+    return {
+        "healthCheck": {"active": {**often, **check}},
         "retry": {
             "numRetries": 3,
             "retryOn": {"triggers": ["connect-failure", "refused-stream", "reset-before-request"]},
@@ -223,7 +228,6 @@ def traffic(room: str, web: Web, site: SiteFacts) -> Manifest:
         "timeout": {"tcp": {"connectTimeout": "1s"}},
         "tcpKeepalive": {"probes": 2, "idleTime": "5s", "interval": "2s"},
     }
-    return _made(ENVOY_API, "BackendTrafficPolicy", room, site, spec)
 
 
 def issuer_backend(room: str, web: Web, site: SiteFacts) -> Manifest:
@@ -246,10 +250,19 @@ def security(room: str, web: Web, site: SiteFacts, issuer: Login) -> Manifest:
     spec = {
         "targetRefs": [_target(room)],
         "oidc": _oidc(room, web, site, issuer),
-        "jwt": {"providers": [_provider(web, issuer)]},
+        "jwt": {"providers": [_provider(web.name, issuer)]},
         "authorization": {"defaultAction": "Deny", "rules": list(_rules(web, issuer))},
     }
     return _made(ENVOY_API, "SecurityPolicy", room, site, spec)
+
+
+def by_token(audience: str, roles: Sequence[Role], issuer: Login) -> dict[str, Any]:
+    """A SecurityPolicy's part for programs: a token for this page, with one of the roles. Nobody is
+    sent to a log-in."""
+    return {
+        "jwt": {"providers": [_provider(audience, issuer)]},
+        "authorization": {"defaultAction": "Deny", "rules": [_allowed("full", roles, issuer)]},
+    }
 
 
 def _oidc(room: str, web: Web, site: SiteFacts, issuer: Login) -> dict[str, Any]:
@@ -276,11 +289,11 @@ def _oidc(room: str, web: Web, site: SiteFacts, issuer: Login) -> dict[str, Any]
     }
 
 
-def _provider(web: Web, issuer: Login) -> dict[str, Any]:
+def _provider(audience: str, issuer: Login) -> dict[str, Any]:
     return {
         "name": IDENTITY,
         "issuer": issuer.issuer,
-        "audiences": [web.name],
+        "audiences": [audience],
         "extractFrom": {"headers": [TOKEN_HEADER]},
         "remoteJWKS": {"uri": issuer.keys, "cacheDuration": "300s", **_backend(issuer)},
     }

@@ -7,9 +7,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from components.kit import half, naming
+from components.kit import half, naming, webs
 from components.kit.charting import limits
 from components.kit.connection import Connection, connection
+from components.kit.manifests import in_namespace
 from components.kit.mistakes import Mistake
 from components.kit.needs import Bucket, Need, Rights
 from components.kit.settings import ComponentSettings, Frozen, Resources, ResourceValues, SiteFacts, UseValues
@@ -22,6 +23,8 @@ BUCKET = "models"
 READER = "predictor"
 SERVER_IMAGE = "model-server"
 PREDICTOR_PORT = 8080
+#: That predictors run as; the chart makes it.
+ACCOUNT = f"{ROOM}-predictor"
 WEBHOOK_PORT, METRICS_PORT = 9443, 8080
 #: KServe's own name for the Service of its webhooks.
 WEBHOOKS = "kserve-webhook-server-service"
@@ -93,12 +96,11 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
 
 
 def _callers(site: SiteFacts) -> Iterator[dict[str, object]]:
-    """The validator's clients, and whoever watches. The way from outside is not made yet."""
+    """The way in from outside, the validator's clients, and whoever watches."""
+    if webs.present(webs.GATEWAY_ROOM, site) is not None:
+        yield in_namespace(webs.GATEWAY_NAMESPACE, webs.PROXY_PODS)
     for label, value in (("apadana.io/client", "true"), ("app.kubernetes.io/name", "prometheus")):
-        yield {
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": site.namespace}},
-            "podSelector": {"matchLabels": {label: value}},
-        }
+        yield in_namespace(site.namespace, {label: value})
 
 
 def dns_names(site: SiteFacts) -> list[str]:
@@ -128,7 +130,7 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
         "client": {
             "timeouts": CLIENT_TIMEOUTS,
             "retries": {"other_members_per_request": settings.controllers - 1},
-            "required": {"controllers": settings.controllers, "work": site.work, "bucket": BUCKET},
+            "required": {"controllers": settings.controllers, "work": site.work, "bucket": BUCKET, "account": ACCOUNT},
         },
         "promises": {
             "survives": "the loss of one host; predictors serve without any controller",

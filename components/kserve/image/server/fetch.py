@@ -2,13 +2,17 @@
 
 KServe calls it as it calls its own, with the store's address and the user's name and password in
 the environment. An object outside the target folder, an empty folder, a short object: it fails, and
-the pod does not start without its model.
+the pod does not start without its model. A folder `sha256/<digits>` has to hold what its name says:
+its manifest has that digest, and every file the digest that the manifest says.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import os
+import re
 import ssl
 import sys
 from collections.abc import Iterator
@@ -17,6 +21,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 CONNECT_SECONDS, READ_SECONDS, TRIES = 3.0, 30.0, 4
+#: The room `models` writes it last, see components/models/keeper/artefacts.py.
+MANIFEST = "apadana-manifest.json"
+NAMED = re.compile(r"s3://[^/]+/sha256/([0-9a-f]{64})/?")
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -92,8 +99,35 @@ def fetch(store: Any, uri: str, folder: Path) -> int:
         total, count = total + size, count + 1
     if not count:
         raise FetchError(f"{uri} holds nothing")
+    verify(uri, folder)
     say(f"{uri}: {count} objects, {total} bytes")
     return total
+
+
+def verify(uri: str, folder: Path) -> None:
+    """A folder that is named by a digest holds exactly what it says."""
+    named = NAMED.fullmatch(uri)
+    if named is None:
+        return
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise FetchError(f"{uri} has no {MANIFEST}: it was not copied whole")
+    text = manifest.read_bytes()
+    if (seen := hashlib.sha256(text).hexdigest()) != named[1]:
+        raise FetchError(f"{uri}: its manifest has the digest {seen}")
+    wanted = json.loads(text)["files"]
+    for name, digest in wanted.items():
+        file = folder / name
+        if not file.is_file() or _digest(file) != digest:
+            raise FetchError(f"{uri}: {name} is not what the manifest says")
+    found = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    if more := sorted(found - set(wanted) - {MANIFEST}):
+        raise FetchError(f"{uri}: {', '.join(more[:5])} stands in no manifest")
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def main(arguments: list[str]) -> int:

@@ -3,6 +3,9 @@
 The folder holds `model.joblib`, `model.pkl` or `model.skops`, or what MLflow's flavour `sklearn`
 saves: then its file MLmodel says which file is the model. Reading a model runs its code; the pod
 has no token, no Secret but its reader's, and no way out but to the store.
+
+A body that is too large is refused before it is read: 413. What is no question for this model is
+400, with the reason. Each answer names the version of the model that gave it.
 """
 
 from __future__ import annotations
@@ -15,10 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import kserve
+from fastapi import HTTPException
+from fastapi.responses import JSONResponse
 from kserve.errors import InvalidInput, ModelMissingError
 from kserve.utils.utils import get_predict_input, get_predict_response
 
 SUFFIXES = (".joblib", ".pkl", ".skops")
+#: Of one question. A row of a hundred numbers is some 2 KiB.
+LARGEST = 4 << 20
 
 
 def described(folder: Path) -> Path | None:
@@ -56,11 +63,43 @@ def read(file: Path) -> Any:
         return importlib.import_module(name).load(stream)
 
 
+class Limited:
+    """Between the network and the server: what is larger than `most` bytes goes no further."""
+
+    def __init__(self, app: Any, most: int = LARGEST) -> None:
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request. Its length is told beforehand, or counted while it comes."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        told = dict(scope["headers"]).get(b"content-length", b"0")
+        if int(told) > self._most:  # the server has refused what is no number
+            await JSONResponse({"error": self._reason(int(told))}, 413)(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Any:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._most:
+                raise HTTPException(413, self._reason(seen))
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _reason(self, seen: int) -> str:
+        return f"the question has {seen} bytes or more, {self._most} are allowed; ask for fewer rows at once"
+
+
 class Served(kserve.Model):  # type: ignore[misc]  # it has no types
     """One model."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, version: str = "") -> None:
         super().__init__(name)
+        self._version = version or None
         self._folder = folder
         self._predict: Callable[[Any], Any] | None = None
 
@@ -76,18 +115,23 @@ class Served(kserve.Model):  # type: ignore[misc]  # it has no types
         assert self._predict is not None
         try:
             answers = self._predict(get_predict_input(payload))
-        except (ValueError, TypeError, LookupError) as error:
-            raise InvalidInput(str(error).splitlines()[0]) from None
-        return get_predict_response(payload, answers, self.name)
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+            told = str(error).strip().splitlines() or ["no reason given"]
+            raise InvalidInput(f"{type(error).__name__}: {told[0]}") from None
+        answer = get_predict_response(payload, answers, self.name)
+        if isinstance(answer, kserve.InferResponse):
+            answer.model_version = self._version
+        return answer
 
 
 def main() -> None:
     """One process, REST alone."""
     parser = argparse.ArgumentParser(parents=[kserve.model_server.parser])
     parser.add_argument("--model_dir", type=Path, required=True)
+    parser.add_argument("--model_version", default="", help="stands in every answer")
     parser.set_defaults(enable_grpc=False, enable_latency_logging=False)
     told = parser.parse_args()
-    model = Served(told.model_name, told.model_dir)
+    model = Served(told.model_name, told.model_dir, told.model_version)
     model.load()
     server = kserve.ModelServer(
         http_port=told.http_port,
@@ -95,6 +139,7 @@ def main() -> None:
         workers=told.workers,
         enable_latency_logging=told.enable_latency_logging,
     )
+    kserve.model_server.app.add_middleware(Limited)
     # A line or two for each answer would cost as much as the answer.
     for name in ("kserve.trace", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.WARNING)

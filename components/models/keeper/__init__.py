@@ -1,0 +1,1 @@
+"""Keeps what releases wish for. Runs in the clients' image: the standard library and minio alone."""

@@ -1,0 +1,135 @@
+"""The keeper's pod: `python3 -m components.models.keeper`.
+
+The one with the Lease writes; each of them shows the page. What it has to know lies in files below
+`APADANA_MOUNTS` (/etc/apadana): keeper.json, the store's Secret, certificates.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from minio import Minio
+from minio.error import S3Error
+
+from components.models.keeper import artefacts, objects
+from components.models.keeper.artefacts import Registry, Version
+from components.models.keeper.keeper import Keeper
+from components.models.keeper.kubernetes import Api
+from components.models.keeper.lease import Lease
+from components.models.keeper.page import Server, Told
+
+MOUNTS = Path(os.environ.get("APADANA_MOUNTS", "/etc/apadana"))
+PORT = int(os.environ.get("PORT", "8443"))
+ROUND_SECONDS, HANGS_SECONDS = 2.0, 60.0
+CERTIFICATE_ROUNDS = 300  # between two looks at the certificate
+
+
+def log(message: str) -> None:
+    """One JSON line."""
+    sys.stdout.write(json.dumps({"level": "INFO", "logger": "models", "message": message}) + "\n")
+    sys.stdout.flush()
+
+
+class Bucket:
+    """Where versions come from, and where they are kept."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self._told = told
+
+    def _store(self) -> Minio:
+        """Made anew each time: a promotion is rare, and a new password is in the file."""
+        folder, given = MOUNTS / "store", self._told["store"]
+        ca = folder / "ca.crt"
+        pool = urllib3.PoolManager(
+            cert_reqs="CERT_REQUIRED",
+            ca_certs=str(ca) if ca.is_file() else None,
+            timeout=urllib3.Timeout(connect=3, read=30),
+            retries=urllib3.Retry(3, backoff_factor=0.3, status_forcelist=[500, 502, 503, 504]),
+        )
+        user, password = ((folder / name).read_text(encoding="utf-8").strip() for name in ("username", "password"))
+        return Minio(
+            endpoint=given["address"], access_key=user, secret_key=password, region=given["region"], http_client=pool
+        )
+
+    def promote(self, reference: str) -> Version:
+        """From the registry; see artefacts.py."""
+        places = [(host, int(port)) for host, port in self._told["registry"]]
+        registry = Registry(places, str(MOUNTS / "tls" / "ca.crt"))
+        return self._asked(lambda s: artefacts.promote(registry, s, self._told["place"]["bucket"], reference, log))
+
+    def known(self, digest: str) -> Version:
+        """By its digest alone."""
+        return self._asked(lambda s: artefacts.known(s, self._told["place"]["bucket"], digest))
+
+    def _asked(self, what: Any) -> Version:
+        try:
+            found: Version = what(self._store())
+        except (S3Error, urllib3.exceptions.HTTPError) as error:
+            raise OSError(f"the store of models: {error}") from None
+        return found
+
+
+class Loop:
+    """Round after round, until told to stop."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        place = objects.Place(**told["place"])
+        api = Api()
+        self._lease = Lease(api, place.platform, told["lease"], socket.gethostname())
+        self.keeper = Keeper(place, api, Bucket(told), log)
+        self._last = time.monotonic()
+        self._led = False
+
+    def leads(self) -> bool:
+        """Whether this one writes."""
+        return self._lease.held
+
+    def fresh(self) -> bool:
+        """Whether the loop goes on; a server that can't be reached is no reason to die."""
+        return time.monotonic() - self._last < HANGS_SECONDS
+
+    def round(self) -> None:
+        """One round; what fails is tried again in the next."""
+        try:
+            leads = self._lease.renew()
+            if leads != self._led:
+                log("leads" if leads else "follows")
+                self._led = leads
+            if leads:
+                self.keeper.round()
+            else:
+                self.keeper.look()
+        except (OSError, HTTPException, ValueError, KeyError) as error:
+            log(f"a round failed: {type(error).__name__}: {error}")
+        self._last = time.monotonic()
+
+
+def main() -> None:
+    """Serve and keep, until SIGTERM."""
+    told = json.loads((MOUNTS / "keeper.json").read_text(encoding="utf-8"))
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    loop = Loop(told)
+    server = Server(Told(told["site"], lambda: loop.keeper.states, loop.leads, loop.fresh), PORT, MOUNTS / "tls")
+    server.start()
+    rounds = 0
+    while not stop.wait(ROUND_SECONDS):
+        loop.round()
+        rounds += 1
+        if rounds % CERTIFICATE_ROUNDS == 0:
+            server.renew()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Promotion: a version's files go from the registry to the bucket of models, under their digest.
+
+The digest is that of the manifest: the JSON of every file's name and SHA-256, sorted. It names the
+folder, so what lies there can't become another model without another name, and predictors verify it
+before they start. The manifest is written last: a folder without it is no version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import ssl
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+from urllib.parse import quote, urlencode
+
+from minio.error import S3Error
+
+from components.models.keeper.objects import folder
+from components.models.keeper.wish import MODEL
+
+API = "/api/2.0/mlflow/"
+FILES = "/api/2.0/mlflow-artifacts/artifacts"
+SCHEME = "mlflow-artifacts:/"
+MANIFEST = "apadana-manifest.json"
+PIECE, SECONDS = 1 << 20, 30.0
+MOST_FILES = 1000
+#: Endings of files that are a whole model.
+FORMS = {".joblib": "sklearn", ".pkl": "sklearn", ".skops": "sklearn"}
+
+
+class PromotionError(Exception):
+    """A version can't be served; says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version in the bucket."""
+
+    digest: str
+    form: str
+
+
+class Registry:
+    """MLflow: one address after the other until one answers."""
+
+    def __init__(self, addresses: list[tuple[str, int]], ca_file: str) -> None:
+        self._addresses = addresses
+        self._trusted = ssl.create_default_context(cafile=ca_file)
+
+    def read(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
+        """One answer. Raises PromotionError for a no, OSError for none."""
+        with tempfile.TemporaryFile() as file:
+            self.fetch(f"{path}?{urlencode(query)}" if query else path, file)
+            file.seek(0)
+            return file.read()
+
+    def fetch(self, path: str, into: IO[bytes]) -> None:
+        """A file, piece by piece."""
+        failed: Exception | None = None
+        for host, port in self._addresses:
+            line = http.client.HTTPSConnection(host, port, timeout=SECONDS, context=self._trusted)
+            try:
+                line.request("GET", path)
+                answer = line.getresponse()
+                if answer.status != http.client.OK:
+                    told = answer.read(300).decode(errors="replace")
+                    raise PromotionError(f"the registry answers {answer.status} to {path.partition('?')[0]}: {told}")
+                while piece := answer.read(PIECE):
+                    into.write(piece)
+            except (OSError, http.client.HTTPException) as error:
+                failed = error
+                into.seek(0)
+                into.truncate()
+            else:
+                return
+            finally:
+                line.close()
+        raise OSError(f"no replica of the registry answers: {failed}")
+
+    def get(self, what: str, **query: str) -> Any:
+        """One method that reads."""
+        return json.loads(self.read(API + what, query))
+
+    def source(self, reference: str) -> str:
+        """Where the files of a version lie: a path below the registry's artefacts."""
+        found = MODEL.fullmatch(reference)
+        if found is None:
+            raise PromotionError(f"{reference} names no version of the registry")
+        name, number, alias = found.groups()
+        if alias:
+            told = self.get("registered-models/alias", name=name, alias=alias)
+            number = str(told["model_version"]["version"])
+        uri = str(self.get("model-versions/get-download-uri", name=name, version=number)["artifact_uri"])
+        if uri.startswith("models:/m-"):
+            told = self.get(f"logged-models/{uri.removeprefix('models:/').partition('/')[0]}")
+            uri = str(told["model"]["info"]["artifact_uri"])
+        if not uri.startswith(SCHEME):
+            raise PromotionError(f"the files of {reference} are at {uri}, not behind the registry ({SCHEME})")
+        return uri.removeprefix(SCHEME).strip("/")
+
+    def files(self, source: str, below: str = "") -> Iterator[str]:
+        """Names of all files, from the version's own folder on."""
+        path = f"{source}/{below}".strip("/")
+        for found in json.loads(self.read(FILES, {"path": path})).get("files", []):
+            name = f"{below}/{PurePosixPath(found['path']).name}".strip("/")
+            if found.get("is_dir"):
+                yield from self.files(source, name)
+            else:
+                yield name
+
+
+def digest_of(sums: Mapping[str, str]) -> tuple[str, bytes]:
+    """Of files by name and SHA-256: the digest, and the manifest that has it."""
+    text = json.dumps({"files": dict(sorted(sums.items()))}, sort_keys=True, separators=(",", ":")).encode()
+    return f"sha256:{hashlib.sha256(text).hexdigest()}", text
+
+
+def form_of(names: list[str], described: str) -> str:
+    """The model's format as KServe's runtimes name it. `described`: the text of MLmodel, if any."""
+    if "MLmodel" in names:
+        if "sklearn:" not in described:
+            raise PromotionError(
+                "the version's MLmodel has no flavour sklearn; allowed: sklearn. Log it by mlflow.sklearn.log_model"
+            )
+        return "mlflow"
+    for name in names:
+        if PurePosixPath(name).suffix in FORMS:
+            return FORMS[PurePosixPath(name).suffix]
+    raise PromotionError(
+        f"no model among {', '.join(names[:20]) or 'no files'}; allowed: MLmodel or *{', *'.join(FORMS)}"
+    )
+
+
+def promote(registry: Registry, store: Any, bucket: str, reference: str, log: Callable[[str], None]) -> Version:
+    """Copy one version; what is there already is not copied again."""
+    source = registry.source(reference)
+    names = sorted(registry.files(source))
+    if not 0 < len(names) <= MOST_FILES:
+        raise PromotionError(f"{reference} has {len(names)} files; allowed: 1 to {MOST_FILES}")
+    with tempfile.TemporaryDirectory() as at:
+        sums: dict[str, str] = {}
+        for number, name in enumerate(names):
+            with (Path(at) / str(number)).open("wb+") as file:
+                registry.fetch(f"{FILES}/{quote(f'{source}/{name}')}", file)
+                file.seek(0)
+                sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        described = (Path(at) / str(names.index("MLmodel"))).read_text("utf-8") if "MLmodel" in names else ""
+        form = form_of(names, described)
+        digest, manifest = digest_of(sums)
+        if not held(store, bucket, digest):
+            for number, name in enumerate(names):
+                store.fput_object(bucket, f"{folder(digest)}/{name}", str(Path(at) / str(number)))
+            _put(store, bucket, f"{folder(digest)}/{MANIFEST}", manifest)
+            log(f"{reference} is {digest}: {len(names)} files copied")
+    return Version(digest, form)
+
+
+def known(store: Any, bucket: str, digest: str) -> Version:
+    """A version that was promoted before, by its digest alone."""
+    names = held(store, bucket, digest)
+    if not names:
+        raise PromotionError(f"{digest} is not in the bucket {bucket}; give the version as models:/<name>/<version>")
+    form = "mlflow" if "MLmodel" in names else form_of(names, "")
+    return Version(digest, form)
+
+
+def held(store: Any, bucket: str, digest: str) -> list[str]:
+    """The files of a version that is whole; none: it is not there."""
+    try:
+        answer = store.get_object(bucket, f"{folder(digest)}/{MANIFEST}")
+    except S3Error as error:
+        if error.code != "NoSuchKey":
+            raise
+        return []
+    try:
+        text = answer.read()
+    finally:
+        answer.close()
+        answer.release_conn()
+    if f"sha256:{hashlib.sha256(text).hexdigest()}" != digest:
+        raise PromotionError(f"the manifest of {digest} was altered: promote the version again from the registry")
+    return sorted(json.loads(text)["files"])
+
+
+def _put(store: Any, bucket: str, key: str, content: bytes) -> None:
+    store.put_object(bucket, key, BytesIO(content), len(content))

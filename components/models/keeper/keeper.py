@@ -1,0 +1,202 @@
+"""One round of the keeper: every release as it is wished for, and nothing that nobody wishes for.
+
+Level and not edge: each round looks at what is there, so a keeper that was killed at any step goes
+on with the next one. A version gets traffic only when its pods are ready; what answered before goes
+on meanwhile. A version that nobody wants any more goes only after the route has left it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from http.client import HTTPException
+from typing import Any, Protocol
+
+from components.models.keeper import objects
+from components.models.keeper.artefacts import PromotionError, Version
+from components.models.keeper.wish import DIGEST, LABEL, STATE, WISH, BadWishError, Wish, read
+
+#: Seconds between the last request that a route may have sent to a version and the end of its pods.
+LEAVE_SECONDS = 8.0
+State = dict[str, Any]
+
+
+class Cluster(Protocol):
+    """What of the API server is used."""
+
+    def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None: ...
+    def all(self, kind: str, namespace: str, label: str) -> list[dict[str, Any]]: ...
+    def make(self, item: Mapping[str, Any]) -> dict[str, Any]: ...
+    def patch(self, kind: str, namespace: str, name: str, part: Mapping[str, Any]) -> None: ...
+    def delete(self, kind: str, namespace: str, name: str) -> None: ...
+
+
+class Artefacts(Protocol):
+    """Where versions come from."""
+
+    def promote(self, reference: str) -> Version: ...
+    def known(self, digest: str) -> Version: ...
+
+
+class Keeper:
+    """All releases of one platform."""
+
+    def __init__(
+        self,
+        place: objects.Place,
+        cluster: Cluster,
+        artefacts: Artefacts,
+        log: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._place, self._cluster, self._artefacts, self._log, self._clock = place, cluster, artefacts, log, clock
+        #: By the release's name, for the page and the metrics.
+        self.states: dict[str, State] = {}
+
+    def round(self) -> None:
+        """Look at everything once."""
+        maps = self._cluster.all("ConfigMap", self._place.work, LABEL)
+        services = self._by_release(self._cluster.all("InferenceService", self._place.work, LABEL))
+        routes = self._by_release(self._cluster.all("HTTPRoute", self._place.platform, LABEL))
+        wished = {}
+        for item in maps:
+            name = item["metadata"]["labels"][LABEL]
+            wished[name] = self._release(name, item, services.get(name, []), next(iter(routes.get(name, ())), None))
+        for name in sorted((services.keys() | routes.keys()) - wished.keys()):
+            self._retire(name, services.get(name, []), routes.get(name, []))
+        self.states = wished
+
+    def look(self) -> None:
+        """What the one that writes says; for the page of the others."""
+        maps = self._cluster.all("ConfigMap", self._place.work, LABEL)
+        self.states = {item["metadata"]["labels"][LABEL]: _state(item) for item in maps}
+
+    @staticmethod
+    def _by_release(items: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for item in items:
+            found.setdefault(item["metadata"]["labels"][LABEL], []).append(item)
+        return found
+
+    def _release(
+        self, name: str, item: dict[str, Any], services: list[dict[str, Any]], route: dict[str, Any] | None
+    ) -> State:
+        before = _state(item)
+        try:
+            wish = read(item.get("data", {}).get(WISH, ""), name)
+            after = self._kept(wish, before, services, route)
+        except (BadWishError, PromotionError) as error:
+            after = {**before, "phase": "refused", "why": str(error).splitlines()}
+        except (OSError, HTTPException) as error:
+            after = {**before, "phase": "waits", "why": [f"{type(error).__name__}: {error}"]}
+        if after != before:
+            if (told := _told(after)) != _told(before):
+                self._log(f"{name}: {told}")
+            part = {"data": {STATE: json.dumps(after, sort_keys=True)}}
+            self._cluster.patch("ConfigMap", self._place.work, item["metadata"]["name"], part)
+        return after
+
+    def _kept(self, wish: Wish, before: State, services: list[dict[str, Any]], route: dict[str, Any] | None) -> State:
+        """The objects of one release. Returns what is told of it."""
+        versions = self._resolved(wish, before)
+        there = {s["metadata"]["name"]: s for s in services}
+        waits = []
+        for ref, found in versions.items():
+            name = objects.version(wish, found.digest)
+            self._wanted(
+                "InferenceService", objects.service(self._place, wish, found.digest, found.form), there.get(name)
+            )
+            self._wanted("PodDisruptionBudget", objects.budget(self._place, wish, found.digest))
+            if not ready(there.get(name)):
+                waits.append(f"{ref} ({name}) is not ready yet: {reason(there.get(name))}")
+        digests = {ref: found.digest for ref, found in versions.items()}
+        told: State = {
+            "versions": {ref: {"digest": v.digest, "form": v.form} for ref, v in versions.items()},
+            "wish": wish.text(),
+            "traffic": before.get("traffic", {}),
+            "since": before.get("since", 0),
+        }
+        if waits:
+            return {**told, "phase": "waits", "why": waits}
+        want = objects.route(self._place, wish, digests)
+        if self._wanted("HTTPRoute", want, route) or before.get("wish") != wish.text():
+            told["since"] = round(self._clock(), 1)
+        told["traffic"] = {objects.short(digests[ref]): share for ref, share in wish.shares().items()}
+        self._leave(set(objects.backends(want)), services, float(told["since"]))
+        return {**told, "phase": wish.mode, "why": [wish.why] if wish.why else []}
+
+    def _resolved(self, wish: Wish, before: State) -> dict[str, Version]:
+        """The digest of each version; what was said once holds until the reference changes."""
+        kept = before.get("versions", {})
+        found = {}
+        for ref in wish.references():
+            if ref in kept:
+                found[ref] = Version(kept[ref]["digest"], kept[ref]["form"])
+            else:
+                found[ref] = self._artefacts.known(ref) if DIGEST.fullmatch(ref) else self._artefacts.promote(ref)
+        return found
+
+    def _wanted(self, kind: str, want: dict[str, Any], have: dict[str, Any] | None = None) -> bool:
+        """Make it, or change it. True: something was written."""
+        metadata = want["metadata"]
+        have = have or self._cluster.get(kind, metadata["namespace"], metadata["name"])
+        if have is None:
+            self._cluster.make(want)
+            return True
+        if not objects.differs(have, want):
+            return False
+        part = {"metadata": {"labels": metadata["labels"]}, "spec": want["spec"]}
+        self._cluster.patch(kind, metadata["namespace"], metadata["name"], part)
+        return True
+
+    def _leave(self, wanted: set[str], services: list[dict[str, Any]], since: float) -> None:
+        """Versions that the route left long enough ago."""
+        if self._clock() - since < LEAVE_SECONDS:
+            return
+        for item in services:
+            if (name := item["metadata"]["name"]) not in wanted:
+                self._end(name)
+
+    def _retire(self, name: str, services: list[dict[str, Any]], routes: list[dict[str, Any]]) -> None:
+        """Nobody wishes for it: first its way in goes, in the next round its pods."""
+        for item in routes:
+            self._cluster.delete("HTTPRoute", self._place.platform, item["metadata"]["name"])
+            self._log(f"{name}: retired, its route is gone")
+        if not routes:
+            for item in services:
+                self._end(item["metadata"]["name"])
+
+    def _end(self, version: str) -> None:
+        self._cluster.delete("PodDisruptionBudget", self._place.work, version)
+        self._cluster.delete("InferenceService", self._place.work, version)
+        self._log(f"{version}: gone")
+
+
+def _state(item: Mapping[str, Any]) -> State:
+    try:
+        found = json.loads(item.get("data", {}).get(STATE, "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _told(state: State) -> str:
+    return f"{state.get('phase')} {state.get('traffic')} {'; '.join(state.get('why', []))}"
+
+
+def ready(service: Mapping[str, Any] | None) -> bool:
+    """Whether its pods answer, as KServe says of the wish that is there now."""
+    if service is None:
+        return False
+    status, metadata = service.get("status", {}), service["metadata"]
+    if status.get("observedGeneration", 0) < metadata.get("generation", 0):
+        return False
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
+
+
+def reason(service: Mapping[str, Any] | None) -> str:
+    """Why not, in KServe's own words."""
+    conditions = (service or {}).get("status", {}).get("conditions", [])
+    told = [f"{c['type']}: {c.get('message') or c.get('reason')}" for c in conditions if c["status"] == "False"]
+    return "; ".join(told) or "its pods are started"

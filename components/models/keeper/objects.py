@@ -1,0 +1,166 @@
+"""The objects of a release: what the cluster has to hold so that a wish is met. Pure.
+
+Each version is an InferenceService of its own in the namespace of predictors. The one route of a
+release lies in the platform's namespace: whoever may make pods for models must not be able to take
+another page's name. Its label is what the policies select: a token first, then the role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from components.models.keeper.wish import LABEL, SHADOW, Wish
+
+Manifest = dict[str, Any]
+GROUP = "serving.kserve.io"
+VERSION = "apadana.io/model-version"
+DIGEST = "apadana.io/model-digest"  # an annotation: too long for a label
+#: KServe's own label of a predictor's pods.
+OF = f"{GROUP}/inferenceservice"
+ROUTE_PART = {"app.kubernetes.io/part-of": "apadana", "apadana.io/route": "model"}
+SHORT = 10  # digits of a digest in names
+SERVICE_PORT = 80  # of the Service that KServe makes
+PATHS = "/v2/models"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the objects go, and what they are made with; the keeper reads it from a file."""
+
+    platform: str
+    work: str
+    gateway: str
+    host: str
+    bucket: str
+    account: str  # that predictors run as
+    replicas: int
+    seconds: int  # that one answer may take
+    resources: Mapping[str, Any]
+    priority: str = ""
+
+
+def version(wish: Wish, digest: str) -> str:
+    """Name of one version's InferenceService."""
+    return f"{wish.name}-{short(digest)}"
+
+
+def short(digest: str) -> str:
+    """A digest as names and answers have it."""
+    return digest.removeprefix("sha256:")[:SHORT]
+
+
+def storage(place: Place, digest: str) -> str:
+    """Where a promoted version lies."""
+    return f"s3://{place.bucket}/{folder(digest)}"
+
+
+def folder(digest: str) -> str:
+    """In the bucket."""
+    return digest.replace(":", "/")
+
+
+def labels(wish: Wish, digest: str) -> dict[str, str]:
+    """Of everything that belongs to one version."""
+    return {LABEL: wish.name, VERSION: short(digest), "app.kubernetes.io/part-of": "apadana"}
+
+
+def service(place: Place, wish: Wish, digest: str, form: str) -> Manifest:
+    """The InferenceService of one version; `form` is the model's format as KServe's runtimes name it."""
+    model = {
+        "modelFormat": {"name": form},
+        "protocolVersion": "v2",
+        "storageUri": storage(place, digest),
+        # All versions answer to the release's name, and say which they are.
+        "args": [f"--model_name={wish.name}", f"--model_version={short(digest)}"],
+        "resources": dict(place.resources),
+    }
+    predictor: dict[str, Any] = {
+        "serviceAccountName": place.account,
+        "minReplicas": place.replicas,
+        "maxReplicas": place.replicas,
+        "timeout": place.seconds,
+        "model": model,
+    }
+    if place.priority:
+        predictor["priorityClassName"] = place.priority
+    metadata = {
+        "name": version(wish, digest),
+        "namespace": place.work,
+        "labels": labels(wish, digest),
+        "annotations": {DIGEST: digest},
+    }
+    return {
+        "apiVersion": f"{GROUP}/v1beta1",
+        "kind": "InferenceService",
+        "metadata": metadata,
+        "spec": {"predictor": predictor},
+    }
+
+
+def budget(place: Place, wish: Wish, digest: str) -> Manifest:
+    """KServe makes none: one replica at a time may be taken away on purpose."""
+    name = version(wish, digest)
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": name, "namespace": place.work, "labels": labels(wish, digest)},
+        "spec": {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": {OF: name}},
+        },
+    }
+
+
+def route_name(name: str) -> str:
+    """Of a release's route, beside those of pages."""
+    return f"model-{name}"
+
+
+def route(place: Place, wish: Wish, digests: Mapping[str, str]) -> Manifest:
+    """The way to a release: who answers how many, and who gets copies."""
+    backends = [_backend(place, wish, digests[ref]) | {"weight": share} for ref, share in wish.shares().items()]
+    rule: dict[str, Any] = {
+        "matches": [{"path": {"type": "PathPrefix", "value": f"{PATHS}/{wish.name}"}}],
+        "backendRefs": backends,
+        "timeouts": {"request": f"{place.seconds}s"},
+    }
+    rule["filters"] = []
+    if wish.mode == SHADOW:
+        copied = {"backendRef": _backend(place, wish, digests[wish.candidate]), "percent": wish.percent}
+        rule["filters"].append({"type": "RequestMirror", "requestMirror": copied})
+    metadata = {"name": route_name(wish.name), "namespace": place.platform, "labels": {LABEL: wish.name, **ROUTE_PART}}
+    spec = {"parentRefs": [{"name": place.gateway, "sectionName": "https"}], "hostnames": [place.host], "rules": [rule]}
+    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
+
+
+def _backend(place: Place, wish: Wish, digest: str) -> dict[str, Any]:
+    name = f"{version(wish, digest)}-predictor"
+    return {"name": name, "namespace": place.work, "port": SERVICE_PORT}
+
+
+def backends(found: Manifest | None) -> set[str]:
+    """The InferenceServices that a route leads to."""
+    rules = found["spec"].get("rules", []) if found else []
+    refs = [ref for rule in rules for ref in rule.get("backendRefs", [])]
+    refs += [
+        f["requestMirror"]["backendRef"] for rule in rules for f in rule.get("filters", []) if "requestMirror" in f
+    ]
+    return {ref["name"].removesuffix("-predictor") for ref in refs}
+
+
+def differs(have: Any, want: Any) -> bool:
+    """Whether something that is wanted is otherwise; what others filled in does not count."""
+    if isinstance(want, Mapping):
+        return not isinstance(have, Mapping) or any(differs(have.get(key), value) for key, value in want.items())
+    if isinstance(want, list):
+        if not want:
+            return bool(have)
+        return (
+            not isinstance(have, list)
+            or len(have) != len(want)
+            or any(differs(h, w) for h, w in zip(have, want, strict=True))
+        )
+    return bool(have != want)

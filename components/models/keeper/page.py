@@ -1,0 +1,120 @@
+"""What a keeper shows: a page for people, the same as JSON, its health, numbers for Prometheus."""
+
+from __future__ import annotations
+
+import html
+import json
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+SECONDS = 5.0  # for a client to send its request
+States = Mapping[str, Mapping[str, Any]]
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Models</title><style>
+body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1d2430}}
+table{{border-collapse:collapse;width:100%}}td,th{{text-align:left;padding:.4rem .6rem;border-bottom:1px solid #d8dee6;
+vertical-align:top}}</style></head><body><h1>Models in service</h1>
+<p>Platform {site}. Each release answers at <code>/v2/models/&lt;name&gt;/infer</code> of this address, by the Open
+Inference Protocol, for whoever brings a token.</p>
+<table><tr><th>release</th><th>state</th><th>traffic</th><th>versions</th><th>why</th></tr>{rows}</table>
+<p>{count}</p></body></html>
+"""
+
+
+@dataclass
+class Told:
+    """What the page is made of; the keeper's loop writes it."""
+
+    site: str
+    states: Callable[[], States]
+    leads: Callable[[], bool]
+    fresh: Callable[[], bool]  # whether the loop went round not long ago
+
+
+def page(told: Told) -> str:
+    """HTML without scripts."""
+    states = told.states()
+    rows = "".join(_row(name, state) for name, state in sorted(states.items()))
+    count = f"{len(states)} releases." if states else "No release is wished for."
+    return PAGE.format(site=html.escape(told.site), rows=rows, count=count)
+
+
+def _row(name: str, state: Mapping[str, Any]) -> str:
+    versions = state.get("versions", {})
+    cells = (
+        name,
+        str(state.get("phase", "")),
+        ", ".join(f"{digest}: {share} %" for digest, share in state.get("traffic", {}).items()),
+        ", ".join(f"{ref} ({v['digest'][:17]})" for ref, v in versions.items()),
+        "; ".join(state.get("why", [])),
+    )
+    return f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def numbers(told: Told) -> str:
+    """Prometheus' text."""
+    lines = ["# TYPE apadana_models_leads gauge", f"apadana_models_leads {int(told.leads())}"]
+    lines.append("# TYPE apadana_models_release gauge")
+    for name, state in sorted(told.states().items()):
+        lines.append(f'apadana_models_release{{release="{name}",phase="{state.get("phase", "")}"}} 1')
+    return "\n".join([*lines, ""])
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = SECONDS
+    server: Server
+
+    def do_GET(self) -> None:
+        told = self.server.told
+        path = self.path.partition("?")[0]
+        if path == "/health":
+            self._answer(200 if told.fresh() else 503, "text/plain", "fresh\n" if told.fresh() else "the loop hangs\n")
+        elif path == "/metrics":
+            self._answer(200, "text/plain; version=0.0.4", numbers(told))
+        elif path == "/releases":
+            self._answer(200, "application/json", json.dumps(told.states(), sort_keys=True))
+        elif path == "/":
+            self._answer(200, "text/html; charset=utf-8", page(told))
+        else:
+            self._answer(404, "text/plain", "there are /, /releases, /metrics and /health\n")
+
+    def _answer(self, status: int, kind: str, text: str) -> None:
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests are not logged."""
+
+
+class Server(ThreadingHTTPServer):
+    """HTTPS in threads of its own; a renewed certificate is taken up by `renew`."""
+
+    daemon_threads = True
+
+    def __init__(self, told: Told, port: int, folder: Path) -> None:
+        super().__init__(("0.0.0.0", port), _Handler)
+        self.told = told
+        self._folder = folder
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.renew()
+        # The handshake is the thread's that answers: a silent client holds up nobody.
+        self.socket = self._context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def renew(self) -> None:
+        """Read the certificate again."""
+        self._context.load_cert_chain(self._folder / "tls.crt", self._folder / "tls.key")
+
+    def start(self) -> None:
+        """Answer until the process ends."""
+        threading.Thread(target=self.serve_forever, daemon=True).start()

@@ -1,0 +1,133 @@
+"""What a person or Git wants of one release. Pure.
+
+One ConfigMap in the namespace of predictors for each release, with the label `LABEL: <name>`:
+
+    data.wish     JSON of a Wish: written by the command or from Git, never by the keeper
+    data.state    JSON: what became of it, written by the keeper alone
+
+A version of a model is named `models:/<name>/<version>` or `models:/<name>@<alias>` in the registry,
+or by its digest, `sha256:<64 hexadecimal digits>`, once it was promoted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+LABEL = "apadana.io/release"
+WISH, STATE = "wish", "state"
+SERVE, CANARY, SHADOW = "serve", "canary", "shadow"
+MODES = (SERVE, CANARY, SHADOW)
+#: With `-<ten digits>-predictor` behind it, it is the name of a Service: 63 letters.
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+MODEL = re.compile(r"models:/([A-Za-z0-9][A-Za-z0-9 ._-]{0,199})(?:/([0-9]{1,9})|@([A-Za-z0-9_.-]{1,100}))")
+REFERENCE = "models:/<name>/<version>, models:/<name>@<alias> or sha256:<64 hexadecimal digits>"
+LONGEST = 300
+
+
+class BadWishError(Exception):
+    """A wish that can't be met: every mistake in it, one a line."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One release. `percent` of the requests are answered by the candidate (canary) or copied to it
+    (shadow)."""
+
+    name: str
+    stable: str
+    mode: str = SERVE
+    candidate: str = ""
+    percent: int = 0
+    previous: str = ""  # the stable version before this one: where a rollback leads
+    by: str = ""
+    why: str = ""
+
+    def text(self) -> str:
+        """As it is stored."""
+        return json.dumps({key: value for key, value in asdict(self).items() if value != ""}, sort_keys=True)
+
+    def references(self) -> tuple[str, ...]:
+        """The versions that have pods."""
+        return tuple(dict.fromkeys(ref for ref in (self.stable, self.candidate) if ref))
+
+    def shares(self) -> dict[str, int]:
+        """Of each version, how many of a hundred requests it answers."""
+        if self.mode != CANARY or self.candidate == self.stable:
+            return {self.stable: 100}
+        return {self.stable: 100 - self.percent, self.candidate: self.percent}
+
+
+def wrong(wish: Wish) -> Iterator[str]:
+    """Every mistake of a wish: what is wrong, what was seen, what is allowed."""
+    if not NAME.fullmatch(wish.name):
+        yield f"name is {wish.name!r}; allowed: 1 to 40 lower-case letters, digits and -, a letter first"
+    if wish.mode not in MODES:
+        yield f"mode is {wish.mode!r}; allowed: {', '.join(MODES)}"
+    for key, value in (("stable", wish.stable), ("candidate", wish.candidate), ("previous", wish.previous)):
+        if (value or key == "stable") and not (DIGEST.fullmatch(value) or MODEL.fullmatch(value)):
+            yield f"{key} is {value[:LONGEST]!r}; allowed: {REFERENCE}"
+    if wish.mode == SERVE and wish.candidate:
+        yield f"candidate is {wish.candidate!r} with mode serve; allowed: none, or mode canary or shadow"
+    if wish.mode in (CANARY, SHADOW) and not wish.candidate:
+        yield f"candidate is missing; mode {wish.mode} is about one"
+    if wish.mode in (CANARY, SHADOW) and not 1 <= wish.percent <= 100:
+        yield f"percent is {wish.percent}; allowed: 1 to 100"
+    for key, value in (("by", wish.by), ("why", wish.why)):
+        if len(value) > LONGEST or not value.isprintable():
+            yield f"{key} has {len(value)} letters; allowed: one line of at most {LONGEST}"
+
+
+def checked(wish: Wish) -> Wish:
+    """The same. Raises BadWishError with all mistakes."""
+    if found := list(wrong(wish)):
+        raise BadWishError("\n".join(found))
+    return wish
+
+
+def read(text: str, name: str | None = None) -> Wish:
+    """What is stored. `name`: of its ConfigMap's label. Raises BadWishError."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise BadWishError(f"wish is no JSON: {error}") from None
+    if not isinstance(found, Mapping):
+        raise BadWishError(f"wish is {type(found).__name__}; allowed: an object of JSON")
+    wish = _made(found)
+    if name is not None and wish.name != name:
+        raise BadWishError(f"name is {wish.name!r}, and the label {LABEL} says {name!r}: they have to be the same")
+    return checked(wish)
+
+
+def _made(found: Mapping[str, Any]) -> Wish:
+    kinds = {"percent": int} | dict.fromkeys(("name", "stable", "mode", "candidate", "previous", "by", "why"), str)
+    mistakes = [f"{key} is not known; allowed: {', '.join(sorted(kinds))}" for key in found.keys() - kinds.keys()]
+    mistakes += [
+        f"{key} is {value!r}; allowed: {'a number' if kinds[key] is int else 'text'}"
+        for key, value in found.items()
+        if key in kinds and (not isinstance(value, kinds[key]) or isinstance(value, bool))
+    ]
+    mistakes += [f"{key} is missing" for key in ("name", "stable") if key not in found]
+    if mistakes:
+        raise BadWishError("\n".join(sorted(mistakes)))
+    return Wish(**found)
+
+
+def promoted(wish: Wish) -> Wish:
+    """The candidate alone."""
+    if not wish.candidate:
+        raise BadWishError(f"{wish.name} has no candidate; give it one by canary or shadow")
+    return replace(wish, mode=SERVE, stable=wish.candidate, previous=wish.stable, candidate="", percent=0)
+
+
+def rolled_back(wish: Wish) -> Wish:
+    """Without its candidate; one that has none goes back to the version before."""
+    if wish.candidate:
+        return replace(wish, mode=SERVE, candidate="", percent=0)
+    if not wish.previous:
+        raise BadWishError(f"{wish.name} has neither a candidate nor an earlier version: nothing to go back to")
+    return replace(wish, stable=wish.previous, previous=wish.stable)

@@ -1,0 +1,243 @@
+"""Settings of releases, and everything of their installation that needs no Pulumi."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from components.kit import naming, webs
+from components.kit.charting import common
+from components.kit.connection import Connection, connection
+from components.kit.contract import managed
+from components.kit.manifests import Manifest, labels, manifest
+from components.kit.mistakes import Mistake
+from components.kit.needs import Account, Bucket, Need, Rights
+from components.kit.settings import ChartValues, ComponentSettings, Rbac, Resources, Rule, SiteFacts, UseValues
+from components.kit.syntax import Once, Port
+from components.kit.web import Role, Web
+from components.models.keeper import objects
+
+ROOM = "models"
+VERSION = "1"
+PORT = 8443
+IMAGE = "clients"
+STORE, REGISTRY, SERVING, IDENTITY = "minio", "mlflow", "kserve", webs.IDENTITY
+BUCKET = "models"
+#: Who asks models in the name of the validator, and who is refused: one who may only look.
+PROBE, LOOKER = "models-probe", "models-looker"
+ASKS = (Role.SCIENTIST, Role.RELEASER, Role.ADMIN)
+LEASE = "models"
+LABELS = {"app.kubernetes.io/name": ROOM, "app.kubernetes.io/component": "server"}
+OWN = ("get", "list", "create", "patch", "delete")
+
+#: In the contract: how a client of a model has to behave for the promises to hold.
+CLIENT_TIMEOUTS: dict[str, float] = {"connect_seconds": 2, "read_seconds": 10}
+
+#: In the platform's namespace: the routes of releases, and who writes.
+RULES = (
+    Rule(apiGroups=("gateway.networking.k8s.io",), resources=("httproutes",), verbs=OWN),
+    Rule(apiGroups=("coordination.k8s.io",), resources=("leases",), verbs=("get", "create", "update")),
+)
+#: Where predictors are: wishes, which it reads and answers, and what it makes of them.
+WORK_RULES = (
+    Rule(resources=("configmaps",), verbs=("get", "list", "patch")),
+    Rule(apiGroups=("serving.kserve.io",), resources=("inferenceservices",), verbs=OWN),
+    Rule(apiGroups=("policy",), resources=("poddisruptionbudgets",), verbs=OWN),
+)
+
+
+class Settings(ComponentSettings):
+    """Keys of `apadana:models:`."""
+
+    layer: ClassVar[str] = "ml"
+    web: ClassVar[Web | None] = Web(name=ROOM, port=PORT, reads=(), health="/health")
+    leads_to_work: ClassVar[bool] = True
+
+    keepers: Annotated[int, Field(ge=2, le=5)] = 2
+    resources: Resources = Resources(cpu_millicores=20, memory_mib=96, cpu_limit_millicores=1000, memory_limit_mib=256)
+    # Of each version that is served: on how many hosts, and what each of its pods may use.
+    replicas: Annotated[int, Field(ge=2, le=50)] = 2
+    predictor_resources: Resources = Resources(cpu_millicores=200, memory_mib=512, cpu_limit_millicores=1000)
+    answer_seconds: Annotated[int, Field(ge=1, le=600)] = 30  # then the caller is told that it took too long
+    largest_mib: Annotated[int, Field(ge=1, le=64)] = 4  # of one question
+    # A version lies here while it is copied.
+    scratch_mib: Annotated[int, Field(ge=64, le=1_000_000)] = 1024
+    # Of the API servers, for the NetworkPolicy: it sees ports after translation.
+    api_ports: Annotated[tuple[Port, ...], Field(min_length=1, max_length=50), Once] = (443, 6443)
+
+    def needs(self) -> tuple[Need, ...]:
+        """Where promoted versions are kept, and two accounts that ask for answers."""
+        return (
+            Bucket(owner=ROOM, name=BUCKET, rights=Rights.WRITE),
+            Account(owner=PROBE, name=ROOM, roles=(Role.SCIENTIST,)),
+            Account(owner=LOOKER, name=ROOM, roles=(Role.VIEWER,)),
+        )
+
+    def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
+        """It stands on four other rooms."""
+        for name, why in (
+            (SERVING, "it runs the pods of models"),
+            (REGISTRY, "versions come from there"),
+            (webs.GATEWAY_ROOM, "it is the way to models"),
+            (IDENTITY, "no model answers without a token"),
+        ):
+            if webs.present(name, site) is None and name not in site.unread:
+                allowed = f"'off' where the site has no room {name}: {why}"
+                yield Mistake(
+                    f"{ROOM}.mode", self.mode.value, allowed, f"add {name}, or set mode: off with off_because"
+                )
+
+
+class Values(ChartValues):
+    """Values of the chart."""
+
+    replicas: int
+    keeper: dict[str, Any]  # the keeper's file
+    store_secret: str
+    store_ca: str  # ConfigMap with ca.crt; "": the system's own authorities
+    scratch_mib: int
+    api_ports: tuple[Port, ...]
+    rbac: Rbac = Rbac(rules=RULES)
+
+
+def place(settings: Settings, site: SiteFacts) -> objects.Place:
+    """Where the objects of releases go."""
+    required = connection(site, SERVING, ROOM).client.get("required", {})
+    return objects.Place(
+        platform=site.namespace,
+        work=site.work,
+        gateway=webs.GATEWAY,
+        host=webs.host(ROOM, site),
+        bucket=BUCKET,
+        account=str(required["account"]),
+        replicas=settings.replicas,
+        seconds=settings.answer_seconds,
+        resources=settings.predictor_resources.helm(),
+    )
+
+
+def _endpoint(used: Connection, protocol: str) -> str:
+    return next((e for e in used.endpoints if e.protocol == protocol), used.endpoints[0]).address
+
+
+def keeper(settings: Settings, site: SiteFacts) -> dict[str, Any]:
+    """The keeper's file: nothing secret."""
+    store, registry = connection(site, STORE, ROOM), connection(site, REGISTRY, ROOM)
+    places = [e.hosts()[0] for e in registry.endpoints if e.protocol in (REGISTRY, "mlflow-service")]
+    return {
+        "site": site.site,
+        "lease": LEASE,
+        "place": asdict(place(settings, site)),
+        "registry": [list(each) for each in places],
+        "store": {
+            "address": _endpoint(store, "s3-service"),
+            "region": str(store.client.get("required", {}).get("region", "us-east-1")),
+        },
+    }
+
+
+def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
+    """Full Helm values, but for the checksum of the secrets."""
+    shared = common(ROOM, settings, site, resources=settings.resources, image=IMAGE)
+    registry: UseValues = connection(site, REGISTRY, ROOM).use()
+    store = connection(site, STORE, ROOM)
+    shared["uses"] = (*(each for each in shared["uses"] if each.room != IDENTITY), registry)
+    wanted = Values(
+        **shared,
+        replicas=settings.keepers,
+        keeper=keeper(settings, site),
+        store_secret=store.secret_ref,
+        store_ca=store.ca_ref or "",
+        scratch_mib=settings.scratch_mib,
+        api_ports=settings.api_ports,
+    )
+    return wanted.model_dump(mode="json", by_alias=True)
+
+
+def way(settings: Settings, site: SiteFacts) -> list[Manifest]:
+    """What all routes of releases have in common: into the namespace of predictors, a token, a role,
+    what is tried again, and how large a question may be."""
+    issuer = webs.login(site)
+    if issuer is None:
+        return []
+    chosen = {"group": webs.GATEWAY_API, "kind": "HTTPRoute", "matchLabels": dict(objects.ROUTE_PART)}
+    targets = {"targetSelectors": [chosen]}
+    asked = {"path": "/v2/health/ready", "expectedStatuses": [200]}
+    policy = webs.resilience({"type": "HTTP", "http": asked}) | {
+        "requestBuffer": {"limit": f"{settings.largest_mib}Mi"}
+    }
+    marks = labels(ROOM)
+    grant = {
+        "from": [{"group": webs.GATEWAY_API, "kind": "HTTPRoute", "namespace": site.namespace}],
+        "to": [{"group": "", "kind": "Service"}],
+    }
+    return [
+        manifest(
+            webs.ENVOY_API,
+            "SecurityPolicy",
+            f"{ROOM}-answers",
+            namespace=site.namespace,
+            marks=marks,
+            spec=targets | webs.by_token(ROOM, ASKS, issuer),
+        ),
+        manifest(
+            webs.ENVOY_API,
+            "BackendTrafficPolicy",
+            f"{ROOM}-answers",
+            namespace=site.namespace,
+            marks=marks,
+            spec=targets | policy,
+        ),
+        manifest(f"{webs.GATEWAY_API}/v1", "ReferenceGrant", ROOM, namespace=site.work, marks=marks, spec=grant),
+    ]
+
+
+def dns_names(site: SiteFacts) -> list[str]:
+    """Names of the certificate: those of the Services, for replicas have none that last."""
+    return naming.server_dns_names(ROOM, 0, site)
+
+
+def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
+    """This room's part of the platform contract."""
+    members = naming.members_service(ROOM)
+    gateway = connection(site, webs.GATEWAY_ROOM, ROOM)
+    issuer = connection(site, IDENTITY, ROOM)
+    told = issuer.client.get("required", {})
+    found = managed(
+        ROOM,
+        VERSION,
+        {
+            "workloads": [{"role": "server", "replicas": settings.keepers, "labels": LABELS}],
+            "endpoints_in": [
+                # Headless: every keeper.
+                {"protocol": "models", "address": f"{site.service_dns(members)}:{PORT}"},
+                {
+                    "protocol": "inference",
+                    "address": _endpoint(gateway, "https"),
+                    "tls_server_name": webs.host(ROOM, site),
+                },
+                {"protocol": "oidc", "address": _endpoint(issuer, "oidc")},
+            ],
+            "client": {
+                "timeouts": CLIENT_TIMEOUTS,
+                "retries": {"attempts": 3},
+                "required": {
+                    "host": webs.host(ROOM, site),
+                    "keepers": settings.keepers,
+                    "token_endpoint": str(told.get("token_endpoint", "")),
+                    "token": f"of the issuer, for the audience {ROOM}, with a role of {', '.join(ASKS)}",
+                    "largest_mib": settings.largest_mib,
+                },
+            },
+            "promises": {
+                "survives": "the loss of one host; models answer without any keeper",
+                "recovery_seconds": 5,
+                "loss": "keeps nothing of its own: releases are objects of the cluster, versions are in S3",
+            },
+            "metrics": {"port": PORT, "scheme": "https", "service": members},
+        },
+    )
+    return found | {"secret_ref": naming.client_secret(IDENTITY, PROBE)}

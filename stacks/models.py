@@ -1,0 +1,303 @@
+"""`python -m stacks.models SITE ...`: which version of a model answers, and which one is tried.
+
+    list                                      every release
+    explain  NAME                             what one is, what it waits for, where it answers
+    deploy   NAME VERSION [--why TEXT]        serve this version, and this one alone
+    canary   NAME VERSION [--percent 10]      the candidate answers so many of a hundred requests
+    shadow   NAME VERSION [--percent 10]      the candidate gets copies; nobody sees its answers
+    promote  NAME                             the candidate becomes the one that answers
+    rollback NAME                             without the candidate; without one: the version before
+    retire   NAME                             nothing of it is left
+
+VERSION is `models:/<name>/<version>`, `models:/<name>@<alias>`, or the digest `sha256:...` of one that
+was promoted before. Nothing is made here: a command writes the wish, a ConfigMap in the namespace of
+predictors, and the keepers of the room `models` make it true. The same ConfigMap may come from Git
+(`--print` shows it). `--wait SECONDS` waits until it is true, and says what it waits for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from common.errors import Refusal
+from common.places import Places
+from components.kit import surroundings
+from components.kit.mistakes import SiteError
+from components.kit.settings import SiteFacts
+from components.kit.webs import host, present
+from components.models.keeper.objects import PATHS
+from components.models.keeper.wish import (
+    CANARY,
+    LABEL,
+    SERVE,
+    SHADOW,
+    STATE,
+    WISH,
+    BadWishError,
+    Wish,
+    checked,
+    promoted,
+    read,
+    rolled_back,
+)
+from components.models.settings import ROOM
+from stacks.composition import compose
+
+TIMEOUT_SECONDS, LOOK_SECONDS = 20, 1.0
+Change = Callable[[Wish | None, argparse.Namespace], Wish]
+
+
+class ModelsError(Refusal):
+    """A release can't be changed as it was asked for."""
+
+
+class Wishes:
+    """The ConfigMaps, by kubectl as the site's admin."""
+
+    def __init__(self, places: Places, namespace: str) -> None:
+        self._command = [str(places.kubectl), "--kubeconfig", str(places.kubeconfig)]
+        self._command += [f"--request-timeout={TIMEOUT_SECONDS}s", "--namespace", namespace]
+        self._namespace = namespace
+
+    def _ask(self, *words: str, stdin: str = "") -> str:
+        done = subprocess.run(
+            [*self._command, *words],
+            input=stdin,
+            env=surroundings.built(),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS + 10,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ModelsError(f"kubectl {words[0]}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def all(self) -> dict[str, dict[str, Any]]:
+        """Every ConfigMap of a release, by the release's name."""
+        items = json.loads(self._ask("get", "configmap", "--selector", LABEL, "--output=json"))["items"]
+        return {item["metadata"]["labels"][LABEL]: item for item in items}
+
+    def object(self, wish: Wish, before: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The ConfigMap; with the version that was read, so that nobody's change is lost."""
+        metadata: dict[str, Any] = {"name": f"release-{wish.name}", "namespace": self._namespace}
+        if before is not None:
+            metadata |= {"resourceVersion": before["metadata"]["resourceVersion"], "name": before["metadata"]["name"]}
+        metadata["labels"] = {LABEL: wish.name, "app.kubernetes.io/part-of": "apadana"}
+        data = {**(before or {}).get("data", {}), WISH: wish.text()}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+    def write(self, wish: Wish, before: Mapping[str, Any] | None) -> None:
+        """Make it, or put it in the place of the one that was read."""
+        self._ask("create" if before is None else "replace", "-f", "-", stdin=json.dumps(self.object(wish, before)))
+
+    def delete(self, item: Mapping[str, Any]) -> None:
+        """Nobody wishes for it any more."""
+        self._ask("delete", "configmap", item["metadata"]["name"], "--wait=true")
+
+    def left(self, name: str) -> list[str]:
+        """Which versions of a release are still there."""
+        found = self._ask("get", "inferenceservices,pods", "--selector", f"{LABEL}={name}", "--output=name")
+        return found.split()
+
+
+def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
+    """One version alone; the one that answered before is where a rollback leads."""
+    previous = before.stable if before and before.stable != told.version else ""
+    return Wish(told.name, told.version, SERVE, previous=previous)
+
+
+def canary(before: Wish | None, told: argparse.Namespace) -> Wish:
+    """Beside the one that answers."""
+    return replace(_there(before, told), mode=CANARY, candidate=told.version, percent=told.percent)
+
+
+def shadow(before: Wish | None, told: argparse.Namespace) -> Wish:
+    """Behind the one that answers."""
+    return replace(_there(before, told), mode=SHADOW, candidate=told.version, percent=told.percent)
+
+
+def promote(before: Wish | None, told: argparse.Namespace) -> Wish:
+    """The candidate alone."""
+    return promoted(_there(before, told))
+
+
+def rollback(before: Wish | None, told: argparse.Namespace) -> Wish:
+    """Without the candidate, or one version back."""
+    return rolled_back(_there(before, told))
+
+
+CHANGES: dict[str, Change] = {
+    "deploy": deploy,
+    "canary": canary,
+    "shadow": shadow,
+    "promote": promote,
+    "rollback": rollback,
+}
+
+
+def _there(before: Wish | None, told: argparse.Namespace) -> Wish:
+    if before is None:
+        raise ModelsError(f"there is no release {told.name!r}; make one: deploy {told.name} models:/<name>/<version>")
+    return before
+
+
+def change(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
+    """Write a wish."""
+    item = wishes.all().get(told.name)
+    before = read(item["data"][WISH], told.name) if item else None
+    by = told.by or getpass.getuser()
+    wish = checked(replace(CHANGES[told.verb](before, told), by=by, why=told.why))
+    if told.print:
+        shown = wishes.object(wish, item)
+        shown["metadata"].pop("resourceVersion", None)
+        shown["data"] = {WISH: wish.text()}
+        yield json.dumps(shown, indent=2)
+        return
+    wishes.write(wish, item)
+    yield f"{wish.name}: {_said(wish)}"
+    if told.wait:
+        yield _awaited(told, lambda: _done(wishes, wish))
+
+
+def retire(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
+    """Take a release away."""
+    item = wishes.all().get(told.name)
+    if item is None:
+        raise ModelsError(f"there is no release {told.name!r}: `list` shows which there are")
+    wishes.delete(item)
+    yield f"{told.name}: retired; what was promoted stays in the bucket by its digest"
+    if told.wait:
+        yield _awaited(told, lambda: "; ".join(wishes.left(told.name)))
+
+
+def _done(wishes: Wishes, wish: Wish) -> str:
+    """ "" when the wish is true, else why not."""
+    item = wishes.all().get(wish.name)
+    if item is None:
+        raise ModelsError(f"{wish.name} was retired meanwhile")
+    state = _state(item)
+    if state.get("phase") == "refused":
+        raise ModelsError(f"{wish.name} is refused: {'; '.join(state['why'])}")
+    if state.get("wish") == wish.text() and state.get("phase") == wish.mode:
+        return ""
+    return "; ".join(state.get("why", [])) or "a keeper has not seen it yet"
+
+
+def _awaited(told: argparse.Namespace, look: Callable[[], str]) -> str:
+    end, started = time.monotonic() + told.wait, time.monotonic()
+    while waits := look():
+        if time.monotonic() > end:
+            raise ModelsError(f"{told.name}: not true after {told.wait} s, it waits: {waits}")
+        time.sleep(LOOK_SECONDS)
+    return f"{told.name}: so it is, after {time.monotonic() - started:.0f} s"
+
+
+def _state(item: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(item["data"].get(STATE, "{}"))
+    return found
+
+
+def _said(wish: Wish) -> str:
+    if wish.mode == CANARY:
+        return f"{wish.candidate} answers {wish.percent} % beside {wish.stable}"
+    if wish.mode == SHADOW:
+        return f"{wish.candidate} gets copies of {wish.percent} % of what {wish.stable} answers"
+    return f"{wish.stable} answers alone"
+
+
+def listed(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
+    """One line for each release."""
+    del told
+    found = wishes.all()
+    if not found:
+        yield "No release is wished for."
+    for name, item in found.items():
+        state = _state(item)
+        try:
+            said = _said(read(item["data"].get(WISH, ""), name))
+        except BadWishError as error:
+            said = str(error).splitlines()[0]
+        yield f"{name:<24} {state.get('phase', 'new'):<8} {said}"
+
+
+def explained(site: SiteFacts) -> Callable[[Wishes, argparse.Namespace], Iterator[str]]:
+    """What one release is."""
+
+    def explain(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
+        item = wishes.all().get(told.name)
+        if item is None:
+            raise ModelsError(f"there is no release {told.name!r}: `list` shows which there are")
+        state = _state(item)
+        try:
+            wish = read(item["data"].get(WISH, ""), told.name)
+        except BadWishError as error:
+            yield f"the wish is refused: {error}"
+            return
+        yield f"wish      {_said(wish)}" + (f" (by {wish.by}{f': {wish.why}' if wish.why else ''})" if wish.by else "")
+        yield f"state     {state.get('phase', 'no keeper has seen it yet')}"
+        for line in state.get("why", []):
+            yield f"          {line}"
+        for ref, version in state.get("versions", {}).items():
+            yield f"version   {ref} is {version['digest']}, served as {version['form']}"
+        for digest, share in state.get("traffic", {}).items():
+            yield f"traffic   {share} % to {digest}"
+        if wish.previous:
+            yield f"before    {wish.previous}: a rollback without a candidate leads there"
+        yield f"address   https://{host(ROOM, site)}{PATHS}/{wish.name}/infer"
+
+    return explain
+
+
+def _parser() -> argparse.ArgumentParser:
+    text = (__doc__ or "").partition("\n\n")
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=text[0], epilog=text[2], formatter_class=form)
+    parser.add_argument("site")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("list")
+    verbs.add_parser("explain").add_argument("name")
+    for verb in (*CHANGES, "retire"):
+        each = verbs.add_parser(verb)
+        each.add_argument("name")
+        if verb in ("deploy", "canary", "shadow"):
+            each.add_argument("version")
+        if verb in ("canary", "shadow"):
+            each.add_argument("--percent", type=int, default=10)
+        if verb != "retire":
+            each.add_argument("--why", default="", help="stands in the record")
+            each.add_argument("--by", default="", help="who wishes it; left out: the user of this machine")
+            each.add_argument("--print", action="store_true", help="show the object instead of writing it")
+        each.add_argument("--wait", type=int, default=0, metavar="SECONDS")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """One verb."""
+    told = _parser().parse_args(argv)
+    try:
+        loaded = compose(told.site)
+        site = loaded.site.facts({}, loaded.rooms)
+        if present(ROOM, site) is None:
+            raise SiteError(f"site {told.site} has no room {ROOM}")
+        wishes = Wishes(Places.of(told.site), site.work)
+        verbs = {"list": listed, "explain": explained(site), "retire": retire}
+        for line in verbs.get(told.verb, change)(wishes, told):
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+    except (Refusal, BadWishError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
