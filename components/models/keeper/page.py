@@ -85,6 +85,12 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(404, "text/plain", "there are /, /releases, /metrics and /health\n")
 
+    def do_POST(self) -> None:
+        """A question that no release's route took."""
+        self.close_connection = True  # what is left of the question would be read as the next one
+        told = {"error": "no release of that name answers here; GET /releases lists those that do"}
+        self._answer(404, "application/json", json.dumps(told))
+
     def _answer(self, status: int, kind: str, text: str) -> None:
         body = text.encode()
         self.send_response(status)

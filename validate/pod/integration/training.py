@@ -17,19 +17,25 @@ def fit(raw: bytes, run: str, seed: int) -> Forest:
     """The same bytes and seed give the same model. Raises ValueError if the trees are misread."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a pod's share of cores is not what it sees
     import sklearn
-    from sklearn.ensemble import RandomForestClassifier
 
     x, y = read_dataset(raw)
     if len(set(y)) < 2:
         raise ValueError(f"{len(y)} rows, all with the same label: nothing can be learnt")
-    model: Any = RandomForestClassifier(
-        n_estimators=TREES, max_depth=DEPTH, min_samples_leaf=LEAF_SIZE, random_state=seed
-    )
-    model.fit(x, y)
+    model = grow(x, y, seed)
     told = {"run": run, "library": f"scikit-learn {sklearn.__version__}", "rows": len(y), "seed": seed}
     found = Forest([_tree(each.tree_) for each in model.estimators_], sha256(raw), told)
     _agree(found, model, x)
     return found
+
+
+def grow(x: list[list[float]], y: list[int], seed: int) -> Any:
+    """scikit-learn's own forest, as a server of models takes it."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    model: Any = RandomForestClassifier(
+        n_estimators=TREES, max_depth=DEPTH, min_samples_leaf=LEAF_SIZE, random_state=seed
+    )
+    return model.fit(x, y)
 
 
 def _tree(grown: Any) -> DecisionTree:

@@ -1,0 +1,203 @@
+"""From a trained model to an answer through the gateway, and back to nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from components.models.keeper.objects import LABEL, short
+from tests import lab, serving
+from tests.serving import Caller, Load, Trained
+from validate.ground.kubectl import wait_for
+from validate.ground.pods import new_run_id
+
+pytestmark = pytest.mark.live
+ASKED, SHADOWED = 400, 50
+#: Of chi-square with one degree of freedom: a right split is beyond it once in a thousand times.
+LIMIT = 10.83
+RATE, KILLED_SECONDS = 20, 25
+
+
+@dataclass
+class Release:
+    """A release of the lab, two versions of its model, and a token."""
+
+    name: str
+    first: Trained
+    second: Trained
+    token: str
+
+    @property
+    def body(self) -> bytes:
+        return serving.question(self.first.asked)
+
+    def caller(self) -> Caller:
+        return Caller(self.name, self.token)
+
+    def version(self, trained: Trained) -> str:
+        """As answers name it."""
+        told = serving.command("explain", self.name).stdout
+        found = re.search(rf"{re.escape(trained.reference)} is (sha256:\w+)", told)
+        assert found, told
+        return short(found[1])
+
+
+def objects(kind: str, namespace: str, name: str) -> list[dict[str, Any]]:
+    items = lab.cluster().json("-n", namespace, "get", kind, "-l", f"{LABEL}={name}")["items"]
+    assert isinstance(items, list)
+    return items
+
+
+def work() -> str:
+    return lab.found().platform.work
+
+
+@pytest.fixture(scope="module")
+def release() -> Iterator[Release]:
+    name = f"test-{new_run_id()}"
+    with serving.trainer() as pod:
+        first, second = (serving.train(pod, name, seed) for seed in (1, 2))
+    try:
+        serving.did("deploy", name, first.reference, "--why", "a test")
+        yield Release(name, first, second, serving.token())
+    finally:
+        serving.command("retire", name, "--wait", "90")
+
+
+def test_a_model_answers_as_it_did_where_it_was_trained(release: Release) -> None:
+    status, told = release.caller().ask(release.body)
+    assert status == 200, told
+    assert told["outputs"][0]["data"] == release.first.answers
+    assert told["model_name"] == release.name
+    assert told["model_version"] == release.version(release.first)
+
+
+def test_its_pods_stand_on_two_hosts_and_one_at_a_time_may_be_taken(release: Release) -> None:
+    pods = objects("pods", work(), release.name)
+    assert len({pod["spec"]["nodeName"] for pod in pods}) == 2
+    (budget,) = objects("poddisruptionbudgets", work(), release.name)
+    found = wait_for("the budget to be counted", lambda: _allowed(budget["metadata"]["name"]) or None, timeout=30)
+    assert found == 1
+
+
+def _allowed(name: str) -> int:
+    found = lab.cluster().json("-n", work(), "get", "poddisruptionbudget", name)
+    return int(found.get("status", {}).get("disruptionsAllowed", 0))
+
+
+def test_without_a_token_or_with_a_role_that_may_only_look_nobody_is_answered(release: Release) -> None:
+    assert Caller(release.name).ask(release.body)[0] == 401
+    assert Caller(release.name, "e30.e30.AA").ask(release.body)[0] == 401
+    assert Caller(release.name, serving.looker()).ask(release.body)[0] == 403
+    assert release.caller().ask(release.body)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "allowed"),
+    [
+        (b'{"inputs": [', {400, 422}),
+        (b"[]", {400, 422}),
+        (b"{}", {400, 422}),
+        (serving.question([[1.0]]), {400}),
+        (serving.question([[0.5] * 10]).replace(b"0.5", b"NaN", 1), {400, 422}),
+        (serving.question([[0.5] * 10]).replace(b"0.5", b'"a"', 1), {400, 422}),
+        (serving.question([[0.5] * 10]).replace(b"[1, 10]", b"[2, 10]"), {400}),
+        (b'{"instances": [[1, 2]]}', {400, 422}),
+        (b" " * (5 << 20), {413}),
+    ],
+    ids=["broken", "a list", "empty", "shape", "nan", "text", "wrong shape told", "another protocol", "too large"],
+)
+def test_what_is_no_question_is_refused_and_the_model_goes_on(release: Release, body: bytes, allowed: set[int]) -> None:
+    caller = release.caller()
+    status, told = caller.ask(body)
+    assert status in allowed, (status, told)
+    caller.close()
+    assert release.caller().ask(release.body)[0] == 200
+
+
+def test_a_canary_answers_its_share(release: Release) -> None:
+    serving.did("canary", release.name, release.second.reference, "--percent", "10")
+    versions = [release.version(each) for each in (release.first, release.second)]
+    caller = release.caller()
+
+    def seen() -> str | None:
+        return caller.ask(release.body)[1]["model_version"] == versions[1] or None
+
+    assert wait_for("the proxies to know the canary", seen, timeout=30)
+    counted: dict[str, int] = {}
+    for _ in range(ASKED):
+        said = caller.ask(release.body)[1]["model_version"]
+        counted[said] = counted.get(said, 0) + 1
+    assert set(counted) == set(versions), counted
+    assert serving.chi_square(counted, dict(zip(versions, (0.9, 0.1), strict=True))) < LIMIT, counted
+
+
+COUNT = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/metrics').read().decode())"
+
+
+def asked(release: str, version: str) -> float:
+    """How many questions a version's pods answered, by their own count."""
+    total = 0.0
+    for pod in objects("pods", work(), release):
+        if pod["metadata"]["labels"].get("apadana.io/model-version") == version:
+            where = (work(), pod["metadata"]["name"], ("python3", "-c", COUNT))
+            text = lab.cluster().exec(*where, container="kserve-container", timeout=30)
+            counts = re.findall(r"^request_predict_seconds_count\S* (\S+)$", text, re.MULTILINE)
+            total += sum(map(float, counts))
+    return total
+
+
+def test_a_shadow_gets_copies_and_nobody_sees_its_answers(release: Release) -> None:
+    serving.did("shadow", release.name, release.second.reference, "--percent", "100")
+    stable, hidden = (release.version(each) for each in (release.first, release.second))
+    caller = release.caller()
+
+    def copied() -> float | None:
+        caller.ask(release.body)
+        return asked(release.name, hidden) or None
+
+    wait_for("the proxies to know the shadow", copied, timeout=60)
+    before = asked(release.name, hidden)
+    said = {caller.ask(release.body)[1]["model_version"] for _ in range(SHADOWED)}
+    assert said == {stable}
+
+    def all_came() -> float | None:
+        found = asked(release.name, hidden) - before
+        return found if found >= SHADOWED else None
+
+    assert wait_for("every copy to be counted", all_came, timeout=30) == SHADOWED
+
+
+def test_a_rollback_takes_the_canary_away(release: Release) -> None:
+    serving.did("rollback", release.name, "--why", "a test")
+    stable = release.version(release.first)
+    said = {release.caller().ask(release.body)[1]["model_version"] for _ in range(100)}
+    assert said == {stable}
+
+
+def test_a_predictor_dies_under_load_and_answers_go_on(release: Release) -> None:
+    load = Load(release.name, release.body, release.token, RATE)
+    with load.running():
+        wait_for("answers", lambda: len(load.answers) > RATE or None, timeout=30)
+        victim = objects("pods", work(), release.name)[0]["metadata"]["name"]
+        before = len(load.answers)
+        lab.cluster().run("-n", work(), "delete", "pod", victim, "--now", "--wait=false")
+        enough = before + RATE * KILLED_SECONDS
+        wait_for("more answers", lambda: len(load.answers) > enough or None, timeout=KILLED_SECONDS + 30)
+    counted = load.counted()
+    good = counted[release.version(release.first)]
+    assert good >= 0.99 * sum(counted.values()), counted
+
+
+def test_retired_nothing_is_left(release: Release) -> None:
+    serving.did("retire", release.name, wait=120)
+    namespace = lab.found().platform.namespace
+    for kind in ("inferenceservices", "pods", "poddisruptionbudgets", "configmaps"):
+        assert objects(kind, work(), release.name) == [], kind
+    assert objects("httproutes", namespace, release.name) == []
+    status, _ = release.caller().ask(release.body)
+    assert status == 404

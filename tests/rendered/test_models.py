@@ -1,0 +1,43 @@
+"""The keepers' chart, rendered as the stack renders it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.models import settings as models
+from components.models import keeper
+from tests.rendered import datarooms, objects
+from tests.unit.test_models_settings import site
+
+pytestmark = pytest.mark.rendered
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[datarooms.Document]:
+    return objects.rendered("models", models.Settings(), site())
+
+
+def test_it_is_what_a_restricted_namespace_takes(documents: list[datarooms.Document]) -> None:
+    datarooms.assert_sound(documents)
+
+
+def test_the_code_goes_in_as_it_stands_here(documents: list[datarooms.Document]) -> None:
+    code = datarooms.named(documents, "ConfigMap", "models-code")["data"]
+    here = {file.name: file.read_text(encoding="utf-8") for file in Path(str(keeper.__file__)).parent.glob("*.py")}
+    assert code == here
+
+
+def test_its_file_holds_no_secret(documents: list[datarooms.Document]) -> None:
+    told = json.loads(datarooms.named(documents, "ConfigMap", "models")["data"]["keeper.json"])
+    assert set(told) == {"site", "lease", "place", "registry", "store"}
+    assert "password" not in json.dumps(told)
+
+
+def test_it_reaches_the_registry_the_store_and_the_api(documents: list[datarooms.Document]) -> None:
+    egress = json.dumps(datarooms.named(documents, "NetworkPolicy", "models-server")["spec"]["egress"])
+    assert '"mlflow"' in egress and '"minio"' in egress and "6443" in egress
+    labels = datarooms.named(documents, "Deployment", "models")["spec"]["template"]["metadata"]["labels"]
+    assert {"apadana.io/uses-mlflow", "apadana.io/uses-minio"} <= set(labels)

@@ -1,0 +1,309 @@
+"""The keeper over a cluster in memory: what it makes, what it waits for, what it takes away."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+
+import pytest
+from minio.error import S3Error
+
+from components.models.keeper import artefacts, page
+from components.models.keeper.artefacts import PromotionError, Version, digest_of, form_of, held, known
+from components.models.keeper.keeper import LEAVE_SECONDS, Keeper
+from components.models.keeper.kubernetes import ApiError
+from components.models.keeper.lease import SECONDS, SURE_SECONDS, Lease
+from components.models.keeper.wish import LABEL, STATE, WISH, Wish, promoted
+from tests.unit.test_models_wish import CANARY, DIGESTS, PLACE, SHADOW, STABLE
+
+Object = dict[str, Any]
+
+
+class Cluster:
+    """Objects by kind, namespace and name; a merge patch as an API server understands it."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[str, str, str], Object] = {}
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        return self.held.get((kind, namespace, name))
+
+    def all(self, kind: str, namespace: str, label: str) -> list[Object]:
+        found = [item for (k, n, _), item in self.held.items() if (k, n) == (kind, namespace)]
+        return [item for item in found if label in item["metadata"].get("labels", {})]
+
+    def make(self, item: Mapping[str, Any]) -> Object:
+        made: Object = json.loads(json.dumps(item))
+        made["metadata"]["generation"] = 1
+        self.held[(made["kind"], made["metadata"]["namespace"], made["metadata"]["name"])] = made
+        return made
+
+    def put(self, kind: str, item: Mapping[str, Any]) -> Object:
+        del kind
+        return self.make(item)
+
+    def patch(self, kind: str, namespace: str, name: str, part: Mapping[str, Any]) -> None:
+        merge(self.held[(kind, namespace, name)], part)
+
+    def delete(self, kind: str, namespace: str, name: str) -> None:
+        self.held.pop((kind, namespace, name), None)
+
+    def names(self, kind: str) -> set[str]:
+        return {name for k, _, name in self.held if k == kind}
+
+
+def merge(have: Object, part: Mapping[str, Any]) -> None:
+    for key, value in part.items():
+        if isinstance(value, Mapping) and isinstance(have.get(key), dict):
+            merge(have[key], value)
+        else:
+            have[key] = value
+
+
+class Given:
+    """Versions by their references; counts what is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def promote(self, reference: str) -> Version:
+        self.asked.append(reference)
+        if reference not in DIGESTS:
+            raise PromotionError(f"the registry answers 404 to {reference}")
+        return Version(DIGESTS[reference], "sklearn")
+
+    def known(self, digest: str) -> Version:
+        return Version(digest, "sklearn")
+
+
+class World:
+    def __init__(self) -> None:
+        self.cluster, self.given, self.now, self.said = Cluster(), Given(), 1000.0, [""]
+        self.keeper = Keeper(PLACE, self.cluster, self.given, self.said.append, lambda: self.now)
+
+    def wish(self, wish: Wish) -> None:
+        metadata = {"name": f"release-{wish.name}", "namespace": PLACE.work, "labels": {LABEL: wish.name}}
+        before = self.cluster.get("ConfigMap", PLACE.work, metadata["name"]) or {}  # type: ignore[arg-type]
+        data = {**before.get("data", {}), WISH: wish.text()}
+        self.cluster.make({"kind": "ConfigMap", "metadata": metadata, "data": data})
+
+    def round(self, *, ready: bool = True, after: float = 2.0) -> Object:
+        self.now += after
+        if ready:
+            for (kind, _, _), item in self.cluster.held.items():
+                if kind == "InferenceService":
+                    told = {"type": "Ready", "status": "True"}
+                    item["status"] = {"observedGeneration": item["metadata"]["generation"], "conditions": [told]}
+        self.keeper.round()
+        return self.state()
+
+    def state(self, name: str = "iris") -> Object:
+        item = self.cluster.get("ConfigMap", PLACE.work, f"release-{name}")
+        found: Object = json.loads(item["data"][STATE]) if item and STATE in item["data"] else {}
+        return found
+
+    def weights(self) -> dict[str, int]:
+        route = self.cluster.get("HTTPRoute", PLACE.platform, "model-iris")
+        assert route
+        return {ref["name"]: ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_no_traffic_before_the_pods_answer(world: World) -> None:
+    world.wish(STABLE)
+    assert world.round(ready=False)["phase"] == "waits"
+    assert world.cluster.names("HTTPRoute") == set()
+    assert world.cluster.names("InferenceService") == world.cluster.names("PodDisruptionBudget") == {"iris-1111111111"}
+    assert world.round()["phase"] == "serve"
+    assert world.weights() == {"iris-1111111111-predictor": 100}
+
+
+def test_a_candidate_that_does_not_start_leaves_the_stable_alone(world: World) -> None:
+    world.wish(STABLE)
+    world.round(), world.round()
+    world.wish(CANARY)
+    assert "models:/iris/2" in world.round(ready=False)["why"][0]
+    assert world.weights() == {"iris-1111111111-predictor": 100}
+    assert world.state()["traffic"] == {"1111111111": 100}
+    world.round()
+    assert world.weights() == {"iris-1111111111-predictor": 90, "iris-2222222222-predictor": 10}
+
+
+def test_the_old_version_goes_after_the_route_has_left_it(world: World) -> None:
+    world.wish(CANARY)
+    world.round(), world.round()
+    world.wish(promoted(CANARY))
+    world.round()
+    assert world.weights() == {"iris-2222222222-predictor": 100}
+    assert world.cluster.names("InferenceService") == {"iris-1111111111", "iris-2222222222"}
+    world.round(after=LEAVE_SECONDS + 1)
+    assert world.cluster.names("InferenceService") == world.cluster.names("PodDisruptionBudget") == {"iris-2222222222"}
+
+
+def test_a_shadow_keeps_its_pods(world: World) -> None:
+    world.wish(SHADOW)
+    world.round(), world.round()
+    world.round(after=LEAVE_SECONDS + 1)
+    assert world.cluster.names("InferenceService") == {"iris-1111111111", "iris-2222222222"}
+    assert world.weights() == {"iris-1111111111-predictor": 100}
+
+
+def test_retired_the_way_in_goes_first_and_nothing_is_left(world: World) -> None:
+    world.wish(STABLE)
+    world.round(), world.round()
+    world.cluster.delete("ConfigMap", PLACE.work, "release-iris")
+    world.keeper.round()
+    assert not world.cluster.names("HTTPRoute")
+    assert world.cluster.names("InferenceService")
+    world.keeper.round()
+    assert not world.cluster.held
+
+
+def test_a_version_is_looked_up_once_so_an_alias_that_moves_moves_no_traffic(world: World) -> None:
+    world.wish(STABLE)
+    for _ in range(4):
+        world.round()
+    assert world.given.asked == ["models:/iris/1"]
+
+
+def test_a_wrong_wish_is_told_and_what_serves_goes_on(world: World) -> None:
+    world.wish(STABLE)
+    world.round(), world.round()
+    world.wish(replace(CANARY, candidate="models:/iris/404"))
+    state = world.round()
+    assert (state["phase"], "404" in state["why"][0]) == ("refused", True)
+    world.wish(replace(STABLE, mode="blue"))
+    assert "mode is 'blue'" in world.round()["why"][0]
+    assert world.weights() == {"iris-1111111111-predictor": 100}
+    assert world.cluster.names("InferenceService") == {"iris-1111111111"}
+
+
+def test_one_wrong_release_holds_up_no_other(world: World) -> None:
+    world.wish(Wish("a", "models:/iris/404"))
+    world.wish(STABLE)
+    world.round(), world.round()
+    assert world.state()["phase"] == "serve"
+
+
+def test_a_keeper_that_begins_anew_changes_nothing(world: World) -> None:
+    world.wish(CANARY)
+    world.round(), world.round()
+    before = json.dumps([world.cluster.held[key] for key in sorted(world.cluster.held)], sort_keys=True)
+    other = Keeper(PLACE, world.cluster, world.given, world.said.append, lambda: world.now)
+    other.round()
+    assert json.dumps([world.cluster.held[key] for key in sorted(world.cluster.held)], sort_keys=True) == before
+
+
+def test_a_route_that_someone_changed_is_mended(world: World) -> None:
+    world.wish(CANARY)
+    world.round(), world.round()
+    route = world.cluster.get("HTTPRoute", PLACE.platform, "model-iris")
+    assert route
+    route["spec"]["rules"][0]["backendRefs"][0]["weight"] = 1
+    world.round()
+    assert world.weights() == {"iris-1111111111-predictor": 90, "iris-2222222222-predictor": 10}
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def leases(cluster: Any) -> tuple[Lease, Lease, Clock]:
+    clock = Clock()
+    return Lease(cluster, "platform", "models", "a", clock), Lease(cluster, "platform", "models", "b", clock), clock
+
+
+def test_one_leads_and_the_other_takes_over_when_it_is_silent() -> None:
+    first, second, clock = leases(Cluster())
+    assert first.renew() and not second.renew()
+    clock.now += SECONDS - 1
+    assert not first.held and not second.renew()
+    clock.now += 2
+    assert second.renew() and not first.renew()
+
+
+def test_who_can_not_renew_writes_no_more_before_another_one_may() -> None:
+    first, _, clock = leases(Cluster())
+    assert first.renew()
+    clock.now += SURE_SECONDS
+    assert not first.held
+    assert SURE_SECONDS < SECONDS
+
+
+def test_who_was_too_slow_does_not_lead() -> None:
+    class Faster(Cluster):
+        def make(self, item: Mapping[str, Any]) -> Object:
+            raise ApiError("POST", 409, b"{}")
+
+    first, _, _ = leases(Faster())
+    assert not first.renew()
+
+
+class Answer(BytesIO):
+    def release_conn(self) -> None:
+        """As urllib3's."""
+
+
+class Store:
+    """A bucket in memory."""
+
+    def __init__(self, **objects: bytes) -> None:
+        self.objects = objects
+
+    def get_object(self, bucket: str, key: str) -> Answer:
+        if key not in self.objects:
+            raise S3Error(None, "NoSuchKey", "", key, "", "", bucket)  # type: ignore[arg-type]
+        return Answer(self.objects[key])
+
+
+def test_a_version_is_back_by_its_digest_alone() -> None:
+    digest, text = digest_of({"model.joblib": "ab"})
+    assert digest == f"sha256:{hashlib.sha256(text).hexdigest()}"
+    key = f"{digest.replace(':', '/')}/{artefacts.MANIFEST}"
+    assert known(Store(**{key: text}), "models", digest) == Version(digest, "sklearn")
+    with pytest.raises(PromotionError, match="altered"):
+        held(Store(**{key: text + b" "}), "models", digest)
+    with pytest.raises(PromotionError, match="is not in the bucket"):
+        known(Store(), "models", digest)
+
+
+def test_the_digest_is_that_of_names_and_contents() -> None:
+    assert digest_of({"a": "1", "b": "2"}) == digest_of({"b": "2", "a": "1"})
+    assert len({digest_of(sums)[0] for sums in ({"a": "1"}, {"a": "2"}, {"b": "1"}, {"a": "1", "b": "1"})}) == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "described", "form"),
+    [
+        (["MLmodel", "model.pkl"], "flavors:\n  sklearn:\n", "mlflow"),
+        (["model.joblib"], "", "sklearn"),
+        (["MLmodel"], "flavors:\n  pytorch:\n", None),
+        (["weights.bin"], "", None),
+        ([], "", None),
+    ],
+)
+def test_the_form_of_a_model(names: list[str], described: str, form: str | None) -> None:
+    if form is None:
+        with pytest.raises(PromotionError, match="allowed"):
+            form_of(names, described)
+    else:
+        assert form_of(names, described) == form
+
+
+def test_the_page_shows_text_as_text() -> None:
+    states = {"iris": {"phase": "serve", "why": ["<script>"], "traffic": {"1": 100}, "versions": {}}}
+    told = page.Told("lab", lambda: states, lambda: True, lambda: True)
+    assert "<script>" not in page.page(told)
+    assert "&lt;script&gt;" in page.page(told)
+    assert 'apadana_models_release{release="iris",phase="serve"} 1' in page.numbers(told)

@@ -1,0 +1,133 @@
+"""Settings of the room `models`, what it asks of others, and what all ways to models have in common."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from components.cluster import settings as cluster
+from components.gateway import controller as gateway_controller
+from components.gateway import settings as gateway
+from components.identity import settings as identity
+from components.identity.clients import clients
+from components.kit.contract import Component
+from components.kit.settings import SiteFacts
+from components.kserve import settings as kserve
+from components.minio import settings as minio
+from components.mlflow import settings as mlflow
+from components.models import settings as models
+from components.models.keeper import objects
+from components.postgres import settings as postgres
+from tests.images import AnyImage
+from validate.ground.site import REPOSITORY
+from validate.suites import coverage
+
+SETTINGS = models.Settings()
+ROOMS: dict[str, Any] = {
+    "cluster": cluster.Settings(),
+    "gateway": gateway.Settings(),
+    "identity": identity.Settings(),
+    "kserve": kserve.Settings(),
+    "minio": minio.Settings(),
+    "mlflow": mlflow.Settings(),
+    "models": SETTINGS,
+    "postgres": postgres.Settings(),
+}
+
+
+def site(**rooms: Any) -> SiteFacts:
+    found = {name: room for name, room in {**ROOMS, **rooms}.items() if room is not None}
+    return SiteFacts("lab", images=AnyImage(), web_domain="lab.internal", rooms=found)
+
+
+def way(kind: str) -> dict[str, Any]:
+    (found,) = [item for item in models.way(SETTINGS, site()) if item["kind"] == kind]
+    return dict(found)
+
+
+def test_nothing_is_wrong_where_all_it_stands_on_is_there() -> None:
+    here = site()
+    assert not [m for room in here.rooms.values() for m in room.misfits(here) if m.key.startswith(("models", "minio"))]
+
+
+@pytest.mark.parametrize("lost", ["kserve", "mlflow", "gateway", "identity"])
+def test_what_it_stands_on_is_told(lost: str) -> None:
+    (mistake,) = SETTINGS.misfits(site(**{lost: None}))
+    assert lost in mistake.allowed
+    assert "off_because" in mistake.action
+
+
+def test_a_token_of_the_right_audience_and_role_and_no_way_around() -> None:
+    spec = way("SecurityPolicy")["spec"]
+    assert spec["jwt"]["providers"][0]["audiences"] == ["models"]
+    assert spec["authorization"]["defaultAction"] == "Deny"
+    (rule,) = spec["authorization"]["rules"]
+    assert rule["principal"]["jwt"]["claims"][0]["values"] == ["scientist", "releaser", "admin"]
+    assert "oidc" not in spec
+    for kind in ("SecurityPolicy", "BackendTrafficPolicy"):
+        (chosen,) = way(kind)["spec"]["targetSelectors"]
+        assert chosen["matchLabels"] == objects.ROUTE_PART
+    assert way("BackendTrafficPolicy")["spec"]["requestBuffer"] == {"limit": "4Mi"}
+
+
+def test_routes_lead_from_the_platform_to_predictors_and_the_gateway_reads_them() -> None:
+    grant = way("ReferenceGrant")
+    assert grant["metadata"]["namespace"] == "platform-work"
+    assert grant["spec"]["from"][0]["namespace"] == "platform"
+    watched = gateway_controller.watched(gateway.Settings(), site())
+    assert "platform-work" in watched
+    assert "platform-work" not in gateway_controller.watched(gateway.Settings(), site(models=None))
+
+
+def test_predictors_let_the_gateway_in_where_there_is_one() -> None:
+    callers = json.dumps(kserve.values(ROOMS["kserve"], site())["callers"])
+    assert "apadana-gateway" in callers
+    assert "apadana-gateway" not in json.dumps(
+        kserve.values(ROOMS["kserve"], site(gateway=None, models=None))["callers"]
+    )
+
+
+def test_its_accounts_are_for_models_alone() -> None:
+    known = {client.name: client for client in clients((), site())}
+    assert known[models.PROBE].audiences == known[models.LOOKER].audiences == ("models",)
+    assert known[models.PROBE].roles == ("scientist",)
+    assert known[models.LOOKER].roles == ("viewer",)
+    assert known["models"].kind == "page"
+
+
+def test_the_keeper_writes_routes_and_wishes_become_objects_where_predictors_are() -> None:
+    kinds = {kind for rule in models.RULES for kind in rule.resources}
+    assert kinds == {"httproutes", "leases"}
+    assert "secrets" not in {kind for rule in models.WORK_RULES for kind in rule.resources}
+    assert models.place(SETTINGS, site()).account == "kserve-predictor"
+
+
+def test_the_contract_fits_and_asks_for_no_backup() -> None:
+    part = Component.model_validate(models.contract(SETTINGS, site()))
+    assert not coverage.needed(part, "backup.py")
+    assert part.secret_ref == "identity-client-models-probe"
+    assert next(e for e in part.endpoints_in if e.protocol == "inference").tls_server_name == "models.lab.internal"
+
+
+def test_the_keepers_code_needs_nothing_that_its_image_lacks() -> None:
+    """It is mounted alone: no other part of the repository may be imported."""
+    code = (
+        "import sys; before = set(sys.modules)\n"
+        "import components.models.keeper.__main__\n"
+        "found = {n for n in set(sys.modules) - before if n.startswith('components.')}\n"
+        "print(sorted(n for n in found if not n.startswith('components.models')))\n"
+        "print(sorted({n.split('.')[0] for n in set(sys.modules) - before} & {'pydantic', 'yaml', 'pulumi'}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n[]\n"
+
+
+def test_two_keepers_at_least() -> None:
+    with pytest.raises(ValueError, match="keepers"):
+        models.Settings(keepers=1)
+    assert replace(models.place(SETTINGS, site()), replicas=3).replicas == 3

@@ -1,0 +1,169 @@
+"""What a release may wish for, and the objects that it becomes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from components.models.keeper import objects
+from components.models.keeper.wish import BadWishError, Wish, checked, promoted, read, rolled_back
+
+ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+STABLE = Wish("iris", "models:/iris/1")
+CANARY = replace(STABLE, mode="canary", candidate="models:/iris/2", percent=10)
+SHADOW = replace(CANARY, mode="shadow")
+DIGESTS = {"models:/iris/1": ONE, "models:/iris/2": TWO}
+PLACE = objects.Place(
+    platform="platform",
+    work="platform-work",
+    gateway="apadana",
+    host="models.lab.internal",
+    bucket="models",
+    account="kserve-predictor",
+    replicas=2,
+    seconds=30,
+    resources={"requests": {"cpu": "50m", "memory": "384Mi"}, "limits": {"cpu": "1", "memory": "384Mi"}},
+)
+
+
+@pytest.mark.parametrize("wish", [STABLE, CANARY, SHADOW, Wish("a", ONE), Wish("a-1", "models:/My model/7")])
+def test_what_is_stored_is_read_again(wish: Wish) -> None:
+    assert read(wish.text(), wish.name) == wish
+
+
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [
+        (Wish("Iris", ONE), "name is 'Iris'"),
+        (Wish("i" * 41, ONE), "allowed: 1 to 40"),
+        (Wish("iris", ""), "stable is ''"),
+        (Wish("iris", "models:/iris"), "stable is 'models:/iris'"),
+        (Wish("iris", "models:/../1"), "stable is"),
+        (Wish("iris", "s3://models/iris"), "sha256:<64"),
+        (replace(CANARY, mode="serve"), "with mode serve"),
+        (replace(CANARY, candidate=""), "candidate is missing"),
+        (replace(CANARY, percent=0), "percent is 0; allowed: 1 to 100"),
+        (replace(SHADOW, percent=101), "percent is 101"),
+        (replace(STABLE, mode="blue"), "mode is 'blue'"),
+        (replace(STABLE, why="a\nb"), "why has 3 letters"),
+    ],
+)
+def test_a_wrong_wish_says_what_is_allowed(wish: Wish, told: str) -> None:
+    with pytest.raises(BadWishError, match=r"allowed|missing|about one") as error:
+        checked(wish)
+    assert told in str(error.value)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(BadWishError) as error:
+        checked(Wish("Iris", "x", mode="canary"))
+    assert len(str(error.value).splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "no JSON"),
+        ("[]", "allowed: an object"),
+        ('{"name": "iris"}', "stable is missing"),
+        ('{"name": "iris", "stable": 3}', "stable is 3; allowed: text"),
+        ('{"name": "iris", "stable": "models:/iris/1", "percent": true}', "percent is True"),
+        ('{"name": "iris", "stable": "models:/iris/1", "weight": 3}', "weight is not known"),
+        ('{"name": "other", "stable": "models:/iris/1"}', "have to be the same"),
+    ],
+)
+def test_what_is_no_wish_is_refused(text: str, told: str) -> None:
+    with pytest.raises(BadWishError) as error:
+        read(text, "iris")
+    assert told in str(error.value)
+
+
+def test_promotion_and_the_two_ways_back() -> None:
+    after = promoted(CANARY)
+    assert (after.mode, after.stable, after.previous, after.candidate) == ("serve", CANARY.candidate, STABLE.stable, "")
+    back = rolled_back(after)
+    assert (back.stable, back.previous) == (STABLE.stable, CANARY.candidate)
+    assert rolled_back(SHADOW) == STABLE
+    for change, wish in ((promoted, STABLE), (rolled_back, STABLE)):
+        with pytest.raises(BadWishError):
+            change(wish)
+
+
+def test_shares_are_a_hundred() -> None:
+    for wish in (STABLE, CANARY, SHADOW, replace(CANARY, candidate=STABLE.stable)):
+        assert sum(wish.shares().values()) == 100
+    assert CANARY.shares() == {"models:/iris/1": 90, "models:/iris/2": 10}
+    assert SHADOW.shares() == {"models:/iris/1": 100}
+
+
+def rule(wish: Wish) -> dict[str, Any]:
+    (found,) = objects.route(PLACE, wish, DIGESTS)["spec"]["rules"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_canary_is_two_weights() -> None:
+    refs = {ref["name"]: ref["weight"] for ref in rule(CANARY)["backendRefs"]}
+    assert refs == {"iris-1111111111-predictor": 90, "iris-2222222222-predictor": 10}
+    assert rule(CANARY)["filters"] == []
+
+
+def test_a_shadow_gets_copies_and_answers_nobody() -> None:
+    (ref,) = rule(SHADOW)["backendRefs"]
+    assert (ref["name"], ref["weight"]) == ("iris-1111111111-predictor", 100)
+    (mirror,) = rule(SHADOW)["filters"]
+    copied = mirror["requestMirror"]
+    assert (copied["backendRef"]["name"], copied["percent"]) == ("iris-2222222222-predictor", 10)
+    assert objects.backends(objects.route(PLACE, SHADOW, DIGESTS)) == {"iris-1111111111", "iris-2222222222"}
+
+
+def test_the_route_lies_where_no_user_can_write() -> None:
+    found = objects.route(PLACE, STABLE, DIGESTS)
+    assert found["metadata"]["namespace"] == "platform"
+    assert objects.ROUTE_PART.items() <= found["metadata"]["labels"].items()
+    assert {ref["namespace"] for ref in rule(STABLE)["backendRefs"]} == {"platform-work"}
+
+
+def test_names_are_names_of_services_however_long() -> None:
+    wish = Wish("m" * 40, "models:/m/1")
+    name = objects.service(PLACE, wish, ONE, "sklearn")["metadata"]["name"]
+    assert len(f"{name}-predictor") <= 63
+
+
+def test_every_version_answers_to_the_releases_name() -> None:
+    found = objects.service(PLACE, CANARY, TWO, "mlflow")
+    model = found["spec"]["predictor"]["model"]
+    assert model["storageUri"] == f"s3://models/sha256/{'2' * 64}"
+    assert model["args"] == ["--model_name=iris", "--model_version=2222222222"]
+    assert model["protocolVersion"] == "v2"
+    budget = objects.budget(PLACE, CANARY, TWO)
+    assert budget["spec"]["selector"]["matchLabels"] == {objects.OF: found["metadata"]["name"]}
+
+
+@pytest.mark.parametrize(
+    ("have", "want", "differs"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, False),
+        ({"a": 1}, {"a": 2}, True),
+        ({}, {"a": []}, False),
+        ({"a": [1]}, {"a": []}, True),
+        ({"a": [{"b": 1, "c": 2}]}, {"a": [{"b": 1}]}, False),
+        ({"a": [{"b": 1}]}, {"a": [{"b": 1}, {"b": 2}]}, True),
+        (None, {"a": 1}, True),
+    ],
+)
+def test_what_others_filled_in_is_no_difference(have: Any, want: Any, differs: bool) -> None:
+    assert objects.differs(have, want) is differs
+
+
+def test_the_wish_is_json_that_a_person_may_write() -> None:
+    assert json.loads(CANARY.text()) == {
+        "name": "iris",
+        "stable": "models:/iris/1",
+        "mode": "canary",
+        "candidate": "models:/iris/2",
+        "percent": 10,
+    }
