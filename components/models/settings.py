@@ -45,6 +45,7 @@ RULES = (
 WORK_RULES = (
     Rule(resources=("configmaps",), verbs=("get", "list", "patch")),
     Rule(apiGroups=("serving.kserve.io",), resources=("inferenceservices",), verbs=OWN),
+    Rule(apiGroups=("apps",), resources=("deployments",), verbs=("get",)),
     Rule(apiGroups=("policy",), resources=("poddisruptionbudgets",), verbs=OWN),
 )
 

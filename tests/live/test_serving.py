@@ -14,6 +14,7 @@ from tests import lab, serving
 from tests.serving import Caller, Load, Trained
 from validate.ground.kubectl import wait_for
 from validate.ground.pods import new_run_id
+from validate.pod.integration.features import NAMES
 
 pytestmark = pytest.mark.live
 ASKED, SHADOWED = 400, 50
@@ -103,9 +104,9 @@ def test_without_a_token_or_with_a_role_that_may_only_look_nobody_is_answered(re
         (b"[]", {400, 422}),
         (b"{}", {400, 422}),
         (serving.question([[1.0]]), {400}),
-        (serving.question([[0.5] * 10]).replace(b"0.5", b"NaN", 1), {400, 422}),
-        (serving.question([[0.5] * 10]).replace(b"0.5", b'"a"', 1), {400, 422}),
-        (serving.question([[0.5] * 10]).replace(b"[1, 10]", b"[2, 10]"), {400}),
+        (serving.question([[0.5] * len(NAMES)]).replace(b"0.5", b"NaN", 1), {400, 422}),
+        (serving.question([[0.5] * len(NAMES)]).replace(b"0.5", b'"a"', 1), {400, 422}),
+        (serving.question([[0.5] * len(NAMES)]).replace(b"[1, 11]", b"[2, 11]"), {400}),
         (b'{"instances": [[1, 2]]}', {400, 422}),
         (b" " * (5 << 20), {413}),
     ],

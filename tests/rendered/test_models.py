@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from components.models import settings as models
 from components.models import keeper
+from components.models import settings as models
 from tests.rendered import datarooms, objects
 from tests.unit.test_models_settings import site
 

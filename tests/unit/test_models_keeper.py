@@ -94,12 +94,17 @@ class World:
     def round(self, *, ready: bool = True, after: float = 2.0) -> Object:
         self.now += after
         if ready:
-            for (kind, _, _), item in self.cluster.held.items():
-                if kind == "InferenceService":
-                    told = {"type": "Ready", "status": "True"}
-                    item["status"] = {"observedGeneration": item["metadata"]["generation"], "conditions": [told]}
+            self.start(2)
         self.keeper.round()
         return self.state()
+
+    def start(self, pods: int) -> None:
+        """What KServe and Kubernetes do: all that is wished for is Ready, with so many pods."""
+        for item in [i for (kind, _, _), i in self.cluster.held.items() if kind == "InferenceService"]:
+            told = {"type": "Ready", "status": "True"}
+            item["status"] = {"observedGeneration": item["metadata"]["generation"], "conditions": [told]}
+            metadata = {"name": f"{item['metadata']['name']}-predictor", "namespace": PLACE.work}
+            self.cluster.make({"kind": "Deployment", "metadata": metadata, "status": {"availableReplicas": pods}})
 
     def state(self, name: str = "iris") -> Object:
         item = self.cluster.get("ConfigMap", PLACE.work, f"release-{name}")
@@ -137,6 +142,26 @@ def test_a_candidate_that_does_not_start_leaves_the_stable_alone(world: World) -
     assert world.weights() == {"iris-1111111111-predictor": 90, "iris-2222222222-predictor": 10}
 
 
+def test_ready_without_pods_is_not_ready(world: World) -> None:
+    """As KServe says it in the first second of a Deployment."""
+    world.wish(STABLE)
+    world.round(ready=False)
+    world.start(0)
+    assert world.round(ready=False)["phase"] == "waits"
+    world.start(1)
+    assert world.round(ready=False)["phase"] == "waits"
+    assert world.cluster.names("HTTPRoute") == set()
+    assert world.round()["phase"] == "serve"
+
+
+def test_a_pod_that_dies_takes_no_traffic_away(world: World) -> None:
+    world.wish(CANARY)
+    world.round(), world.round()
+    world.start(1)
+    assert world.round(ready=False)["phase"] == "canary"
+    assert len(world.weights()) == 2
+
+
 def test_the_old_version_goes_after_the_route_has_left_it(world: World) -> None:
     world.wish(CANARY)
     world.round(), world.round()
@@ -164,7 +189,7 @@ def test_retired_the_way_in_goes_first_and_nothing_is_left(world: World) -> None
     assert not world.cluster.names("HTTPRoute")
     assert world.cluster.names("InferenceService")
     world.keeper.round()
-    assert not world.cluster.held
+    assert {kind for kind, _, _ in world.cluster.held} == {"Deployment"}  # KServe's to take away
 
 
 def test_a_version_is_looked_up_once_so_an_alias_that_moves_moves_no_traffic(world: World) -> None:

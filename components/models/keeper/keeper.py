@@ -101,19 +101,24 @@ class Keeper:
         """The objects of one release. Returns what is told of it."""
         versions = self._resolved(wish, before)
         there = {s["metadata"]["name"]: s for s in services}
-        waits = []
+        waits: list[str] = []
+        answered: list[str] = []  # versions that were ready once: a pod that dies later takes no traffic away
         for ref, found in versions.items():
             name = objects.version(wish, found.digest)
             self._wanted(
                 "InferenceService", objects.service(self._place, wish, found.digest, found.form), there.get(name)
             )
             self._wanted("PodDisruptionBudget", objects.budget(self._place, wish, found.digest))
-            if not ready(there.get(name)):
+            once = objects.short(found.digest)
+            if once in before.get("ready", []) or self._ready(name, there.get(name)):
+                answered.append(once)
+            else:
                 waits.append(f"{ref} ({name}) is not ready yet: {reason(there.get(name))}")
         digests = {ref: found.digest for ref, found in versions.items()}
         told: State = {
             "versions": {ref: {"digest": v.digest, "form": v.form} for ref, v in versions.items()},
             "wish": wish.text(),
+            "ready": answered,
             "traffic": before.get("traffic", {}),
             "since": before.get("since", 0),
         }
@@ -125,6 +130,14 @@ class Keeper:
         told["traffic"] = {objects.short(digests[ref]): share for ref, share in wish.shares().items()}
         self._leave(set(objects.backends(want)), services, float(told["since"]))
         return {**told, "phase": wish.mode, "why": [wish.why] if wish.why else []}
+
+    def _ready(self, name: str, service: Mapping[str, Any] | None) -> bool:
+        """Whether all pods of a version answer. KServe says so for a moment of a Deployment that has
+        no pods yet, so the Deployment is asked, too."""
+        if not ready(service):
+            return False
+        found = self._cluster.get("Deployment", self._place.work, f"{name}-predictor")
+        return found is not None and found.get("status", {}).get("availableReplicas", 0) >= self._place.replicas
 
     def _resolved(self, wish: Wish, before: State) -> dict[str, Version]:
         """The digest of each version; what was said once holds until the reference changes."""
@@ -198,5 +211,5 @@ def ready(service: Mapping[str, Any] | None) -> bool:
 def reason(service: Mapping[str, Any] | None) -> str:
     """Why not, in KServe's own words."""
     conditions = (service or {}).get("status", {}).get("conditions", [])
-    told = [f"{c['type']}: {c.get('message') or c.get('reason')}" for c in conditions if c["status"] == "False"]
-    return "; ".join(told) or "its pods are started"
+    told = [c.get("message") or c.get("reason") for c in conditions if c["status"] == "False"]
+    return "; ".join(dict.fromkeys(filter(None, told))) or "its pods are started"

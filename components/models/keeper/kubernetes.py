@@ -19,6 +19,7 @@ Object = dict[str, Any]
 #: Where each kind lies: group and version, and its name in the plural.
 KINDS = {
     "ConfigMap": ("api/v1", "configmaps"),
+    "Deployment": ("apis/apps/v1", "deployments"),
     "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),
     "InferenceService": ("apis/serving.kserve.io/v1beta1", "inferenceservices"),
     "Lease": ("apis/coordination.k8s.io/v1", "leases"),
