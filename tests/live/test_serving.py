@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from components.models.keeper.objects import LABEL, short
+from components.models.keeper.objects import short
+from components.models.keeper.wish import LABEL
 from tests import lab, serving
 from tests.serving import Caller, Load, Trained
 from validate.ground.kubectl import wait_for
