@@ -157,8 +157,7 @@ class Settings(ProviderSettings):
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """What all topics may keep against a broker's volume: each broker holds every record."""
         yield from super().misfits(site)
-        owned = [need for need in self.granted(site) if need.rights is Rights.OWN]
-        kept = sum(need.partitions * need.retention_mib_per_partition for need in owned)
+        kept = sum(need.partitions * need.retention_mib_per_partition for need in self.owned(site))
         there = round(self.storage.size_gib * 1024 * FILL)
         yield from self.too_much("MiB of records a broker", kept, there, "storage.size_gib")
 

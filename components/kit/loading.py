@@ -183,7 +183,8 @@ def _misfits(
         if type(need) not in provided:
             allowed = "a room that provides it, managed or external"
             action = f"switch the room on that gives a {need.kind}, or {need.owner} off"
-            yield Mistake(need.owner, f"needs the {need.kind} {need.name!r}", allowed, action)
+            mistake = Mistake(need.owner, f"needs the {need.kind} {need.name!r}", allowed, action)
+            yield _located(site, facts, first, mistake)
 
 
 def _located(site: str, facts: SiteFacts, file: str, mistake: Mistake) -> Mistake:

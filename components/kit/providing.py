@@ -26,6 +26,10 @@ class ProviderSettings(ComponentSettings):
         (kind,) = self.provides
         return (*self.built_ins, *site.wanted(kind), *getattr(self, self.own_key))
 
+    def owned(self, site: SiteFacts) -> tuple[Any, ...]:
+        """Each object once, as its owner asks for it: who also reads or writes there takes no room."""
+        return tuple(need for need in self.granted(site) if need.rights is Rights.OWN)
+
     def owners(self, site: SiteFacts) -> list[str]:
         """The users of all that is granted, sorted."""
         return sorted({need.owner for need in self.granted(site)})

@@ -117,7 +117,7 @@ class Settings(ProviderSettings):
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """The sizes of all buckets against the drives."""
         yield from super().misfits(site)
-        size = sum(need.size_gib for need in self.granted(site))
+        size = sum(need.size_gib for need in self.owned(site))
         there = round(self.usable_gib() * FILL, 1)
         yield from self.too_much("GiB of buckets", size, there, "storage.size_gib")
 

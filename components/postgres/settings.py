@@ -101,7 +101,7 @@ class Settings(ProviderSettings):
         connections = self.pooler.replicas * sum(need.connections for need in granted)
         free = self.max_connections - SUPERUSER_CONNECTIONS
         yield from self.too_much("connections", connections, free, "max_connections")
-        size = sum(need.size_gib for need in granted)
+        size = sum(need.size_gib for need in self.owned(site))
         there = self.storage.size_gib * DATA_SHARE
         yield from self.too_much("GiB of databases", size, there, "storage.size_gib")
 

@@ -72,7 +72,7 @@ class Settings(ProviderSettings):
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """The memory of all key spaces against maxmemory."""
         yield from super().misfits(site)
-        memory = sum(need.memory_mib for need in self.granted(site))
+        memory = sum(need.memory_mib for need in self.owned(site))
         yield from self.too_much("MiB of key spaces", memory, self.maxmemory_mib, "maxmemory_mib")
 
 
