@@ -118,7 +118,7 @@ def test_a_problem_that_failed_a_gate_goes_on_from_there(made: flows.Flows) -> N
     assert [(step, phase) for step, phase, _ in steps if phase == "Failed"] == [("register", "Failed")], steps
     again, first = runs.retry(name)
     assert first == "register"
-    pod = made.ends(again, "register")
+    pod = made.ends(again, "register", {"artifacts": [folder(again, "register")]})
     assert f"problems/tabular/{name}/train.tgz" in json.dumps(pod), "what was done before is read again"
     ended(made, again)
     assert len(made.pods(again)) == 1, "only what failed was begun again"
