@@ -4,6 +4,7 @@ data, then acts. What Pulumi needs to run is made and told by `python -m stacks.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,12 @@ from road import certificates, drift, kubectl, orphans, preview
 from road.work import StepFailed, Work
 
 ROLL_MINUTES = 20  # for all members of the slowest store, one after the other
+#: What Pulumi says where the API server's connection broke, not where it said no.
+CUT_OFF = re.compile(
+    r"(Get|Put|Post|Patch|Delete) \"https://[^\"]+\": "
+    r"(.*: )?(EOF|unexpected EOF|http2: \w+|(dial|read|write) tcp|net/http: TLS handshake timeout|context deadline)"
+    r"|etcdserver: (request timed out|leader changed)"
+)
 TLS = "-tls"  # what the name of a component's leaf, and of its Secret, ends in
 
 
@@ -108,7 +115,16 @@ class Stack:
     def up(self, *targets: str) -> None:
         """All of it, or only the resources whose URNs these patterns name."""
         chosen = [word for target in targets for word in ("--target", target)]
-        self.call("up", "--yes", "--skip-preview", *chosen, *self.on_settings())
+        command = ("up", "--yes", "--skip-preview", *chosen, *self.on_settings())
+        try:
+            self.call(*command)
+        except StepFailed as failed:
+            if not CUT_OFF.search(failed.text):
+                raise
+            # Kubernetes' own clients try again; Pulumi does not, and a control plane that moves costs a whole run.
+            self.work.notes.append(f"{self.name}: the API server was away for a moment; compared with it, and gone on")
+            self.compare_with_cluster()
+            self.call(*command)
 
 
 def pending(export: Mapping[str, Any]) -> int:

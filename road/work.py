@@ -14,9 +14,11 @@ from road.place import Place
 class StepFailed(Exception):
     """A command of a step ended badly, or what it found forbids to go on."""
 
-    def __init__(self, cause: list[str], code: int = 1, closer: str | None = None) -> None:
+    def __init__(self, cause: list[str], code: int = 1, closer: str | None = None, text: str = "") -> None:
+        """`text`: all that the command said."""
         super().__init__("\n".join(cause))
         self.cause = cause
+        self.text = text
         self.code = code
         self.closer = closer
 
@@ -47,7 +49,7 @@ class Work:
         command = self._command(argv, environment, reaches_out)
         outcome = running.run(command, self.log, self.token)
         if outcome.code != 0:
-            raise StepFailed([ending(argv, outcome.code), *reading.cause(outcome.text)])
+            raise StepFailed([ending(argv, outcome.code), *reading.cause(outcome.text)], text=outcome.text)
         return outcome.text
 
     def data(self, *argv: str, environment: Mapping[str, str] | None = None) -> running.Outcome:

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from road import pulumi
 
 
 def test_exports_are_read_as_a_shell_reads_them() -> None:
     text = "a note\nexport PULUMI_HOME='/a place/home'\nexport PATH=/x:/y\n"
     assert pulumi.exports(text) == {"PULUMI_HOME": "/a place/home", "PATH": "/x:/y"}
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        ('API server: Patch "https://10.0.0.1:8443/apis/a/b?c=d": http2: client connection force closed', True),
+        ('Get "https://10.0.0.1:8443/readyz": dial tcp 10.0.0.1:8443: connect: connection refused', True),
+        ('Patch "https://10.0.0.1:8443/api": read tcp 10.0.0.9:1->10.0.0.1:8443: connection reset by peer', True),
+        ('Post "https://10.0.0.1:8443/api": EOF', True),
+        ('Put "https://10.0.0.1:8443/api": net/http: TLS handshake timeout', True),
+        ("rpc error: etcdserver: request timed out", True),
+        ('Deployment "x" is invalid: spec.replicas: Invalid value: -1', False),
+        ('pods "x" is forbidden: User "y" cannot create', False),
+        ("timed out waiting for the Deployment to be ready", False),
+    ],
+)
+def test_only_what_was_cut_off_is_tried_again(said: str, again: bool) -> None:
+    assert bool(pulumi.CUT_OFF.search(f"error: {said}")) is again
 
 
 def test_errors_of_a_json_preview_are_found() -> None:
