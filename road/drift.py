@@ -16,6 +16,8 @@ CORE = "core"
 SCALED = ("deployment.apps", "statefulset.apps")
 #: Of a helm chart and of a folder of manifests, as Pulumi keeps them: they are no objects.
 NO_OBJECTS = ("kubernetes:helm.sh/", "kubernetes:yaml/", "kubernetes:kustomize/")
+#: What Pulumi calls its part of an object that is somebody else's.
+PATCH = "Patch"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ def made(export: Mapping[str, Any]) -> Iterator[Object]:
         if not kind.startswith(KUBERNETES) or kind.startswith(NO_OBJECTS) or not resource.get("custom"):
             continue
         _, group, name = kind.split(":")
+        if name.endswith(PATCH):
+            continue
         domain = group.partition("/")[0]
         inputs = resource.get("inputs") or {}
         metadata = inputs.get("metadata") or {}

@@ -31,6 +31,7 @@ def resource(kind: str, name: str, namespace: str = "platform", **spec: Any) -> 
         (resource("kubernetes:core/v1:Namespace", "platform", ""), Object("namespace", "", "platform")),
         (resource("kubernetes:apps/v1:Deployment", "by-load"), Object("deployment.apps", "platform", "by-load")),
         (resource("kubernetes:helm.sh/v4:Chart", "postgres"), None),
+        (resource("kubernetes:core/v1:NodePatch", "cp1", ""), None),
         (resource("pulumi:providers:kubernetes", "kubernetes"), None),
         ({"type": "kubernetes:core/v1:Secret", "inputs": {"metadata": {"name": "read"}}}, None),
     ],
