@@ -15,7 +15,7 @@ from validate.pod import targets
 #: Rooms that smoke asks at the same time: all at once keep two processors from answering anybody.
 SMOKE_AT_ONCE = 4
 #: Seconds that smoke gives a connection: it asks whether a room works, not how fast.
-SMOKE_PATIENCE = 10.0
+SMOKE_PATIENCE = 20.0
 _print = threading.Lock()
 
 
