@@ -10,11 +10,14 @@ removed by the next `open`.
 
 from __future__ import annotations
 
+import itertools
 import random
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
+
+from components.kit.asking import Place
 
 
 @dataclass(frozen=True)
@@ -73,3 +76,40 @@ def chosen(operations: Mapping[str, str], job: Job) -> str:
     if job.operation not in operations:
         raise LookupError(f"no operation {job.operation!r}; there are: {', '.join(sorted(operations))}")
     return job.operation
+
+
+def wire(method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:
+    """One request of HTTP/1.1 as it is sent; `headers` name the Host."""
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+class Repeated:
+    """An Asker with one request again and again, to all servers in turn over TLS; nothing is made or kept."""
+
+    def __init__(
+        self, places: Iterable[Place], ca_file: str, make: Callable[[], bytes], expect: tuple[int, int] = (200, 200)
+    ) -> None:
+        """`make` gives the request's bytes when the load begins."""
+        self._places, self._ca, self._make, self.expect = itertools.cycle(places), ca_file, make, expect
+
+    async def open(self) -> None:
+        """Nothing has to be there."""
+
+    async def close(self) -> None:
+        """Nothing was written."""
+
+    def wires(self) -> Callable[[], bytes]:
+        """Always the same request."""
+        request = self._make()
+        return lambda: request
+
+    def place(self) -> tuple[str, int, str | None]:
+        """The servers in turn."""
+        return next(self._places)
+
+    def tls(self) -> ssl.SSLContext | None:
+        """The site's CA and no other."""
+        return ssl.create_default_context(cafile=self._ca)

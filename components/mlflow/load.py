@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from components.kit.asking import places
-from components.kit.driving import Asker, Job, chosen
+from components.kit.driving import Asker, Job, chosen, wire
 from components.kit.probing import Target
 from components.mlflow.probe import API, PROTOCOL, clients
 
@@ -57,12 +57,12 @@ class MlflowDriver:
         """Each value has a step of its own."""
         numbers = itertools.count()
         _, port, host = self._known[0]  # one name for all replicas
-        head = f"Host: {host}:{port}"
-        get = f"GET {API}runs/get?run_id={self._run} HTTP/1.1\r\n{head}\r\n\r\n".encode()
+        head = {"Host": f"{host}:{port}"}
+        get = wire("GET", f"{API}runs/get?run_id={self._run}", head)
         if self._job.operation == "get-run":
             return lambda: get
 
-        def wire() -> bytes:
+        def value() -> bytes:
             number = next(numbers)
             body = json.dumps(
                 {
@@ -73,10 +73,9 @@ class MlflowDriver:
                     "step": number,
                 }
             )
-            lines = [f"POST {API}runs/log-metric HTTP/1.1", head, "Content-Type: application/json"]
-            return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode()
+            return wire("POST", f"{API}runs/log-metric", head | {"Content-Type": "application/json"}, body.encode())
 
-        return wire
+        return value
 
     def place(self) -> tuple[str, int, str | None]:
         """The replicas in turn."""
