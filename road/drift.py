@@ -33,9 +33,14 @@ class Object:
         return f"{self.kind.partition('.')[0]} {self.name}"
 
 
+def resources(export: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """All that Pulumi keeps of a stack; none where it is new."""
+    return (export.get("deployment") or {}).get("resources") or []
+
+
 def made(export: Mapping[str, Any]) -> Iterator[Object]:
     """Every object of Kubernetes in a stack's state."""
-    for resource in (export.get("deployment") or {}).get("resources") or []:
+    for resource in resources(export):
         kind = str(resource.get("type"))
         if not kind.startswith(KUBERNETES) or kind.startswith(NO_OBJECTS) or not resource.get("custom"):
             continue

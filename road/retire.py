@@ -9,6 +9,7 @@ from typing import Any
 
 from components.kit import layers
 from road import kubectl
+from road.drift import resources
 from road.place import Place
 from road.pulumi import Stack
 from road.work import StepFailed, Work
@@ -48,7 +49,7 @@ def retired(place: Place) -> list[str]:
 def held(export: Mapping[str, Any]) -> list[Held]:
     """The objects of a stack that hold data."""
     found = []
-    for resource in (export.get("deployment") or {}).get("resources") or []:
+    for resource in resources(export):
         kind = HOLDS_DATA.get(str(resource.get("type")))
         metadata = (resource.get("outputs") or resource.get("inputs") or {}).get("metadata") or {}
         if kind and metadata.get("name"):

@@ -6,7 +6,6 @@ writes `<state>/installer.kubeconfig` (0600). The token lives a day; each run ma
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import subprocess
@@ -23,6 +22,7 @@ from common.kubectl import Kubectl, find
 from common.places import Places
 from components.cluster.settings import Settings
 from components.kit import surroundings
+from stacks import command
 from stacks.composition import compose
 
 DURATION = "24h"
@@ -117,15 +117,7 @@ def refresh(site: str) -> Path:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the file and say where."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("site")
-    try:
-        path = refresh(parser.parse_args(argv).site)
-    except (Refusal, FileNotFoundError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(f"{path}\n")
-    return 0
+    return command.run(__doc__, lambda site: f"{refresh(site)}\n", argv)
 
 
 if __name__ == "__main__":

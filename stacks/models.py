@@ -28,6 +28,7 @@ from dataclasses import replace
 from typing import Any
 
 from common.errors import Refusal
+from common.kubectl import Kubectl, find
 from common.places import Places
 from components.kit import surroundings
 from components.kit.mistakes import SiteError
@@ -63,23 +64,16 @@ class Wishes:
     """The ConfigMaps, by kubectl as the site's admin."""
 
     def __init__(self, places: Places, namespace: str) -> None:
-        self._command = [str(places.kubectl), "--kubeconfig", str(places.kubeconfig)]
-        self._command += [f"--request-timeout={TIMEOUT_SECONDS}s", "--namespace", namespace]
+        self._kubectl = Kubectl(find(places.bundle), places.kubeconfig, surroundings.built())
         self._namespace = namespace
 
     def _ask(self, *words: str, stdin: str = "") -> str:
-        done = subprocess.run(
-            [*self._command, *words],
-            input=stdin,
-            env=surroundings.built(),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS + 10,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise ModelsError(f"kubectl {words[0]}: {done.stderr.strip() or done.stdout.strip()}")
-        return done.stdout
+        where = (f"--request-timeout={TIMEOUT_SECONDS}s", "--namespace", self._namespace)
+        try:
+            said = self._kubectl.run(*where, *words, timeout=TIMEOUT_SECONDS + 10, stdin=stdin.encode())
+        except subprocess.CalledProcessError as error:
+            raise ModelsError(f"kubectl {words[0]}: {error.stderr.strip() or error.stdout.strip()}") from None
+        return said.decode()
 
     def all(self) -> dict[str, dict[str, Any]]:
         """Every ConfigMap of a release, by the release's name."""

@@ -6,14 +6,13 @@ administrators have to make: users, objects, sizes, and the Secret of each user.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
 
-from common.errors import Refusal
 from components.kit import naming
 from components.kit.needs import Need
 from components.kit.settings import ComponentSettings, Mode, SiteFacts
+from stacks import command
 from stacks.composition import compose
 
 HEAD = "| object | name | user | rights | size and limits | Secret in the namespace |"
@@ -48,18 +47,16 @@ def _row(provider: str, need: Need) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def page(site: str) -> str:
+    """The sheet of a site."""
+    loaded = compose(site)
+    lines = list(sheet(loaded.site.facts({}, loaded.rooms)))
+    return "\n".join(lines or ["No room asks anything of another one."]) + "\n"
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print the sheet."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("site")
-    try:
-        loaded = compose(parser.parse_args(argv).site)
-    except Refusal as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    lines = list(sheet(loaded.site.facts({}, loaded.rooms)))
-    sys.stdout.write("\n".join(lines or ["No room asks anything of another one."]) + "\n")
-    return 0
+    return command.run(__doc__, page, argv)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ elsewhere. Written to `<state>/people.kubeconfig`; it asks no cluster.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import sys
 from collections.abc import Mapping
@@ -21,8 +20,9 @@ from common.errors import Refusal
 from common.places import Places
 from components.identity.clients import KUBECTL
 from components.kit import webs
+from components.kit.machines import common
 from components.kit.settings import SiteFacts
-from stacks import inventory
+from stacks import command, inventory
 from stacks.composition import compose
 
 PROGRAM = "kubelogin"
@@ -34,12 +34,6 @@ class PeopleError(Refusal):
     """People can't log in for kubectl here."""
 
 
-def said(machines: Mapping[str, Any] | None, name: str) -> str | None:
-    """A setting of the whole site in its inventory."""
-    found = ((machines or {}).get("all") or {}).get("vars", {}).get(name)
-    return None if found is None else str(found)
-
-
 def issuer(site: SiteFacts, machines: Mapping[str, Any] | None) -> str:
     """Of the stacks' settings, and the same that the API servers were told."""
     login = webs.login(site)
@@ -48,9 +42,9 @@ def issuer(site: SiteFacts, machines: Mapping[str, Any] | None) -> str:
             f"{site.site} has no issuer: the room {webs.IDENTITY} is off, so nobody can log in for kubectl. "
             f"Set apadana:{webs.IDENTITY}: mode to managed or external"
         )
-    told = said(machines, "site_issuer")
     # Without an inventory the cluster is the client's, and so are its API servers' settings.
-    if machines is not None and told != login.issuer:
+    told = login.issuer if machines is None else common(machines, "site_issuer")
+    if told != login.issuer:
         raise PeopleError(
             f"the API servers of {site.site} take people of {told or 'no issuer'!r}, "
             f"and its pages those of {login.issuer!r}. "
@@ -92,7 +86,7 @@ def write(site: str) -> Path:
     facts = loaded.site.facts({}, loaded.rooms)
     machines = inventory.read(places.inventory / "hosts.yml")
     url = issuer(facts, machines)
-    told = said(machines, "site_issuer_ca")
+    told = common(machines or {}, "site_issuer_ca")
     ca = Path(told) if told else places.pki / "ca.crt"
     admin = yaml.safe_load(places.kubeconfig.read_text(encoding="utf-8"))
     given = kubeconfig(admin, loaded.site.namespace, url, ca.read_bytes())
@@ -102,15 +96,7 @@ def write(site: str) -> Path:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the file and say where."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("site")
-    try:
-        path = write(parser.parse_args(argv).site)
-    except (Refusal, FileNotFoundError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(f"{path}\n")
-    return 0
+    return command.run(__doc__, lambda site: f"{write(site)}\n", argv)
 
 
 if __name__ == "__main__":

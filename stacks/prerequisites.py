@@ -7,19 +7,18 @@ makes no key: Secrets stand in it by name and with the names of their keys.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable, Iterator
 
 import yaml
 
-from common.errors import Refusal
 from common.places import Places
 from components.cluster import objects as cluster
 from components.kit import manifest as bundle
 from components.kit.half import PaperKeys
 from components.kit.manifests import Manifest
 from components.kit.settings import SiteFacts
+from stacks import command
 from stacks.composition import compose
 from stacks.halves import manifests
 
@@ -55,20 +54,17 @@ def _yaml(item: Manifest) -> str:
     return yaml.dump(item, Dumper=_Dumper, sort_keys=False, width=10_000).rstrip()
 
 
+def page(name: str) -> str:
+    """All of it, for a site."""
+    loaded = compose(name)
+    places = Places.of(name)
+    site = loaded.site.facts(bundle.read(places.bundle).images, loaded.rooms)
+    return text(site, documents(site, places))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("site")
-    name = parser.parse_args(argv).site
-    try:
-        loaded = compose(name)
-        places = Places.of(name)
-        site = loaded.site.facts(bundle.read(places.bundle).images, loaded.rooms)
-        sys.stdout.write(text(site, documents(site, places)))
-    except Refusal as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+    return command.run(__doc__, page, argv)
 
 
 if __name__ == "__main__":
