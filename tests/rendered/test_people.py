@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from components.cluster.settings import Settings
 from components.identity.settings import Settings as Identity
 from components.kit.settings import SiteFacts
 from tests.issuing import Issuer
-from tests.rendered.apiserver import ApiServer
+from tests.rendered.apiserver import START_S, ApiServer
 from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.rendered
@@ -57,14 +58,21 @@ class Site:
 
 def gather(server: ApiServer) -> None:
     """Kubernetes' own roles out of their parts, which is the work of a controller manager."""
-    where = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+
+    def get(path: str) -> Any:
+        """None: it isn't there yet. The server makes its own roles after its start, on a full machine late."""
+        status, body = server.call("GET", f"/apis/rbac.authorization.k8s.io/v1/{path}")
+        return json.loads(body) if status == 200 else None
+
+    last = "namespaces/kube-public/rolebindings/system:controller:bootstrap-signer"
+    wait_for("the last of the server's own roles", partial(get, last), timeout=START_S)
     for name in ("view", "edit", "admin"):  # each is a part of the next
-        parts = json.loads(server.call("GET", where)[1])["items"]
+        parts = wait_for("all roles", partial(get, "clusterroles"), timeout=START_S)["items"]
+        role = wait_for(f"the role {name}", partial(get, f"clusterroles/{name}"), timeout=START_S)
         mark = f"rbac.authorization.k8s.io/aggregate-to-{name}"
         mine = [each for each in parts if each["metadata"].get("labels", {}).get(mark) == "true"]
-        role = json.loads(server.call("GET", f"{where}/{name}")[1])
         role["rules"] = [rule for each in mine for rule in each["rules"] or ()]
-        status, body = server.call("PUT", f"{where}/{name}", role)
+        status, body = server.call("PUT", f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}", role)
         assert status == 200, body
 
 
