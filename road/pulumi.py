@@ -21,6 +21,10 @@ CUT_OFF = re.compile(
     r"(.*: )?(EOF|unexpected EOF|http2: \w+|(dial|read|write) tcp|net/http: TLS handshake timeout|context deadline)"
     r"|etcdserver: (request timed out|leader changed)"
 )
+#: What Pulumi says where an object was made and the answer to it was lost: it is there, and not in the state.
+CONFLICT = re.compile(r"conflicts? with \"([^\"]+)\"")
+PULUMIS_OWN = re.compile(r"pulumi-kubernetes-[0-9a-f]+")
+TAKE_OVER = "PULUMI_K8S_ENABLE_PATCH_FORCE"
 TLS = "-tls"  # what the name of a component's leaf, and of its Secret, ends in
 
 
@@ -45,8 +49,10 @@ class Stack:
         kept = work.place.state / "pulumi-config" / f"Pulumi.{self.name}.yaml"
         self.settings = str(kept) if retired else work.call(*home, "--stack", self.name).splitlines()[-1].strip()
 
-    def call(self, *argv: str) -> str:
-        return self.work.call(self.program, *argv, *self._common(), environment=self.environment)
+    def call(self, *argv: str, more: Mapping[str, str] | None = None) -> str:
+        """`more`: variables for this call alone."""
+        environment = {**self.environment, **(more or {})}
+        return self.work.call(self.program, *argv, *self._common(), environment=environment)
 
     def data(self, *argv: str) -> str:
         command = (self.program, *argv, *self._common())
@@ -117,14 +123,31 @@ class Stack:
         chosen = [word for target in targets for word in ("--target", target)]
         command = ("up", "--yes", "--skip-preview", *chosen, *self.on_settings())
         try:
-            self.call(*command)
+            self._complete(*command)
         except StepFailed as failed:
             if not CUT_OFF.search(failed.text):
                 raise
             # Kubernetes' own clients try again; Pulumi does not, and a control plane that moves costs a whole run.
             self.work.notes.append(f"{self.name}: the API server was away for a moment; compared with it, and gone on")
             self.compare_with_cluster()
+            self._complete(*command)
+
+    def _complete(self, *command: str) -> None:
+        """Takes over what a run that was cut off has made: each run of Pulumi is another owner of fields to
+        Kubernetes, so it stumbles over its own objects. Where anybody else's are among them, it stays refused."""
+        try:
             self.call(*command)
+        except StepFailed as failed:
+            if not made_by_pulumi(failed.text):
+                raise
+            self.work.notes.append(f"{self.name}: took over what an earlier run had made without learning of it")
+            self.call(*command, more={TAKE_OVER: "true"})
+
+
+def made_by_pulumi(text: str) -> bool:
+    """Whether Pulumi failed because of fields that it alone has set before."""
+    owners = CONFLICT.findall(text)
+    return bool(owners) and all(PULUMIS_OWN.fullmatch(owner) for owner in owners)
 
 
 def pending(export: Mapping[str, Any]) -> int:

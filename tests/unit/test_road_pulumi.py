@@ -32,6 +32,21 @@ def test_only_what_was_cut_off_is_tried_again(said: str, again: bool) -> None:
     assert bool(pulumi.CUT_OFF.search(f"error: {said}")) is again
 
 
+@pytest.mark.parametrize(
+    ("said", "ours"),
+    [
+        ('Apply failed with 3 conflicts: conflicts with "pulumi-kubernetes-66787a4e":', True),
+        ('Apply failed with 1 conflict: conflict with "pulumi-kubernetes-66787a4e": .spec.replicas', True),
+        ('conflicts with "kubectl-edit":', False),
+        ('conflicts with "pulumi-kubernetes-66787a4e": .spec\nconflicts with "helm":', False),
+        ('conflict with "pulumi-kubernetes-66787a4e-of-mine": .spec', False),
+        ("timed out waiting for the Deployment to be ready", False),
+    ],
+)
+def test_only_what_pulumi_itself_has_made_is_taken_over(said: str, ours: bool) -> None:
+    assert pulumi.made_by_pulumi(said) is ours
+
+
 def test_errors_of_a_json_preview_are_found() -> None:
     document = {
         "diagnostics": [
