@@ -44,8 +44,8 @@ class Pooler(Frozen):
     """pgBouncer with its HAProxy."""
 
     replicas: Annotated[int, Field(ge=2, le=9)] = 2
-    resources: Resources = Resources(cpu_millicores=20, memory_mib=64, cpu_limit_millicores=500)
-    haproxy_resources: Resources = Resources(cpu_millicores=20, memory_mib=96, cpu_limit_millicores=500)
+    resources: Resources = Resources(cpu_millicores=200, memory_mib=128, cpu_limit_millicores=1000)
+    haproxy_resources: Resources = Resources(cpu_millicores=200, memory_mib=128, cpu_limit_millicores=1000)
     # session: a lost SET or advisory lock is a silent bug, a full pool is a loud one.
     mode: PoolMode = "session"
 
@@ -67,14 +67,14 @@ class Settings(ProviderSettings):
     own_key: ClassVar[str] = "databases"
 
     members: Literal[3, 5] = 3
-    storage: Storage = Storage(class_="ssd", size_gib=3)
-    resources: Resources = Resources(cpu_millicores=50, memory_mib=384, cpu_limit_millicores=1000)
+    storage: Storage = Storage(class_="ssd", size_gib=100)
+    resources: Resources = Resources(cpu_millicores=1000, memory_mib=4096, cpu_limit_millicores=4000)
     pooler: Pooler = Pooler()
     # quorum: a commit waits for any one standby: a lost one stops no writer. on: for one that
     # is named; losing just that one stops writes until Patroni names another.
     synchronous: Synchronous = "quorum"
-    max_connections: Annotated[int, Field(ge=20, le=5000)] = 100
-    shared_buffers_mib: Annotated[int, Field(ge=16)] = 64
+    max_connections: Annotated[int, Field(ge=20, le=5000)] = 200
+    shared_buffers_mib: Annotated[int, Field(ge=16)] = 1024
     databases: tuple[Database, ...] = ()  # beside those that rooms need
     api_server: ApiServer = ApiServer()
 

@@ -39,10 +39,10 @@ class Settings(ProviderSettings):
     own_key: ClassVar[str] = "keyspaces"
 
     members: Literal[3, 5] = 3
-    storage: Storage = Storage(class_="ssd", size_gib=1)
-    resources: Resources = Resources(cpu_millicores=30, memory_mib=128, cpu_limit_millicores=500)
-    sentinel_resources: Resources = Resources(cpu_millicores=20, memory_mib=48, cpu_limit_millicores=200)
-    maxmemory_mib: Annotated[int, Field(ge=16)] = 64
+    storage: Storage = Storage(class_="ssd", size_gib=20)
+    resources: Resources = Resources(cpu_millicores=500, memory_mib=4096, cpu_limit_millicores=2000)
+    sentinel_resources: Resources = Resources(cpu_millicores=50, memory_mib=64, cpu_limit_millicores=500)
+    maxmemory_mib: Annotated[int, Field(ge=16)] = 2048
     # everysec: an acknowledged write (WAIT 1) is in the memory of two hosts; only power lost on all
     # of them at once can cost the last second. `always` closes that with an fsync for each write.
     fsync: Fsync = "everysec"

@@ -50,7 +50,7 @@ def test_values_are_of_the_room() -> None:
     [
         ({"databases": [{"owner": "Drop Table", "name": "app"}]}, "pattern"),
         ({"members": 2}, "3 or 5"),
-        ({"shared_buffers_mib": 300}, "40 %"),
+        ({"shared_buffers_mib": 3000}, "40 %"),
         ({"colour": "blue"}, "Extra inputs"),
     ],
 )
