@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common import locking
+from common import inventory, locking
 from common.errors import Refusal
 from common.places import REPOSITORY, Places
 from components.kit import layers
@@ -62,8 +62,8 @@ class Place(Places):
 
     @property
     def is_lab(self) -> bool:
-        """Only a lab has the file of a constrained machine; `check` refuses it elsewhere."""
-        return (self.inventory / "group_vars" / "all" / "constrained.yml").is_file()
+        """Whether the inventory says so: its machines were made here, and may be taken away."""
+        return inventory.is_lab(self.inventory / "hosts.yml")
 
 
 def place(site: str, environment: Mapping[str, str] = os.environ) -> Place:

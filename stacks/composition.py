@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from common import inventory as inventories
 from common.places import REPOSITORY
 from components.kit import layers
 from components.kit.contract import Off
@@ -14,7 +15,6 @@ from components.kit.founding import Founded
 from components.kit.loading import Loaded, load_site
 from components.kit.mistakes import SiteError
 from components.kit.settings import Mode
-from stacks import inventory as stacks_inventory
 
 STACKS = REPOSITORY / "stacks"
 
@@ -22,7 +22,7 @@ STACKS = REPOSITORY / "stacks"
 def read(site: str, layer: str, folder: Path = STACKS) -> dict[str, Any]:
     """The configuration in one stack file, as it is committed."""
     file = layers.stack_file(folder, site, layer)
-    found = stacks_inventory.loaded(file) or {}
+    found = inventories.loaded(file) or {}
     config: dict[str, Any] = found.get("config") or {}
     return config
 
@@ -38,7 +38,8 @@ def compose(
 
     They have to fit the inventory (`hosts`, else that beside `folder`), and what stands already
     (`founded`).
-    Raises SettingsError with every mistake of every stack, SiteError where a file can't be read.
+    Raises SettingsError with every mistake of every stack, SiteError where there is no stack,
+    InventoryError where a file can't be read.
     """
     standing = layers.standing(folder, site)
     if not standing:
@@ -48,13 +49,13 @@ def compose(
         )
     configs = {layer: (given or {}).get(layer) or read(site, layer, folder) for layer in standing}
     models = {room.name: room.settings_class() for room in rooms()}
-    there = stacks_inventory.read(hosts) if hosts else inventory(site, folder.parent)
+    there = inventories.read(hosts) if hosts else inventory(site, folder.parent)
     return load_site(site, configs, models, founded, there)
 
 
 def inventory(site: str, repository: Path = REPOSITORY) -> Mapping[str, Any] | None:
     """The site's machines, as Ansible sees them; None where there is no inventory of it."""
-    return stacks_inventory.read(repository / "inventories" / site / "hosts.yml")
+    return inventories.read(repository / "inventories" / site / "hosts.yml")
 
 
 def off(loaded: Loaded, layer: str, standing: tuple[str, ...]) -> Iterator[Off]:

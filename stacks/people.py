@@ -15,14 +15,14 @@ from typing import Any
 
 import yaml
 
-from common import files
+from common import files, inventory
 from common.errors import Refusal
 from common.places import Places
 from components.identity.clients import KUBECTL
 from components.kit import webs
 from components.kit.machines import common
 from components.kit.settings import SiteFacts
-from stacks import command, inventory
+from stacks import command
 from stacks.composition import compose
 
 PROGRAM = "kubelogin"

@@ -1,6 +1,6 @@
 """What a site's inventory says of machines, as far as settings have to fit them. Pure.
 
-It comes as one group `all` (stacks/inventory.py): its `vars` are those of everybody, and each of
+It comes as one group `all` (common/inventory.py): its `vars` are those of everybody, and each of
 its `hosts` has all of its own.
 """
 

@@ -18,6 +18,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
+from common.inventory import LAB
 from playbooks.rules import networks, ports, telling, volumes, wishes, words
 
 NEEDED = (
@@ -53,7 +54,6 @@ READ = (
 OF_HOSTS = ("ansible_host", "storage_volumes", "node_labels", "node_taints")
 #: What a host says otherwise than the others is a site in two halves.
 OF_ONE_VALUE = tuple(name for name in NEEDED if name not in ("site_state", "site_bundle"))
-LAB = "lab_name"  # what the inventory of machines that lab.yml makes says
 CONSTRAINED = (
     "site_constrained",
     "kubernetes_kubelet_extra",

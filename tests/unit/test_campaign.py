@@ -20,6 +20,7 @@ from validate.campaign.run import Selection, Voice, seconds_of
 from validate.core.errors import NotValidError, ValidateError
 from validate.core.model import Result, Table
 from validate.ground import Ground
+from validate.ground.site import Site
 from validate.suites import plan
 from validate.suites.plan import Step, StepOutcome, Tools
 
@@ -29,7 +30,7 @@ def platform(site: str = "lab") -> Platform:
 
 
 def ground(tmp_path: Path, site: str = "lab") -> Ground:
-    there = SimpleNamespace(name=site, reports=tmp_path / "reports", platform=platform(site))
+    there = Site(site, tmp_path / "state" / site, tmp_path, platform(site))
     return cast(Ground, SimpleNamespace(site=there))
 
 
@@ -116,7 +117,7 @@ def test_the_digest_changes_with_what_is_done_and_not_with_estimates() -> None:
 def test_a_budget_that_is_too_small_is_said_with_what_is_needed(tmp_path: Path) -> None:
     with pytest.raises(ValidateError, match="give at least 30s"):
         campaign.run(ground(tmp_path), STEPS, Selection((), budget=10), Heard().voice)
-    assert not (tmp_path / "reports" / "campaigns").exists()
+    assert not (ground(tmp_path).site.reports / "campaigns").exists()
 
 
 def test_everything_is_run_journalled_and_put_together(tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_a_killed_campaign_goes_on_with_the_step_that_was_cut_off(tmp_path: Path
 
     with pytest.raises(Killed):
         campaign.run(ground(tmp_path), steps(dies=True), Selection(()), Heard().voice)
-    with next((tmp_path / "reports/campaigns").glob("*/journal.jsonl")).open("a") as torn:
+    with next((ground(tmp_path).site.reports / "campaigns").glob("*/journal.jsonl")).open("a") as torn:
         torn.write('{"kind": "end", "step": "smoke/a/two", "res')
     heard = Heard()
     run, _ = campaign.run(ground(tmp_path), steps(dies=False), Selection(()), heard.voice)
@@ -161,7 +162,7 @@ def test_a_killed_campaign_goes_on_with_the_step_that_was_cut_off(tmp_path: Path
     assert [r.test for r in run.results] == ["smoke/a/one", "smoke/a/two", "smoke/a/zzz"]
     assert any("interrupted and continued" in limit for limit in run.limits)
     assert "continues" in heard.said[0]
-    assert len(list((tmp_path / "reports/campaigns").iterdir())) == 1
+    assert len(list((ground(tmp_path).site.reports / "campaigns").iterdir())) == 1
 
 
 @pytest.mark.parametrize(
@@ -208,8 +209,10 @@ def test_a_step_that_can_not_judge_is_invalid_and_the_rest_goes_on(
     assert run.verdict is Verdict.INVALID
 
 
-def test_production_wants_the_digest_of_what_will_be_broken(tmp_path: Path) -> None:
-    here = ground(tmp_path, campaign.PRODUCTION)
+@pytest.mark.parametrize("name", ["production", "stage", "prod-eu", "lab-2"])
+def test_a_site_that_is_not_marked_as_a_lab_wants_the_digest_of_what_will_be_broken(tmp_path: Path, name: str) -> None:
+    """Whatever its name, and also where it has no inventory (a client's cluster)."""
+    here = ground(tmp_path, name)
     wish = Selection(())
     with pytest.raises(ValidateError, match="--confirm") as refused:
         campaign.run(here, STEPS, wish, Heard().voice)
@@ -245,7 +248,7 @@ def test_only_what_came_to_a_verdict_tells_how_long_it_takes(tmp_path: Path) -> 
 
     steps = [step("smoke/a/one", 50), step("load/kafka/two", 90, act=unsure)]
     campaign.run(ground(tmp_path), steps, Selection(()), Heard().voice)
-    known = journal.measured(tmp_path / "reports" / "campaigns")
+    known = journal.measured(ground(tmp_path).site.reports / "campaigns")
     assert set(known) == {"smoke/a/one"}
     assert known["smoke/a/one"] < 50
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from common.errors import Refusal
+from common.inventory import InventoryError
 from components.kit import dry, manifest, pki, secrets
 from components.kit.mistakes import SiteError
 from stacks import composition, needs, prerequisites, program
@@ -165,7 +166,7 @@ def test_an_inventory_of_another_form_is_told(tmp_path: Path, text: str, words: 
     folder = tmp_path / "inventories" / "lab"
     folder.mkdir(parents=True)
     (folder / "hosts.yml").write_text(text)
-    with pytest.raises(SiteError, match=words):
+    with pytest.raises(InventoryError, match=words):
         composition.inventory("lab", tmp_path)
 
 
@@ -176,7 +177,7 @@ def test_our_inventories_have_the_form(site: str) -> None:
 
 def test_a_stack_file_that_is_no_yaml_is_told(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.lab-data.yaml").write_text("config: {a: [")
-    with pytest.raises(SiteError, match=r"Pulumi.lab-data.yaml can't be read as YAML"):
+    with pytest.raises(InventoryError, match=r"Pulumi.lab-data.yaml can't be read as YAML"):
         composition.read("lab", "data", tmp_path)
     (tmp_path / "Pulumi.lab-data.yaml").write_text(yaml.safe_dump({"config": {"a": 1}}))
     assert composition.read("lab", "data", tmp_path) == {"a": 1}

@@ -19,12 +19,12 @@ from validate.campaign.journal import Journal, Told, measured, unfinished
 from validate.core.errors import NotValidError, ValidateError
 from validate.core.model import Result, Run, Table
 from validate.ground import Ground
+from validate.ground.site import Site
 from validate.suites import plan as planning
 from validate.suites.plan import Plan, Step, StepOutcome, Tools
 
 #: An interrupted campaign older than this tells of a platform that may be another one by now.
 CONTINUE_WITHIN = 24 * 3600.0
-PRODUCTION = "production"
 FOLDER, RECORDS = "campaigns", "records"
 INTERRUPTED = "It was interrupted and continued; the step that was cut off ran again from its start"
 
@@ -90,16 +90,16 @@ def plan_of(steps: Sequence[Step], wish: Selection, folder: Path) -> Plan:
     return made
 
 
-def confirmed(site: str, plan: Plan, wish: Selection) -> None:
-    """On production nothing is broken before somebody has read what, and said so."""
-    if site != PRODUCTION or not any(s.harm for s in plan.steps):
+def confirmed(site: Site, plan: Plan, wish: Selection) -> None:
+    """On a site that is no lab nothing is broken before somebody has read what, and said so."""
+    if not any(s.harm for s in plan.steps) or site.is_lab:
         return
     if wish.confirm == plan.digest():
         return
     said = f"--confirm {wish.confirm} is not its digest" if wish.confirm else "it is not confirmed"
     harm = "\n".join(f"  {s.id}: {s.harm}" for s in plan.steps if s.harm)
     raise ValidateError(
-        f"this plan breaks parts of {site} on purpose, and {said}:\n{harm}\n"
+        f"site {site.name} is not marked as a lab; this plan breaks parts of it on purpose, and {said}:\n{harm}\n"
         f"When its owner agrees, run it again with --confirm {plan.digest()}"
     )
 
@@ -113,7 +113,7 @@ def run(ground: Ground, steps: Sequence[Step], wish: Selection, voice: Voice) ->
     plan = plan_of(steps, wish, root)
     if old is not None:
         plan = _as_before(old.read(), steps, plan)
-    confirmed(site.name, plan, wish)
+    confirmed(site, plan, wish)
     journal = old or Journal(_new_folder(root))
     if old is None:
         journal.open(plan, key, wish.command)

@@ -30,7 +30,7 @@ Only = Annotated[str | None, typer.Option("--only", help="one component of the c
 Budget = Annotated[str | None, typer.Option("--budget", help="e.g. 40m: what fits is run, the rest is reported")]
 Steps = Annotated[str, typer.Option("--steps", help="only steps whose id fits, e.g. 'chaos/kafka/*,load/*'")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="begin anew where an interrupted run could be continued")]
-Confirm = Annotated[str, typer.Option("--confirm", help="production: the digest of the plan that was agreed on")]
+Confirm = Annotated[str, typer.Option("--confirm", help="outside of a lab: the digest of the plan that was agreed on")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the plan and its digest, do nothing")]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import places
+from common import inventory, places
 from components.kit import contract, layers, manifest
 from validate.core.errors import ValidateError
 from validate.ground.kubectl import Cluster, find_kubectl
@@ -33,6 +33,17 @@ class Site:
                 "or set APADANA_STATE to the folder that holds the sites"
             )
         return Cluster(kubeconfig, find_kubectl(self.bundle))
+
+    @property
+    def inventory(self) -> Path:
+        """Of its machines; a client's cluster has none."""
+        return REPOSITORY / "inventories" / self.name / "hosts.yml"
+
+    @property
+    def is_lab(self) -> bool:
+        """Whether it may be broken without its owner's word: its inventory says so, or it is a platform of
+        processes on this machine."""
+        return (self.state / "local.json").is_file() or inventory.is_lab(self.inventory)
 
     @property
     def rooms(self) -> Path:

@@ -71,7 +71,7 @@ class Plan:
         return sum(step.estimate for step in self.steps)
 
     def digest(self) -> str:
-        """What a client countersigns before anything is broken on production."""
+        """What a client countersigns before anything is broken on a site that is no lab."""
         told = [[s.id, s.harm, s.wish] for s in self.steps]
         text = json.dumps(told, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

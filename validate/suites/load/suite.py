@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from common import inventory
 from components.kit import contract
 from validate.ground import Ground
-from validate.ground.site import REPOSITORY, Site
+from validate.ground.site import Site
 from validate.suites import plan
 from validate.suites.load import remote, stress
 from validate.suites.load.case import LoadCase
@@ -21,7 +22,6 @@ from validate.suites.plan import Step
 LOAD, STRESS = "load", "stress"
 SHORTEST_S = 45.0  # bursts of pauses and flushes must be seen often enough to be told from a tail
 OVERHEAD_S = 25.0  # a client, a certificate, warm-up, removing what was written
-CONSTRAINED = "group_vars/all/constrained.yml"
 
 
 def steps(ground: Ground, chosen: Sequence[contract.Component]) -> list[Step]:
@@ -60,19 +60,15 @@ def _of(component: contract.Component, room: RoomLoad, scenario: Scenario, site:
 def _scaled(case: LoadCase, room: RoomLoad, site: Site) -> LoadCase:
     """On a site that says it is constrained, the share of the rate that load.yaml names."""
     share = room.constrained.get(case.profile.name)
-    if share is None or not constrained(site):
+    if share is None or not inventory.is_constrained(site.inventory):
         return case
     told = (
         f"{case.title}: {share:g} of the profile's rate, because this site is constrained "
-        f"(inventories/{site.name}/{CONSTRAINED}); it says nothing of the whole rate."
+        f"({inventory.CONSTRAINED} in inventories/{site.name}); it says nothing of the whole rate."
     )
     profile = case.profile.scaled(share)
     profile = profile.model_copy(update={"assumptions": (*profile.assumptions, told)})
     return LoadCase(case.component, case.scenario, profile, (*case.words, "scaled"))
-
-
-def constrained(site: Site) -> bool:
-    return (REPOSITORY / "inventories" / site.name / CONSTRAINED).is_file()
 
 
 def shortened(case: LoadCase) -> LoadCase:

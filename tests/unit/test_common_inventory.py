@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from common import inventory
 from common.places import REPOSITORY
 from components.kit import machines
-from components.kit.mistakes import SiteError
-from stacks import inventory
+from road.place import place
 
 FILES = {
     "hosts.yml": """
@@ -101,5 +101,41 @@ def test_volumes_of_a_group_and_of_a_host_are_seen(tmp_path: Path) -> None:
 
 def test_a_file_of_variables_of_another_form_is_told(tmp_path: Path) -> None:
     file = _written(tmp_path, {"hosts.yml": "all: {hosts: {a: }}", "group_vars/all.yml": "- a"})
-    with pytest.raises(SiteError, match=r"group_vars/all.yml must hold variables"):
+    with pytest.raises(inventory.InventoryError, match=r"group_vars/all.yml must hold variables"):
         inventory.read(file)
+
+
+@pytest.mark.parametrize(
+    ("files", "lab", "constrained"),
+    [
+        ({}, False, False),
+        ({"hosts.yml": "all: {hosts: {lab: }}"}, False, False),  # no name is a mark
+        ({"hosts.yml": "all: {vars: {lab_name: a, site_constrained: true}}"}, True, True),
+        ({"hosts.yml": "all: ", "group_vars/all/main.yml": "lab_name: a"}, True, False),
+        ({"hosts.yml": "all: ", "group_vars/all.yml": "{lab_name: a, site_constrained: false}"}, True, False),
+        ({"hosts.yml": "all: ", "group_vars/all/main.yml": "lab_name: "}, False, False),
+        # A file's name is no mark, a mark of some hosts none of the site.
+        ({"hosts.yml": "all: ", "group_vars/all/constrained.yml": "kubernetes_kubelet_flags: []"}, False, False),
+        ({"hosts.yml": "all: {children: {gpu: {vars: {lab_name: a}, hosts: {g: }}}}"}, False, False),
+    ],
+)
+def test_a_lab_is_one_where_its_inventory_says_so(
+    tmp_path: Path, files: dict[str, str], *, lab: bool, constrained: bool
+) -> None:
+    _written(tmp_path, files)
+    file = tmp_path / "hosts.yml"
+    assert (inventory.is_lab(file), inventory.is_constrained(file)) == (lab, constrained)
+
+
+@pytest.mark.parametrize("site", ["lab", "stage", "production", "elsewhere"])
+def test_of_our_inventories_the_labs_alone_is_a_lab(site: str) -> None:
+    lab = site == "lab"
+    file = REPOSITORY / "inventories" / site / "hosts.yml"
+    assert (inventory.is_lab(file), inventory.is_constrained(file)) == (lab, lab)
+    assert place(site).is_lab is lab
+
+
+def test_no_machine_is_taken_away_where_the_inventory_can_not_be_read(tmp_path: Path) -> None:
+    file = _written(tmp_path, {"hosts.yml": "all: [", "group_vars/all/main.yml": "lab_name: a"})
+    with pytest.raises(inventory.InventoryError, match="can't be read as YAML"):
+        inventory.is_lab(file)

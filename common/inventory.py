@@ -1,5 +1,7 @@
 """An Ansible inventory as Ansible reads it: YAML, with group_vars/ and host_vars/ beside it.
 
+Whether a site is a lab stands there and nowhere else; for every other site the rules of production hold.
+
 What Ansible calls precedence, lowest first: variables of groups in the file (of the outermost group
 first, of one depth by name), group_vars/all, group_vars/<group> in the same order, variables of
 hosts in the file, host_vars/<host>. Names made by patterns (`cp[1:3]`) are not taken apart.
@@ -14,9 +16,15 @@ from typing import Any
 
 import yaml
 
-from components.kit.mistakes import SiteError
+from common.errors import Refusal
 
 SUFFIXES = ("", ".yml", ".yaml", ".json")
+LAB = "lab_name"  # of machines that playbooks/lab.yml makes, and may take away
+CONSTRAINED = "site_constrained"  # too small for the whole load
+
+
+class InventoryError(Refusal):
+    """What can't be read as an inventory, or as YAML at all."""
 
 
 @dataclass
@@ -30,13 +38,13 @@ class _Group:
 def read(file: Path) -> Mapping[str, Any] | None:
     """One group `all`: its `vars` are those of everybody, its `hosts` have all of theirs.
 
-    None where there is no inventory (a client's cluster). Raises SiteError.
+    None where there is no inventory (a client's cluster). Raises InventoryError.
     """
     if not file.is_file():
         return None
     found = loaded(file)
     if not isinstance(found, dict) or not all(_is_group(each) for each in found.values()):
-        raise SiteError(f"{file} is not a YAML inventory: a mapping of groups is needed")
+        raise InventoryError(f"{file} is not a YAML inventory: a mapping of groups is needed")
     groups: dict[str, _Group] = {"all": _Group()}
     own: dict[str, dict[str, Any]] = {}
     for name, each in found.items():
@@ -49,12 +57,27 @@ def read(file: Path) -> Mapping[str, Any] | None:
     return {"all": {"vars": {**groups["all"].vars, **beside["all"]}, "hosts": hosts}}
 
 
+def is_lab(file: Path) -> bool:
+    """Whether the inventory says that its machines are a lab; no inventory, no lab. Raises InventoryError."""
+    return bool(_said_of_all(file, LAB))
+
+
+def is_constrained(file: Path) -> bool:
+    """Whether the inventory says that its machines can't bear the whole load. Raises InventoryError."""
+    return _said_of_all(file, CONSTRAINED) is True
+
+
+def _said_of_all(file: Path, name: str) -> Any:
+    found = read(file)
+    return found["all"]["vars"].get(name) if found else None
+
+
 def loaded(file: Path) -> Any:
-    """What a YAML file says."""
+    """What a YAML file says. Raises InventoryError."""
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SiteError(f"{file} can't be read as YAML: {error}; correct it") from None
+        raise InventoryError(f"{file} can't be read as YAML: {error}; correct it") from None
 
 
 def _is_group(found: Any) -> bool:
@@ -95,7 +118,7 @@ def _beside(folder: Path, name: str) -> dict[str, Any]:
         for file in files:
             found = loaded(file) or {}
             if not isinstance(found, dict):
-                raise SiteError(f"{file} must hold variables: `name: value`, one a line")
+                raise InventoryError(f"{file} must hold variables: `name: value`, one a line")
             said.update(found)
     return said
 
