@@ -123,9 +123,9 @@ DB = {"owner": "asker", "name": "asker"}
         ("postgres", {"databases": [DB]}, "asks twice for the database 'asker'"),
         ("postgres", {"databases": [DB | {"owner": "other"}]}, "several owners: asker, other"),
         ("postgres", {"databases": [{"owner": "postgres", "name": "xyz"}]}, "the server's own"),
-        ("postgres", {"databases": [DB | {"name": "big", "size_gib": 9}]}, "GiB of databases"),
-        ("postgres", {"databases": [DB | {"name": "many", "connections": 60}]}, "connections"),
-        ("redis", {"keyspaces": [DB | {"name": "big", "memory_mib": 99}]}, "MiB of key spaces"),
+        ("postgres", {"databases": [DB | {"name": "big", "size_gib": 99}]}, "GiB of databases"),
+        ("postgres", {"databases": [DB | {"name": "many", "connections": 190}]}, "connections"),
+        ("redis", {"keyspaces": [DB | {"name": "big", "memory_mib": 2999}]}, "MiB of key spaces"),
         ("redis", {"keyspaces": [{"owner": "sentinel", "name": "big"}]}, "the server's own"),
         ("kafka", {"storage": {"class": "hdd", "size_gib": 1}}, "MiB of records a broker"),
         ("kafka", {"topics": [DB | {"name": "lent", "rights": "read"}]}, "nobody owns the topic"),
@@ -140,7 +140,7 @@ def test_what_does_not_fit_is_refused(room: str, settings: dict[str, Any], told:
 
 def test_mistakes_of_all_rooms_come_at_once() -> None:
     wrong = {"storage": {"class": "hdd", "size_gib": 1}}
-    text = refused(kafka=wrong, redis={"keyspaces": [DB | {"memory_mib": 99}]})
+    text = refused(kafka=wrong, redis={"keyspaces": [DB | {"memory_mib": 2999}]})
     assert "MiB of records" in text
     assert "asks twice" in text
     assert "MiB of key spaces" in text
