@@ -7,6 +7,8 @@ import hashlib
 import importlib
 import io
 import json
+import re
+import secrets
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +34,10 @@ SHARED = ("__init__.py", "gates.py", "quality.py", "steps.py", "tracking.py")
 LARGEST = 900_000  # bytes; a ConfigMap holds 1 MiB, a third more in its form as text
 #: As in ZIP's own calendar, so that the same code is the same file.
 EPOCH = (1980, 1, 1, 0, 0, 0)
+#: Argo's executor writes into the same output as the step.
+EXECUTOR = re.compile(
+    r'(?:^\[pod/\S+\] )?(?:\{[^\n]*"argo":true[^\n]*\}|Error: exit status \d+)(?:\n|\Z)', re.MULTILINE
+)
 Json = dict[str, Any]
 
 
@@ -86,6 +92,11 @@ def workflow(template: Manifest, name: str, run: str, settings: Mapping[str, obj
     return manifest(GROUP, "Workflow", name, namespace=metadata["namespace"], marks=metadata["labels"], spec=spec)
 
 
+def said(output: str) -> str:
+    """A step's own lines, without those of Argo's executor."""
+    return EXECUTOR.sub("", output)
+
+
 def to_repeat(found: Json) -> str:
     """The first step of an ended workflow that did not succeed. Raises Refusal where there is none."""
     status = found.get("status", {})
@@ -123,7 +134,7 @@ class Runs:
             raise Refusal(f"there is no problem {problem!r}; problems: {', '.join(known())}")
         importlib.import_module(f"problems.{problem}.problem").given(settings)
         made = objects(problem, self.house())
-        name = f"{problem}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        name = f"{problem}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.site.cluster.apply(*made, workflow(made[-1], name, name, settings))
         return name
 
@@ -136,13 +147,13 @@ class Runs:
         """Step, phase and message of each; and the lines of the pods that are still there."""
         nodes = self.status(run).get("status", {}).get("nodes", {}).values()
         steps = [
-            (str(n["displayName"]), str(n.get("phase", "")), str(n.get("message", "")))
+            (str(n["displayName"]), str(n.get("phase", "")), " ".join(said(str(n.get("message", ""))).split()))
             for n in sorted(nodes, key=lambda n: str(n.get("startedAt")))
             if n["displayName"] in STEPS
         ]
         wanted = ("logs", "-l", f"{OF_WORKFLOW}={run}", "-c", "main", "--prefix", "--tail=-1")
         try:
-            lines = self.site.cluster.run("-n", self._namespace(), *wanted)
+            lines = said(self.site.cluster.run("-n", self._namespace(), *wanted))
         except ClusterError as error:  # a pod that has not begun has none
             lines = f"no lines yet: {error}\n"
         return steps, lines

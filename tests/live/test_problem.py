@@ -1,0 +1,173 @@
+"""From records to a deployable model by a workflow in pods, and on to an answer through the gateway."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from problems import STEPS
+from problems.cluster import Runs
+from problems.pipeline import PROBLEM
+from problems.tabular import features, problem
+from tests import deployable, lab, serving
+from validate.core.errors import ClusterError
+from validate.ground.kubectl import wait_for
+from validate.ground.pods import Pod, new_run_id
+
+pytestmark = pytest.mark.live
+COMMAND = (sys.executable, "-m", "problems")
+NAME = "tabular"
+ENDED = ("Succeeded", "Failed", "Error")
+MINUTES = 10
+
+
+@dataclass
+class Story:
+    """The runs of this test, and the pod that asks MLflow about them."""
+
+    pod: Pod
+    begun: list[str] = field(default_factory=list)
+
+    def command(self, *words: str) -> lab.Done:
+        return lab.run(*COMMAND, *words, "--stack", lab.SITE, timeout=120)
+
+    def submit(self, *settings: str) -> str:
+        done = self.command("submit", NAME, *settings)
+        assert done.returncode == 0, lab.told(done)
+        name = done.stdout.split()[0]
+        self.begun.append(name)
+        return name
+
+    def ended(self, run: str) -> str:
+        """Its last phase."""
+
+        def phase() -> str | None:
+            found = str(Runs(lab.found()).status(run).get("status", {}).get("phase", ""))
+            return found if found in ENDED else None
+
+        return wait_for(f"the run {run} to end", phase, timeout=MINUTES * 60)
+
+    def known(self, *runs: str, verb: str = "told") -> dict[str, Any]:
+        script = Path(deployable.__file__).read_bytes()
+        answer = self.pod.run("python3", "-", NAME, verb, *runs, timeout=120, stdin=script)
+        found: dict[str, Any] = json.loads(answer.splitlines()[-1])
+        return found
+
+
+@pytest.fixture(scope="module")
+def story() -> Iterator[Story]:
+    with serving.trainer() as pod:
+        made = Story(pod)
+        try:
+            yield made
+        finally:
+            for run in made.begun:
+                with suppress(ClusterError):
+                    Runs(lab.found()).stop(run)
+            _remove(made.begun)
+            made.known(*made.begun, verb="forget")
+
+
+def _remove(runs: list[str]) -> None:
+    """These runs; template and code, too, where nobody else has one."""
+    where, marked = ("-n", lab.found().platform.namespace), ("-l", f"{PROBLEM}={NAME}")
+    flows = "workflows.argoproj.io"
+    lab.cluster().run(*where, "delete", flows, *runs, "--ignore-not-found", "--timeout=120s", timeout=150)
+    if not lab.cluster().json(*where, "get", flows, *marked)["items"]:
+        lab.cluster().run(*where, "delete", "workflowtemplates.argoproj.io,configmaps", *marked)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Runs beside each other."""
+
+    good: str
+    refused: str
+    stopped: str
+
+
+@pytest.fixture(scope="module")
+def begun(story: Story) -> Begun:
+    return Begun(story.submit(), story.submit("--set", 'leave_out=["sex"]'), story.submit())
+
+
+@pytest.fixture(scope="module")
+def stopped(story: Story, begun: Begun) -> str:
+    """It did its first step, and was stopped then."""
+    run = begun.stopped
+
+    def prepared() -> bool | None:
+        steps, _ = Runs(lab.found()).logs(run)
+        return ("prepare", "Succeeded") in [each[:2] for each in steps] or None
+
+    wait_for("the first step", prepared, timeout=240)
+    assert story.command("stop", run).returncode == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def good(story: Story, begun: Begun, stopped: str) -> str:
+    """A run with nothing changed."""
+    del stopped  # before it is at its end
+    run = begun.good
+    phase = story.ended(run)
+    done = story.command("logs", run)
+    assert (phase, done.returncode) == ("Succeeded", 0), lab.told(done)
+    return run
+
+
+def test_every_step_is_a_pod_and_a_good_model_is_registered(story: Story, good: str) -> None:
+    steps, _ = Runs(lab.found()).logs(good)
+    assert [(step, phase) for step, phase, _ in sorted(steps, key=lambda each: list(STEPS).index(each[0]))] == [
+        (step, "Succeeded") for step in STEPS
+    ]
+    told = story.known(good)[good]
+    assert told["version"]
+    assert told["tags"]["gates"] == "passed"
+    assert set(problem.MODEL) <= set(told["figures"])
+
+
+def test_the_model_answers_through_the_gateway_as_it_does_where_it_is_trained_again(story: Story, good: str) -> None:
+    """The same records, settings and seed on this machine: the same model."""
+    version = story.known(good)[good]["version"]
+    matrix = features.matrix(problem.records())
+    model = problem.search(problem.Settings()).fit(matrix, features.label(problem.records()))
+    rows = [list(map(float, row)) for row in matrix[:40]]
+    release = f"test-{new_run_id()}"
+    try:
+        serving.did("deploy", release, f"models:/{NAME}/{version}", "--why", "a test")
+        status, told = serving.Caller(release, serving.token()).ask(serving.question(rows))
+        assert status == 200, told
+        assert told["outputs"][0]["data"] == [int(each) for each in model.predict(rows)]
+    finally:
+        serving.did("retire", release)
+
+
+def test_a_model_that_fails_a_gate_is_not_registered_and_the_run_says_which(story: Story, begun: Begun) -> None:
+    run = begun.refused
+    assert story.ended(run) == "Failed"
+    done = story.command("logs", run)
+    assert done.returncode == 1, lab.told(done)
+    assert re.search(r"^register +Failed .*demographic_parity is 0\.\d+; at least 0\.8", done.stdout, re.MULTILINE)
+    told = story.known(run)[run]
+    assert told["version"] is None
+    assert "demographic_parity" in told["tags"]["gates"]
+
+
+def test_a_stopped_run_goes_on_where_it_was(story: Story, stopped: str) -> None:
+    assert story.ended(stopped) == "Failed"
+    done = story.command("retry", stopped)
+    assert done.returncode == 0, lab.told(done)
+    again, first = re.match(r"(\S+) has begun at (\w+):", done.stdout).groups()  # type: ignore[union-attr]
+    story.begun.append(again)
+    assert first != "prepare"
+    assert story.ended(again) == "Succeeded"
+    assert story.known(stopped)[stopped]["version"]
