@@ -1,7 +1,7 @@
 """Problems as a client would write them: data, features, model, gates and pipeline, each in a folder of its own.
 
-`gates`, `quality`, `steps`, `tracking` and a problem's own modules run in a step's pod: the standard library and
-scikit-learn. `pipeline`, `cluster` and the command line run where the workflow is submitted.
+`gates`, `quality`, `settings`, `steps`, `tracking` and a problem's own modules run in a step's pod: the standard
+library and scikit-learn. `pipeline`, `cluster` and the command line run where the workflow is submitted.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ IMAGE = "trainer"
 MLFLOW, WORKFLOWS = "mlflow", "workflows"
 GROUP, OF_WORKFLOW = "argoproj.io/v1alpha1", "workflows.argoproj.io/workflow"
 #: What a step runs: of the shared modules those that need no more than the image has, and the problem's own folder.
-SHARED = ("__init__.py", "gates.py", "quality.py", "steps.py", "tracking.py")
+SHARED = ("__init__.py", "gates.py", "quality.py", "settings.py", "steps.py", "tracking.py")
 LARGEST = 900_000  # bytes; a ConfigMap holds 1 MiB, a third more in its form as text
 #: As in ZIP's own calendar, so that the same code is the same file.
 EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-#: A raw record: numbers, None where a cell is empty, anything where the sender made a mistake.
+#: A raw record: numbers and texts, None where a cell is empty, anything where the sender made a mistake.
 Record = Mapping[str, object]
 
 
@@ -22,9 +22,36 @@ class Column:
     high: float
     unit: str
 
+    def takes(self, value: object) -> bool:
+        """A number, whichever."""
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+    def holds(self, value: object) -> bool:
+        """One within the bounds."""
+        return self.takes(value) and self.low <= value <= self.high  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class Text:
+    """From `least` to `most` characters, both taken, without the space around them."""
+
+    least: int
+    most: int
+
+    def takes(self, value: object) -> bool:
+        """A text, whichever."""
+        return isinstance(value, str)
+
+    def holds(self, value: object) -> bool:
+        """One of such a length."""
+        return isinstance(value, str) and self.least <= len(value.strip()) <= self.most
+
+
+Columns = Mapping[str, Column | Text]
+
 
 def figures(
-    records: Sequence[Record], columns: Mapping[str, Column], arrived: datetime, now: datetime, fresh: timedelta
+    records: Sequence[Record], columns: Columns, arrived: datetime, now: datetime, fresh: timedelta
 ) -> dict[str, float | None]:
     """None for all of them where there is no record."""
     if not records:
@@ -34,19 +61,17 @@ def figures(
     return {
         "schema": _share([_keeps_schema(record, columns) for record in records]),
         "completeness": len(filled) / len(cells),
-        "ranges": _share([_number(value) and column.low <= value <= column.high for column, value in filled]),  # type: ignore[operator]
+        "ranges": _share([column.holds(value) for column, value in filled]),
         "unique": len({tuple(sorted(map(str, record.items()))) for record in records}) / len(records),
         "freshness": float(timedelta() <= now - arrived <= fresh),
     }
 
 
-def _keeps_schema(record: Record, columns: Mapping[str, Column]) -> bool:
-    """The columns that were agreed on and no other, with numbers or nothing in them."""
-    return record.keys() == columns.keys() and all(value is None or _number(value) for value in record.values())
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _keeps_schema(record: Record, columns: Columns) -> bool:
+    """The columns that were agreed on and no other, each with its kind or nothing in it."""
+    return record.keys() == columns.keys() and all(
+        record[name] is None or column.takes(record[name]) for name, column in columns.items()
+    )
 
 
 def _share(right: Sequence[bool]) -> float | None:

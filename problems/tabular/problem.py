@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from problems import settings as reading
 from problems.quality import Record
 from problems.tabular import features
 
@@ -71,12 +72,4 @@ def search(settings: Settings) -> GridSearchCV:
 
 def given(settings: Mapping[str, object]) -> Settings:
     """Settings out of JSON. Raises ValueError for a key that there is not, or a value of another kind."""
-    kinds = {"seed": int, "folds": int, "leave_out": list, "strengths": list}
-    if wrong := sorted(set(settings) - set(kinds)):
-        raise ValueError(f"there is no setting {', '.join(wrong)}; settings: {', '.join(kinds)}")
-    made: dict[str, object] = {}
-    for key, value in settings.items():
-        if not isinstance(value, kinds[key]):
-            raise ValueError(f"{key} is {value!r}, and a {kinds[key].__name__} is needed")
-        made[key] = tuple(value) if isinstance(value, list) else value
-    return Settings(**made)  # type: ignore[arg-type]
+    return reading.given(Settings, settings)

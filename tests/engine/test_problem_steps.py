@@ -22,12 +22,12 @@ pytestmark = pytest.mark.engine
 class Run:
     """One run; `work` has a folder for each step."""
 
-    def __init__(self, place: Path) -> None:
-        self.place, self.work = place, place / "work"
-        (place / "code.zip").write_bytes(cluster.code("tabular"))
+    def __init__(self, place: Path, problem: str = "tabular") -> None:
+        self.place, self.work, self.problem = place, place / "work", problem
+        (place / "code.zip").write_bytes(cluster.code(problem))
 
     def step(self, name: str, **settings: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "problems.steps", "tabular", name]
+        command = [sys.executable, "-m", "problems.steps", self.problem, name]
         given = [f"--work={self.work}", f"--out={self.work / name}", f"--settings={json.dumps(settings)}"]
         return subprocess.run(
             [*command, *given],
@@ -106,3 +106,23 @@ def test_records_that_are_wrong_are_not_trained_on(
 def test_a_step_that_misses_an_earlier_one_says_so(tmp_path: Path) -> None:
     done = Run(tmp_path).step("evaluate")
     assert done.returncode == 2 and "train/answers.json" in done.stderr
+
+
+def test_a_model_of_texts_passes_its_gates_and_needs_no_code_of_its_problem(tmp_path: Path) -> None:
+    """As the model server has it: one text a row, out of another process."""
+    run = Run(tmp_path, "text")
+    for step in STEPS:
+        done = run.step(step)
+        assert done.returncode == 0, f"{step}: {done.stderr}"
+    asked = [["ventilator restarts\nHe was without oxygen for a minute."], ["scanner is slow\nOnly for training."]]
+    script = "import joblib, json, sys; print(joblib.load(sys.argv[1]).predict(json.loads(sys.argv[2])).tolist())"
+    command = [sys.executable, "-c", script, str(run.work / "train" / "model.joblib"), json.dumps(asked)]
+    found = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=True)
+    assert json.loads(found.stdout) == [1, 0]
+
+
+def test_a_model_that_reads_too_little_is_refused(tmp_path: Path) -> None:
+    run = Run(tmp_path, "text")
+    codes = [run.step(step, leave_out=["body"]).returncode for step in STEPS]
+    assert codes == [0] * (len(STEPS) - 1) + [FAILED_A_GATE]
+    assert any(each.startswith("auc_roc") for each in run.said("register", "verdict.json")["failed"])

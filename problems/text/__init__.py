@@ -1,0 +1,1 @@
+"""Tickets of a hospital: which one can't wait. Texts, one answer of two; see README.md."""
