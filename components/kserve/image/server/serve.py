@@ -5,7 +5,8 @@ saves: then its file MLmodel says which file is the model. Reading a model runs 
 has no token, no Secret but its reader's, and no way out but to the store.
 
 A body that is too large is refused before it is read: 413. What is no question for this model is
-400, with the reason. Each answer names the version of the model that gave it.
+400, with the reason. Each answer names the version of the model that gave it, and is counted at
+/metrics; one that holds NaN, an infinite number or nothing is counted as invalid, too.
 """
 
 from __future__ import annotations
@@ -13,15 +14,20 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import kserve
+import numpy as np
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from kserve.errors import InvalidInput, ModelMissingError
 from kserve.utils.utils import get_predict_input, get_predict_response
+from prometheus_client import REGISTRY
+from prometheus_client.core import Metric
+
+from components.kserve.image.server.counters import Counted, Counters, memory_limit
 
 SUFFIXES = (".joblib", ".pkl", ".skops")
 #: Of one question. A row of a hundred numbers is some 2 KiB.
@@ -63,6 +69,29 @@ def read(file: Path) -> Any:
         return importlib.import_module(name).load(stream)
 
 
+def whole(answers: Any) -> bool:
+    """Whether there is something, and every number of it is one."""
+    found = np.asarray(answers)
+    if found.dtype.kind in "fc":
+        return bool(found.size and np.isfinite(found).all())
+    return bool(found.size) and not any(each is None or each != each for each in found.flat)
+
+
+class Shown:
+    """The counters as Prometheus' library asks for them."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+
+    def collect(self) -> Iterator[Any]:
+        """All of them."""
+        for family in self._counters.families():
+            metric = Metric(family.name, family.about, family.kind)
+            for name, labels, value in family.samples:
+                metric.add_sample(name, labels, value)
+            yield metric
+
+
 class Limited:
     """Between the network and the server: what is larger than `most` bytes goes no further."""
 
@@ -97,8 +126,9 @@ class Limited:
 class Served(kserve.Model):  # type: ignore[misc]  # it has no types
     """One model."""
 
-    def __init__(self, name: str, folder: Path, version: str = "") -> None:
+    def __init__(self, name: str, folder: Path, counters: Counters, version: str = "") -> None:
         super().__init__(name)
+        self._counters = counters
         self._version = version or None
         self._folder = folder
         self._predict: Callable[[Any], Any] | None = None
@@ -118,6 +148,7 @@ class Served(kserve.Model):  # type: ignore[misc]  # it has no types
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             told = str(error).strip().splitlines() or ["no reason given"]
             raise InvalidInput(f"{type(error).__name__}: {told[0]}") from None
+        self._counters.invalid += not whole(answers)
         answer = get_predict_response(payload, answers, self.name)
         if isinstance(answer, kserve.InferResponse):
             answer.model_version = self._version
@@ -131,7 +162,9 @@ def main() -> None:
     parser.add_argument("--model_version", default="", help="stands in every answer")
     parser.set_defaults(enable_grpc=False, enable_latency_logging=False)
     told = parser.parse_args()
-    model = Served(told.model_name, told.model_dir, told.model_version)
+    counters = Counters(memory_limit())
+    REGISTRY.register(Shown(counters))
+    model = Served(told.model_name, told.model_dir, counters, told.model_version)
     model.load()
     server = kserve.ModelServer(
         http_port=told.http_port,
@@ -139,7 +172,9 @@ def main() -> None:
         workers=told.workers,
         enable_latency_logging=told.enable_latency_logging,
     )
+    # What is added last is asked first: what is refused as too large is counted, too.
     kserve.model_server.app.add_middleware(Limited)
+    kserve.model_server.app.add_middleware(Counted, counters=counters)
     # A line or two for each answer would cost as much as the answer.
     for name in ("kserve.trace", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.WARNING)

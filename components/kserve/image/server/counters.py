@@ -1,0 +1,113 @@
+"""What a model server counts, and what Prometheus calls it. The standard library alone.
+
+Whoever judges a version reads these numbers from each of its pods.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+ANSWERS, INVALID, SECONDS = "apadana_model_answers_total", "apadana_model_invalid_total", "apadana_model_seconds"
+MEMORY_LIMIT = "apadana_model_memory_limit_bytes"
+#: Prometheus' own library shows it for every process.
+MEMORY = "process_resident_memory_bytes"
+
+#: Bounds of the histogram, in seconds: each a fifth above the one before, and the limit of the SLO itself.
+#: With coarser ones a tail that has doubled may stay inside one bucket.
+BUCKETS: tuple[float, ...] = tuple(sorted({*(round(0.001 * 1.2**n, 6) for n in range(52)), 0.3}))
+
+QUESTIONS = ("/infer", ":predict")  # ends of the paths that a model answers
+FAILED = 500
+CGROUP = Path("/sys/fs/cgroup")
+#: A limit of the older cgroups that is none is a number of this size.
+NO_LIMIT = 1 << 60
+
+Sample = tuple[str, dict[str, str], float]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One metric: its name, Prometheus' type, what it is, and its numbers now."""
+
+    name: str
+    kind: str
+    about: str
+    samples: tuple[Sample, ...]
+
+
+@dataclass
+class Counters:
+    """Since the server began. Its event loop alone writes here."""
+
+    limit: float = 0  # bytes; 0: none
+    invalid: int = 0
+    answers: Counter[int] = field(default_factory=Counter)  # by HTTP status
+    seconds: float = 0.0
+    _within: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+
+    def add(self, status: int, seconds: float) -> None:
+        """One more answer."""
+        self.answers[status] += 1
+        self.seconds += seconds
+        self._within[bisect_left(BUCKETS, seconds)] += 1
+
+    def families(self) -> Iterator[Family]:
+        """All of it, as Prometheus' text has it. A server that has answered nothing shows a zero."""
+        codes = self.answers or {200: 0}
+        answers = tuple((ANSWERS, {"code": str(code)}, float(n)) for code, n in sorted(codes.items()))
+        yield Family(ANSWERS.removesuffix("_total"), "counter", "Answers to questions, by status.", answers)
+        about = "Answers with a number that is none (NaN, infinite), or with nothing."
+        yield Family(INVALID.removesuffix("_total"), "counter", about, ((INVALID, {}, float(self.invalid)),))
+        bounds = (*map(str, BUCKETS), "+Inf")
+        within = zip(bounds, accumulate(self._within), strict=True)
+        histogram = [(f"{SECONDS}_bucket", {"le": bound}, float(n)) for bound, n in within]
+        histogram += [(f"{SECONDS}_count", {}, float(sum(self._within))), (f"{SECONDS}_sum", {}, self.seconds)]
+        yield Family(SECONDS, "histogram", "From a question's arrival to the end of its answer.", tuple(histogram))
+        yield Family(MEMORY_LIMIT, "gauge", "What the pod may use; 0: no limit.", ((MEMORY_LIMIT, {}, self.limit),))
+
+
+class Counted:
+    """Between the network and the server: each answer to a question is counted, whoever gave it."""
+
+    def __init__(self, app: Any, counters: Counters) -> None:
+        self._app, self._counters = app, counters
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request. One whose sender left before an answer began is none."""
+        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].endswith(QUESTIONS):
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 0
+
+        async def watched(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            status = status or FAILED  # the server answers so, further out
+            raise
+        finally:
+            if status:
+                self._counters.add(status, time.perf_counter() - began)
+
+
+def memory_limit(root: Path = CGROUP) -> float:
+    """Bytes that this container may use, as the kernel says; 0: no limit, or none that can be read."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            told = (root / name).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        return float(told) if told.isdigit() and int(told) < NO_LIMIT else 0.0
+    return 0.0

@@ -1,0 +1,141 @@
+"""What a model server counts of its answers, and that its image holds what it imports."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.kserve import settings as kserve
+from components.kserve.image.server import counters
+from components.kserve.image.server.counters import ANSWERS, BUCKETS, INVALID, SECONDS, Counted, Counters, memory_limit
+
+IMAGE = Path(kserve.__file__).parent / "image" / "server"
+INFER = "/v2/models/iris/infer"
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+def answering(status: int) -> App:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    return app
+
+
+async def failing(scope: Any, receive: Any, send: Any) -> None:
+    raise RuntimeError("the model's own code")
+
+
+async def silent(scope: Any, receive: Any, send: Any) -> None:
+    """Its caller has left."""
+
+
+def asked(app: App, made: Counters, path: str = INFER, method: str = "POST") -> list[Any]:
+    """One request; what was sent back."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    asyncio.run(Counted(app, made)({"type": "http", "method": method, "path": path}, receive, send))
+    return sent
+
+
+def shown(made: Counters) -> dict[str, float]:
+    """Every number by its name and labels, as a page has it."""
+    samples = [sample for family in made.families() for sample in family.samples]
+    return {f"{name}{''.join(f'{k}={v}' for k, v in labels.items())}": value for name, labels, value in samples}
+
+
+def test_every_answer_to_a_question_is_counted_by_its_status_and_goes_on_as_it_was() -> None:
+    made = Counters()
+    for status in (200, 200, 400, 413):
+        assert asked(answering(status), made)[0]["status"] == status
+    asked(answering(200), made, "/v1/models/iris:predict")
+    found = shown(made)
+    assert {key: n for key, n in found.items() if key.startswith(ANSWERS)} == {
+        f"{ANSWERS}code=200": 3,
+        f"{ANSWERS}code=400": 1,
+        f"{ANSWERS}code=413": 1,
+    }
+    assert found[f"{SECONDS}_count"] == found[f"{SECONDS}_bucketle=+Inf"] == 5
+
+
+def test_what_fails_inside_is_a_500_and_still_fails() -> None:
+    made = Counters()
+    with pytest.raises(RuntimeError, match="own code"):
+        asked(failing, made)
+    assert dict(made.answers) == {500: 1}
+
+
+@pytest.mark.parametrize(("app", "path", "method"), [(silent, INFER, "POST"), (answering(200), "/metrics", "GET")])
+def test_what_is_no_answer_to_a_question_is_not_counted(app: App, path: str, method: str) -> None:
+    made = Counters()
+    asked(app, made, path, method)
+    assert not made.answers
+    # Who has answered nothing says so: it is no server of another kind.
+    assert shown(made)[f"{ANSWERS}code=200"] == 0
+
+
+def test_a_bound_holds_what_took_as_long_and_all_before_it() -> None:
+    made = Counters()
+    for seconds in (BUCKETS[0] / 2, BUCKETS[3], 0.3, 0.301, BUCKETS[-1] * 2):
+        made.add(200, seconds)
+    found = shown(made)
+    assert found[f"{SECONDS}_bucketle={BUCKETS[0]}"] == 1
+    assert found[f"{SECONDS}_bucketle={BUCKETS[3]}"] == 2
+    assert found[f"{SECONDS}_bucketle=0.3"] == 3
+    assert found[f"{SECONDS}_bucketle={BUCKETS[-1]}"] == 4
+    assert found[f"{SECONDS}_bucketle=+Inf"] == 5
+    assert found[f"{SECONDS}_sum"] == pytest.approx(made.seconds)
+
+
+def test_bounds_are_a_fifth_apart_and_the_slo_is_one() -> None:
+    assert 0.3 in BUCKETS
+    assert all(later / sooner < 1.21 for sooner, later in pairwise(BUCKETS))
+    assert shown(Counters(invalid=3))[INVALID] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "limit"),
+    [
+        ("memory.max", "536870912\n", 2**29),
+        ("memory.max", "max\n", 0),
+        ("memory/memory.limit_in_bytes", "402653184\n", 402653184),
+        ("memory/memory.limit_in_bytes", "9223372036854771712\n", 0),
+        ("else", "1", 0),
+    ],
+)
+def test_the_limit_is_what_the_kernel_says(tmp_path: Path, name: str, text: str, limit: float) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text)
+    assert memory_limit(tmp_path) == limit
+
+
+def test_the_image_holds_what_its_server_imports_of_ours(tmp_path: Path) -> None:
+    for line in (IMAGE / "Containerfile").read_text().splitlines():
+        if line.startswith("COPY"):
+            *files, target = [word for word in line.split()[1:] if not word.startswith("--")]
+            place = tmp_path / target.strip("/")
+            place.mkdir(parents=True, exist_ok=True)
+            for file in files:
+                shutil.copy(IMAGE / file, place)
+    server = tmp_path / "opt" / "apadana" / "serve.py"
+    imports = [node.module for node in ast.walk(ast.parse(server.read_text())) if isinstance(node, ast.ImportFrom)]
+    ours = [name for name in imports if name and name.startswith("components.")]
+    assert ours == [counters.__name__]
+    code = f"import {', '.join(ours)} as found; print(found.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=server.parent, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path)
