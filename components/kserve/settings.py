@@ -18,6 +18,7 @@ from components.kit.settings import ComponentSettings, Frozen, Resources, Resour
 ROOM = "kserve"
 VERSION = "0.20"  # the line; the exact version is that of the image
 STORE = "minio"
+RELEASES = "models"  # the room that judges versions by what their pods count
 BUCKET = "models"
 #: Whose name the predictors read models under: they can't write any.
 READER = "predictor"
@@ -96,10 +97,13 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
 
 
 def _callers(site: SiteFacts) -> Iterator[dict[str, object]]:
-    """The way in from outside, the validator's clients, and whoever watches."""
+    """The way in from outside, the validator's clients, whoever watches, and who judges."""
     if webs.present(webs.GATEWAY_ROOM, site) is not None:
         yield in_namespace(webs.GATEWAY_NAMESPACE, webs.PROXY_PODS)
-    for label, value in (("apadana.io/client", "true"), ("app.kubernetes.io/name", "prometheus")):
+    ours = [("apadana.io/client", "true"), ("app.kubernetes.io/name", "prometheus")]
+    if webs.present(RELEASES, site) is not None:
+        ours.append(("app.kubernetes.io/name", RELEASES))
+    for label, value in ours:
         yield in_namespace(site.namespace, {label: value})
 
 

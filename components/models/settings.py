@@ -46,6 +46,7 @@ WORK_RULES = (
     Rule(resources=("configmaps",), verbs=("get", "list", "patch")),
     Rule(apiGroups=("serving.kserve.io",), resources=("inferenceservices",), verbs=OWN),
     Rule(apiGroups=("apps",), resources=("deployments",), verbs=("get",)),
+    Rule(apiGroups=("discovery.k8s.io",), resources=("endpointslices",), verbs=("get", "list")),
     Rule(apiGroups=("policy",), resources=("poddisruptionbudgets",), verbs=OWN),
 )
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from components.kserve.settings import PREDICTOR_PORT
 from components.models import keeper
 from components.models import settings as models
+from components.models.keeper.wish import LABEL
 from tests.rendered import datarooms, objects
 from tests.unit.test_models_settings import site
 
@@ -39,5 +41,10 @@ def test_its_file_holds_no_secret(documents: list[datarooms.Document]) -> None:
 def test_it_reaches_the_registry_the_store_and_the_api(documents: list[datarooms.Document]) -> None:
     egress = json.dumps(datarooms.named(documents, "NetworkPolicy", "models-server")["spec"]["egress"])
     assert '"mlflow"' in egress and '"minio"' in egress and "6443" in egress
+    counters = datarooms.named(documents, "NetworkPolicy", "models-server")["spec"]["egress"][-1]
+    (pods,) = counters["to"]
+    assert counters["ports"] == [{"protocol": "TCP", "port": PREDICTOR_PORT}]
+    assert pods["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": site().work}
+    assert pods["podSelector"]["matchExpressions"] == [{"key": LABEL, "operator": "Exists"}]
     labels = datarooms.named(documents, "Deployment", "models")["spec"]["template"]["metadata"]["labels"]
     assert {"apadana.io/uses-mlflow", "apadana.io/uses-minio"} <= set(labels)

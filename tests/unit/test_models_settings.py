@@ -16,12 +16,13 @@ from components.gateway import settings as gateway
 from components.identity import settings as identity
 from components.identity.clients import clients
 from components.kit.contract import Component
+from components.kit.manifests import in_namespace
 from components.kit.settings import SiteFacts
 from components.kserve import settings as kserve
 from components.minio import settings as minio
 from components.mlflow import settings as mlflow
 from components.models import settings as models
-from components.models.keeper import objects
+from components.models.keeper import kubernetes, objects
 from components.postgres import settings as postgres
 from tests.images import AnyImage
 from validate.ground.site import REPOSITORY
@@ -103,7 +104,12 @@ def test_its_accounts_are_for_models_alone() -> None:
 def test_the_keeper_writes_routes_and_wishes_become_objects_where_predictors_are() -> None:
     kinds = {kind for rule in models.RULES for kind in rule.resources}
     assert kinds == {"httproutes", "leases"}
-    assert "secrets" not in {kind for rule in models.WORK_RULES for kind in rule.resources}
+    there = {kind for rule in models.WORK_RULES for kind in rule.resources}
+    assert "secrets" not in there
+    # All that it may ask for by name, and nothing else.
+    assert kinds | there == {plural for _, plural in kubernetes.KINDS.values()}
+    (pods,) = [rule for rule in models.WORK_RULES if "endpointslices" in rule.resources]
+    assert pods.verbs == ("get", "list")
     assert models.place(SETTINGS, site()).account == "kserve-predictor"
 
 
@@ -125,6 +131,18 @@ def test_the_keepers_code_needs_nothing_that_its_image_lacks() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n[]\n"
+
+
+def test_predictors_let_in_who_judges_them_where_somebody_does() -> None:
+    def callers(here: SiteFacts) -> list[Any]:
+        told = kserve.values(kserve.Settings(), here)["callers"]
+        assert isinstance(told, list)
+        return told
+
+    keeper = in_namespace("platform", {"app.kubernetes.io/name": models.ROOM})
+    assert keeper["podSelector"]["matchLabels"].items() <= models.LABELS.items()
+    assert keeper in callers(site())
+    assert keeper not in callers(site(models=None))
 
 
 def test_two_keepers_at_least() -> None:

@@ -20,6 +20,7 @@ Object = dict[str, Any]
 KINDS = {
     "ConfigMap": ("api/v1", "configmaps"),
     "Deployment": ("apis/apps/v1", "deployments"),
+    "EndpointSlice": ("apis/discovery.k8s.io/v1", "endpointslices"),
     "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),
     "InferenceService": ("apis/serving.kserve.io/v1beta1", "inferenceservices"),
     "Lease": ("apis/coordination.k8s.io/v1", "leases"),
