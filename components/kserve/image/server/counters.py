@@ -1,6 +1,7 @@
 """What a model server counts, and what Prometheus calls it. The standard library alone.
 
-Whoever judges a version reads these numbers from each of its pods.
+Who judges a version reads these numbers from each of its pods. `components/models/judge/counters.py` is this
+very file, so that both sides mean the same by a name and by a bound.
 """
 
 from __future__ import annotations

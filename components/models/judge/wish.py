@@ -1,0 +1,78 @@
+"""What is judged: two versions, and the written numbers of the judgement."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from json import dumps
+
+from components.models.judge.words import Mode
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version that is served."""
+
+    name: str
+    model: str
+    service: str
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Smallest effects of interest, as shares of all requests."""
+
+    errors: float = 0.01
+    invalid: float = 0.005
+    slow: float = 0.006
+    slow_factor: float = 1.4
+    disagreement: float = 0.02
+    disagreement_allowed: float = 0.01
+    memory_requests: int = 8000
+
+
+@dataclass(frozen=True)
+class Slo:
+    """What holds whatever the stable does."""
+
+    errors: float = 0.001
+    slow: float = 0.01
+    seconds: float = 0.3
+    broken_errors: float = 0.05
+    window_seconds: float = 5
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Written numbers of the judgement."""
+
+    alpha: float = 0.01
+    beta: float = 0.01
+    effects: Effects = Effects()
+    slo: Slo = Slo()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of one release."""
+
+    name: str
+    mode: Mode
+    stable: Version
+    by: str
+    why: str
+    candidate: Version | None = None
+    steps: tuple[int, ...] = (10, 25, 50, 100)
+    mirror_percent: int = 10
+    pairs: Version | None = None
+    rules: Rules = Rules()
+
+    def subject(self) -> str:
+        """What a judgement is about: with another one it begins anew. Who wishes and why is no part of it."""
+        return _subject(replace(self, by="", why=""))
+
+
+@lru_cache(256)
+def _subject(wish: Wish) -> str:
+    return hashlib.sha256(dumps(asdict(wish), sort_keys=True).encode()).hexdigest()[:16]
