@@ -4,6 +4,7 @@
     explain  NAME                             what one is, what it waits for, where it answers
     deploy   NAME VERSION [--why TEXT]        serve this version, and this one alone
     canary   NAME VERSION [--percent 10]      the candidate answers so many of a hundred requests
+    canary   NAME VERSION --judge             its share grows by itself, or ends; `explain` says why
     shadow   NAME VERSION [--percent 10]      the candidate gets copies; nobody sees its answers
     promote  NAME                             the candidate becomes the one that answers
     rollback NAME                             without the candidate; without one: the version before
@@ -18,6 +19,7 @@ predictors, and the keepers of the room `models` make it true. The same ConfigMa
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import getpass
 import json
 import subprocess
@@ -34,6 +36,8 @@ from components.kit import surroundings
 from components.kit.mistakes import SiteError
 from components.kit.settings import SiteFacts
 from components.kit.webs import host, present
+from components.models.judge.words import Phase
+from components.models.keeper.judging import stored
 from components.models.keeper.objects import PATHS
 from components.models.keeper.wish import (
     CANARY,
@@ -53,6 +57,8 @@ from components.models.settings import ROOM
 from stacks.composition import compose
 
 TIMEOUT_SECONDS, LOOK_SECONDS = 20, 1.0
+DEFAULT_PERCENT = 10
+SHOWN = 5  # of the last decisions
 Change = Callable[[Wish | None, argparse.Namespace], Wish]
 
 
@@ -111,12 +117,16 @@ def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
 
 def canary(before: Wish | None, told: argparse.Namespace) -> Wish:
     """Beside the one that answers."""
-    return replace(_there(before, told), mode=CANARY, candidate=told.version, percent=told.percent)
+    if told.judge and told.percent is not None:
+        raise ModelsError(f"--percent {told.percent} with --judge; allowed: one of them, the judge says how many")
+    percent = 0 if told.judge else DEFAULT_PERCENT if told.percent is None else told.percent
+    return replace(_there(before, told), mode=CANARY, candidate=told.version, percent=percent, judge=told.judge)
 
 
 def shadow(before: Wish | None, told: argparse.Namespace) -> Wish:
     """Behind the one that answers."""
-    return replace(_there(before, told), mode=SHADOW, candidate=told.version, percent=told.percent)
+    percent = DEFAULT_PERCENT if told.percent is None else told.percent
+    return replace(_there(before, told), mode=SHADOW, candidate=told.version, percent=percent, judge=False)
 
 
 def promote(before: Wish | None, told: argparse.Namespace) -> Wish:
@@ -148,6 +158,8 @@ def change(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
     """Write a wish."""
     item = wishes.all().get(told.name)
     before = read(item["data"][WISH], told.name) if item else None
+    if item and before and told.verb in (CANARY, SHADOW):
+        _promoted_first(before, item)
     by = told.by or getpass.getuser()
     wish = checked(replace(CHANGES[told.verb](before, told), by=by, why=told.why))
     if told.print:
@@ -160,6 +172,15 @@ def change(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
     yield f"{wish.name}: {_said(wish)}"
     if told.wait:
         yield _awaited(told, lambda: _done(wishes, wish))
+
+
+def _promoted_first(before: Wish, item: Mapping[str, Any]) -> None:
+    """What the judge promoted answers alone, and the wish still calls it a candidate: another one would end it."""
+    if before.judge and stored(item).phase is Phase.PROMOTED:
+        raise ModelsError(
+            f"{before.name}: the judge promoted {before.candidate}, and another candidate would take its place; first:"
+            f" promote {before.name} (or rollback {before.name})"
+        )
 
 
 def retire(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
@@ -201,6 +222,8 @@ def _state(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _said(wish: Wish) -> str:
+    if wish.judge:
+        return f"{wish.candidate} is judged beside {wish.stable}"
     if wish.mode == CANARY:
         return f"{wish.candidate} answers {wish.percent} % beside {wish.stable}"
     if wish.mode == SHADOW:
@@ -244,6 +267,7 @@ def explained(site: SiteFacts) -> Callable[[Wishes, argparse.Namespace], Iterato
             yield f"version   {ref} is {version['digest']}, served as {version['form']}"
         for digest, share in state.get("traffic", {}).items():
             yield f"traffic   {share} % to {digest}"
+        yield from _judgement(wish, item)
         if wish.previous:
             yield f"before    {wish.previous}: a rollback without a candidate leads there"
         yield f"address   https://{host(ROOM, site)}{PATHS}/{wish.name}/infer"
@@ -251,7 +275,27 @@ def explained(site: SiteFacts) -> Callable[[Wishes, argparse.Namespace], Iterato
     return explain
 
 
-def _parser() -> argparse.ArgumentParser:
+def _judgement(wish: Wish, item: Mapping[str, Any]) -> Iterator[str]:
+    """How far the candidate is, for what it waits, and what was decided."""
+    if not wish.judge:
+        return
+    try:
+        found = stored(item)
+    except BadWishError as error:
+        yield f"judge     {error}"
+        return
+    yield f"judge     {found.phase}, {found.percent} % to {wish.candidate}"
+    for each in found.waits:
+        yield f"          waits {each}"
+    for made in found.decisions[-SHOWN:]:
+        at = dt.datetime.fromtimestamp(made.at, dt.UTC).isoformat(timespec="seconds")
+        yield f"decision  {at} {made.who}: {made.what}: {made.why}"
+    if found.phase is Phase.PROMOTED:
+        yield f"          to keep it as the version that answers: promote {wish.name}"
+
+
+def typed(argv: list[str] | None) -> argparse.Namespace:
+    """A command line; None: this process's own."""
     text = (__doc__ or "").partition("\n\n")
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=text[0], epilog=text[2], formatter_class=form)
@@ -265,18 +309,20 @@ def _parser() -> argparse.ArgumentParser:
         if verb in ("deploy", "canary", "shadow"):
             each.add_argument("version")
         if verb in ("canary", "shadow"):
-            each.add_argument("--percent", type=int, default=10)
+            each.add_argument("--percent", type=int, help=f"left out: {DEFAULT_PERCENT}")
+        if verb == "canary":
+            each.add_argument("--judge", action="store_true", help="widen it, or take it back, by what its pods count")
         if verb != "retire":
             each.add_argument("--why", default="", help="stands in the record")
             each.add_argument("--by", default="", help="who wishes it; left out: the user of this machine")
             each.add_argument("--print", action="store_true", help="show the object instead of writing it")
         each.add_argument("--wait", type=int, default=0, metavar="SECONDS")
-    return parser
+    return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     """One verb."""
-    told = _parser().parse_args(argv)
+    told = typed(argv)
     try:
         loaded = compose(told.site)
         site = loaded.site.facts({}, loaded.rooms)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from components.kserve.settings import PREDICTOR_PORT
-from components.models import keeper
+from components.models import judge, keeper
 from components.models import settings as models
 from components.models.keeper.wish import LABEL
 from tests.rendered import datarooms, objects
@@ -26,10 +27,17 @@ def test_it_is_what_a_restricted_namespace_takes(documents: list[datarooms.Docum
     datarooms.assert_sound(documents)
 
 
-def test_the_code_goes_in_as_it_stands_here(documents: list[datarooms.Document]) -> None:
-    code = datarooms.named(documents, "ConfigMap", "models-code")["data"]
-    here = {file.name: file.read_text(encoding="utf-8") for file in Path(str(keeper.__file__)).parent.glob("*.py")}
-    assert code == here
+@pytest.mark.parametrize(("package", "name"), [(keeper, "models-code"), (judge, "models-judge")])
+def test_the_code_goes_in_as_it_stands_here(
+    documents: list[datarooms.Document], package: ModuleType, name: str
+) -> None:
+    code = datarooms.named(documents, "ConfigMap", name)["data"]
+    folder = Path(str(package.__file__)).parent
+    assert code == {file.name: file.read_text(encoding="utf-8") for file in folder.glob("*.py")}
+    pod = datarooms.named(documents, "Deployment", "models")["spec"]["template"]["spec"]
+    (volume,) = [each["name"] for each in pod["volumes"] if each.get("configMap") == {"name": name}]
+    mounts = {each["name"]: each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
+    assert mounts[volume] == f"/opt/apadana/{package.__name__.replace('.', '/')}"
 
 
 def test_its_file_holds_no_secret(documents: list[datarooms.Document]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -24,21 +25,24 @@ Object = dict[str, Any]
 
 
 class Cluster:
-    """Objects by kind, namespace and name; a merge patch as an API server understands it."""
+    """Objects by kind, namespace and name; a merge patch as an API server understands it, which refuses
+    what was read before somebody else wrote."""
 
     def __init__(self) -> None:
         self.held: dict[tuple[str, str, str], Object] = {}
+        self.writes = 0
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         return self.held.get((kind, namespace, name))
 
     def all(self, kind: str, namespace: str, label: str) -> list[Object]:
         found = [item for (k, n, _), item in self.held.items() if (k, n) == (kind, namespace)]
-        return [item for item in found if label in item["metadata"].get("labels", {})]
+        return [copy.deepcopy(item) for item in found if label in item["metadata"].get("labels", {})]
 
     def make(self, item: Mapping[str, Any]) -> Object:
         made: Object = json.loads(json.dumps(item))
-        made["metadata"]["generation"] = 1
+        self.writes += 1
+        made["metadata"] |= {"generation": 1, "resourceVersion": str(self.writes)}
         self.held[(made["kind"], made["metadata"]["namespace"], made["metadata"]["name"])] = made
         return made
 
@@ -47,7 +51,13 @@ class Cluster:
         return self.make(item)
 
     def patch(self, kind: str, namespace: str, name: str, part: Mapping[str, Any]) -> None:
-        merge(self.held[(kind, namespace, name)], part)
+        have = self.held[(kind, namespace, name)]
+        now = have["metadata"]["resourceVersion"]
+        if part.get("metadata", {}).get("resourceVersion", now) != now:
+            raise ApiError("PATCH", 409, b'{"message": "the object has been modified"}')
+        merge(have, part)
+        self.writes += 1
+        have["metadata"]["resourceVersion"] = str(self.writes)
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
         self.held.pop((kind, namespace, name), None)
@@ -81,8 +91,12 @@ class Given:
 
 
 class World:
-    def __init__(self) -> None:
-        self.cluster, self.given, self.now, self.said = Cluster(), Given(), 1000.0, [""]
+    def __init__(self, cluster: Cluster | None = None) -> None:
+        self.cluster, self.given, self.now, self.said = cluster or Cluster(), Given(), 1000.0, [""]
+        self.begin()
+
+    def begin(self) -> None:
+        """Another keeper, with nothing in its head."""
         self.keeper = Keeper(PLACE, self.cluster, self.given, self.said.append, lambda: self.now)
 
     def wish(self, wish: Wish) -> None:

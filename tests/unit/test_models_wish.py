@@ -15,6 +15,7 @@ ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 STABLE = Wish("iris", "models:/iris/1")
 CANARY = replace(STABLE, mode="canary", candidate="models:/iris/2", percent=10)
 SHADOW = replace(CANARY, mode="shadow")
+JUDGED = replace(CANARY, percent=0, judge=True)
 DIGESTS = {"models:/iris/1": ONE, "models:/iris/2": TWO}
 PLACE = objects.Place(
     platform="platform",
@@ -29,7 +30,7 @@ PLACE = objects.Place(
 )
 
 
-@pytest.mark.parametrize("wish", [STABLE, CANARY, SHADOW, Wish("a", ONE), Wish("a-1", "models:/My model/7")])
+@pytest.mark.parametrize("wish", [STABLE, CANARY, SHADOW, JUDGED, Wish("a", ONE), Wish("a-1", "models:/My model/7")])
 def test_what_is_stored_is_read_again(wish: Wish) -> None:
     assert read(wish.text(), wish.name) == wish
 
@@ -48,6 +49,10 @@ def test_what_is_stored_is_read_again(wish: Wish) -> None:
         (replace(CANARY, percent=0), "percent is 0; allowed: 1 to 100"),
         (replace(SHADOW, percent=101), "percent is 101"),
         (replace(STABLE, mode="blue"), "mode is 'blue'"),
+        (replace(JUDGED, percent=10), "percent is 10 with judge; allowed: none"),
+        (replace(JUDGED, mode="shadow"), "judge is true with mode shadow; allowed: with mode canary"),
+        (replace(STABLE, judge=True), "judge is true with mode serve"),
+        (replace(JUDGED, candidate=STABLE.stable), "so is stable"),
         (replace(STABLE, why="a\nb"), "why has 3 letters"),
     ],
 )
@@ -71,6 +76,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         ('{"name": "iris"}', "stable is missing"),
         ('{"name": "iris", "stable": 3}', "stable is 3; allowed: text"),
         ('{"name": "iris", "stable": "models:/iris/1", "percent": true}', "percent is True"),
+        ('{"name": "iris", "stable": "models:/iris/1", "judge": 1}', "judge is 1; allowed: true or false"),
         ('{"name": "iris", "stable": "models:/iris/1", "weight": 3}', "weight is not known"),
         ('{"name": "other", "stable": "models:/iris/1"}', "have to be the same"),
     ],
@@ -86,7 +92,8 @@ def test_promotion_and_the_two_ways_back() -> None:
     assert (after.mode, after.stable, after.previous, after.candidate) == ("serve", CANARY.candidate, STABLE.stable, "")
     back = rolled_back(after)
     assert (back.stable, back.previous) == (STABLE.stable, CANARY.candidate)
-    assert rolled_back(SHADOW) == STABLE
+    assert rolled_back(SHADOW) == rolled_back(JUDGED) == STABLE
+    assert not promoted(JUDGED).judge
     for change, wish in ((promoted, STABLE), (rolled_back, STABLE)):
         with pytest.raises(BadWishError):
             change(wish)

@@ -10,11 +10,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from http.client import HTTPException
 from typing import Any, Protocol
 
-from components.models.keeper import objects
+from components.models.keeper import judging, objects
 from components.models.keeper.artefacts import PromotionError, Version
+from components.models.keeper.judging import Judging
+from components.models.keeper.kubernetes import ApiError
+from components.models.keeper.lease import CONFLICT
 from components.models.keeper.wish import DIGEST, LABEL, STATE, WISH, BadWishError, Wish, read
 
 #: Seconds between the last request that a route may have sent to a version and the end of its pods.
@@ -51,6 +55,7 @@ class Keeper:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._place, self._cluster, self._artefacts, self._log, self._clock = place, cluster, artefacts, log, clock
+        self._judging = Judging(place, cluster, log, clock)
         #: By the release's name, for the page and the metrics.
         self.states: dict[str, State] = {}
 
@@ -60,8 +65,10 @@ class Keeper:
         services = self._by_release(self._cluster.all("InferenceService", self._place.work, LABEL))
         routes = self._by_release(self._cluster.all("HTTPRoute", self._place.platform, LABEL))
         wished = {}
-        for item in maps:
-            name = item["metadata"]["labels"][LABEL]
+        self._judging.look(_to_be_judged(maps))
+        # What is judged goes first: a version that is copied from the registry may take minutes.
+        for item in sorted(maps, key=lambda item: not self._judging.due(_name(item))):
+            name = _name(item)
             wished[name] = self._release(name, item, services.get(name, []), next(iter(routes.get(name, ())), None))
         for name in sorted((services.keys() | routes.keys()) - wished.keys()):
             self._retire(name, services.get(name, []), routes.get(name, []))
@@ -70,13 +77,13 @@ class Keeper:
     def look(self) -> None:
         """What the one that writes says; for the page of the others."""
         maps = self._cluster.all("ConfigMap", self._place.work, LABEL)
-        self.states = {item["metadata"]["labels"][LABEL]: _state(item) for item in maps}
+        self.states = {_name(item): _state(item) for item in maps}
 
     @staticmethod
     def _by_release(items: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {}
         for item in items:
-            found.setdefault(item["metadata"]["labels"][LABEL], []).append(item)
+            found.setdefault(_name(item), []).append(item)
         return found
 
     def _release(
@@ -85,10 +92,12 @@ class Keeper:
         before = _state(item)
         try:
             wish = read(item.get("data", {}).get(WISH, ""), name)
-            after = self._kept(wish, before, services, route)
+            after = self._kept(wish, item, services, route)
         except (BadWishError, PromotionError) as error:
             after = {**before, "phase": "refused", "why": str(error).splitlines()}
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError, ArithmeticError) as error:
+            if isinstance(error, ApiError) and error.status == CONFLICT:
+                return before  # somebody else wrote meanwhile: the next round sees what
             after = {**before, "phase": "waits", "why": [f"{type(error).__name__}: {error}"]}
         if after != before:
             if (told := _told(after)) != _told(before):
@@ -97,8 +106,11 @@ class Keeper:
             self._cluster.patch("ConfigMap", self._place.work, item["metadata"]["name"], part)
         return after
 
-    def _kept(self, wish: Wish, before: State, services: list[dict[str, Any]], route: dict[str, Any] | None) -> State:
+    def _kept(
+        self, wish: Wish, item: dict[str, Any], services: list[dict[str, Any]], route: dict[str, Any] | None
+    ) -> State:
         """The objects of one release. Returns what is told of it."""
+        before = _state(item)
         versions = self._resolved(wish, before)
         there = {s["metadata"]["name"]: s for s in services}
         waits: list[str] = []
@@ -124,19 +136,29 @@ class Keeper:
         }
         if waits:
             return {**told, "phase": "waits", "why": waits}
-        want = objects.route(self._place, wish, digests)
+        shown, why = self._judged(wish, item, digests)
+        want = objects.route(self._place, shown, digests)
         if self._wanted("HTTPRoute", want, route) or before.get("wish") != wish.text():
             told["since"] = round(self._clock(), 1)
-        told["traffic"] = {objects.short(digests[ref]): share for ref, share in wish.shares().items()}
+        told["traffic"] = {objects.short(digests[ref]): share for ref, share in shown.shares().items()}
         self._leave(set(objects.backends(want)), services, float(told["since"]))
-        return {**told, "phase": wish.mode, "why": [wish.why] if wish.why else []}
+        return {**told, "phase": wish.mode, "why": why}
+
+    def _judged(self, wish: Wish, item: dict[str, Any], digests: Mapping[str, str]) -> tuple[Wish, list[str]]:
+        """The wish with the share that the judge gives, and why it stands so. Written before it is shown."""
+        why = [wish.why] if wish.why else []
+        if not wish.judge:
+            self._judging.forget(item)
+            return wish, why
+        judgement = self._judging.judge(item, wish, digests)
+        return replace(wish, percent=judgement.percent), [*why, *judging.said(judgement)]
 
     def _ready(self, name: str, service: Mapping[str, Any] | None) -> bool:
         """Whether all pods of a version answer. KServe says so for a moment of a Deployment that has
         no pods yet, so the Deployment is asked, too."""
         if not ready(service):
             return False
-        found = self._cluster.get("Deployment", self._place.work, f"{name}-predictor")
+        found = self._cluster.get("Deployment", self._place.work, objects.predictor(name))
         return found is not None and found.get("status", {}).get("availableReplicas", 0) >= self._place.replicas
 
     def _resolved(self, wish: Wish, before: State) -> dict[str, Version]:
@@ -184,6 +206,26 @@ class Keeper:
         self._cluster.delete("PodDisruptionBudget", self._place.work, version)
         self._cluster.delete("InferenceService", self._place.work, version)
         self._log(f"{version}: gone")
+
+
+def _name(item: Mapping[str, Any]) -> str:
+    return str(item["metadata"]["labels"][LABEL])
+
+
+def _to_be_judged(maps: Iterable[Mapping[str, Any]]) -> dict[Wish, dict[str, str]]:
+    """What can be looked at: wishes to be judged whose versions were found and were ready once."""
+    found = {}
+    for item in maps:
+        state = _state(item)
+        try:
+            wish = read(item.get("data", {}).get(WISH, ""), _name(item))
+        except BadWishError:
+            continue
+        digests = {ref: version["digest"] for ref, version in state.get("versions", {}).items()}
+        known = [objects.short(digests[ref]) for ref in wish.references() if ref in digests]
+        if wish.judge and len(known) == len(wish.references()) and set(known) <= set(state.get("ready", [])):
+            found[wish] = digests
+    return found
 
 
 def _state(item: Mapping[str, Any]) -> State:

@@ -136,9 +136,13 @@ def route(place: Place, wish: Wish, digests: Mapping[str, str]) -> Manifest:
     return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
 
 
+def predictor(name: str) -> str:
+    """Of the Service and the Deployment that KServe makes of an InferenceService."""
+    return f"{name}-predictor"
+
+
 def _backend(place: Place, wish: Wish, digest: str) -> dict[str, Any]:
-    name = f"{version(wish, digest)}-predictor"
-    return {"name": name, "namespace": place.work, "port": SERVICE_PORT}
+    return {"name": predictor(version(wish, digest)), "namespace": place.work, "port": SERVICE_PORT}
 
 
 def backends(found: Manifest | None) -> set[str]:

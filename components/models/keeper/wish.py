@@ -4,6 +4,7 @@ One ConfigMap in the namespace of predictors for each release, with the label `L
 
     data.wish     JSON of a Wish: written by the command or from Git, never by the keeper
     data.state    JSON: what became of it, written by the keeper alone
+    data.judgement  JSON: what is known of a candidate that is judged, written by the keeper alone
 
 A version of a model is named `models:/<name>/<version>` or `models:/<name>@<alias>` in the registry,
 or by its digest, `sha256:<64 hexadecimal digits>`, once it was promoted.
@@ -27,6 +28,7 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MODEL = re.compile(r"models:/([A-Za-z0-9][A-Za-z0-9 ._-]{0,199})(?:/([0-9]{1,9})|@([A-Za-z0-9_.-]{1,100}))")
 REFERENCE = "models:/<name>/<version>, models:/<name>@<alias> or sha256:<64 hexadecimal digits>"
 LONGEST = 300
+SAID: dict[type, str] = {int: "a number", bool: "true or false", str: "text"}
 
 
 class BadWishError(Exception):
@@ -36,20 +38,23 @@ class BadWishError(Exception):
 @dataclass(frozen=True)
 class Wish:
     """One release. `percent` of the requests are answered by the candidate (canary) or copied to it
-    (shadow)."""
+    (shadow); with `judge` the share of a canary grows by itself, or ends."""
 
     name: str
     stable: str
     mode: str = SERVE
     candidate: str = ""
     percent: int = 0
+    judge: bool = False
     previous: str = ""  # the stable version before this one: where a rollback leads
     by: str = ""
     why: str = ""
 
     def text(self) -> str:
         """As it is stored."""
-        return json.dumps({key: value for key, value in asdict(self).items() if value != ""}, sort_keys=True)
+        return json.dumps(
+            {key: value for key, value in asdict(self).items() if value != "" and value is not False}, sort_keys=True
+        )
 
     def references(self) -> tuple[str, ...]:
         """The versions that have pods."""
@@ -75,11 +80,24 @@ def wrong(wish: Wish) -> Iterator[str]:
         yield f"candidate is {wish.candidate!r} with mode serve; allowed: none, or mode canary or shadow"
     if wish.mode in (CANARY, SHADOW) and not wish.candidate:
         yield f"candidate is missing; mode {wish.mode} is about one"
-    if wish.mode in (CANARY, SHADOW) and not 1 <= wish.percent <= 100:
-        yield f"percent is {wish.percent}; allowed: 1 to 100"
+    yield from _not_to_be_judged(wish) if wish.judge else _no_share(wish)
     for key, value in (("by", wish.by), ("why", wish.why)):
         if len(value) > LONGEST or not value.isprintable():
             yield f"{key} has {len(value)} letters; allowed: one line of at most {LONGEST}"
+
+
+def _no_share(wish: Wish) -> Iterator[str]:
+    if wish.mode in (CANARY, SHADOW) and not 1 <= wish.percent <= 100:
+        yield f"percent is {wish.percent}; allowed: 1 to 100"
+
+
+def _not_to_be_judged(wish: Wish) -> Iterator[str]:
+    if wish.mode != CANARY:
+        yield f"judge is true with mode {wish.mode}; allowed: with mode canary"
+    if wish.percent:
+        yield f"percent is {wish.percent} with judge; allowed: none, the judge says how many"
+    if wish.candidate and wish.candidate == wish.stable:
+        yield f"candidate is {wish.candidate!r}, and so is stable; allowed with judge: another version"
 
 
 def checked(wish: Wish) -> Wish:
@@ -104,12 +122,13 @@ def read(text: str, name: str | None = None) -> Wish:
 
 
 def _made(found: Mapping[str, Any]) -> Wish:
-    kinds = {"percent": int} | dict.fromkeys(("name", "stable", "mode", "candidate", "previous", "by", "why"), str)
+    texts = dict.fromkeys(("name", "stable", "mode", "candidate", "previous", "by", "why"), str)
+    kinds: dict[str, type] = {"percent": int, "judge": bool} | texts
     mistakes = [f"{key} is not known; allowed: {', '.join(sorted(kinds))}" for key in found.keys() - kinds.keys()]
     mistakes += [
-        f"{key} is {value!r}; allowed: {'a number' if kinds[key] is int else 'text'}"
+        f"{key} is {value!r}; allowed: {SAID[kinds[key]]}"
         for key, value in found.items()
-        if key in kinds and (not isinstance(value, kinds[key]) or isinstance(value, bool))
+        if key in kinds and type(value) is not kinds[key]  # JSON's true is no number
     ]
     mistakes += [f"{key} is missing" for key in ("name", "stable") if key not in found]
     if mistakes:
@@ -121,13 +140,17 @@ def promoted(wish: Wish) -> Wish:
     """The candidate alone."""
     if not wish.candidate:
         raise BadWishError(f"{wish.name} has no candidate; give it one by canary or shadow")
-    return replace(wish, mode=SERVE, stable=wish.candidate, previous=wish.stable, candidate="", percent=0)
+    return replace(_alone(wish), stable=wish.candidate, previous=wish.stable)
 
 
 def rolled_back(wish: Wish) -> Wish:
     """Without its candidate; one that has none goes back to the version before."""
     if wish.candidate:
-        return replace(wish, mode=SERVE, candidate="", percent=0)
+        return _alone(wish)
     if not wish.previous:
         raise BadWishError(f"{wish.name} has neither a candidate nor an earlier version: nothing to go back to")
     return replace(wish, stable=wish.previous, previous=wish.stable)
+
+
+def _alone(wish: Wish) -> Wish:
+    return replace(wish, mode=SERVE, candidate="", percent=0, judge=False)

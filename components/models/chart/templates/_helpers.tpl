@@ -1,13 +1,15 @@
-{{/* The keeper's code and its file. */}}
+{{/* One folder of the keeper's code: (dict "ctx" . "folder" "keeper"). */}}
 {{- define "models.files" -}}
-{{- range $path, $_ := .Files.Glob "files/keeper/*.py" }}
-{{ base $path }}: {{ $.Files.Get $path | toJson }}
+{{- range $path, $_ := .ctx.Files.Glob (printf "files/%s/*.py" .folder) }}
+{{ base $path }}: {{ $.ctx.Files.Get $path | toJson }}
 {{- end }}
 {{- end -}}
 
 {{- define "models.volumes" -}}
 - name: code
   configMap: {name: {{ .ctx.Release.Name }}-code}
+- name: judge
+  configMap: {name: {{ .ctx.Release.Name }}-judge}
 - name: told
   projected:
     defaultMode: 0440
@@ -51,6 +53,7 @@
     {{- toYaml .ctx.Values.resources | nindent 4 }}
   volumeMounts:
     - {name: code, mountPath: /opt/apadana/components/models/keeper, readOnly: true}
+    - {name: judge, mountPath: /opt/apadana/components/models/judge, readOnly: true}
     - {name: told, mountPath: /etc/apadana, readOnly: true}
     - {name: tmp, mountPath: /tmp}
 {{- end -}}

@@ -1,0 +1,92 @@
+"""`python -m stacks.models` without a cluster: the wish that a verb makes, and what `explain` says of a judged one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from components.models.judge import plain
+from components.models.judge.state import Decision, State
+from components.models.judge.words import JUDGEMENT, Phase, Verdict
+from components.models.keeper.wish import LABEL, STATE, WISH, Wish, read
+from stacks import models
+from stacks.models import ModelsError, Wishes
+from tests.unit.test_models_settings import site
+from tests.unit.test_models_wish import CANARY, JUDGED, STABLE
+
+PROMOTED = State(
+    phase=Phase.PROMOTED,
+    percent=100,
+    waits=("for something",),
+    decisions=(Decision(0.0, Verdict.PROMOTE, "judge", "iris-2: 50 % -> 100 %", "no worse", {}),),
+)
+
+
+class InMemory(Wishes):
+    """One release and no kubectl."""
+
+    def __init__(self, wish: Wish, **data: str) -> None:
+        self._namespace = "platform-work"
+        metadata = {"name": "release-iris", "resourceVersion": "7", "labels": {LABEL: wish.name}}
+        self.item: dict[str, Any] = {"metadata": metadata, "data": {WISH: wish.text(), **data}}
+
+    def all(self) -> dict[str, dict[str, Any]]:
+        return {"iris": self.item}
+
+    def write(self, wish: Wish, before: Any) -> None:
+        self.item = self.object(wish, before)
+
+
+def did(wishes: Wishes, *words: str) -> list[str]:
+    told = models.typed(["lab", *words])
+    if told.verb == "explain":
+        return list(models.explained(site())(wishes, told))
+    return list(models.change(wishes, told))
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("canary", "iris", "models:/iris/2"), CANARY),
+        (("canary", "iris", "models:/iris/2", "--percent", "3"), replace(CANARY, percent=3)),
+        (("canary", "iris", "models:/iris/2", "--judge"), JUDGED),
+        (("shadow", "iris", "models:/iris/2"), replace(CANARY, mode="shadow")),
+    ],
+)
+def test_a_verb_makes_a_wish(words: tuple[str, ...], wanted: Wish) -> None:
+    # Whatever was wished for before.
+    for before in (STABLE, JUDGED):
+        wishes = InMemory(before)
+        (said,) = did(wishes, *words, "--by", "ann")
+        assert read(wishes.item["data"][WISH], "iris") == replace(wanted, by="ann")
+        assert ("is judged beside" in said) is wanted.judge
+
+
+def test_a_share_for_the_judge_is_refused() -> None:
+    with pytest.raises(ModelsError, match=r"--percent 5 with --judge; allowed"):
+        did(InMemory(STABLE), "canary", "iris", "models:/iris/2", "--judge", "--percent", "5")
+
+
+def test_what_the_judge_promoted_is_not_pushed_away_by_another_candidate() -> None:
+    wishes = InMemory(JUDGED, **{JUDGEMENT: plain.write(PROMOTED)})
+    with pytest.raises(ModelsError, match="first: promote iris"):
+        did(wishes, "canary", "iris", "models:/iris/3", "--judge")
+    did(wishes, "promote", "iris", "--by", "ann")
+    assert read(wishes.item["data"][WISH], "iris").stable == JUDGED.candidate
+    did(wishes, "canary", "iris", "models:/iris/3", "--judge", "--by", "ann")
+    assert read(wishes.item["data"][WISH], "iris").candidate == "models:/iris/3"
+
+
+def test_explain_says_how_far_it_is_for_what_it_waits_and_what_was_decided() -> None:
+    state = {STATE: json.dumps({"phase": "canary"}), JUDGEMENT: plain.write(PROMOTED)}
+    said = did(InMemory(JUDGED, **state), "explain", "iris")
+    assert "judge     promoted, 100 % to models:/iris/2" in said
+    assert "          waits for something" in said
+    assert "decision  1970-01-01T00:00:00+00:00 judge: iris-2: 50 % -> 100 %: no worse" in said
+    assert any("promote iris" in line for line in said)
+    assert not any("judge" in line for line in did(InMemory(CANARY, **state), "explain", "iris"))
+    broken = did(InMemory(JUDGED, **{JUDGEMENT: "{"}), "explain", "iris")
+    assert any("can't be read" in line for line in broken)
