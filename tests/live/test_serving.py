@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from components.models.judge.machine import YARDSTICK
 from components.models.keeper.objects import short
 from components.models.keeper.wish import LABEL
 from tests import lab, serving
@@ -179,6 +180,22 @@ def test_a_rollback_takes_the_canary_away(release: Release) -> None:
     stable = release.version(release.first)
     said = {release.caller().ask(release.body)[1]["model_version"] for _ in range(100)}
     assert said == {stable}
+
+
+def test_the_judge_gives_a_canary_its_first_share_by_what_the_pods_count(release: Release) -> None:
+    caller = release.caller()
+    for _ in range(YARDSTICK):
+        assert caller.ask(release.body)[0] == 200
+    serving.did("canary", release.name, release.second.reference, "--judge")
+
+    def told() -> str | None:
+        said = serving.command("explain", release.name).stdout
+        return said if "judge     canary, 10 % to" in said else None
+
+    said = wait_for("the judge to read the pods and to give it 10 %", told, timeout=60)
+    assert re.search(r"^decision  \S+ judge: \S+: 0 % -> 10 %: ", said, re.MULTILINE), said
+    assert "waits to show that answers that are no 2xx" in said
+    serving.did("rollback", release.name)
 
 
 def test_a_predictor_dies_under_load_and_answers_go_on(release: Release) -> None:
