@@ -1,0 +1,180 @@
+"""A keeper judges releases on a real API server with the rights that the deployer gives it, and no other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.kit.manifests import manifest, role_pair
+from components.models import settings as models
+from components.models.judge import looking, plain
+from components.models.judge.state import State
+from components.models.judge.words import JUDGEMENT, Phase
+from components.models.keeper import kubernetes
+from components.models.keeper.artefacts import Version
+from components.models.keeper.keeper import Keeper
+from components.models.keeper.kubernetes import Api, ApiError
+from components.models.keeper.objects import predictor, short, version
+from components.models.keeper.wish import LABEL, STATE, WISH, Wish
+from tests.releases import World, shows, world
+from tests.rendered import objects
+from tests.rendered.apiserver import HOST, ApiServer
+from tests.unit.test_models_wish import DIGESTS, JUDGED, PLACE
+from validate.ground.kubectl import wait_for
+
+pytestmark = pytest.mark.rendered
+ACCOUNT = (PLACE.platform, models.ROOM)
+ENDS = (Phase.PROMOTED, Phase.ROLLED_BACK)
+SECONDS = 8.0  # of traffic between two rounds
+MOST_ROUNDS = 200
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    known = objects.definitions(tmp_path_factory.mktemp("definitions"))
+    if not {"httproutes", "inferenceservices"} <= {each["spec"]["names"]["plural"] for each in known}:
+        pytest.skip("the definitions of the gateway and of KServe are not built: python -m bundle build")
+    found = ApiServer(tmp_path_factory.mktemp("apiserver"))
+    try:
+        found.install(known)
+        for kind in ("HTTPRoute", "InferenceService"):
+            wait_for(f"the store of {kind}", partial(listed, found, kind), timeout=60)
+        found.make(manifest("v1", "ServiceAccount", ACCOUNT[1], namespace=ACCOUNT[0]))
+        for namespace, rules in ((PLACE.platform, models.RULES), (PLACE.work, models.WORK_RULES)):
+            for item in role_pair(models.ROOM, namespace, ACCOUNT, [rule.model_dump() for rule in rules]):
+                found.make(item)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("KUBERNETES_SERVICE_HOST", HOST)
+            patched.setenv("KUBERNETES_SERVICE_PORT", str(found.port))
+            patched.setattr(kubernetes, "ACCOUNT", account(found, tmp_path_factory.mktemp("account")))
+            yield found
+    finally:
+        found.stop()
+
+
+def listed(server: ApiServer, kind: str) -> bool | None:
+    """A kind that is new can be asked for some time after it is established."""
+    return server.call("GET", kubernetes.place(kind, PLACE.work))[0] == 200 or None
+
+
+def account(server: ApiServer, folder: Path) -> Path:
+    """As Kubernetes mounts it into the keeper's pod."""
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    status, answer = server.call("POST", f"/api/v1/namespaces/{ACCOUNT[0]}/serviceaccounts/{ACCOUNT[1]}/token", asked)
+    assert status == 201, answer
+    (folder / "token").write_text(json.loads(answer)["status"]["token"])
+    shutil.copy(server.folder / "certs" / "apiserver.crt", folder / "ca.crt")
+    return folder
+
+
+def own_address() -> str:
+    """An address that an EndpointSlice may have: none of the loopback's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("this machine has no address beside the loopback's")
+        return str(asked.getsockname()[0])
+
+
+class Nothing:
+    """A registry that need not be asked: both versions were promoted before."""
+
+    def promote(self, reference: str) -> Version:
+        raise AssertionError(reference)
+
+    known = promote
+
+
+@dataclass
+class Release:
+    """One release, its two versions in service, and traffic as its route says."""
+
+    server: ApiServer
+    wish: Wish
+    made: World
+    said: list[str] = field(default_factory=list)
+
+    def stands(self, address: str, ports: tuple[int, int]) -> None:
+        """What KServe and Kubernetes would have made, and what the keeper told of it."""
+        for (_, digest), port in zip(DIGESTS.items(), ports, strict=True):
+            name = version(self.wish, digest)
+            pod = {"kind": "Pod", "name": f"{name}-0", "namespace": PLACE.work}
+            end = {"addresses": [address], "conditions": {"ready": True}, "targetRef": pod}
+            slices = {"addressType": "IPv4", "endpoints": [end], "ports": [{"name": "", "port": port}]}
+            marks = {looking.SERVICE: predictor(name)}
+            self.server.make(
+                manifest("discovery.k8s.io/v1", "EndpointSlice", name, namespace=PLACE.work, marks=marks, **slices)
+            )
+        versions = {ref: {"digest": digest, "form": "sklearn"} for ref, digest in DIGESTS.items()}
+        state = {"versions": versions, "ready": [short(digest) for digest in DIGESTS.values()]}
+        data = {WISH: self.wish.text(), STATE: json.dumps(state)}
+        marks = {LABEL: self.wish.name}
+        self.server.make(manifest("v1", "ConfigMap", self.map, namespace=PLACE.work, marks=marks, data=data))
+
+    @property
+    def map(self) -> str:
+        return f"release-{self.wish.name}"
+
+    def judgement(self) -> State:
+        status, answer = self.server.call("GET", f"/api/v1/namespaces/{PLACE.work}/configmaps/{self.map}")
+        assert status == 200, answer
+        text = json.loads(answer)["data"].get(JUDGEMENT)
+        return plain.read(State, text) if text else State()
+
+    def weights(self) -> list[int]:
+        path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{PLACE.platform}/httproutes/model-{self.wish.name}"
+        status, answer = self.server.call("GET", path)
+        if status == 404:
+            return [100, 0]
+        refs: list[dict[str, Any]] = json.loads(answer)["spec"]["rules"][0]["backendRefs"]
+        return [ref["weight"] for ref in refs]
+
+    def keeper(self) -> Keeper:
+        """Another one, with nothing in its head."""
+        return Keeper(PLACE, Api(), Nothing(), self.said.append, lambda: self.made.at)
+
+    def ended(self) -> State:
+        """Until the judge is done; each fifth round is another keeper's."""
+        keeper = self.keeper()
+        for number in range(MOST_ROUNDS):
+            self.made.run(SECONDS, self.weights()[1], 0)
+            keeper.round()
+            if self.judgement().phase in ENDS:
+                break
+            keeper = keeper if number % 5 else self.keeper()
+        return self.judgement()
+
+
+@pytest.mark.parametrize(
+    ("kind", "phase", "weights"), [("good", Phase.PROMOTED, [0, 100]), ("errors", Phase.ROLLED_BACK, [100, 0])]
+)
+def test_a_release_ends_as_it_should(server: ApiServer, kind: str, phase: Phase, weights: list[int]) -> None:
+    made, address = world(kind, 1), own_address()
+    with shows(address, made.stable) as one, shows(address, made.candidate) as two:
+        wish = Wish(kind, JUDGED.stable, JUDGED.mode, JUDGED.candidate, judge=True)
+        release = Release(server, wish, made)
+        release.stands(address, (one, two))
+        found = release.ended()
+        assert (found.phase, release.weights()) == (phase, weights), release.said
+        assert [each.who for each in found.decisions] == ["judge"] * found.made
+
+
+def test_what_was_read_before_somebody_wrote_is_refused(server: ApiServer) -> None:
+    server.make(manifest("v1", "ConfigMap", "stale", namespace=PLACE.work, marks={LABEL: "x"}, data={"a": "1"}))
+    api = Api()
+    (item,) = [each for each in api.all("ConfigMap", PLACE.work, LABEL) if each["metadata"]["name"] == "stale"]
+    part = {"metadata": {"resourceVersion": item["metadata"]["resourceVersion"]}, "data": {"a": "2"}}
+    api.patch("ConfigMap", PLACE.work, "stale", part)
+    with pytest.raises(ApiError, match="409"):
+        api.patch("ConfigMap", PLACE.work, "stale", part | {"data": {"a": "3"}})
+    found = api.get("ConfigMap", PLACE.work, "stale")
+    assert found and found["data"] == {"a": "2"}
