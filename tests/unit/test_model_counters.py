@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import math
 import shutil
 import subprocess
 import sys
@@ -12,11 +13,21 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from components.kserve import settings as kserve
 from components.kserve.image.server import counters
-from components.kserve.image.server.counters import ANSWERS, BUCKETS, INVALID, SECONDS, Counted, Counters, memory_limit
+from components.kserve.image.server.counters import (
+    ANSWERS,
+    BUCKETS,
+    INVALID,
+    SECONDS,
+    Counted,
+    Counters,
+    memory_limit,
+    whole,
+)
 
 IMAGE = Path(kserve.__file__).parent / "image" / "server"
 INFER = "/v2/models/iris/infer"
@@ -106,6 +117,25 @@ def test_bounds_are_a_fifth_apart_and_the_slo_is_one() -> None:
     assert 0.3 in BUCKETS
     assert all(later / sooner < 1.21 for sooner, later in pairwise(BUCKETS))
     assert shown(Counters(invalid=3))[INVALID] == 3
+
+
+@pytest.mark.parametrize(
+    ("answers", "right"),
+    [
+        (np.array([1.0, -2.5]), True),
+        (np.array([1, 2]), True),
+        (np.array(["setosa"]), True),
+        (["setosa", "virginica"], True),
+        (np.array([1.0, math.nan]), False),
+        (np.array([[0.5, math.inf]]), False),
+        ([1.0, None], False),
+        (np.array(["setosa", math.nan], dtype=object), False),
+        (np.array([]), False),
+        ([], False),
+    ],
+)
+def test_an_answer_with_no_number_or_nothing_is_none(answers: Any, right: bool) -> None:
+    assert whole(answers) is right
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a model server counts, and what Prometheus calls it. The standard library alone.
+"""What a model server counts, and what Prometheus calls it.
 
 Who judges a version reads these numbers from each of its pods. `components/models/judge/counters.py` is this
 very file, so that both sides mean the same by a name and by a bound.
@@ -6,6 +6,7 @@ very file, so that both sides mean the same by a name and by a bound.
 
 from __future__ import annotations
 
+import importlib
 import time
 from bisect import bisect_left
 from collections import Counter
@@ -101,6 +102,15 @@ class Counted:
         finally:
             if status:
                 self._counters.add(status, time.perf_counter() - began)
+
+
+def whole(answers: Any) -> bool:
+    """Whether a model's answers are something, and every number of them is one."""
+    numpy = importlib.import_module("numpy")  # the server has it; who reads these numbers need not
+    found = numpy.asarray(answers)
+    if found.dtype.kind in "fc":
+        return bool(found.size and numpy.isfinite(found).all())
+    return bool(found.size) and not any(each is None or each != each for each in found.flat)
 
 
 def memory_limit(root: Path = CGROUP) -> float:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import kserve
-import numpy as np
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from kserve.errors import InvalidInput, ModelMissingError
@@ -27,7 +26,7 @@ from kserve.utils.utils import get_predict_input, get_predict_response
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
-from components.kserve.image.server.counters import Counted, Counters, memory_limit
+from components.kserve.image.server.counters import Counted, Counters, memory_limit, whole
 
 SUFFIXES = (".joblib", ".pkl", ".skops")
 #: Of one question. A row of a hundred numbers is some 2 KiB.
@@ -67,14 +66,6 @@ def read(file: Path) -> Any:
     name = "joblib" if file.suffix == ".joblib" else "cloudpickle"
     with file.open("rb") as stream:
         return importlib.import_module(name).load(stream)
-
-
-def whole(answers: Any) -> bool:
-    """Whether there is something, and every number of it is one."""
-    found = np.asarray(answers)
-    if found.dtype.kind in "fc":
-        return bool(found.size and np.isfinite(found).all())
-    return bool(found.size) and not any(each is None or each != each for each in found.flat)
 
 
 class Shown:
