@@ -13,6 +13,7 @@ from components.models.judge.words import Phase
 from tests import releases
 from tests.bench.figures import Figure, show
 
+pytestmark = pytest.mark.bench
 REPLAYS = int(os.environ.get("APADANA_REPLAYS", "2000"))
 COMMAND = "pytest -s -m bench tests/bench/test_judge.py"
 SIX_MINUTES = 18_000  # requests at 50/s
@@ -41,7 +42,6 @@ def spread(ends: Sequence[releases.End]) -> str:
     return f"{asked[len(asked) // 2]} / {asked[len(asked) * 95 // 100]} / {asked[-1]}"
 
 
-@pytest.mark.bench
 def test_judge() -> None:
     found = replays()
     good, alpha = found["good"], Rules().alpha
