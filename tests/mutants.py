@@ -154,7 +154,12 @@ def _candidates(annotation: Any) -> Iterator[Any]:
 
 
 def full(model: type[BaseModel]) -> dict[str, Any]:
-    """Defaults as a file would say them, samples where there is none."""
+    """Defaults as a file would say them, samples where there is none. Change nothing inside it."""
+    return dict(_full(model))
+
+
+@cache  # asked for again for each of thousands of mutants
+def _full(model: type[BaseModel]) -> dict[str, Any]:
     found = {}
     for name, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True)
@@ -192,7 +197,6 @@ def _put(annotation: Any, here: Any, path: Path, value: Any) -> Any:
         return copy.deepcopy(value)
     if here is None or here in ([], {}):
         here = sample(annotation)
-    here = copy.deepcopy(here)
     step, rest = path[0], path[1:]
     if isinstance(here, list):
         return [_put(_of(annotation, list, 0), here[0], rest, value), *here[1:]]
