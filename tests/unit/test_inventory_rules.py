@@ -36,6 +36,10 @@ def test_a_changed_port_passes_where_it_is_opened() -> None:
     assert inventory.faults() == []
 
 
+LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
+LABELS = st.dictionaries(st.builds(lambda a, b: f"{a}.example/{b}", LABEL, LABEL), LABEL, max_size=2)
+
+
 @st.composite
 def inventories(draw: st.DrawFn) -> Inventory:
     """Right ones of many shapes. The hosts' network is 10.N.0.0/24, the pods' and services' lie
@@ -50,10 +54,8 @@ def inventories(draw: st.DrawFn) -> Inventory:
     made.site["site_service_cidr"] = f"172.{services[0]}.0.0/{services[1]}"
     if draw(st.booleans()):
         made.site["site_vip"] = ""
-    label = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
-    key = st.builds(lambda a, b: f"{a}.example/{b}", label, label)
     for host in made.hosts.values():
-        host["node_labels"] = draw(st.dictionaries(key, label, max_size=2))
+        host["node_labels"] = draw(LABELS)
     return made
 
 
