@@ -9,8 +9,6 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
-
 Figures = Mapping[str, float | None]
 #: Answers and truths: one 0 or 1 for each record.
 Answers = Sequence[int]
@@ -55,6 +53,9 @@ def failed(gates: Iterable[Gate]) -> list[Gate]:
 
 def metrics(truth: Answers, said: Answers, score: Sequence[float]) -> dict[str, float | None]:
     """Accuracy, precision, recall, F1 and AUC-ROC; None where the records don't decide it."""
+    # It takes seconds to import: only who measures waits for it.
+    from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
+
     both = len(set(truth)) > 1
     unknown = float("nan")
     found = {

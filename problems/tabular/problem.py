@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-
-from sklearn.datasets import load_diabetes
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from typing import TYPE_CHECKING
 
 from problems import settings as reading
 from problems.quality import Record
 from problems.tabular import features
+
+# scikit-learn takes seconds to import: only a step that uses it waits for it, and not who looks at the settings.
+if TYPE_CHECKING:
+    from sklearn.model_selection import GridSearchCV
 
 GROUP = "sex"  # no patient may fare worse for it
 FRESH = timedelta(days=1)  # from the arrival of the records to the training
@@ -56,6 +55,8 @@ class Settings:
 
 def records() -> list[Record]:
     """As they arrive: one flat record for each patient."""
+    from sklearn.datasets import load_diabetes
+
     data = load_diabetes(scaled=False)
     names = [*data.feature_names, features.MEASURED]
     return [
@@ -66,6 +67,11 @@ def records() -> list[Record]:
 
 def search(settings: Settings) -> GridSearchCV:
     """Fits every strength by cross-validation and keeps the best."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     return GridSearchCV(model, {"logisticregression__C": list(settings.strengths)}, cv=5, scoring="roc_auc")
 
