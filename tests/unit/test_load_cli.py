@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,10 +10,11 @@ import typer
 
 from components.kit import contract
 from components.kit.probing import Check, Verdict
+from tests.commands import CommandLine
+from validate.__main__ import main
 from validate.cli import load
 from validate.core import model
 from validate.core.errors import ValidateError
-from validate.ground.site import REPOSITORY
 from validate.pod.load import certify, pool
 from validate.pod.load.health import Health
 from validate.pod.load.httptarget import HttpRequest
@@ -172,17 +170,12 @@ def test_the_exit_code_is_the_verdict(
         ([], "--url"),
     ],
 )
-def test_wrong_use_ends_with_2_before_anything_is_sent(args: list[str], word: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "validate", "load-url", *args],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=REPOSITORY,
-        timeout=60,
-    )
-    assert done.returncode == 2
-    assert word in re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+def test_wrong_use_ends_with_2_before_anything_is_sent(
+    args: list[str], word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = CommandLine(main, monkeypatch, capsys).run("load-url", *args)
+    assert code == 2
+    assert word in said
 
 
 def test_a_profile_of_records_sends_records() -> None:

@@ -16,6 +16,8 @@ import pytest
 from common import locking
 from components.kit import contract
 from components.kit.probing import Verdict
+from tests.commands import CommandLine
+from validate.__main__ import main
 from validate.audit.session import is_flowing
 from validate.campaign import lock
 from validate.core.errors import ClusterError, NotValidError, ValidateError
@@ -268,11 +270,19 @@ def test_a_stack_name_finds_its_site(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (["ha", "--stack", "lab", "--rate", "0"], 2, "--rate"),
     ],
 )
-def test_wrong_use_ends_with_2(tmp_path: Path, args: list[str], code: int, word: str) -> None:
+def test_wrong_use_ends_with_2(
+    args: list[str],
+    code: int,
+    word: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     make_site(tmp_path, "lab")
-    done = validate(tmp_path, *args)
-    assert done.returncode == code
-    assert word in done.stdout + done.stderr
+    monkeypatch.setenv("APADANA_STATE", str(tmp_path))
+    ended, said = CommandLine(main, monkeypatch, capsys).run(*args)
+    assert ended == code
+    assert word in said
 
 
 def test_no_host_is_killed_while_another_hand_holds_the_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
