@@ -70,6 +70,17 @@ def test_each_folder_is_known() -> None:
     assert not found, f"a new folder needs a record in docs/adr that names it:{relative(found)}"
 
 
+def test_each_test_is_run_by_a_target() -> None:
+    """`make` gives pytest one folder at a time: of what stands elsewhere, or lacks its folder's mark, nobody hears."""
+    found = []
+    for file in sorted((ROOT / "tests").rglob("test_*.py")):
+        folder = file.relative_to(ROOT / "tests").parts[0]
+        marked = re.search(rf"^pytestmark = [^=]*\bpytest\.mark\.{folder}\b", file.read_text(), re.MULTILINE)
+        if folder not in {"unit", "repo"} and not marked:
+            found.append(str(file.relative_to(ROOT)))
+    assert not found, f"move it to tests/unit, or say `pytestmark = pytest.mark.<folder>`:{relative(found)}"
+
+
 def test_each_chart_reaches_the_library_by_a_link() -> None:
     found = []
     for chart in charts.charts():
