@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-
-import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from typing import TYPE_CHECKING
 
 from problems import settings as reading
 from problems.quality import Record
 from problems.text import features
 from problems.text.tickets import tickets
+
+# scikit-learn takes seconds to import: only a step that uses it waits for it, and not who looks at the settings.
+if TYPE_CHECKING:
+    from sklearn.model_selection import GridSearchCV
 
 GROUP = "desk"  # neither desk's tickets may be left lying more often
 FRESH = timedelta(days=1)  # from the arrival of the records to the training
@@ -63,6 +61,13 @@ def records() -> list[Record]:
 
 def search(settings: Settings) -> GridSearchCV:
     """Fits every strength by cross-validation and keeps the best. Pieces of words bear typing errors."""
+    import numpy as np
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
     # The model server has none of this folder: what a model is made of has to be scikit-learn's or NumPy's own.
     model = make_pipeline(
         FunctionTransformer(np.ravel),
