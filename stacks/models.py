@@ -57,6 +57,7 @@ from components.models.settings import ROOM
 from stacks.composition import compose
 
 TIMEOUT_SECONDS, LOOK_SECONDS = 20, 1.0
+TRIES = 5
 DEFAULT_PERCENT = 10
 SHOWN = 5  # of the last decisions
 Change = Callable[[Wish | None, argparse.Namespace], Wish]
@@ -64,6 +65,10 @@ Change = Callable[[Wish | None, argparse.Namespace], Wish]
 
 class ModelsError(Refusal):
     """A release can't be changed as it was asked for."""
+
+
+class ConflictError(ModelsError):
+    """Somebody wrote between reading and writing."""
 
 
 class Wishes:
@@ -78,7 +83,9 @@ class Wishes:
         try:
             said = self._kubectl.run(*where, *words, timeout=TIMEOUT_SECONDS + 10, stdin=stdin.encode())
         except subprocess.CalledProcessError as error:
-            raise ModelsError(f"kubectl {words[0]}: {error.stderr.strip() or error.stdout.strip()}") from None
+            why = error.stderr.strip() or error.stdout.strip()
+            kind = ConflictError if "(Conflict)" in why else ModelsError
+            raise kind(f"kubectl {words[0]}: {why}") from None
         return said.decode()
 
     def all(self) -> dict[str, dict[str, Any]]:
@@ -96,8 +103,18 @@ class Wishes:
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
     def write(self, wish: Wish, before: Mapping[str, Any] | None) -> None:
-        """Make it, or put it in the place of the one that was read."""
-        self._ask("create" if before is None else "replace", "-f", "-", stdin=json.dumps(self.object(wish, before)))
+        """Make it, or put it in the place of the one that was read; again where only the keeper wrote meanwhile."""
+        for left in reversed(range(TRIES)):
+            verb, item = "create" if before is None else "replace", json.dumps(self.object(wish, before))
+            try:
+                self._ask(verb, "-f", "-", stdin=item)
+            except ConflictError:
+                now = self.all().get(wish.name)
+                if before is None or now is None or now["data"][WISH] != before["data"][WISH] or not left:
+                    raise
+                before = now
+            else:
+                return
 
     def delete(self, item: Mapping[str, Any]) -> None:
         """Nobody wishes for it any more."""
