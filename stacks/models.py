@@ -342,7 +342,7 @@ def main(argv: list[str] | None = None) -> int:
     told = typed(argv)
     try:
         loaded = compose(told.site)
-        site = loaded.site.facts({}, loaded.rooms)
+        site = loaded.facts({})
         if present(ROOM, site) is None:
             raise SiteError(f"site {told.site} has no room {ROOM}")
         wishes = Wishes(Places.of(told.site), site.work)

@@ -50,7 +50,7 @@ def _row(provider: str, need: Need) -> str:
 def page(site: str) -> str:
     """The sheet of a site."""
     loaded = compose(site)
-    lines = list(sheet(loaded.site.facts({}, loaded.rooms)))
+    lines = list(sheet(loaded.facts({})))
     return "\n".join(lines or ["No room asks anything of another one."]) + "\n"
 
 

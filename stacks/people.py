@@ -83,7 +83,7 @@ def write(site: str) -> Path:
     """Make the file; returns its path."""
     places = Places.of(site)
     loaded = compose(site)
-    facts = loaded.site.facts({}, loaded.rooms)
+    facts = loaded.facts({})
     machines = inventory.read(places.inventory / "hosts.yml")
     url = issuer(facts, machines)
     told = common(machines or {}, "site_issuer_ca")

@@ -58,7 +58,7 @@ def page(name: str) -> str:
     """All of it, for a site."""
     loaded = compose(name)
     places = Places.of(name)
-    site = loaded.site.facts(bundle.read(places.bundle).images, loaded.rooms)
+    site = loaded.facts(bundle.read(places.bundle).images)
     return text(site, documents(site, places))
 
 

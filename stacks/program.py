@@ -47,7 +47,7 @@ def build(stack: StackName) -> None:
     founded = founding.read(places.contract(each) for each in standing)
     loaded = compose(stack.site, {stack.layer: CONFIG.get()}, founded=founded)
     bundle = manifest.read(places.bundle)
-    site = loaded.site.facts(bundle.images, loaded.rooms)
+    site = loaded.facts(bundle.images)
     root = secrets.read_root(places.root_secret)
     # A preview leaves the site's keys as they are.
     vault = Vault(root, dry.keys(places.pki) if pulumi.runtime.is_dry_run() else places.pki)

@@ -39,7 +39,7 @@ def browser() -> Iterator[Browser]:
     program = os.environ.get("APADANA_CHROMIUM") or shutil.which("chromium")
     assert program, "no Chromium: road/prerequisites.sh engine installs it"
     loaded = settings()
-    domain = loaded.site.facts({}, loaded.rooms).web_domain
+    domain = loaded.facts({}).web_domain
     rule = f"--host-resolver-rules=MAP *.{domain} {floating()}"
     with sync_playwright() as play:
         found = play.chromium.launch(executable_path=program, args=[*ARGS, rule])
@@ -54,14 +54,14 @@ def settings() -> Loaded:
 def addresses() -> dict[str, str]:
     """Each page behind the log-in, by its room."""
     loaded = settings()
-    facts = loaded.site.facts({}, loaded.rooms)
+    facts = loaded.facts({})
     return {room: url(web.name, facts) for room, web in pages(facts).items()}
 
 
 def names() -> list[str]:
     """The public names of all pages."""
     loaded = settings()
-    facts = loaded.site.facts({}, loaded.rooms)
+    facts = loaded.facts({})
     return [host(web.name, facts) for web in pages(facts).values()]
 
 

@@ -180,6 +180,11 @@ SETTINGS: list[tuple[str, Any, Any, str]] = [
     ("kubernetes_control_plane_cpu", "500m", "500 m", "processors"),
     ("kubernetes_control_plane_cpu", "2", "0", "processors"),
     ("base_journal_max", "500M", "500MB", "a size"),
+    ("kubernetes_shutdown_grace_seconds", 80, 79, "at least 80: the 60 s of a store"),
+    ("kubernetes_shutdown_grace_seconds", "90", 0, "at most kubernetes_shutdown_grace_seconds, which is 0"),
+    ("kubernetes_shutdown_grace_seconds", 600, "90s", "whole seconds"),
+    ("kubernetes_shutdown_critical_seconds", 30, 31, "kubernetes_shutdown_grace_seconds is 90"),
+    ("kubernetes_shutdown_critical_seconds", 0, True, "whole seconds"),
 ]
 
 #: (variable of one host, right, wrong, words); of the worker `w1`

@@ -101,7 +101,7 @@ def looker() -> str:
 
 def host(page: str = ROOM) -> str:
     loaded = pages.settings()
-    return f"{page}.{loaded.site.facts({}, loaded.rooms).web_domain}"
+    return f"{page}.{loaded.facts({}).web_domain}"
 
 
 def question(rows: list[Row]) -> bytes:

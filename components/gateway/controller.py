@@ -18,6 +18,7 @@ from components.kit.manifests import (
     PART_OF,
     Manifest,
     apart,
+    api_egress,
     budget,
     cluster_role_pair,
     container_security,
@@ -205,6 +206,7 @@ def _container(settings: Settings, site: SiteFacts) -> dict[str, Any]:
 
 def _fence(home: str, site: SiteFacts) -> Manifest:
     """Proxies ask it, Prometheus reads it, and it asks the API servers."""
+    api = site.api_servers(API_PORTS)
     return policy(
         NAME,
         home,
@@ -213,5 +215,5 @@ def _fence(home: str, site: SiteFacts) -> Manifest:
             {"from": [in_namespace(home, PROXY_PODS)], "ports": ports(XDS_PORT)},
             {"from": [in_namespace(site.namespace)], "ports": ports(METRICS_PORT)},
         ],
-        egress=[dns_egress(), {"ports": ports(*API_PORTS)}],
+        egress=[dns_egress(), api_egress(api.cidrs, api.ports)],
     )

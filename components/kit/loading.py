@@ -15,12 +15,12 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from components.kit import founding
+from components.kit import founding, machines
 from components.kit.frozen import NAME_PATTERN, Frozen
 from components.kit.mistakes import Mistake, SettingsError, stack_file
 from components.kit.names import WORK
-from components.kit.settings import ComponentSettings, Mode, SiteFacts
-from components.kit.syntax import REFUSED, SET, ClusterDomain, DnsLabel, DnsName, Namespace
+from components.kit.settings import HOSTS_NETWORK, ComponentSettings, Mode, SiteFacts
+from components.kit.syntax import REFUSED, SET, ClusterDomain, DnsLabel, DnsName, Namespace, is_cidr
 
 NAMESPACE = "apadana"
 M = TypeVar("M", bound=BaseModel)
@@ -41,7 +41,12 @@ class SiteSettings(Frozen):
     web_domain: Annotated[DnsName, Field(max_length=100)] | None = None
     priority_classes: bool = True  # false where a client's cluster has none of ours
 
-    def facts(self, images: Mapping[str, str], rooms: Mapping[str, ComponentSettings]) -> SiteFacts:
+    def facts(
+        self,
+        images: Mapping[str, str],
+        rooms: Mapping[str, ComponentSettings],
+        inventory: Mapping[str, Any] | None = None,
+    ) -> SiteFacts:
         """What rooms are told of the site."""
         return SiteFacts(
             site=self.site,
@@ -52,6 +57,7 @@ class SiteSettings(Frozen):
             web_domain=self.web_domain or f"{self.site}.internal",
             priority_classes=self.priority_classes,
             rooms=rooms,
+            inventory=inventory,
         )
 
 
@@ -61,6 +67,11 @@ class Loaded:
 
     site: SiteSettings
     rooms: Mapping[str, ComponentSettings]
+    inventory: Mapping[str, Any] | None = None
+
+    def facts(self, images: Mapping[str, str]) -> SiteFacts:
+        """What rooms are told of the site; `images`: full references by name."""
+        return self.site.facts(images, self.rooms, self.inventory)
 
 
 @dataclass(frozen=True)
@@ -134,13 +145,13 @@ def load_site(
     if sites:
         layer, said = next(iter(sites.items()))
         file = stack_file(f"{site}-{layer}")  # of the first stack: that of the site's own keys
-        facts = replace(said.facts({}, built), unread=frozenset(unread), inventory=inventory)
+        facts = replace(said.facts({}, built, inventory), unread=frozenset(unread))
         mistakes.extend(_misfits(site, facts, unread, file))
         for mistake in founding.changed(founded, facts) if founded else ():
             mistakes.append(_located(site, facts, file, mistake))
     if mistakes:
         raise SettingsError(f"site {site}", mistakes)
-    return Loaded(next(iter(sites.values())), built)
+    return Loaded(next(iter(sites.values())), built, inventory)
 
 
 def _disagreements(site: str, sites: Mapping[str, SiteSettings]) -> Iterator[Mistake]:
@@ -171,6 +182,7 @@ def _misfits(
         allowed = f"no name that holds the cluster's own domain ({cluster}) or lies in it"
         action = "choose another one: the cluster's own DNS would answer for the pages"
         yield Mistake("web_domain", web, allowed, action, first)
+    yield from _unreadable(site, facts)
     for _, settings in sorted(facts.rooms.items()):
         if settings.mode is Mode.MANAGED:
             file = stack_file(f"{site}-{settings.layer}")
@@ -185,6 +197,15 @@ def _misfits(
             action = f"switch the room on that gives a {need.kind}, or {need.owner} off"
             mistake = Mistake(need.owner, f"needs the {need.kind} {need.name!r}", allowed, action)
             yield _located(site, facts, first, mistake)
+
+
+def _unreadable(site: str, facts: SiteFacts) -> Iterator[Mistake]:
+    """Policies open the way to the hosts' network; Ansible alone could fill a template in."""
+    network = machines.common(facts.inventory, HOSTS_NETWORK) if facts.inventory else None
+    if network is not None and not is_cidr(str(network)):
+        allowed = "a network written out as address/bits, say 10.20.0.0/24"
+        action = "write it out in group_vars/all: the platform's policies open the way to the API servers by it"
+        yield Mistake(HOSTS_NETWORK, str(network), allowed, action, f"inventories/{site}")
 
 
 def _located(site: str, facts: SiteFacts, file: str, mistake: Mistake) -> Mistake:

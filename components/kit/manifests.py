@@ -109,6 +109,12 @@ def dns_egress() -> dict[str, Any]:
     }
 
 
+def api_egress(cidrs: Iterable[str], numbers: Iterable[int]) -> dict[str, Any]:
+    """The API servers; without a network wherever they are."""
+    to = [{"ipBlock": {"cidr": cidr}} for cidr in cidrs]
+    return ({"to": to} if to else {}) | {"ports": ports(*numbers)}
+
+
 def in_namespace(name: str, pods: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A peer: the pods of one namespace."""
     peer: dict[str, Any] = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}

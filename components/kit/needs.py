@@ -54,8 +54,10 @@ class Bucket(Need):
 
     size_gib: Annotated[float, Field(gt=0, le=1_000_000)] = 1
     versioning: bool = True
-    #: Objects, and versions that were replaced, go after so many days; null: objects stay.
+    #: Objects go after so many days; null: they stay.
     expire_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
+    #: Versions that were replaced or deleted go after so many days, or after expire_days where these are fewer.
+    old_versions_days: Annotated[int, Field(ge=1, le=36_500)] = 30
 
 
 class Topic(Need):

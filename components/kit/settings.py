@@ -28,15 +28,17 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from components.kit import machines
 from components.kit.claims import Claim
 from components.kit.frozen import NAME_PATTERN, Frozen, Name
 from components.kit.mistakes import Mistake, SiteError
 from components.kit.names import WORK
 from components.kit.needs import Need
 from components.kit.shape import Fixed
-from components.kit.syntax import Host, HostPort, Line, ObjectName, Once, Wrong, refused
+from components.kit.syntax import Cidr, Host, HostPort, Line, ObjectName, Once, Port, Wrong, refused
 from components.kit.web import Web
 
+HOSTS_NETWORK = "site_network"  # of an inventory
 VOLUME_ROOM = "apadana.io/room"  # label of a PersistentVolume
 Millicores = Annotated[int, Field(ge=10, le=1_000_000)]
 Mebibytes = Annotated[int, Field(ge=16, le=16_000_000)]
@@ -271,6 +273,13 @@ class UseValues(Frozen):
     ports: tuple[int, ...]
 
 
+class ApiServers(Frozen):
+    """Where the API servers are, for a NetworkPolicy: it sees addresses and ports after translation."""
+
+    cidrs: Annotated[tuple[Cidr, ...], Field(max_length=50), Once] = ()  # none: wherever they are
+    ports: Annotated[tuple[Port, ...], Field(min_length=1, max_length=50), Once] = (443, 6443)
+
+
 class ChartValues(Frozen):
     """Helm values that every chart has; a room adds its own by subclassing as `Values`."""
 
@@ -324,6 +333,13 @@ class SiteFacts:
         """Whether volumes carry the label of the room that they are for. A client's provisioner
         makes volumes as they are asked for, and refuses a claim that selects."""
         return any(room.mode is Mode.MANAGED and room.sets_volumes_aside() for room in self.rooms.values())
+
+    def api_servers(self, ports: tuple[int, ...], cidrs: tuple[str, ...] = ()) -> ApiServers:
+        """Where policies let pods out to the API servers: `cidrs`, else the hosts' network of the
+        inventory, so that a control plane that is made anew is reached, too. A client's cluster has no
+        inventory, and may take its API servers for no network at all: there the ports alone are said."""
+        network = machines.common(self.inventory, HOSTS_NETWORK) if self.inventory else None
+        return ApiServers(cidrs=cidrs or ((str(network),) if network else ()), ports=ports)
 
     @property
     def work(self) -> str:

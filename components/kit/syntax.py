@@ -63,7 +63,8 @@ def _is_cluster_domain(text: str) -> bool:
     return is_name(text, MOST_OF_DOMAIN)
 
 
-def _is_cidr(text: str) -> bool:
+def is_cidr(text: str) -> bool:
+    """A network as address/bits."""
     try:
         return "/" in text and str(ipaddress.ip_network(text)) == text
     except ValueError:
@@ -170,7 +171,7 @@ _OF_URL = "host[:port][/path], without a log-in or a query"
 Https = Annotated[str, must(_is_https, f"https://{_OF_URL}, no slash at its end")]
 Url = Annotated[str, must(_is_url, f"http:// or https://{_OF_URL}")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Cidr = Annotated[str, must(_is_cidr, "a network as address/bits, bits behind the mask zero, say 10.0.0.0/8")]
+Cidr = Annotated[str, must(is_cidr, "a network as address/bits, bits behind the mask zero, say 10.0.0.0/8")]
 #: Goes into an environment variable that a shell splits; the heap has settings of its own.
 JavaOption = Annotated[str, must(_is_java_option, "an option -X... or -D... without spaces, but none of the heap's")]
 Line = Annotated[str, must(_is_line, "one line of text that can be printed")]

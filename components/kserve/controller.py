@@ -16,6 +16,7 @@ from components.kit.manifests import (
     PART_OF,
     Manifest,
     apart,
+    api_egress,
     budget,
     cluster_role_pair,
     container_security,
@@ -170,6 +171,7 @@ def _container(settings: Settings, site: SiteFacts) -> dict[str, Any]:
 
 def _fence(home: str, site: SiteFacts) -> Manifest:
     """API servers ask it; Prometheus and the validator read it; it asks the API servers."""
+    api = site.api_servers(API_PORTS)
     return policy(
         NAME,
         home,
@@ -178,6 +180,6 @@ def _fence(home: str, site: SiteFacts) -> Manifest:
             {"ports": ports(WEBHOOK_PORT)},
             {"from": [in_namespace(site.namespace)], "ports": ports(METRICS_PORT)},
         ],
-        egress=[dns_egress(), {"ports": ports(*API_PORTS)}],
+        egress=[dns_egress(), api_egress(api.cidrs, api.ports)],
         open_because="API servers ask the webhooks from hosts, whose addresses no policy knows",
     )

@@ -55,6 +55,7 @@ class BucketValues(Frozen):
     name: Name
     versioning: bool
     expire_days: int  # 0: objects stay
+    old_versions_days: int
 
 
 class Settings(ProviderSettings):
@@ -63,7 +64,8 @@ class Settings(ProviderSettings):
     protocol: ClassVar[str] = "s3"
     priority: ClassVar[str] = "apadana-data"
     provides: ClassVar[tuple[type[Need], ...]] = (Bucket,)
-    built_ins: ClassVar[tuple[Need, ...]] = (Bucket(owner="probe", name="probe", size_gib=1),)
+    #: What the probe writes anew is of no use to anybody on the next day.
+    built_ins: ClassVar[tuple[Need, ...]] = (Bucket(owner="probe", name="probe", size_gib=1, old_versions_days=1),)
     reserved: ClassVar[frozenset[str]] = frozenset({ROOT_USER, "root"})
     own_key: ClassVar[str] = "buckets"
 
@@ -153,11 +155,15 @@ def users(settings: Settings, site: SiteFacts) -> tuple[User, ...]:
 
 
 def buckets(settings: Settings, site: SiteFacts) -> tuple[BucketValues, ...]:
-    """Every bucket, as its owner wants it."""
+    """Every bucket, as its owner wants it. What was replaced stays no longer than it would have stayed whole."""
     return tuple(
-        BucketValues(name=need.name, versioning=need.versioning, expire_days=need.expire_days or 0)
-        for need in settings.granted(site)
-        if need.rights is Rights.OWN
+        BucketValues(
+            name=need.name,
+            versioning=need.versioning,
+            expire_days=need.expire_days or 0,
+            old_versions_days=min(need.old_versions_days, need.expire_days or need.old_versions_days),
+        )
+        for need in settings.owned(site)
     )
 
 

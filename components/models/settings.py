@@ -15,7 +15,16 @@ from components.kit.contract import managed
 from components.kit.manifests import Manifest, labels, manifest
 from components.kit.mistakes import Mistake
 from components.kit.needs import Account, Bucket, Need, Rights
-from components.kit.settings import ChartValues, ComponentSettings, Rbac, Resources, Rule, SiteFacts, UseValues
+from components.kit.settings import (
+    ApiServers,
+    ChartValues,
+    ComponentSettings,
+    Rbac,
+    Resources,
+    Rule,
+    SiteFacts,
+    UseValues,
+)
 from components.kit.syntax import Once, Port
 from components.kit.web import Role, Web
 from components.models.keeper import objects
@@ -101,7 +110,7 @@ class Values(ChartValues):
     store_secret: str
     store_ca: str  # ConfigMap with ca.crt; "": the system's own authorities
     scratch_mib: int
-    api_ports: tuple[Port, ...]
+    api_servers: ApiServers
     rbac: Rbac = Rbac(rules=RULES)
 
 
@@ -154,7 +163,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         store_secret=store.secret_ref,
         store_ca=store.ca_ref or "",
         scratch_mib=settings.scratch_mib,
-        api_ports=settings.api_ports,
+        api_servers=site.api_servers(settings.api_ports),
     )
     return wanted.model_dump(mode="json", by_alias=True)
 

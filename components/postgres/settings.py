@@ -15,6 +15,7 @@ from components.kit.mistakes import Mistake
 from components.kit.needs import Database, Need, Rights
 from components.kit.providing import ProviderSettings
 from components.kit.settings import (
+    ApiServers,
     Frozen,
     Name,
     Rbac,
@@ -26,7 +27,7 @@ from components.kit.settings import (
     Storage,
 )
 from components.kit.shape import Fixed
-from components.kit.syntax import Cidr, Once, Port, refused
+from components.kit.syntax import refused
 
 ROOM = "postgres"
 VERSION = "17"
@@ -50,13 +51,6 @@ class Pooler(Frozen):
     mode: PoolMode = "session"
 
 
-class ApiServer(Frozen):
-    """Where Patroni finds its lock, for the NetworkPolicy (it sees addresses after translation)."""
-
-    cidrs: Annotated[tuple[Cidr, ...], Field(min_length=1, max_length=50), Once] = ("0.0.0.0/0",)
-    ports: Annotated[tuple[Port, ...], Field(min_length=1, max_length=50), Once] = (443, 6443)
-
-
 class Settings(ProviderSettings):
     """Keys of `apadana:postgres:`."""
 
@@ -76,7 +70,8 @@ class Settings(ProviderSettings):
     max_connections: Annotated[int, Field(ge=20, le=5000)] = 200
     shared_buffers_mib: Annotated[int, Field(ge=16)] = 1024
     databases: tuple[Database, ...] = ()  # beside those that rooms need
-    api_server: ApiServer = ApiServer()
+    # Where Patroni finds its lock. No cidrs: the hosts' network of the inventory, without one anywhere.
+    api_server: ApiServers = ApiServers()
 
     @model_validator(mode="after")
     def _buffers_fit(self) -> Self:
@@ -151,7 +146,7 @@ class Values(StatefulValues):
     shared_buffers_mib: int
     pool_mode: PoolMode
     pooler: PoolerValues
-    api_server: ApiServer
+    api_servers: ApiServers
     rbac: Rbac = Rbac(rules=RULES)
 
 
@@ -181,7 +176,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
             resources=limits(pooler.resources),
             haproxy_resources=limits(pooler.haproxy_resources),
         ),
-        api_server=settings.api_server,
+        api_servers=site.api_servers(settings.api_server.ports, settings.api_server.cidrs),
     ).model_dump(mode="json", by_alias=True)
 
 

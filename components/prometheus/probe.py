@@ -52,9 +52,10 @@ def _ready(caller: Caller) -> str:
 
 
 def _targets(caller: Caller, wanted: Mapping[str, int]) -> str:
+    """One that was not asked yet, "unknown", is no target that is down; nor does it count as up."""
     active = caller.ask("/api/v1/targets", {"state": "active"}).json()["data"]["activeTargets"]
     up = Counter(t["labels"]["job"] for t in active if t["health"] == "up")
-    down = [f"{t['labels']['instance']} ({t['lastError']})" for t in active if t["health"] != "up"]
+    down = [f"{t['labels']['instance']} ({t['lastError']})" for t in active if t["health"] == "down"]
     lacking = [
         f"{job}: {up[job]} up of {number or 'at least 1'}" for job, number in wanted.items() if up[job] < max(number, 1)
     ]

@@ -10,7 +10,7 @@ from components.kit import naming
 from components.kit.charting import common
 from components.kit.contract import managed
 from components.kit.needs import Bucket, Database, Need
-from components.kit.settings import ChartValues, ComponentSettings, Rbac, Resources, Rule, SiteFacts
+from components.kit.settings import ApiServers, ChartValues, ComponentSettings, Rbac, Resources, Rule, SiteFacts
 from components.kit.syntax import Namespace, Once, Port
 from components.workflows import configuration
 from components.workflows.names import CONTROLLER_IMAGE, DATABASE, EXECUTOR_IMAGE, LABELS, METRICS_PORT, OPEN, ROOM
@@ -77,7 +77,7 @@ class Values(ChartValues):
     steps_namespace: str
     connect_seconds: int
     database_ca: str  # ConfigMap with ca.crt; "": the system's own authorities
-    api_ports: tuple[Port, ...]
+    api_servers: ApiServers
     rbac: Rbac = Rbac(rules=RULES)
 
 
@@ -93,7 +93,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         steps_namespace=settings.steps_in(site),
         connect_seconds=int(timeouts.get("connect_seconds", 2)),
         database_ca=database.ca_ref or "",
-        api_ports=settings.api_ports,
+        api_servers=site.api_servers(settings.api_ports),
     )
     return wanted.model_dump(mode="json", by_alias=True)
 

@@ -19,7 +19,7 @@ from ansible.plugins.action import ActionBase
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from common.inventory import LAB
-from playbooks.rules import networks, ports, telling, volumes, wishes, words
+from playbooks.rules import networks, ports, shutdown, telling, volumes, wishes, words
 
 NEEDED = (
     "site_name",
@@ -49,9 +49,11 @@ READ = (
     "network_upstream_resolvers",
     "registry_listen_port",
     "ansible_port",
+    shutdown.GRACE,
+    shutdown.CRITICAL,
     *words.WORDS,
 )
-OF_HOSTS = ("ansible_host", "storage_volumes", "node_labels", "node_taints")
+OF_HOSTS = ("ansible_host", "storage_volumes", "node_labels", "node_taints", shutdown.GRACE, shutdown.CRITICAL)
 #: What a host says otherwise than the others is a site in two halves.
 OF_ONE_VALUE = tuple(name for name in NEEDED if name not in ("site_state", "site_bundle"))
 CONSTRAINED = (
@@ -93,6 +95,7 @@ def faults(hosts: Hosts, groups: Mapping[str, Iterable[str]], site: Mapping[str,
         *ports.port_faults(site),
         *words.word_faults(site),
         *words.node_faults(hosts),
+        *shutdown.shutdown_faults(hosts, site, lab=bool(site.get(LAB))),
         *volumes.volume_faults(hosts),
         *volumes.device_faults(hosts, lab=bool(site.get(LAB))),
         *volumes.system_faults(hosts, groups),

@@ -143,7 +143,7 @@ def test_a_killed_validator_leaves_no_server_and_no_mount(tmp_path: Path) -> Non
         wait_for("all of it to be gone", lambda: _gone(below), timeout=30, every=0.1)
     finally:
         victim.kill()
-    folders = list(Path("/tmp").glob(f"{process.PREFIX}{victim.pid}-*"))
+    folders = list(process.base_of_workplaces().glob(f"{victim.pid}-*"))
     assert folders  # what a dead process leaves is found, and goes with the next run
     with process.workplace():
         assert not any(folder.exists() for folder in folders)
@@ -185,3 +185,11 @@ def test_without_root_or_fuse_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(NotValidError, match="run it as root"), mount.mounted(Path("x"), Path("y")):
         pass
+
+
+def test_a_place_that_the_servers_user_can_not_reach_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    monkeypatch.setenv("APADANA_CACHE", str(closed / "cache"))
+    with pytest.raises(NotValidError, match=r"nobody, who can't pass through .*/closed.*set APADANA_CACHE"):
+        process.workplace().__enter__()

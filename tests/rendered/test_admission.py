@@ -64,7 +64,7 @@ def accepted(name: str, config: Config, **site: object) -> SiteFacts | None:
         loaded: Loaded = load_site(SITE, configs, MODELS, None, None if name == "storage" else INVENTORY)
     except SettingsError:
         return None
-    return loaded.site.facts(AnyImage(), loaded.rooms)
+    return loaded.facts(AnyImage())
 
 
 def survivors(name: str) -> Iterator[tuple[Mutant, SiteFacts]]:

@@ -4,7 +4,8 @@ with the lab's own settings, as the stacks render them."""
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ import yaml
 
 from components.kit import connection, layers
 from components.kit.discovery import layer, rooms
-from components.kit.settings import External, Mode
+from components.kit.discovery import room as find
+from components.kit.settings import External, Mode, SiteFacts
 from stacks.composition import STACKS, compose
 from tests.images import AnyImage
+from tests.rendered import objects
 from tests.rendered.datarooms import Document, assert_namespaced, assert_restricted, helm_template
 
 pytestmark = pytest.mark.rendered
@@ -33,7 +36,8 @@ BUDGET_CPU = 1600  # millicores of requests on hosts that share two cores
 OBJECTS = 250  # of a stack: what keeps an unchanged `pulumi up` within 4 s
 
 
-SITE = LAB.site.facts(AnyImage(), LAB.rooms)
+SITE = LAB.facts(AnyImage())
+HOSTS = {"cidr": "10.77.0.0/24"}  # the network of the lab's hosts
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +163,42 @@ def requested(spec: Mapping[str, Any], what: str) -> int:
         unit = next((u for u in units if amount.endswith(u)), None)
         total += int(amount.removesuffix(unit)) * units[unit] if unit else int(amount) * 1000
     return total
+
+
+def everything() -> SiteFacts:
+    """The lab with every room, as its defaults are where the lab has it off."""
+    on = {name: s if s.mode is not Mode.OFF else type(s)() for name, s in LAB.rooms.items()}
+    return replace(SITE, rooms=on)
+
+
+def ways_out(documents: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    policies = [d for d in documents if d["kind"] == "NetworkPolicy"]
+    return [(d["metadata"]["name"], rule) for d in policies for rule in d["spec"].get("egress") or []]
+
+
+def made(room: str, site: SiteFacts) -> list[Document]:
+    """Of its chart and of its half, where it has them."""
+    documents = objects.halved(room, site.rooms[room], site)
+    return documents + (objects.rendered(room, site.rooms[room], site) if find(room).has("chart/Chart.yaml") else [])
+
+
+@pytest.mark.parametrize("room", sorted(LAB.rooms))
+def test_no_pod_may_reach_the_whole_world(room: str) -> None:
+    """Out to pods that a policy names, and to the hosts' network, where the API servers are."""
+    for name, rule in ways_out(made(room, everything())):
+        assert rule.get("to"), f"{name}: a way out without a target leads everywhere"
+        for peer in rule["to"]:
+            assert peer.get("ipBlock", HOSTS) == HOSTS, name
+            assert "ipBlock" not in peer or rule["ports"], name
+
+
+@pytest.mark.parametrize("room", ["postgres", "models", "workflows", "gateway", "kserve"])
+def test_the_api_servers_are_reached_in_the_hosts_network_and_where_a_client_has_them(room: str) -> None:
+    for site, to in ((everything(), [{"ipBlock": HOSTS}]), (replace(everything(), inventory=None), None)):
+        ways = [
+            rule for _, rule in ways_out(made(room, site)) if {"protocol": "TCP", "port": 6443} in rule.get("ports", ())
+        ]
+        assert ways and all(rule.get("to") == to for rule in ways)
 
 
 @pytest.mark.parametrize(("what", "budget"), [("memory", BUDGET_MIB), ("cpu", BUDGET_CPU)])

@@ -24,7 +24,7 @@ ROOMS = (PROMETHEUS, ALERTMANAGER)
 
 
 LAB = compose("lab")
-SITE: SiteFacts = LAB.site.facts(AnyImage(), LAB.rooms)
+SITE: SiteFacts = LAB.facts(AnyImage())
 
 
 def values(room: str) -> dict[str, Any]:

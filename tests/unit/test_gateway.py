@@ -145,7 +145,7 @@ def test_all_pods_of_the_half_are_fenced() -> None:
 
 def test_the_contract_fits_and_names_each_page() -> None:
     loaded = compose("lab")
-    site = loaded.site.facts(AnyImage(), loaded.rooms)
+    site = loaded.facts(AnyImage())
     part = contract.Component.model_validate(settings.contract(SETTINGS, site))
     target = Target(
         name="gateway",

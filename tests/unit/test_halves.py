@@ -14,7 +14,7 @@ from tests.images import AnyImage
 
 def _site() -> SiteFacts:
     loaded = compose("lab")
-    return loaded.site.facts(AnyImage(), loaded.rooms)
+    return loaded.facts(AnyImage())
 
 
 SITE = _site()

@@ -13,6 +13,7 @@ from components.kit.claims import Claim, unplaced
 from components.kit.discovery import rooms
 from components.kit.loading import load_site
 from components.kit.mistakes import Mistake, SettingsError
+from components.kit.settings import SiteFacts
 from components.storage.settings import Volume
 from stacks import composition
 
@@ -42,6 +43,35 @@ def told(
 
 def test_the_lab_fits() -> None:
     assert told({}) == {}
+
+
+def of_network(network: str | None) -> dict[str, Any]:
+    assert INVENTORY is not None
+    said = {"vars": {**INVENTORY["all"]["vars"], "site_network": network}}
+    return {"all": {**INVENTORY["all"], **said}}
+
+
+def test_the_hosts_network_is_written_out() -> None:
+    mistake = told({}, inventory=of_network("{{ elsewhere }}"))["site_network"]
+    assert (mistake.seen, mistake.file) == ("{{ elsewhere }}", "inventories/lab")
+    assert "write it out" in mistake.action
+
+
+@pytest.mark.parametrize(
+    ("inventory", "own", "cidrs"),
+    [
+        (INVENTORY, (), ("10.77.0.0/24",)),
+        (INVENTORY, ("10.9.0.0/30",), ("10.9.0.0/30",)),
+        (of_network(None), (), ()),
+        (None, (), ()),
+        (None, ("10.9.0.0/30",), ("10.9.0.0/30",)),
+    ],
+)
+def test_policies_know_the_hosts_network_where_an_inventory_says_it(
+    inventory: Any, own: tuple[str, ...], cidrs: tuple[str, ...]
+) -> None:
+    found = SiteFacts("lab", inventory=inventory).api_servers((6443,), own)
+    assert (found.cidrs, found.ports) == (cidrs, (6443,))
 
 
 @pytest.mark.parametrize(

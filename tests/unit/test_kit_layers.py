@@ -109,7 +109,7 @@ def test_parts_that_do_not_fit_are_refused(parts: dict[str, contract.Platform], 
 
 def test_a_room_is_built_after_those_that_it_asks() -> None:
     loaded = composition.compose("lab")
-    order = [(room.name, asked) for room, asked in in_order("data", loaded.site.facts({}, loaded.rooms))]
+    order = [(room.name, asked) for room, asked in in_order("data", loaded.facts({}))]
     names = [name for name, _ in order]
     assert ("identity", ["postgres"]) in order
     assert names.index("postgres") < names.index("identity")

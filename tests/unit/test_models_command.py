@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from components.models.judge.state import Decision, State
 from components.models.judge.words import JUDGEMENT, Phase, Verdict
 from components.models.keeper.wish import LABEL, STATE, WISH, Wish, read
 from stacks import models
-from stacks.models import ModelsError, Wishes
+from stacks.models import TRIES, ConflictError, ModelsError, Wishes
 from tests.unit.test_models_settings import site
 from tests.unit.test_models_wish import CANARY, JUDGED, STABLE
 
@@ -90,3 +91,41 @@ def test_explain_says_how_far_it_is_for_what_it_waits_and_what_was_decided() -> 
     assert not any("judge" in line for line in did(InMemory(CANARY, **state), "explain", "iris"))
     broken = did(InMemory(JUDGED, **{JUDGEMENT: "{"}), "explain", "iris")
     assert any("can't be read" in line for line in broken)
+
+
+class Written(Wishes):
+    """An API server where the keeper, or another person, writes before each of the first replacements."""
+
+    def __init__(self, conflicts: int, meanwhile: str) -> None:
+        self._namespace, self.conflicts, self.meanwhile = "work", conflicts, meanwhile
+        self.version, self.wish = 0, JUDGED.text()
+
+    def _ask(self, *words: str, stdin: str = "") -> str:
+        if words[0] == "get":
+            data = {WISH: self.wish}
+            metadata = {"name": "release-x", "labels": {LABEL: JUDGED.name}, "resourceVersion": str(self.version)}
+            return json.dumps({"items": [{"metadata": metadata, "data": data}]})
+        if self.conflicts:
+            self.conflicts -= 1
+            self.version, self.wish = self.version + 1, self.meanwhile
+        given = json.loads(stdin)
+        if given["metadata"]["resourceVersion"] != str(self.version):
+            raise ConflictError("kubectl replace: (Conflict)")
+        self.wish = given["data"][WISH]
+        return ""
+
+
+@pytest.mark.parametrize(("conflicts", "written"), [(0, True), (2, True), (TRIES, False)])
+def test_a_wish_is_written_though_the_keeper_writes_beside_it(conflicts: int, written: bool) -> None:
+    server, new = Written(conflicts, JUDGED.text()), replace(JUDGED, why="new")
+    with nullcontext() if written else pytest.raises(ConflictError):
+        server.write(new, server.all()[JUDGED.name])
+    assert (server.wish == new.text()) is written
+
+
+def test_another_persons_wish_is_not_written_over() -> None:
+    other = replace(JUDGED, why="another person's").text()
+    server = Written(1, other)
+    with pytest.raises(ConflictError):
+        server.write(replace(JUDGED, why="new"), server.all()[JUDGED.name])
+    assert server.wish == other

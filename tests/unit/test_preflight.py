@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,25 @@ def test_the_samples_name_a_device_for_each_volume(site: str) -> None:
     assert all(host["storage_volumes"] for host in listed.values())
     assert preflight.volumes.volume_faults(listed) == []
     assert preflight.volumes.device_faults(listed, lab=False) == []
+
+
+@pytest.mark.parametrize(("lab", "told"), [({}, True), ({"lab_name": "acme"}, False)])
+@pytest.mark.parametrize("where", ["site", "host"])
+def test_only_a_labs_hosts_may_stop_without_waiting_for_their_pods(where: str, lab: dict[str, str], told: bool) -> None:
+    none = {"kubernetes_shutdown_grace_seconds": 0, "kubernetes_shutdown_critical_seconds": 0}
+    hosts = {**HOSTS, "d": {**HOSTS["d"], **(none if where == "host" else {})}}
+    found = faults(hosts=hosts, **(none if where == "site" else {}), **lab)
+    assert len(found) == told
+    if told:
+        assert found[0].startswith("kubernetes_shutdown_grace_seconds is 0; allowed: at least 60")
+        assert found[0].endswith("(on a, b, c, d)" if where == "site" else "(on d)")
+
+
+def test_what_a_host_waits_covers_every_store() -> None:
+    charts = (REPOSITORY / "components").glob("*/chart/templates/statefulset.yaml")
+    asked = [int(n) for file in charts for n in re.findall(r"terminationGracePeriodSeconds: (\d+)", file.read_text())]
+    assert len(asked) >= 4
+    assert max(asked) == preflight.shutdown.STORES_SECONDS
 
 
 def test_settings_of_the_constrained_lab_stay_there() -> None:

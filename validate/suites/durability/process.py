@@ -6,6 +6,7 @@ import os
 import pwd
 import select
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -14,10 +15,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from validate.core.errors import ClusterError
+from common import places
+from validate.core.errors import ClusterError, NotValidError
 
 USER = "nobody"  # PostgreSQL refuses to run as root
-PREFIX = "apadana-power-"
 
 
 def dying(*words: str) -> list[str]:
@@ -99,14 +100,25 @@ def own(folder: Path) -> Path:
     return folder
 
 
+def base_of_workplaces() -> Path:
+    """Where the folders of all runs are."""
+    return places.cache() / "power"
+
+
 @contextmanager
 def workplace() -> Iterator[Path]:
-    """A folder that such a user may pass through; what killed runs left behind goes first."""
-    base = Path(tempfile.gettempdir())
-    for old in base.glob(f"{PREFIX}*"):
+    """A folder that such a user may pass through; what killed runs left behind goes first.
+
+    It lies in the cache, where nobody else may make one that would be taken for such a rest.
+    """
+    base = base_of_workplaces()
+    base.mkdir(parents=True, exist_ok=True)
+    base.chmod(0o711)
+    _passable(base)
+    for old in base.iterdir():
         if not _in_use(old):
             _remove(old)
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=base))
     folder.chmod(0o711)
     try:
         yield folder
@@ -114,8 +126,17 @@ def workplace() -> Iterator[Path]:
         _remove(folder)
 
 
+def _passable(folder: Path) -> None:
+    closed = [str(each) for each in (folder, *folder.parents) if not each.stat().st_mode & stat.S_IXOTH]
+    if closed:
+        raise NotValidError(
+            f"servers run as {USER}, who can't pass through {', '.join(closed)};"
+            " let others pass (chmod o+x), or set APADANA_CACHE to another folder"
+        )
+
+
 def _in_use(folder: Path) -> bool:
-    pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+    pid = folder.name.partition("-")[0]
     return pid.isdecimal() and Path(f"/proc/{pid}").exists()
 
 

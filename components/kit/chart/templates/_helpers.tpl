@@ -20,6 +20,7 @@ whole documents (start each with ---):
               and to those labelled apadana.io/uses-<release>: "true"
       peers   more `from` items for those ports (raw)
       egress  more egress rules (raw)
+              ({{ include "kit.apiServers" (dict "ctx" .) | fromYamlArray }}: to the API servers; .Values.api_servers)
       members of one app reach each other on every port, all reach the DNS and the rooms in .Values.uses.
 Whole workloads stand in _shapes.tpl.
 */}}
@@ -163,6 +164,19 @@ spec:
     matchLabels:
       {{- include "kit.app" $ctx | nindent 6 }}
   policyTypes: [Ingress, Egress]
+{{- end -}}
+
+{{- define "kit.apiServers" -}}
+- ports:
+    {{- range .ctx.Values.api_servers.ports }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+  {{- with .ctx.Values.api_servers.cidrs }}
+  to:
+    {{- range . }}
+    - ipBlock: {cidr: {{ . }}}
+    {{- end }}
+  {{- end }}
 {{- end -}}
 
 {{- define "kit.networkPolicy" -}}

@@ -85,16 +85,32 @@ def policy(user: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def lifecycle(days: int) -> LifecycleConfig:
-    """Objects, and versions that were replaced, go after so many days."""
-    rule = Rule(
+RULE = "expire"  # ours of a bucket's rules; whoever made others keeps them
+
+
+def rule(bucket: dict[str, Any]) -> Rule:
+    """Old versions go after their days, and the mark of a deletion when nothing is left under it.
+
+    Days of the whole objects see to such marks, too, and S3 takes only one of both in a rule.
+    """
+    days = bucket["expire_days"]
+    return Rule(
         ENABLED,
         rule_filter=Filter(prefix=""),
-        rule_id="expire",
-        expiration=Expiration(days=days),
-        noncurrent_version_expiration=NoncurrentVersionExpiration(noncurrent_days=days),
+        rule_id=RULE,
+        expiration=Expiration(days=days) if days else Expiration(expired_object_delete_marker=True),
+        noncurrent_version_expiration=NoncurrentVersionExpiration(noncurrent_days=bucket["old_versions_days"]),
     )
-    return LifecycleConfig([rule])
+
+
+def lifecycle(client: Minio, bucket: dict[str, Any]) -> None:
+    """Written where the server's answer is not what is wanted."""
+    name, wanted = bucket["name"], rule(bucket)
+    kept = client.get_bucket_lifecycle(name)
+    rules = kept.rules if kept else []
+    if [each for each in rules if each.rule_id == RULE] != [wanted]:
+        client.set_bucket_lifecycle(name, LifecycleConfig([*(r for r in rules if r.rule_id != RULE), wanted]))
+        log("INFO", f"bucket {name}: days of objects and of old versions written")
 
 
 def buckets(client: Minio, wanted: list[dict[str, Any]]) -> None:
@@ -107,8 +123,7 @@ def buckets(client: Minio, wanted: list[dict[str, Any]]) -> None:
         if bucket["versioning"] and client.get_bucket_versioning(name).status != ENABLED:
             client.set_bucket_versioning(name, VersioningConfig(ENABLED))
             log("INFO", f"bucket {name}: versioning switched on")
-        if days := bucket["expire_days"]:
-            client.set_bucket_lifecycle(name, lifecycle(days))
+        lifecycle(client, bucket)
 
 
 def users(admin: MinioAdmin, wanted: list[dict[str, Any]], *, rewrite: bool) -> None:
