@@ -20,7 +20,7 @@ import yaml
 from components.kit import manifest, naming, pki
 from components.kit.settings import SiteFacts
 from components.redis.settings import Settings, values
-from tests import lab
+from tests import lab, pages
 from tests.api_audit import Findings, judge
 from tests.repo import charts
 from validate.ground.kubectl import Cluster, wait_for
@@ -130,10 +130,12 @@ def free_volumes(admin: Cluster) -> None:
 
 
 def wanted(trial: Trial) -> str:
-    """Values as the stack renders them, for the trial's namespace."""
+    """Values as the stack renders them, as small as the lab's own, for the trial's namespace."""
     images = manifest.read(lab.found().bundle).images
     site = SiteFacts(lab.SITE, trial.namespace, images=images)
-    return json.dumps(values(Settings(), site))
+    settings = pages.settings().rooms["redis"]
+    assert isinstance(settings, Settings)
+    return json.dumps(values(settings, site))
 
 
 def given_secrets(trial: Trial, folder: Path) -> list[dict[str, Any]]:
