@@ -22,7 +22,7 @@ from validate.core.errors import ClusterError
 from validate.ground.kubectl import wait_for
 from validate.ground.pods import Pod, new_run_id
 
-pytestmark = pytest.mark.live
+pytestmark = pytest.mark.campaign
 COMMAND = (sys.executable, "-m", "problems")
 NAME = "tabular"
 ENDED = ("Succeeded", "Failed", "Error")
