@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from components.kit import machines, naming, webs
+from components.kit import naming, webs
 from components.kit.mistakes import Mistake
 from components.kit.settings import ComponentSettings, Frozen, Resources, SiteFacts
 from components.kit.syntax import Address, DnsLabel, Once, Wrong, refused
@@ -70,7 +70,7 @@ class Settings(ComponentSettings):
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """The door's address against the network that the cluster's Services have."""
-        network = machines.common(site.inventory, "site_service_cidr") if site.inventory else None
+        network = site.said("site_service_cidr")
         if network and ip_address(self.door.address) not in ip_network(network):
             allowed = f"an address of the Services ({network}: site_service_cidr of the inventory)"
             action = "leave it out, or take the one that roles/loadbalancer has"

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from components.kit import founding, machines
+from components.kit import founding
 from components.kit.frozen import NAME_PATTERN, Frozen
 from components.kit.mistakes import Mistake, SettingsError, stack_file
 from components.kit.names import WORK
@@ -201,7 +201,7 @@ def _misfits(
 
 def _unreadable(site: str, facts: SiteFacts) -> Iterator[Mistake]:
     """Policies open the way to the hosts' network; Ansible alone could fill a template in."""
-    network = machines.common(facts.inventory, HOSTS_NETWORK) if facts.inventory else None
+    network = facts.said(HOSTS_NETWORK)
     if network is not None and not is_cidr(str(network)):
         allowed = "a network written out as address/bits, say 10.20.0.0/24"
         action = "write it out in group_vars/all: the platform's policies open the way to the API servers by it"

@@ -334,11 +334,15 @@ class SiteFacts:
         makes volumes as they are asked for, and refuses a claim that selects."""
         return any(room.mode is Mode.MANAGED and room.sets_volumes_aside() for room in self.rooms.values())
 
+    def said(self, name: str) -> Any:
+        """A variable that the inventory gives to every machine; None: it does not, or there is no inventory."""
+        return machines.common(self.inventory, name) if self.inventory else None
+
     def api_servers(self, ports: tuple[int, ...], cidrs: tuple[str, ...] = ()) -> ApiServers:
         """Where policies let pods out to the API servers: `cidrs`, else the hosts' network of the
         inventory, so that a control plane that is made anew is reached, too. A client's cluster has no
         inventory, and may take its API servers for no network at all: there the ports alone are said."""
-        network = machines.common(self.inventory, HOSTS_NETWORK) if self.inventory else None
+        network = self.said(HOSTS_NETWORK)
         return ApiServers(cidrs=cidrs or ((str(network),) if network else ()), ports=ports)
 
     @property
