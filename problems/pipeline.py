@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hera.workflows import Container, Env, Parameter, Resources, RetryStrategy, S3Artifact, Task, WorkflowTemplate
+from hera.workflows import DAG, Container, Env, Parameter, Resources, RetryStrategy, S3Artifact, Task, WorkflowTemplate
 from hera.workflows import models as argo
 
 from problems import STEPS, tracking
@@ -112,3 +112,16 @@ class Pipeline:
 
     def _key(self, step: str) -> str:
         return f"problems/{self.problem}/{{{{workflow.parameters.run}}}}/{step}.tgz"
+
+
+def usual(pipeline: Pipeline) -> WorkflowTemplate:
+    """The six steps. Nothing is trained on records that failed; both judgements go on side by side."""
+    with pipeline.template() as made, DAG(name="main"):
+        prepare, validate, train = (pipeline.step(name) for name in ("prepare", "validate", "train"))
+        evaluate, fairness, register = (pipeline.step(name) for name in ("evaluate", "fairness", "register"))
+        prepare >> validate
+        validate >> train
+        train >> [evaluate, fairness]
+        evaluate >> register
+        fairness >> register
+    return made

@@ -84,7 +84,7 @@ def train(job: Job) -> None:
     same way on the other folds: nobody is answered for by a model that has seen him."""
     problem, features = job.part("problem"), job.part("features")
     settings = problem.given(job.settings)
-    records = features.complete(job.read("prepare", "records.json"))
+    records = quality.complete(job.read("prepare", "records.json"), features.COLUMNS)
     rows, truth = features.matrix(records, settings.leave_out), features.label(records)
     group = [str(record[problem.GROUP]) for record in records]
     # As many of each group and of each answer in every fold.

@@ -43,11 +43,6 @@ def label(records: Sequence[Record]) -> list[int]:
     return [int(_of(record, MEASURED) > FAST) for record in records]
 
 
-def complete(records: Sequence[Record]) -> list[Record]:
-    """Those without an empty cell: the quality gate has said that they are enough."""
-    return [record for record in records if all(record.get(name) is not None for name in COLUMNS)]
-
-
 def _of(record: Record, name: str) -> float:
     value = record[name]
     if not isinstance(value, int | float):

@@ -34,22 +34,16 @@ SOURCE = "scikit-learn's `diabetes`: 442 patients of Efron, Hastie, Johnstone, T
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(reading.Searching):
     """What may be said at `submit` or `run`, as KEY=VALUE with JSON on the right."""
 
-    seed: int = 0
-    folds: int = 5  # each patient is answered for by a model that was trained on the other folds
-    leave_out: tuple[str, ...] = ()  # features that the model does not get
-    # Inverse strengths of regularisation, of which the best is taken. Below 0.3 what the model knows of the group is
-    # washed out, and the two groups are no longer told yes alike: the gates refuse it.
+    # Below 0.3 what the model knows of the group is washed out, and the two groups are no longer told yes alike: the
+    # gates refuse it.
     strengths: tuple[float, ...] = (0.3, 1.0, 3.0)
 
     def __post_init__(self) -> None:
         """Raises ValueError for what can't be trained with."""
-        if not 2 <= self.folds <= 20:
-            raise ValueError(f"folds are {self.folds}; from 2 to 20 are allowed")
-        if not self.strengths or min(self.strengths) <= 0:
-            raise ValueError(f"strengths are {self.strengths}; one or more numbers above 0 are needed")
+        super().__post_init__()
         features.names(self.leave_out)
 
 

@@ -33,8 +33,3 @@ def matrix(records: Sequence[Record], leave_out: Sequence[str] = ()) -> list[lis
 def label(records: Sequence[Record]) -> list[int]:
     """1: it could not wait."""
     return [int(record[MEASURED] == 1) for record in records]
-
-
-def complete(records: Sequence[Record]) -> list[Record]:
-    """Those without an empty cell: the quality gate has said that they are enough."""
-    return [record for record in records if all(record.get(name) is not None for name in COLUMNS)]

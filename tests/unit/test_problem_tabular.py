@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from common.errors import Refusal
 from problems import STEPS, cluster, copying
 from problems.pipeline import House
-from problems.quality import Column
+from problems.quality import Column, complete
 from problems.tabular import features, problem
 
 HOUSE = House("platform", "trainer@sha256:1", "mlflow.platform.svc:5000", "site-ca", {"apadana.io/uses-mlflow": "true"})
@@ -44,7 +44,7 @@ def test_what_is_left_out_is_in_no_column() -> None:
 
 
 def test_a_record_with_an_empty_cell_is_not_trained_on() -> None:
-    assert features.complete([PATIENT, PATIENT | {"bmi": None}, {}]) == [PATIENT]
+    assert complete([PATIENT, PATIENT | {"bmi": None}, {}], features.COLUMNS) == [PATIENT]
 
 
 def test_the_records_are_what_the_columns_say() -> None:
