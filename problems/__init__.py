@@ -1,7 +1,7 @@
 """Problems as a client would write them: data, features, model, gates and pipeline, each in a folder of its own.
 
-`gates`, `quality`, `settings`, `steps`, `tracking` and a problem's own modules run in a step's pod: the standard
-library and scikit-learn. `pipeline`, `cluster` and the command line run where the workflow is submitted.
+`asking`, `gates`, `quality`, `settings`, `steps`, `store`, `tracking` and a problem's own modules run in a step's pod:
+the standard library and scikit-learn. `pipeline`, `cluster` and the command line run where the workflow is submitted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Mapping
 STEPS: Mapping[str, tuple[str, ...]] = {
     "prepare": (),
     "validate": ("prepare",),
-    "train": ("prepare",),
+    "features": ("prepare",),
+    "train": ("features",),
     "evaluate": ("train",),
     "fairness": ("train",),
     "register": ("prepare", "validate", "train", "evaluate", "fairness"),

@@ -19,18 +19,22 @@ from typing import Any
 from common.errors import Refusal
 from components.kit.contract import Component
 from components.kit.manifests import Manifest, in_namespace, manifest, ports
+from components.kit.naming import client_secret
 from components.kit.probing import Endpoint
 from problems import STEPS
-from problems.pipeline import CODE_FILE, PROBLEM, House, Pipeline
+from problems.pipeline import CODE_FILE, PROBLEM, Features, House, Pipeline
 from validate.core.errors import ClusterError
 from validate.ground.site import Site
 
 HERE = Path(__file__).parent
 IMAGE = "trainer"
-MLFLOW, WORKFLOWS = "mlflow", "workflows"
+OURS = "problems"  # the feature store's name for us
+MLFLOW, WORKFLOWS, FEAST = "mlflow", "workflows", "feast"
 GROUP, OF_WORKFLOW = "argoproj.io/v1alpha1", "workflows.argoproj.io/workflow"
 #: What a step runs: of the shared modules those that need no more than the image has, and the problem's own folder.
-SHARED = ("__init__.py", "gates.py", "quality.py", "settings.py", "steps.py", "tracking.py")
+SHARED = tuple(
+    f"{name}.py" for name in ("__init__", "asking", "gates", "quality", "settings", "steps", "store", "tracking")
+)
 LARGEST = 900_000  # bytes; a ConfigMap holds 1 MiB, a third more in its form as text
 #: As in ZIP's own calendar, so that the same code is the same file.
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -63,12 +67,16 @@ def objects(problem: str, house: House) -> list[Manifest]:
     pipeline = Pipeline(house, problem, hashlib.sha256(packed).hexdigest())
     template: Manifest = importlib.import_module(f"problems.{problem}.pipeline").template(pipeline).to_dict()
     marks = {PROBLEM: problem}
-    host = Endpoint("mlflow", house.mlflow).hosts()[0]
+    asked = {MLFLOW: house.mlflow} | ({FEAST: house.features.address} if house.features else {})
     way = {
         "podSelector": {"matchExpressions": [{"key": PROBLEM, "operator": "Exists"}]},
         "policyTypes": ["Egress"],
         "egress": [
-            {"to": [in_namespace(house.namespace, {"app.kubernetes.io/name": MLFLOW})], "ports": ports(host[1])}
+            {
+                "to": [in_namespace(house.namespace, {"app.kubernetes.io/name": room})],
+                "ports": ports(Endpoint(room, address).hosts()[0][1]),
+            }
+            for room, address in asked.items()
         ],
     }
     held = {"immutable": True, "binaryData": {CODE_FILE: base64.b64encode(packed).decode()}}
@@ -117,23 +125,32 @@ class Runs:
 
     site: Site
 
-    def house(self) -> House:
+    def house(self, problem: str) -> House:
         """What the contract says. Raises Refusal where workflows or MLflow are off."""
         flows, mlflow = self._room(WORKFLOWS), self._room(MLFLOW)
         address = next(e.address for e in mlflow.endpoints_in if e.protocol == "mlflow-service")
         namespace, home = str(flows.client.required["namespace"]), self.site.platform.namespace
         if namespace != home:
             raise Refusal(f"steps run in {namespace}, and MLflow lets in pods of its own namespace {home} only")
-        return House(
-            namespace, self.site.image(IMAGE), address, mlflow.ca_ref or "", {f"apadana.io/uses-{MLFLOW}": "true"}
-        )
+        uses = {f"apadana.io/uses-{MLFLOW}": "true"}
+        features = self._features(problem)
+        if features is not None:
+            uses[f"apadana.io/uses-{FEAST}"] = "true"
+        return House(namespace, self.site.image(IMAGE), address, mlflow.ca_ref or "", uses, features)
+
+    def _features(self, problem: str) -> Features | None:
+        found = next((c for c in self.site.platform.components if c.name == FEAST), None)
+        if found is None or problem not in str(found.client.required["definitions"]).split(","):
+            return None
+        address = next(e.address for e in found.endpoints_in if e.protocol == "feast-service")
+        return Features(address, client_secret(FEAST, OURS), found.ca_ref or "")
 
     def submit(self, problem: str, settings: Mapping[str, object]) -> str:
         """The name of the run that was begun."""
         if not (HERE / problem / "pipeline.py").is_file():
             raise Refusal(f"there is no problem {problem!r}; problems: {', '.join(known())}")
         importlib.import_module(f"problems.{problem}.problem").given(settings)
-        made = objects(problem, self.house())
+        made = objects(problem, self.house(problem))
         name = f"{problem}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.site.cluster.apply(*made, workflow(made[-1], name, name, settings))
         return name

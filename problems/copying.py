@@ -22,7 +22,8 @@ def new(name: str, folder: Path = HERE) -> Path:
     if place.exists() or (folder / f"{name}.py").exists():
         raise Refusal(f"{place} is there already; choose another name")
     shutil.copytree(folder / EXAMPLE, place, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in [*place.glob("*.py"), *place.glob("*.md")]:
+    (place / "views" / f"{EXAMPLE}.yaml").rename(place / "views" / f"{name}.yaml")
+    for file in [*place.glob("*.py"), *place.glob("*.md"), *place.glob("views/*.yaml")]:
         text = file.read_text(encoding="utf-8")
         file.write_text(re.sub(rf"\b{EXAMPLE}\b", name, text), encoding="utf-8")
     return place

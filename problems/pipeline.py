@@ -11,14 +11,24 @@ from dataclasses import dataclass
 from hera.workflows import DAG, Container, Env, Parameter, Resources, RetryStrategy, S3Artifact, Task, WorkflowTemplate
 from hera.workflows import models as argo
 
-from problems import STEPS, tracking
+from problems import STEPS, store, tracking
 
 CODE_AT, CODE_FILE, CA_AT = "/opt/problem", "code.zip", "/etc/apadana/ca"
+LOGIN_AT, FEATURES_CA_AT = "/etc/apadana/features-login", "/etc/apadana/features-ca"
 #: Where a step finds earlier ones, and where it leaves its own; the mounts' folder belongs to root, so not below it.
 WORK, OUT = "/tmp/work", "/tmp/out"  # noqa: S108  of the step's own container
 PROBLEM = "apadana.io/problem"
 STEP_S = 900
 KEPT = "4h"  # a step's pod, for its log; then the log is in S3 only
+
+
+@dataclass(frozen=True)
+class Features:
+    """The feature store."""
+
+    address: str  # host:port
+    secret: str  # with username and password
+    ca: str  # ConfigMap with ca.crt; "": the system's own authorities
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class House:
     mlflow: str  # host:port
     mlflow_ca: str  # ConfigMap with ca.crt; "": the system's own authorities
     uses: Mapping[str, str]  # labels by which the platform's rooms let a step in
+    features: Features | None = None  # None: this site's feature store is off, or does not know the problem
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,9 @@ class Pipeline:
 
     def template(self) -> WorkflowTemplate:
         """With no step yet. It takes `run`, `first` (the number of the first step to do) and `settings` (JSON)."""
-        files = {"code": self.name} | ({"ca": self.house.mlflow_ca} if self.house.mlflow_ca else {})
+        features = self.house.features
+        files = {"code": self.name, "ca": self.house.mlflow_ca, "features-ca": features.ca if features else ""}
+        files = {name: source for name, source in files.items() if source}
         marks = {PROBLEM: self.problem}
         return WorkflowTemplate(
             name=self.name,
@@ -60,8 +73,11 @@ class Pipeline:
                 Parameter(name="settings", value="{}"),
             ],
             volumes=[
-                argo.Volume(name=name, config_map=argo.ConfigMapVolumeSource(name=source))
-                for name, source in files.items()
+                *(
+                    argo.Volume(name=name, config_map=argo.ConfigMapVolumeSource(name=source))
+                    for name, source in files.items()
+                ),
+                *self._login(),
             ],
             pod_metadata=argo.Metadata(labels=marks | dict(self.house.uses)),
             pod_gc=argo.PodGC(strategy="OnPodSuccess", delete_delay_duration=KEPT),
@@ -85,6 +101,12 @@ class Pipeline:
         if self.house.mlflow_ca:
             mounts.append(argo.VolumeMount(name="ca", mount_path=CA_AT, read_only=True))
             env.append(Env(name=tracking.CA, value=f"{CA_AT}/ca.crt"))
+        if (features := self.house.features) and name == "features":
+            mounts.append(argo.VolumeMount(name="login", mount_path=LOGIN_AT, read_only=True))
+            env += [Env(name=store.URI, value=f"https://{features.address}"), Env(name=store.LOGIN, value=LOGIN_AT)]
+            if features.ca:
+                mounts.append(argo.VolumeMount(name="features-ca", mount_path=FEATURES_CA_AT, read_only=True))
+                env.append(Env(name=store.CA, value=f"{FEATURES_CA_AT}/ca.crt"))
         return Container(
             name=name,
             image=self.house.image,
@@ -110,17 +132,26 @@ class Pipeline:
             outputs=[S3Artifact(name="out", path=OUT, key=self._key(name))],
         )
 
+    def _login(self) -> list[argo.Volume]:
+        """Of the feature store; the step that asks it mounts it, and no other."""
+        features = self.house.features
+        if features is None:
+            return []
+        return [argo.Volume(name="login", secret=argo.SecretVolumeSource(secret_name=features.secret))]
+
     def _key(self, step: str) -> str:
         return f"problems/{self.problem}/{{{{workflow.parameters.run}}}}/{step}.tgz"
 
 
 def usual(pipeline: Pipeline) -> WorkflowTemplate:
-    """The six steps. Nothing is trained on records that failed; both judgements go on side by side."""
+    """All steps. Nothing is trained on records that failed; both judgements go on side by side."""
     with pipeline.template() as made, DAG(name="main"):
-        prepare, validate, train = (pipeline.step(name) for name in ("prepare", "validate", "train"))
+        prepare, validate, features = (pipeline.step(name) for name in ("prepare", "validate", "features"))
+        train = pipeline.step("train")
         evaluate, fairness, register = (pipeline.step(name) for name in ("evaluate", "fairness", "register"))
         prepare >> validate
-        validate >> train
+        validate >> features
+        features >> train
         train >> [evaluate, fairness]
         evaluate >> register
         fairness >> register

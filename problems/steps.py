@@ -22,7 +22,7 @@ from typing import Any
 import joblib
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from problems import STEPS, quality, tracking
+from problems import STEPS, quality, store, tracking
 from problems.gates import Gate, Refused, failed, fairness, judge, metrics
 
 FAILED_A_GATE = 3
@@ -68,10 +68,10 @@ def prepare(job: Job) -> None:
 
 def validate(job: Job) -> None:
     """Judges the records; raises Refused for those that nothing may be trained on."""
-    problem, features = job.part("problem"), job.part("features")
+    problem, columns = job.part("problem"), job.part("features").COLUMNS
     arrived = datetime.fromisoformat(job.read("prepare", "data.json")["arrived"])
     records = job.read("prepare", "records.json")
-    found = quality.figures(records, features.COLUMNS, arrived, datetime.now(UTC), problem.FRESH)
+    found = quality.figures(records, columns, arrived, datetime.now(UTC), problem.FRESH)
     job.write("quality.json", found)
     gates = judge(found, problem.QUALITY)
     if failed(gates):
@@ -79,13 +79,30 @@ def validate(job: Job) -> None:
         raise Refused(failed(gates))
 
 
+def features(job: Job) -> None:
+    """Hands the whole records to the feature store, and takes back what it knew of each at that moment: what is trained
+    on is what will be known when an answer is wanted. Without a store the records themselves are the features."""
+    module = job.part("features")
+    records = quality.complete(job.read("prepare", "records.json"), module.COLUMNS)
+    about = job.read("prepare", "data.json")
+    names = [name for name in module.COLUMNS if name != module.MEASURED]
+    known, source, moment = records, "the records", about["arrived"]
+    if (kept := store.from_environment()) is not None:
+        moment = kept.keep(job.name, names, records, about["arrived"])
+        found = kept.history(job.name, names, len(records), moment)
+        pairs = zip(found, records, strict=True)
+        known, source = [row | {module.MEASURED: record[module.MEASURED]} for row, record in pairs], "the feature store"
+    job.write("records.json", known)
+    job.write("features.json", {"source": source, "known_at": moment, "view": job.name, "names": names})
+
+
 def train(job: Job) -> None:
     """Searches for the best model and fits it on all records. The answers that are judged are of models fitted in the
     same way on the other folds: nobody is answered for by a model that has seen him."""
-    problem, features = job.part("problem"), job.part("features")
+    problem, module = job.part("problem"), job.part("features")
     settings = problem.given(job.settings)
-    records = quality.complete(job.read("prepare", "records.json"), features.COLUMNS)
-    rows, truth = features.matrix(records, settings.leave_out), features.label(records)
+    records = quality.complete(job.read("features", "records.json"), module.COLUMNS)
+    rows, truth = module.matrix(records, settings.leave_out), module.label(records)
     group = [str(record[problem.GROUP]) for record in records]
     # As many of each group and of each answer in every fold.
     kinds = [f"{who}/{yes}" for who, yes in zip(group, truth, strict=True)]
@@ -97,7 +114,9 @@ def train(job: Job) -> None:
     job.write("answers.json", {"truth": truth, "said": said, "score": score, "group": group})
     search = problem.search(settings).fit(rows, truth)
     joblib.dump(search.best_estimator_, job.out / "model.joblib")
-    told = asdict(settings) | search.best_params_ | {"features": features.names(settings.leave_out)}
+    of_store = job.read("features", "features.json")
+    told = asdict(settings) | search.best_params_ | {"features": module.names(settings.leave_out)}
+    told |= {f"features_{key}": of_store[key] for key in ("source", "view", "known_at")}
     job.write("parameters.json", told)
 
 
@@ -153,6 +172,7 @@ def _tell(job: Job, gates: Sequence[Gate], figures: Mapping[str, float | None], 
 BODIES: Mapping[str, Callable[[Job], None]] = {
     "prepare": prepare,
     "validate": validate,
+    "features": features,
     "train": train,
     "evaluate": evaluate,
     "fairness": fair,

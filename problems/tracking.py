@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import json
 import os
-import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from problems.asking import AskedError, Server
 
 URI, CA = "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_SERVER_CERT_PATH"
 CODE = "PROBLEM_CODE"  # SHA-256 of the code that runs, where it was sent from elsewhere
@@ -21,20 +20,8 @@ API = "/api/2.0/mlflow/"
 ARTEFACTS, SCHEME = "/api/2.0/mlflow-artifacts/artifacts", "mlflow-artifacts:/"
 #: Alias of the newest version that passed every gate.
 DEPLOYABLE = "deployable"
-WAIT_S, TRIES, PAUSE_S = 20.0, 6, 5.0  # PostgreSQL may change its primary meanwhile
 MISSING, TAKEN = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"
 Json = dict[str, Any]
-
-
-class AskedError(Exception):
-    """MLflow said no; `code` is its own word for it."""
-
-    def __init__(self, what: str, status: int, content: bytes) -> None:
-        super().__init__(f"MLflow, {what}: {status} {content[:300].decode(errors='replace')}")
-        try:
-            self.code = str(json.loads(content).get("error_code", ""))
-        except ValueError:
-            self.code = ""
 
 
 @dataclass(frozen=True)
@@ -49,11 +36,8 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Mlflow:
-    """A server; safe to ask again, so a step that is run twice leaves one run and one version."""
-
-    uri: str
-    ca_file: str = ""
+class Mlflow(Server):
+    """Safe to ask again, so a step that is run twice leaves one run and one version."""
 
     def tell(self, record: Record, model: Path | None) -> str | None:
         """Keeps the record. With a model, which has passed every gate, makes a deployable version: its number."""
@@ -129,24 +113,6 @@ class Mlflow:
         """One method of the interface that changes or searches."""
         found: Json = json.loads(self.ask("POST", API + what, json.dumps(fields).encode()) or b"{}")
         return found
-
-    def ask(self, method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> bytes:
-        """Raises AskedError for a no; goes on asking while the server is not there or not ready."""
-        context = ssl.create_default_context(cafile=self.ca_file or None)
-        request = urllib.request.Request(self.uri.rstrip("/") + path, body, {"Content-Type": kind}, method=method)
-        for left in reversed(range(TRIES)):
-            try:
-                with urllib.request.urlopen(request, timeout=WAIT_S, context=context) as answer:
-                    content: bytes = answer.read()
-                    return content
-            except urllib.error.HTTPError as error:
-                if error.code < 500 or not left:
-                    raise AskedError(path, error.code, error.read()) from error
-            except OSError:
-                if not left:
-                    raise
-            time.sleep(PAUSE_S)  # between two tries, which are counted
-        raise AssertionError("the last try answers or raises")
 
 
 def from_environment() -> Mlflow | None:

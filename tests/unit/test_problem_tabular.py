@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import Refusal
+from components.feast.image.apadana_feast import definitions
 from problems import STEPS, cluster, copying
-from problems.pipeline import House
+from problems.pipeline import Features, House
 from problems.quality import Column, complete
 from problems.tabular import features, problem
 
@@ -67,6 +71,37 @@ def test_the_records_are_what_the_columns_say() -> None:
 def test_wrong_settings_are_told(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         problem.given(wrong)
+
+
+@pytest.mark.parametrize("name", sorted(cluster.known()))
+def test_the_feature_store_keeps_what_the_columns_say_within_the_same_bounds(name: str) -> None:
+    (view,) = definitions.read({"": (cluster.HERE / name / "views" / f"{name}.yaml").read_text()}).views
+    module = importlib.import_module(f"problems.{name}.features")
+    wanted = {key: column for key, column in module.COLUMNS.items() if key != module.MEASURED}
+    assert view.name == name and view.pushed
+    assert {each.name: each.type for each in view.features} == {
+        key: "float64" if isinstance(column, Column) else "string" for key, column in wanted.items()
+    }
+    for each in view.features:
+        column = wanted[each.name]
+        if isinstance(column, Column):
+            assert (each.least, each.most) == (column.low, column.high), each.name
+
+
+def test_one_step_has_the_way_and_the_login_to_the_feature_store() -> None:
+    store = Features("feast.platform.svc:9443", "feast-client-problems", "site-ca")
+    _, policy, found = cluster.objects("tabular", replace(HOUSE, features=store))
+    ports = {rule["ports"][0]["port"] for rule in policy["spec"]["egress"]}
+    assert ports == {5000, 9443}
+    steps = {each["name"]: each["container"] for each in found["spec"]["templates"] if "container" in each}
+    with_login = [
+        name for name, each in steps.items() if any(mount["name"] == "login" for mount in each["volumeMounts"])
+    ]
+    assert with_login == ["features"]
+    named = {each["name"]: each["value"] for each in steps["features"]["env"]}
+    assert named["FEATURES_URI"] == "https://feast.platform.svc:9443"
+    volumes = {each["name"]: each for each in found["spec"]["volumes"]}
+    assert volumes["login"]["secret"]["secretName"] == "feast-client-problems"
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +164,7 @@ def test_code_has_all_that_a_step_imports_of_here() -> None:
     ("phases", "first"),
     [
         ({"prepare": "Succeeded", "validate": "Failed"}, "validate"),
-        ({"prepare": "Skipped", "validate": "Skipped", "train": "Error"}, "train"),
+        ({"prepare": "Skipped", "validate": "Skipped", "features": "Error"}, "features"),
         ({step: "Succeeded" for step in STEPS} | {"register": "Failed"}, "register"),
         ({}, "prepare"),
     ],
@@ -141,14 +176,12 @@ def test_a_retry_begins_at_the_first_step_that_is_not_done(phases: dict[str, str
 
 
 def test_a_new_problem_is_a_whole_one(tmp_path: Path) -> None:
-    (tmp_path / "tabular").mkdir()
-    for file in (cluster.HERE / "tabular").iterdir():
-        if file.is_file():
-            (tmp_path / "tabular" / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(cluster.HERE / "tabular", tmp_path / "tabular")
     place = copying.new("churn", tmp_path)
     assert {file.name for file in place.iterdir()} >= {"features.py", "problem.py", "pipeline.py", "README.md"}
     assert "problems.churn" in (place / "problem.py").read_text()
     assert "tabular" not in (place / "problem.py").read_text()
+    assert "tabular" not in (place / "views/churn.yaml").read_text()
     with pytest.raises(Refusal, match="is there already"):
         copying.new("churn", tmp_path)
 

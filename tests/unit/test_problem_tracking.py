@@ -9,8 +9,9 @@ from threading import Thread
 
 import pytest
 
-from problems import tracking
-from problems.tracking import AskedError, Mlflow
+from problems import asking, tracking
+from problems.asking import AskedError
+from problems.tracking import Mlflow
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -34,7 +35,7 @@ class Answering(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mlflow]:
-    monkeypatch.setattr(tracking, "PAUSE_S", 0)
+    monkeypatch.setattr(asking, "PAUSE_S", 0)
     Answering.asked = 0
     with HTTPServer(("127.0.0.1", 0), Answering) as listening:
         Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
@@ -52,7 +53,7 @@ def test_a_server_that_stays_away_is_told_and_not_asked_for_ever(server: Mlflow)
     Answering.answers = [(503, b"down")]
     with pytest.raises(AskedError, match="503 down"):
         server.post("runs/create")
-    assert Answering.asked == tracking.TRIES
+    assert Answering.asked == asking.TRIES
 
 
 def test_a_no_is_not_asked_again(server: Mlflow) -> None:

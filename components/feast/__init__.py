@@ -1,0 +1,1 @@
+"""Feast: features with their history in PostgreSQL, and the newest of them in Valkey."""

@@ -1,0 +1,30 @@
+"""Feast: servers that keep nothing, a Job for tables and registry, a CronJob that fills online."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from components.feast import settings as room
+from components.kit import fronts, naming, secrets
+from components.kit.component import PlatformComponent
+from components.kit.connection import providers
+
+
+class Feast(PlatformComponent[room.Settings]):
+    """The servers and their Jobs."""
+
+    def managed(self) -> Mapping[str, Any]:
+        """Secrets, then the chart."""
+        users = {user: self.password(user) for user in (room.PROBE, *self.settings.clients)}
+        auth = {fronts.USERS_FILE: fronts.users_file(users)}
+        made = [self.secret(naming.auth_secret(room.ROOM), auth)]
+        tls = self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.site))
+        for user, password in users.items():
+            self.client_secret(user, {"username": user, "password": password})
+        # A store's new password is not taken up while they run.
+        rooms = self.site.rooms
+        epochs = {name: str(rooms[name].epoch) for name in providers(self.site, self.settings)}
+        wanted = room.values(self.settings, self.site) | {"checksum": secrets.checksum(auth, tls, epochs)}
+        self.install(wanted, after=made)
+        return room.contract(self.settings, self.site)

@@ -1,0 +1,61 @@
+"""The platform's feature store as a step asks it: records go in, what was known of each at a moment comes out.
+
+A problem's view is called as the problem; the number of a record is its key. The standard library alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from problems.asking import Server
+from problems.quality import Record
+
+URI, CA, LOGIN = "FEATURES_URI", "FEATURES_CA", "FEATURES_LOGIN"
+KEY, EVENT = "record_id", "event_time"
+AT_ONCE = 2000  # rows; the store takes 5,000
+
+
+@dataclass(frozen=True)
+class Store(Server):
+    """Safe to ask again: the same row twice is one."""
+
+    def keep(self, view: str, names: Sequence[str], records: Sequence[Record], event_time: str) -> str:
+        """The moment from which on all of them are known."""
+        known = ""
+        for start in range(0, len(records), AT_ONCE):
+            part = records[start : start + AT_ONCE]
+            rows = {name: [record[name] for record in part] for name in names}
+            keys = list(range(start, start + len(part)))
+            asked = {"view": view, "rows": {KEY: keys, EVENT: [event_time] * len(part), **rows}}
+            known = str(self._post("/push", asked)["known_from"])
+        return known
+
+    def history(self, view: str, names: Sequence[str], count: int, moment: str) -> list[dict[str, object]]:
+        """Of the first `count` records, what was known of each at that moment."""
+        found: list[dict[str, object]] = []
+        for start in range(0, count, AT_ONCE):
+            keys = list(range(start, min(count, start + AT_ONCE)))
+            asked = {
+                "features": [f"{view}:{name}" for name in names],
+                "entities": {KEY: keys, EVENT: [moment] * len(keys)},
+            }
+            rows = self._post("/history", asked)["rows"]
+            found += [dict(zip(names, values, strict=True)) for values in zip(*(rows[n] for n in names), strict=True)]
+        return found
+
+    def _post(self, path: str, asked: object) -> dict[str, dict[str, list[object]]]:
+        answer: dict[str, dict[str, list[object]]] = json.loads(self.ask("POST", path, json.dumps(asked).encode()))
+        return answer
+
+
+def from_environment() -> Store | None:
+    """None where no store is named; name and password are files."""
+    uri = os.environ.get(URI, "")
+    if not uri:
+        return None
+    name, password = ((Path(os.environ[LOGIN]) / part).read_text().strip() for part in ("username", "password"))
+    return Store(uri, os.environ.get(CA, ""), (name, password))
