@@ -139,7 +139,7 @@ class Feast:
 
     def restart(self, name: str) -> None:
         """A server that was killed, as a new process on what it had."""
-        self.made.start("redis", name, list(self.made.processes[name].args))
+        self.made.start("redis", name, [str(word) for word in self.made.processes[name].args])  # type: ignore[union-attr]  # a list it was
         line = self.server(name)
         wait_for(f"{name} again", lambda: line.ping() or None, timeout=30, every=0.1, swallow=(redis.RedisError,))
         self.admit(name)

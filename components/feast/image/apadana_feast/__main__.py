@@ -17,6 +17,7 @@ from .definitions import DefinitionError, Definitions
 
 DEADLINE_SECONDS = 300.0
 STORES = (psycopg.Error, sqlalchemy.exc.SQLAlchemyError, OSError)
+AWAY = (psycopg.OperationalError, sqlalchemy.exc.OperationalError, OSError)
 
 
 class NotYetError(OSError):
@@ -24,9 +25,13 @@ class NotYetError(OSError):
 
 
 def apply(wanted: Definitions) -> int:
-    """Registry and tables."""
-    with moving.patiently("the database", opening.database, STORES, DEADLINE_SECONDS) as line:
-        tables.apply(line, opening.store(makes_tables=True), wanted)
+    """Registry and tables; as a whole once more where the database went away meanwhile."""
+
+    def once() -> None:
+        with opening.database() as line:
+            tables.apply(line, opening.store(makes_tables=True), wanted)
+
+    moving.patiently("the database", once, AWAY, DEADLINE_SECONDS)
     moving.say(f"{len(wanted.views)} views and {len(wanted.services)} services are as they are defined")
     return 0
 
