@@ -71,6 +71,25 @@ def submit(name: Name, stack: Stack, settings: Settings = []) -> None:  # noqa: 
 
 
 @app.command()
+def schedule(
+    name: Name,
+    stack: Stack,
+    at: Annotated[str, typer.Option("--at", help="minute hour day month weekday, UTC: '30 3 * * *'")],
+    settings: Settings = [],  # noqa: B006  typer reads it only
+) -> None:
+    """A run at fixed times, with the code of now; in place of an earlier schedule."""
+    Runs(site.load(stack)).schedule(name, at, _read(settings))
+    print(f"{name} runs at '{at}' UTC; its runs are called {name}-<number>")
+
+
+@app.command()
+def unschedule(name: Name, stack: Stack) -> None:
+    """No more runs at fixed times."""
+    Runs(site.load(stack)).unschedule(name)
+    print(f"{name} has no schedule any more")
+
+
+@app.command()
 def logs(run: RunName, stack: Stack) -> None:
     """How each step is, and the lines of those whose pod is still there; exit code 1 for a run that failed."""
     runs = Runs(site.load(stack))

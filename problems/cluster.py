@@ -24,12 +24,14 @@ from components.kit.probing import Endpoint
 from problems import STEPS
 from problems.pipeline import CODE_FILE, PROBLEM, Features, House, Pipeline
 from validate.core.errors import ClusterError
+from validate.ground.kubectl import wait_for
 from validate.ground.site import Site
 
 HERE = Path(__file__).parent
 IMAGE = "trainer"
 OURS = "problems"  # the feature store's name for us
 MLFLOW, WORKFLOWS, FEAST = "mlflow", "workflows", "feast"
+CRON = "cronworkflows.argoproj.io"
 GROUP, OF_WORKFLOW = "argoproj.io/v1alpha1", "workflows.argoproj.io/workflow"
 #: What a step runs: of the shared modules those that need no more than the image has, and the problem's own folder.
 SHARED = tuple(
@@ -100,6 +102,34 @@ def workflow(template: Manifest, name: str, run: str, settings: Mapping[str, obj
     return manifest(GROUP, "Workflow", name, namespace=metadata["namespace"], marks=metadata["labels"], spec=spec)
 
 
+def schedule(template: Manifest, at: str, settings: Mapping[str, object]) -> Manifest:
+    """Starts of it at fixed times, UTC, one after another: a start is left out while the one before is at work. One
+    that was missed for want of a controller is made up for within an hour."""
+    started = workflow(template, "", "", settings)
+    metadata = template["metadata"]
+    spec = {
+        "schedules": [at],
+        "timezone": "Etc/UTC",
+        "concurrencyPolicy": "Forbid",
+        "startingDeadlineSeconds": 3600,
+        "successfulJobsHistoryLimit": 3,
+        "failedJobsHistoryLimit": 3,
+        "workflowMetadata": {"labels": metadata["labels"]},
+        "workflowSpec": started["spec"],
+    }
+    name = metadata["labels"][PROBLEM]
+    return manifest(GROUP, "CronWorkflow", name, namespace=metadata["namespace"], marks=metadata["labels"], spec=spec)
+
+
+def refused(found: Json) -> str | None:
+    """What the controller has against a schedule; "" for nothing, None where it has not looked yet."""
+    status = found.get("status") or {}
+    wrong = [each for each in status.get("conditions") or () if each["type"] in ("SpecError", "SubmissionError")]
+    if wrong:
+        return str(wrong[0].get("message", wrong[0]["type"]))
+    return "" if status.get("phase") == "Active" else None
+
+
 def said(output: str) -> str:
     """A step's own lines, without those of Argo's executor."""
     return EXECUTOR.sub("", output)
@@ -147,18 +177,32 @@ class Runs:
 
     def submit(self, problem: str, settings: Mapping[str, object]) -> str:
         """The name of the run that was begun."""
-        if not (HERE / problem / "pipeline.py").is_file():
-            raise Refusal(f"there is no problem {problem!r}; problems: {', '.join(known())}")
-        importlib.import_module(f"problems.{problem}.problem").given(settings)
-        made = objects(problem, self.house(problem))
+        made = self._prepared(problem, settings)
         name = f"{problem}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.site.cluster.apply(*made, workflow(made[-1], name, name, settings))
         return name
 
+    def schedule(self, problem: str, at: str, settings: Mapping[str, object]) -> None:
+        """Runs at fixed times with the code and the settings of now, in place of an earlier schedule. Raises Refusal
+        for times that the controller does not take; then there is no schedule."""
+        made = self._prepared(problem, settings)
+        self.site.cluster.apply(*made, schedule(made[-1], at, settings))
+        seen = wait_for(
+            "the controller to look at the schedule",
+            lambda: [told] if (told := refused(self._get(CRON, problem))) is not None else None,
+            timeout=60,
+        )
+        if seen[0]:
+            self.unschedule(problem)
+            raise Refusal(f"--at {at!r}: {seen[0]}; five fields are needed, e.g. '30 3 * * *' for 03:30 UTC each day")
+
+    def unschedule(self, problem: str) -> None:
+        """No more starts; runs that have begun go on."""
+        self.site.cluster.run("-n", self._namespace(), "delete", CRON, problem)
+
     def status(self, run: str) -> Json:
         """The workflow, as the cluster has it."""
-        found: Json = self.site.cluster.json("-n", self._namespace(), "get", "workflows.argoproj.io", run)
-        return found
+        return self._get("workflows.argoproj.io", run)
 
     def logs(self, run: str) -> tuple[list[tuple[str, str, str]], str]:
         """Step, phase and message of each; and the lines of the pods that are still there."""
@@ -197,6 +241,17 @@ class Runs:
         name = f"{given['run']}-{datetime.now(UTC):%H%M%S}"
         self.site.cluster.apply(workflow(template, name, given["run"], json.loads(given["settings"]), first))
         return name, first
+
+    def _prepared(self, problem: str, settings: Mapping[str, object]) -> list[Manifest]:
+        """What a run needs; nothing is sent yet."""
+        if not (HERE / problem / "pipeline.py").is_file():
+            raise Refusal(f"there is no problem {problem!r}; problems: {', '.join(known())}")
+        importlib.import_module(f"problems.{problem}.problem").given(settings)
+        return objects(problem, self.house(problem))
+
+    def _get(self, kind: str, name: str) -> Json:
+        found: Json = self.site.cluster.json("-n", self._namespace(), "get", kind, name)
+        return found
 
     def _namespace(self) -> str:
         return str(self._room(WORKFLOWS).client.required["namespace"])

@@ -18,6 +18,8 @@ LOGIN_AT, FEATURES_CA_AT = "/etc/apadana/features-login", "/etc/apadana/features
 #: Where a step finds earlier ones, and where it leaves its own; the mounts' folder belongs to root, so not below it.
 WORK, OUT = "/tmp/work", "/tmp/out"  # noqa: S108  of the step's own container
 PROBLEM = "apadana.io/problem"
+#: A run that a schedule begins has no other name than its workflow's.
+RUN = "{{=workflow.parameters.run == '' ? workflow.name : workflow.parameters.run}}"
 STEP_S = 900
 KEPT = "4h"  # a step's pod, for its log; then the log is in S3 only
 
@@ -57,7 +59,8 @@ class Pipeline:
         return f"problem-{self.problem}-{self.digest[:12]}"
 
     def template(self) -> WorkflowTemplate:
-        """With no step yet. It takes `run`, `first` (the number of the first step to do) and `settings` (JSON)."""
+        """With no step yet. It takes `run` (empty: the workflow's own name), `first` (the number of the first step to
+        do) and `settings` (JSON)."""
         features = self.house.features
         files = {"code": self.name, "ca": self.house.mlflow_ca, "features-ca": features.ca if features else ""}
         files = {name: source for name, source in files.items() if source}
@@ -68,7 +71,7 @@ class Pipeline:
             labels=marks,
             entrypoint="main",
             arguments=[
-                Parameter(name="run"),
+                Parameter(name="run", value=""),
                 Parameter(name="first", value="0"),
                 Parameter(name="settings", value="{}"),
             ],
@@ -117,7 +120,7 @@ class Pipeline:
                 name,
                 f"--work={WORK}",
                 f"--out={OUT}",
-                "--run={{workflow.parameters.run}}",
+                f"--run={RUN}",
                 "--settings={{workflow.parameters.settings}}",
             ],
             env=env,
@@ -140,7 +143,7 @@ class Pipeline:
         return [argo.Volume(name="login", secret=argo.SecretVolumeSource(secret_name=features.secret))]
 
     def _key(self, step: str) -> str:
-        return f"problems/{self.problem}/{{{{workflow.parameters.run}}}}/{step}.tgz"
+        return f"problems/{self.problem}/{RUN}/{step}.tgz"
 
 
 def usual(pipeline: Pipeline) -> WorkflowTemplate:

@@ -27,6 +27,7 @@ COMMAND = (sys.executable, "-m", "problems")
 NAME = "tabular"
 ENDED = ("Succeeded", "Failed", "Error")
 MINUTES = 10
+CRON_OF = "workflows.argoproj.io/cron-workflow"
 
 
 @dataclass
@@ -160,6 +161,25 @@ def test_a_model_that_fails_a_gate_is_not_registered_and_the_run_says_which(stor
     told = story.known(run)[run]
     assert told["version"] is None
     assert "demographic_parity" in told["tags"]["gates"]
+
+
+def test_a_schedule_begins_a_run_by_itself_and_wrong_times_are_refused(story: Story) -> None:
+    wrong = story.command("schedule", NAME, "--at", "at night")
+    assert wrong.returncode == 2 and "--at 'at night'" in wrong.stderr, lab.told(wrong)
+    where = ("-n", lab.found().platform.namespace)
+    assert story.command("schedule", NAME, "--at", "* * * * *").returncode == 0
+    try:
+
+        def begun() -> str | None:
+            flows = lab.cluster().json(*where, "get", "workflows.argoproj.io", "-l", f"{CRON_OF}={NAME}")["items"]
+            return str(flows[0]["metadata"]["name"]) if flows else None
+
+        run = wait_for("a run of the schedule", begun, timeout=150)
+        story.begun.append(run)
+    finally:
+        assert story.command("unschedule", NAME).returncode == 0
+    assert story.ended(run) == "Succeeded"
+    assert story.known(run)[run]["version"]
 
 
 def test_a_stopped_run_goes_on_where_it_was(story: Story, stopped: str) -> None:
