@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 
-WAIT_S, TRIES, PAUSE_S = 20.0, 6, 5.0  # a store behind it may change its primary meanwhile
+WAIT_S, TRIES, PAUSE_S = 20.0, 24, 5.0  # a store behind it may change its primary meanwhile, under load twice
 
 
 class AskedError(Exception):
@@ -19,9 +19,10 @@ class AskedError(Exception):
     def __init__(self, what: str, status: int, content: bytes) -> None:
         super().__init__(f"{what}: {status} {content[:300].decode(errors='replace')}")
         try:
-            self.code = str(json.loads(content).get("error_code", ""))
+            told = json.loads(content)
         except ValueError:
-            self.code = ""
+            told = None
+        self.code = str(told.get("error_code", "")) if isinstance(told, dict) else ""
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,13 @@ def test_a_server_that_stays_away_is_told_and_not_asked_for_ever(server: Mlflow)
     assert Answering.asked == asking.TRIES
 
 
+def test_an_answer_that_is_no_object_is_told_too(server: Mlflow) -> None:
+    Answering.answers = [(404, b'"nothing is here"')]
+    with pytest.raises(AskedError, match="404 .nothing is here") as caught:
+        server.post("runs/create")
+    assert caught.value.code == ""
+
+
 def test_a_no_is_not_asked_again(server: Mlflow) -> None:
     Answering.answers = [(400, b'{"error_code": "RESOURCE_ALREADY_EXISTS"}')]
     with pytest.raises(AskedError) as caught:

@@ -25,6 +25,7 @@ from feast import FeatureStore
 from feast.feature_server import get_app
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from psycopg_pool import PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.routing import Route
 
 from . import opening
@@ -132,7 +133,7 @@ async def _answered(request: Request, answer: Callable[[Any], Any], unsure: str)
         return JSONResponse(await run_in_threadpool(answer, asked))
     except RefusedError as error:
         return JSONResponse({"error": str(error)}, 422)
-    except (redis.RedisError, psycopg.Error, PoolTimeout, UnsureError, BusyError, OSError) as error:
+    except (redis.RedisError, psycopg.Error, SQLAlchemyError, PoolTimeout, UnsureError, BusyError, OSError) as error:
         return JSONResponse({"error": f"{unsure}: {type(error).__name__}"}, 503)
 
 
