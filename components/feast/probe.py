@@ -18,7 +18,7 @@ from components.kit.probing import Check, Held, Target, Writer, attempt
 PROTOCOL = "feast"  # of the endpoint whose name leads to every replica
 JSON = "application/json"
 VIEW, KEY = "apadana_probe", "probe_key"  # definitions/probe.yaml
-QUESTION, PUSH = "/get-online-features", "/push"
+QUESTION, PUSH, HISTORY = "/get-online-features", "/push", "/history"
 MOST_CLIENTS = 64  # of one audit
 AT_ONCE = 500  # keys of one question
 
@@ -59,8 +59,8 @@ class Api:
             raise RefusedError(answer.status, content)
         return content
 
-    def push(self, rows: Mapping[str, int], at: datetime) -> None:
-        """A number for each key, of that moment. Returns when two hosts have it."""
+    def push(self, rows: Mapping[str, int], at: datetime) -> str:
+        """A number for each key, of that moment. Returns when two hosts have it: the moment from which it is known."""
         columns = {
             KEY: list(rows),
             "number": list(rows.values()),
@@ -68,7 +68,14 @@ class Api:
             "word": ["probe"] * len(rows),
             "event_time": [at.isoformat()] * len(rows),
         }
-        self.send("POST", PUSH, {"view": VIEW, "rows": columns})
+        told: Json = json.loads(self.send("POST", PUSH, {"view": VIEW, "rows": columns}))
+        return str(told["known_from"])
+
+    def known(self, key: str, moments: Sequence[str]) -> list[int | None]:
+        """What was known of the key at each of them."""
+        asked = {"features": [f"{VIEW}:number"], "entities": {KEY: [key] * len(moments), "event_time": list(moments)}}
+        told: Json = json.loads(self.send("POST", HISTORY, asked))
+        return [None if value is None else int(value) for value in told["rows"]["number"]]
 
     def numbers(self, keys: Sequence[str]) -> list[int | None]:
         """What is online for each key; None: nothing."""
@@ -230,6 +237,15 @@ def _order(target: Target) -> Found:
     return seen == [2, 2, 3], f"newest, then after an older row, then after a correction: {seen}", {}
 
 
+def _history(target: Target) -> Found:
+    """A training set is what was known at its moment: a correction that came later is not in it."""
+    api, other = _pairs(target)[0]
+    key, at = f"smoke-{uuid.uuid4().hex[:8]}", datetime.now(UTC) - timedelta(minutes=1)
+    first, second = api.push({key: 1}, at), api.push({key: 2}, at)
+    found = other.known(key, [at.isoformat(), first, second])
+    return found == [None, 1, 2], f"at the event, when it was told, when it was corrected: {found}", {}
+
+
 def _refusals(target: Target) -> Found:
     """What the definitions don't allow is refused, and nothing of it is kept."""
     api = clients(target)[0]
@@ -273,6 +289,7 @@ def smoke(target: Target) -> Iterator[Check]:
     yield attempt("feast: every replica answers", lambda: _replicas(target))
     yield attempt("feast: features are one replica's as the other's", lambda: _round_trip(target))
     yield attempt("feast: the newest row wins", lambda: _order(target))
+    yield attempt("feast: the history knows no future", lambda: _history(target))
     yield attempt("feast: unsound rows are refused", lambda: _refusals(target))
     yield attempt("feast: closed to strangers", lambda: _closed(target))
 
