@@ -11,7 +11,7 @@ from typing import Any, Literal
 from feast.infra.offline_stores.contrib.postgres_offline_store import postgres
 from feast.infra.utils.postgres import connection_utils
 
-_as_feast = connection_utils._get_conn_kwargs  # noqa: SLF001  its one place for this
+_as_feast = connection_utils._get_conn_kwargs
 
 
 def _without_search_path(config: Any) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def _without_search_path(config: Any) -> dict[str, Any]:
     return {name: value for name, value in _as_feast(config).items() if name != "options"}
 
 
-connection_utils._get_conn_kwargs = _without_search_path  # noqa: SLF001
+connection_utils._get_conn_kwargs = _without_search_path
 
 
 class KnownOfflineStoreConfig(postgres.PostgreSQLOfflineStoreConfig):  # type: ignore[misc]  # it has no types
