@@ -35,6 +35,11 @@ def bundle(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(given) if given else cache(environment) / "bundle"
 
 
+def forgotten(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
+    """Stacks whose end a person has named: `FORGET=lab-ml,lab-data`."""
+    return frozenset(environment.get("FORGET", "").replace(",", " ").split())
+
+
 @dataclass(frozen=True)
 class Places:
     """All the places of one site."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common import inventory, locking
 from common.errors import Refusal
-from common.places import REPOSITORY, Places
+from common.places import REPOSITORY, Places, forgotten
 from components.kit import layers
 
 __all__ = ["REPOSITORY", "Place", "RoadError", "place"]
@@ -68,5 +68,4 @@ class Place(Places):
 
 def place(site: str, environment: Mapping[str, str] = os.environ) -> Place:
     """Raises common.places.PlaceError where no site can have that name."""
-    said = environment.get("FORGET", "").replace(",", " ").split()
-    return replace(Place.of(site, environment), forget=frozenset(said))
+    return replace(Place.of(site, environment), forget=forgotten(environment))

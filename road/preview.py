@@ -7,16 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# What holds data, or what clients know the address of. Pulumi may make and update these, never take
-# them away.
-GUARDED = {
-    "kubernetes:apps/v1:StatefulSet": "its pods would all stop at once",
-    "kubernetes:core/v1:PersistentVolumeClaim": "its data would be cut off",
-    "kubernetes:core/v1:PersistentVolume": "the claim on it would be lost",
-    "kubernetes:core/v1:Service": "its address would change under the clients",
-    "kubernetes:core/v1:Namespace": "everything in it would be deleted",
-    "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition": "its objects would go with it",
-}
+from components.kit.guarded import loss
+
 REMOVING = {"delete", "replace", "delete-replaced", "create-replacement"}
 QUIET = {"same", "read", "refresh"}
 
@@ -41,21 +33,31 @@ class Plan:
 
     counts: Mapping[str, int]
     refusals: tuple[Refusal, ...]
+    protected: int = 0  # resources that are the same but for their protection
 
     @property
     def changes(self) -> int:
-        return sum(count for op, count in self.counts.items() if op not in QUIET)
+        return self.protected + sum(count for op, count in self.counts.items() if op not in QUIET)
 
 
 def read(text: str) -> Plan:
-    """The plan in `pulumi preview --json`; lines before the JSON are warnings of plugins."""
+    """The plan in `pulumi preview --json`, whole or of a preview that was refused; ValueError: it holds none.
+
+    Lines before the JSON are warnings of plugins.
+    """
     start = text.find("{")
     if start < 0:
         raise ValueError("pulumi preview --json printed no JSON")
     document, _ = json.JSONDecoder().raw_decode(text[start:])
     steps: list[Mapping[str, Any]] = document.get("steps") or []
     counts: dict[str, int] = dict(document.get("changeSummary") or {})
-    return Plan(counts=counts, refusals=tuple(_refusals(steps)))
+    protected = sum(map(_is_protected_anew, steps))
+    return Plan(counts=counts, refusals=tuple(_refusals(steps)), protected=protected)
+
+
+def _is_protected_anew(step: Mapping[str, Any]) -> bool:
+    old, new = ((step.get(state) or {}).get("protect", False) for state in ("oldState", "newState"))
+    return step.get("op") == "same" and bool(old) != bool(new)
 
 
 def _refusals(steps: Iterable[Mapping[str, Any]]) -> Iterable[Refusal]:
@@ -64,8 +66,9 @@ def _refusals(steps: Iterable[Mapping[str, Any]]) -> Iterable[Refusal]:
         urn, op = str(step.get("urn", "")), str(step.get("op", ""))
         parts = urn.split("::")
         kind = parts[2].split("$")[-1] if len(parts) >= 4 else ""
+        because = loss(kind, parts[-1])
         # A replacement comes as three steps of one resource; one sentence is enough.
-        if op in REMOVING and kind in GUARDED and urn not in seen:
+        if op in REMOVING and because and urn not in seen:
             seen.add(urn)
             keys = step.get("replaceReasons") or step.get("diffReasons") or []
-            yield Refusal(op, kind.split(":")[-1], parts[-1], GUARDED[kind], tuple(map(str, keys)))
+            yield Refusal(op, kind.split(":")[-1], parts[-1], because, tuple(map(str, keys)))

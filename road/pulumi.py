@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.kit import layers
-from road import certificates, drift, kubectl, orphans, preview
+from road import certificates, drift, kubectl, orphans, preview, running
 from road.work import StepFailed, Work
 
 ROLL_MINUTES = 20  # for all members of the slowest store, one after the other
@@ -42,7 +42,9 @@ class Stack:
         self.work = work
         self.name = f"{work.place.site}-{part}"
         home = ("python", "-m", "stacks.home", work.place.site)
-        self.environment = {**exports(work.call(*home)), "NO_COLOR": "1"}
+        # The road holds the site already, and takes off stacks whose settings are gone.
+        quiet = {"NO_COLOR": "1", "PULUMI_RUN_PROGRAM": "false"}
+        self.environment = {**exports(work.call(*home)), **quiet}
         self.program = str(Path(self.environment["PULUMI_HOME"]) / "bin" / "pulumi")
         self._free()
         # The settings with this site's own salt: a copy, the committed file stays as it is.
@@ -55,13 +57,17 @@ class Stack:
         return self.work.call(self.program, *argv, *self._common(), environment=environment)
 
     def data(self, *argv: str) -> str:
-        command = (self.program, *argv, *self._common())
-        outcome = self.work.data(*command, environment=self.environment)
+        outcome = self._ask(*argv)
         if outcome.code != 0:
-            said = diagnostics(outcome.text) or self.work.errors()
-            what = f"`pulumi {' '.join(argv[:2])}` of {self.name} ended with {outcome.code}"
-            raise StepFailed([what, *said])
+            raise self._failure(outcome, *argv)
         return outcome.text
+
+    def _ask(self, *argv: str) -> running.Outcome:
+        return self.work.data(self.program, *argv, *self._common(), environment=self.environment)
+
+    def _failure(self, outcome: running.Outcome, *argv: str) -> StepFailed:
+        said = diagnostics(outcome.text) or self.work.errors()
+        return StepFailed([f"`pulumi {' '.join(argv[:2])}` of {self.name} ended with {outcome.code}", *said])
 
     def on_settings(self) -> tuple[str, str]:
         return ("--config-file", self.settings)
@@ -116,7 +122,16 @@ class Stack:
         return found
 
     def plan(self) -> preview.Plan:
-        return preview.read(self.data("preview", "--json", *self.on_settings()))
+        """Pulumi ends a plan that takes away what is protected with an error; its steps tell which that is."""
+        arguments = ("preview", "--json", *self.on_settings())
+        outcome = self._ask(*arguments)
+        try:
+            found = preview.read(outcome.text)
+        except ValueError:  # a program that failed early leaves none
+            raise self._failure(outcome, *arguments) from None
+        if outcome.code != 0 and not found.refusals:
+            raise self._failure(outcome, *arguments)
+        return found
 
     def up(self, *targets: str) -> None:
         """All of it, or only the resources whose URNs these patterns name."""

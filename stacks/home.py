@@ -77,6 +77,7 @@ def environment(places: Places) -> dict[str, str]:
         "PULUMI_BACKEND_URL": f"file://{places.backend}",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(places.passphrase),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_RUN_PROGRAM": "true",  # with destroy and refresh, too: it takes the site's lock (stacks.hand)
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PATH": f"{python}:{places.home / 'bin'}:{os.environ.get('PATH', os.defpath)}",
     }

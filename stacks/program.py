@@ -21,7 +21,7 @@ from components.kit.discovery import Room, layer
 from components.kit.manifests import PART_OF
 from components.kit.mistakes import SiteError
 from components.kit.settings import Mode, SiteFacts
-from stacks import installer
+from stacks import hand, installer
 from stacks.composition import STACKS, compose, off
 from stacks.halves import build_halves
 from stacks.names import StackName
@@ -44,6 +44,7 @@ def build(stack: StackName) -> None:
             f"stack {stack}: {layers.stack_file(STACKS, stack.site, stack.layer)} is not there "
             f"(the site has: {', '.join(standing) or 'none'})"
         )
+    hand.take(stack, places)
     founded = founding.read(places.contract(each) for each in standing)
     loaded = compose(stack.site, {stack.layer: CONFIG.get()}, founded=founded)
     bundle = manifest.read(places.bundle)

@@ -16,10 +16,10 @@ STATEFUL = "kubernetes:apps/v1:StatefulSet"
 
 
 def _keep_state(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
-    """StatefulSets are protected and outlive the stack; they are never silently replaced."""
+    """StatefulSets outlive the stack."""
     if args.type_ != STATEFUL:
         return None
-    kept = pulumi.ResourceOptions(protect=True, retain_on_delete=True)
+    kept = pulumi.ResourceOptions(retain_on_delete=True)
     return pulumi.ResourceTransformResult(props=args.props, opts=pulumi.ResourceOptions.merge(args.opts, kept))
 
 

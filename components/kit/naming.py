@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from components.kit.guarded import SITE_CA as SITE_CA
 from components.kit.settings import SiteFacts
-
-SITE_CA = "site-ca"
 
 
 def contract(layer: str) -> str:

@@ -32,7 +32,6 @@ def make(
     options = pulumi.ResourceOptions(
         parent=parent,
         depends_on=list(depends_on),
-        protect=kept,
         retain_on_delete=kept,
         delete_before_replace=kind in REPLACED_FIRST,
         additional_secret_outputs=hidden or None,

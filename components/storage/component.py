@@ -78,5 +78,5 @@ class StorageClasses(PlatformComponent[Settings]):
                     }
                 },
             },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[class_], protect=True, retain_on_delete=True),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[class_], retain_on_delete=True),
         )

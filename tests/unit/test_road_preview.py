@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from components.kit.guarded import GUARDED
 from road import preview
 
 
@@ -32,7 +33,7 @@ def test_updates_and_creates_pass() -> None:
     assert not found.refusals
 
 
-@pytest.mark.parametrize("kind", sorted(preview.GUARDED))
+@pytest.mark.parametrize("kind", sorted(GUARDED))
 @pytest.mark.parametrize("op", sorted(preview.REMOVING))
 def test_what_holds_data_is_never_removed(kind: str, op: str) -> None:
     found = plan((op, kind.removeprefix("kubernetes:"), "platform/kafka"))
@@ -49,6 +50,22 @@ def test_the_three_steps_of_one_replacement_make_one_sentence() -> None:
 
 def test_other_kinds_may_go() -> None:
     assert not plan(("delete", "core/v1:ConfigMap", "x"), delete=1).refusals
+
+
+def test_the_sites_ca_stays_whatever_holds_it() -> None:
+    for kind in ("core/v1:ConfigMap", "core/v1:Secret"):
+        (refusal,) = plan(("delete", kind, "site-ca"), delete=1).refusals
+        assert "whom to trust" in str(refusal)
+
+
+def test_taking_up_protection_is_a_change() -> None:
+    """To Pulumi it is none: a stack of an older version would stay without."""
+    service = "urn:pulumi:s::p::kubernetes:core/v1:Service::kafka"
+    step = {"op": "same", "urn": service, "oldState": {}, "newState": {"protect": True}}
+    document = {"steps": [step], "changeSummary": {"same": 2}}
+    assert preview.read(json.dumps(document)).changes == 1
+    step["oldState"] = {"protect": True}
+    assert preview.read(json.dumps(document)).changes == 0
 
 
 def test_the_reason_is_told() -> None:

@@ -17,7 +17,7 @@ from common.errors import Refusal
 from common.inventory import InventoryError
 from components.kit import dry, manifest, pki, secrets
 from components.kit.mistakes import SiteError
-from stacks import composition, needs, prerequisites, program
+from stacks import composition, hand, needs, prerequisites, program
 from stacks.names import StackName
 
 OURS = (TypeError, LookupError, KeyError, IndexError, AttributeError, AssertionError)
@@ -108,6 +108,7 @@ def test_the_program_gives_a_preview_the_view(preview: bool, tmp_path: Path, mon
 
     monkeypatch.setenv("APADANA_STATE", str(tmp_path))
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: preview)
+    monkeypatch.setattr(hand, "take", lambda *_: None)  # there is no Pulumi above us: tests/rendered/test_plain_pulumi
     monkeypatch.setattr(program, "compose", lambda *_, **__: composition.compose("lab"))
     monkeypatch.setattr(manifest, "read", lambda _: manifest.Bundle("", {}, {}))
     monkeypatch.setattr(secrets, "read_root", lambda _: bytes(32))
