@@ -6,6 +6,7 @@
     canary   NAME VERSION [--percent 10]      the candidate answers so many of a hundred requests
     canary   NAME VERSION --judge             its share grows by itself, or ends; `explain` says why
     shadow   NAME VERSION [--percent 10]      the candidate gets copies; nobody sees its answers
+    shadow   NAME VERSION --judge             its answers are compared with the stable's; it passes, or ends
     promote  NAME                             the candidate becomes the one that answers
     rollback NAME                             without the candidate; without one: the version before
     retire   NAME                             nothing of it is left
@@ -41,6 +42,7 @@ from components.models.keeper.judging import stored
 from components.models.keeper.objects import PATHS
 from components.models.keeper.wish import (
     CANARY,
+    DISAGREE,
     LABEL,
     SERVE,
     SHADOW,
@@ -137,13 +139,15 @@ def canary(before: Wish | None, told: argparse.Namespace) -> Wish:
     if told.judge and told.percent is not None:
         raise ModelsError(f"--percent {told.percent} with --judge; allowed: one of them, the judge says how many")
     percent = 0 if told.judge else DEFAULT_PERCENT if told.percent is None else told.percent
-    return replace(_there(before, told), mode=CANARY, candidate=told.version, percent=percent, judge=told.judge)
+    return replace(_tried(before, told), mode=CANARY, percent=percent, judge=told.judge)
 
 
 def shadow(before: Wish | None, told: argparse.Namespace) -> Wish:
     """Behind the one that answers."""
     percent = DEFAULT_PERCENT if told.percent is None else told.percent
-    return replace(_there(before, told), mode=SHADOW, candidate=told.version, percent=percent, judge=False)
+    disagree = DISAGREE if told.disagree is None else told.disagree
+    judged = {"judge": told.judge, "disagree": disagree, "then": CANARY if told.then_canary else ""}
+    return replace(_tried(before, told), mode=SHADOW, percent=percent, **judged)
 
 
 def promote(before: Wish | None, told: argparse.Namespace) -> Wish:
@@ -169,6 +173,12 @@ def _there(before: Wish | None, told: argparse.Namespace) -> Wish:
     if before is None:
         raise ModelsError(f"there is no release {told.name!r}; make one: deploy {told.name} models:/<name>/<version>")
     return before
+
+
+def _tried(before: Wish | None, told: argparse.Namespace) -> Wish:
+    """Another candidate: what was said of the last one is no part of it."""
+    there = _there(before, told)
+    return Wish(there.name, there.stable, candidate=told.version, previous=there.previous)
 
 
 def change(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
@@ -239,12 +249,14 @@ def _state(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _said(wish: Wish) -> str:
+    if wish.mode == SHADOW:
+        copies = f"{wish.candidate} gets copies of {wish.percent} % of what {wish.stable} answers"
+        judged = f", and is judged: at most {wish.disagree} % of its answers may differ" if wish.judge else ""
+        return copies + judged + (", then as a canary" if wish.then else "")
     if wish.judge:
         return f"{wish.candidate} is judged beside {wish.stable}"
     if wish.mode == CANARY:
         return f"{wish.candidate} answers {wish.percent} % beside {wish.stable}"
-    if wish.mode == SHADOW:
-        return f"{wish.candidate} gets copies of {wish.percent} % of what {wish.stable} answers"
     return f"{wish.stable} answers alone"
 
 
@@ -301,7 +313,8 @@ def _judgement(wish: Wish, item: Mapping[str, Any]) -> Iterator[str]:
     except BadWishError as error:
         yield f"judge     {error}"
         return
-    yield f"judge     {found.phase}, {found.percent} % to {wish.candidate}"
+    share = f"copies of {found.mirror} %" if found.mirror else f"{found.percent} %"
+    yield f"judge     {found.phase}, {share} to {wish.candidate}"
     for each in found.waits:
         yield f"          waits {each}"
     for made in found.decisions[-SHOWN:]:
@@ -309,6 +322,8 @@ def _judgement(wish: Wish, item: Mapping[str, Any]) -> Iterator[str]:
         yield f"decision  {at} {made.who}: {made.what}: {made.why}"
     if found.phase is Phase.PROMOTED:
         yield f"          to keep it as the version that answers: promote {wish.name}"
+    if found.phase is Phase.PASSED:
+        yield f"          to go on: canary {wish.name} {wish.candidate} --judge"
 
 
 def typed(argv: list[str] | None) -> argparse.Namespace:
@@ -327,8 +342,11 @@ def typed(argv: list[str] | None) -> argparse.Namespace:
             each.add_argument("version")
         if verb in ("canary", "shadow"):
             each.add_argument("--percent", type=int, help=f"left out: {DEFAULT_PERCENT}")
-        if verb == "canary":
             each.add_argument("--judge", action="store_true", help="widen it, or take it back, by what its pods count")
+        if verb == "shadow":
+            words = f"percent of the answers that may differ from the stable's; left out: {DISAGREE}"
+            each.add_argument("--disagree", type=int, help=words)
+            each.add_argument("--then-canary", action="store_true", help="a shadow that passed goes on as a canary")
         if verb != "retire":
             each.add_argument("--why", default="", help="stands in the record")
             each.add_argument("--by", default="", help="who wishes it; left out: the user of this machine")

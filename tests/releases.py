@@ -9,17 +9,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
+from components.models.judge import answers
+from components.models.judge.answers import Answers
 from components.models.judge.counters import ANSWERS, BUCKETS, INVALID, MEMORY, MEMORY_LIMIT, SECONDS
 from components.models.judge.machine import judge
 from components.models.judge.state import State
 from components.models.judge.tally import Look, Pairs, Reading
-from components.models.judge.wish import Version, Wish
-from components.models.judge.words import Mode, Phase
+from components.models.judge.wish import COPIES, STEPS, Version, Wish
+from components.models.judge.words import Phase
 
 RATE = 50  # requests a second
 LIMIT = 512 * 2**20  # bytes of a predictor
@@ -50,6 +54,7 @@ class Pod:
     rng: np.random.Generator
     reading: Reading = field(default_factory=lambda: Reading(buckets=(0,) * (len(BUCKETS) + 1), limit=LIMIT))
     wavering: float = 0.0
+    answers: Answers = field(default_factory=Answers)
 
     def answer(self, n: int, trouble: float = 0.0) -> None:
         """`n` requests; `trouble`: errors that are of neither version."""
@@ -68,6 +73,11 @@ class Pod:
             limit=LIMIT,
         )
 
+    def say(self, question: bytes, label: int) -> None:
+        """One answer that can be paired."""
+        answers.ASKED.set(blake2b(question, digest_size=8))
+        self.answers.note([label])
+
     def _memory(self, answers: int) -> float:
         """What was loaded, what leaks, and an allocator that wavers by some percent."""
         self.wavering = 0.9 * self.wavering + float(self.rng.normal(0, 0.004))
@@ -84,6 +94,7 @@ class World:
     rng: np.random.Generator
     trouble: Callable[[float], float] = lambda at: 0.0
     at: float = 0.0
+    shown: bool = False  # answers themselves are looked at, and not only how many pairs differ
     pairs: Pairs = field(default_factory=Pairs)
     asked: int = 0
 
@@ -96,14 +107,17 @@ class World:
         self.stable.answer(n - theirs, trouble)
         self.candidate.answer(theirs + copies, trouble)
         differ = int(self.rng.binomial(copies, self.candidate.traits.disagree))
-        self.pairs = Pairs(self.pairs.pairs + copies, self.pairs.disagreeing + differ)
+        self.pairs += Pairs(copies, differ)
+        for number in range(copies if self.shown else 0):
+            question = b"%d/%d" % (self.asked, number)
+            self.stable.say(question, 0)
+            self.candidate.say(question, int(number < differ))
         self.at, self.asked = self.at + seconds, self.asked + n
 
     def look(self) -> Look:
         """What is read now."""
-        return Look(
-            self.at, {"s-0": self.stable.reading}, {"c-0": self.candidate.reading}, {"p-0": self.pairs}, ready=1
-        )
+        pairs, self.pairs = self.pairs, Pairs()
+        return Look(self.at, {"s-0": self.stable.reading}, {"c-0": self.candidate.reading}, pairs, ready=1)
 
 
 def _latency(rng: np.random.Generator) -> tuple[Latency, float]:
@@ -155,9 +169,9 @@ def world(kind: str, seed: int) -> World:
 
 STABLE = Version("iris-v1", "models:/iris/1", "iris-v1-predictor")
 CANDIDATE = Version("iris-v2", "models:/iris/2", "iris-v2-predictor")
-PAIRS = Version("pairs", "none", "iris-pairs")
-CANARY = Wish("iris", Mode.CANARY, STABLE, "ann", "a new one", CANDIDATE)
-SHADOW_FIRST = replace(CANARY, steps=(0, 10, 25, 50, 100), pairs=PAIRS)
+CANARY = Wish("iris", STABLE, CANDIDATE)
+SHADOW = replace(CANARY, steps=(COPIES,))
+SHADOW_FIRST = replace(CANARY, steps=(COPIES, *STEPS))
 
 
 @dataclass(frozen=True)
@@ -204,13 +218,16 @@ def page(now: Reading) -> str:
 
 @contextmanager
 def shows(address: str, pod: Pod) -> Iterator[int]:
-    """The port at which a pod shows its counters."""
+    """The port at which a pod shows its counters and its answers."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(page(pod.reading).encode())
+            asked = urlsplit(self.path)
+            since = parse_qs(asked.query).get("since", [""])[0]
+            text = pod.answers.page(since) if asked.path == answers.PATH else page(pod.reading)
+            self.wfile.write(text.encode())
 
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing."""

@@ -93,6 +93,9 @@ class Nothing:
 
     known = promote
 
+    def effects(self, reference: str, digest: str) -> str:
+        raise AssertionError(reference, digest)
+
 
 @dataclass
 class Release:

@@ -12,11 +12,11 @@ import pytest
 from components.models.judge import plain
 from components.models.judge.state import Decision, State
 from components.models.judge.words import JUDGEMENT, Phase, Verdict
-from components.models.keeper.wish import LABEL, STATE, WISH, Wish, read
+from components.models.keeper.wish import LABEL, STATE, WISH, BadWishError, Wish, read
 from stacks import models
 from stacks.models import TRIES, ConflictError, ModelsError, Wishes
 from tests.unit.test_models_settings import site
-from tests.unit.test_models_wish import CANARY, JUDGED, STABLE
+from tests.unit.test_models_wish import CANARY, JUDGED, STABLE, WATCHED
 
 PROMOTED = State(
     phase=Phase.PROMOTED,
@@ -55,15 +55,20 @@ def did(wishes: Wishes, *words: str) -> list[str]:
         (("canary", "iris", "models:/iris/2", "--percent", "3"), replace(CANARY, percent=3)),
         (("canary", "iris", "models:/iris/2", "--judge"), JUDGED),
         (("shadow", "iris", "models:/iris/2"), replace(CANARY, mode="shadow")),
+        (("shadow", "iris", "models:/iris/2", "--judge", "--percent", "20"), replace(WATCHED, percent=20)),
+        (
+            ("shadow", "iris", "models:/iris/2", "--judge", "--disagree", "5", "--then-canary"),
+            replace(WATCHED, disagree=5, then="canary"),
+        ),
     ],
 )
 def test_a_verb_makes_a_wish(words: tuple[str, ...], wanted: Wish) -> None:
     # Whatever was wished for before.
-    for before in (STABLE, JUDGED):
+    for before in (STABLE, JUDGED, replace(WATCHED, disagree=9, then="canary")):
         wishes = InMemory(before)
         (said,) = did(wishes, *words, "--by", "ann")
         assert read(wishes.item["data"][WISH], "iris") == replace(wanted, by="ann")
-        assert ("is judged beside" in said) is wanted.judge
+        assert ("is judged" in said) is wanted.judge
 
 
 def test_a_share_for_the_judge_is_refused() -> None:
@@ -91,6 +96,22 @@ def test_explain_says_how_far_it_is_for_what_it_waits_and_what_was_decided() -> 
     assert not any("judge" in line for line in did(InMemory(CANARY, **state), "explain", "iris"))
     broken = did(InMemory(JUDGED, **{JUDGEMENT: "{"}), "explain", "iris")
     assert any("can't be read" in line for line in broken)
+
+
+def test_explain_says_how_a_shadow_does_and_how_to_go_on() -> None:
+    far = State(phase=Phase.SHADOW, mirror=10, waits=("to show that fewer than 3.0% of its answers disagree",))
+    said = did(InMemory(WATCHED, **{JUDGEMENT: plain.write(far)}), "explain", "iris")
+    copies = "models:/iris/2 gets copies of 10 % of what models:/iris/1 answers, and is judged: at most 1 % of its"
+    assert said[0] == f"wish      {copies} answers may differ"
+    assert "judge     shadow, copies of 10 % to models:/iris/2" in said
+    assert not any("to go on" in line for line in said)
+    passed = did(InMemory(WATCHED, **{JUDGEMENT: plain.write(replace(far, phase=Phase.PASSED))}), "explain", "iris")
+    assert "          to go on: canary iris models:/iris/2 --judge" in passed
+
+
+def test_what_only_a_judge_can_use_is_refused_without_one() -> None:
+    with pytest.raises(BadWishError, match="disagree is 5; allowed: with mode shadow and judge true"):
+        did(InMemory(STABLE), "shadow", "iris", "models:/iris/2", "--disagree", "5")
 
 
 class Written(Wishes):

@@ -20,10 +20,10 @@ from components.models.judge.counters import ANSWERS, BUCKETS, MEMORY, SECONDS, 
 from components.models.judge.machine import judge, waits
 from components.models.judge.scrape import Place
 from components.models.judge.state import State
-from components.models.judge.tally import Look, Reading, since, yardstick
-from components.models.judge.words import Mode, Phase, Verdict
+from components.models.judge.tally import Look, Pairs, Reading, since, yardstick
+from components.models.judge.words import Phase, Verdict
 from tests import releases
-from tests.releases import CANARY, CANDIDATE, SHADOW_FIRST, World, states, world
+from tests.releases import CANARY, CANDIDATE, SHADOW, World, states, world
 
 
 @pytest.mark.parametrize("kind", releases.KINDS)
@@ -128,33 +128,50 @@ def test_a_candidate_without_pods_and_one_that_restarts_are_broken() -> None:
 
 
 def test_a_shadow_passes_and_stays_one() -> None:
-    shadow = replace(SHADOW_FIRST, mode=Mode.SHADOW)
     made = world("good", 1)
-    for state in states(shadow, made, 4.0, 2000):
+    for state in states(SHADOW, made, 4.0, 2000):
         assert state.percent == 0
         if state.phase is Phase.PASSED:
             break
     assert (state.phase, state.mirror) == (Phase.PASSED, 10)
-    assert "for a person" in next(waits(shadow, state, made.look()))
+    assert "for a person" in next(waits(SHADOW, state, made.look()))
+    # It is judged on: what passed may break later.
+    made.candidate.traits = replace(made.candidate.traits, disagree=0.5)
+    for _ in range(20):
+        made.run(4.0, state.percent, state.mirror)
+        state = judge(SHADOW, state, made.look())
+    assert (state.phase, state.mirror) == (Phase.ROLLED_BACK, 0)
+    assert "pairs disagree (1.00% are allowed)" in state.decisions[-1].why
 
 
-@pytest.mark.parametrize(("mode", "percent"), [(Mode.PROMOTE, 100), (Mode.ROLL_BACK, 0), (Mode.SERVE, 0)])
-def test_a_person_is_obeyed_at_once_and_named(mode: Mode, percent: int) -> None:
+def test_a_shadow_that_nobody_can_compare_does_not_pass() -> None:
+    """Its servers show no answers: all else is right, and it waits."""
     made = world("good", 1)
-    state = next(states(CANARY, made, 2.0, 900))
-    after = judge(replace(CANARY, mode=mode, by="bob", why="because"), state, made.look())
-    assert after.percent == percent
-    if mode is not Mode.SERVE:
-        assert (after.decisions[-1].who, after.decisions[-1].why) == ("bob", "because")
-        assert after.decisions[0] == state.decisions[0]
+    state = judge(SHADOW, State(), made.look())
+    for _ in range(400):
+        made.run(4.0, state.percent, state.mirror)
+        state = judge(SHADOW, state, replace(made.look(), pairs=Pairs()))
+    assert state.phase is Phase.SHADOW
+    assert [each for each in waits(SHADOW, state, made.look()) if "disagree" in each]
 
 
-def test_another_candidate_begins_anew_and_another_reason_does_not() -> None:
+@pytest.mark.parametrize("kind", ["errors", "slow", "invalid", "memory", "disagreement"])
+def test_a_bad_shadow_is_taken_away_before_it_answers_anybody(kind: str) -> None:
+    made = world(kind, 1)
+    for state in states(SHADOW, made, 4.0, 2000):
+        if state.phase in (Phase.PASSED, Phase.ROLLED_BACK):
+            break
+        assert state.percent == 0
+    assert (state.phase, state.percent, state.mirror) == (Phase.ROLLED_BACK, 0, 0)
+    assert state.decisions[-1].what == "iris-v2: shadow of 10 % -> 0 %"
+
+
+def test_another_candidate_begins_anew() -> None:
     made = world("errors", 1)
     for state in states(CANARY, made, 2.0, 900):
         if state.phase is Phase.ROLLED_BACK:
             break
-    assert judge(replace(CANARY, why="please"), state, made.look()).phase is Phase.ROLLED_BACK
+    assert judge(CANARY, state, made.look()).phase is Phase.ROLLED_BACK
     other = replace(CANARY, candidate=replace(CANDIDATE, name="iris-v3"))
     assert judge(other, state, made.look()).phase is Phase.STABLE
 

@@ -19,10 +19,10 @@ from components.models.keeper.artefacts import Version
 from components.models.keeper.wish import LABEL, Wish, promoted, rolled_back
 from tests import releases
 from tests.unit import test_models_keeper as keepers
-from tests.unit.test_models_wish import DIGESTS, JUDGED, PLACE, STABLE
+from tests.unit.test_models_wish import DIGESTS, JUDGED, PLACE, STABLE, WATCHED
 
 FIRST, SECOND = (f"iris-{digit * 10}" for digit in "12")
-ENDS = (Phase.PROMOTED, Phase.ROLLED_BACK)
+ENDS = (Phase.PASSED, Phase.PROMOTED, Phase.ROLLED_BACK)
 
 
 class Killed(BaseException):
@@ -54,7 +54,7 @@ class Release:
 
     def round(self, seconds: float = 8.0) -> None:
         """Traffic, then a look."""
-        self.made.run(seconds, self.weights()[1], 0)
+        self.made.run(seconds, self.weights()[1], self.mirror())
         try:
             self.world.round(after=seconds)
         except Killed:
@@ -67,6 +67,12 @@ class Release:
         found = self.world.weights()
         return [found.get(f"{name}-predictor", 0) for name in (FIRST, SECOND)]
 
+    def mirror(self) -> int:
+        """Percent of the requests that are copied."""
+        route = self.world.cluster.get("HTTPRoute", PLACE.platform, "model-iris") or {"spec": {"rules": [{}]}}
+        filters = route["spec"]["rules"][0].get("filters", [])
+        return sum(each["requestMirror"]["percent"] for each in filters)
+
     def data(self) -> dict[str, str]:
         item = self.world.cluster.get("ConfigMap", PLACE.work, "release-iris")
         assert item
@@ -78,16 +84,17 @@ class Release:
         return plain.read(State, text) if text else State()
 
     def ended(self) -> State:
-        """Until it is promoted or rolled back."""
+        """Until it is promoted or rolled back, or passed."""
         while self.judgement().phase not in ENDS and self.made.at < 1500:
             self.round()
         return self.judgement()
 
 
 @contextmanager
-def release(kind: str, seed: int, kills: list[str] | None = None) -> Iterator[Release]:
+def release(kind: str, seed: int, kills: list[str] | None = None, wish: Wish = JUDGED) -> Iterator[Release]:
     """A judged release with traffic; `kind` as tests/releases.py says."""
     made, cluster = releases.world(kind, seed), Cluster()
+    made.shown = wish.mode == "shadow"
     with releases.shows("127.0.0.1", made.stable) as one, releases.shows("127.0.0.1", made.candidate) as two:
         for name, port in ((FIRST, one), (SECOND, two)):
             labels = {looking.SERVICE: f"{name}-predictor"}
@@ -97,7 +104,7 @@ def release(kind: str, seed: int, kills: list[str] | None = None) -> Iterator[Re
         world = keepers.World(cluster)
         world.wish(STABLE)
         world.round(), world.round()
-        world.wish(JUDGED)
+        world.wish(wish)
         cluster.kills = iter(kills or ())
         yield Release(world, made)
 
@@ -141,6 +148,58 @@ def test_a_bad_version_goes_and_stays_away(kind: str) -> None:
         while found.weights()[1] != 10:
             found.round()
         assert found.judgement().made == 3
+
+
+def test_a_good_shadow_passes_and_answers_nobody() -> None:
+    with release("good", 1, wish=WATCHED) as found:
+        while found.judgement().phase is not Phase.PASSED and found.made.at < 1500:
+            found.round()
+            assert found.weights() == [100, 0]
+        assert found.judgement().phase is Phase.PASSED
+        tally = found.judgement().tallies[-1]
+        # Some copies came before the first answer was asked for; none is counted twice.
+        assert 0.9 * tally.candidate.n < tally.pairs.pairs <= tally.candidate.n
+        found.round()
+        assert found.mirror() == 10
+        state = found.world.state()
+        assert (state["phase"], state["judged"]["phase"], state["traffic"]) == ("shadow", "passed", {"1" * 10: 100})
+        assert "passed as a shadow" in state["why"][0]
+        found.world.wish(promoted(WATCHED))
+        found.round()
+        assert (found.mirror(), found.weights()) == (0, [0, 100])
+
+
+@pytest.mark.parametrize("kind", ["disagreement", "errors"])
+def test_a_bad_shadow_gets_no_more_copies(kind: str) -> None:
+    with release(kind, 1, wish=WATCHED) as found:
+        assert found.ended().phase is Phase.ROLLED_BACK
+        assert (found.mirror(), found.weights()) == (0, [100, 0])
+        state = found.world.state()
+        assert state["judged"] == {"phase": "rolled-back", "decisions": 2}
+        assert ("pairs disagree" in state["why"][0]) is (kind == "disagreement")
+        for _ in range(2):
+            found.round()
+        assert found.mirror() == 0
+
+
+def test_a_shadow_may_differ_as_much_as_the_wish_says_and_go_on_as_a_canary() -> None:
+    wish = replace(WATCHED, disagree=10, then="canary")
+    with release("disagreement", 1, wish=wish) as found:
+        seen = []
+        while found.judgement().phase not in ENDS and found.made.at < 1500:
+            found.round()
+            seen.append((found.mirror(), found.weights()[1]))
+        assert list(dict.fromkeys(seen)) == [(0, 0), (10, 0), (0, 10), (0, 25), (0, 50), (0, 100)]
+        assert found.judgement().phase is Phase.PROMOTED
+
+
+@settings(max_examples=2, deadline=None)
+@given(st.sampled_from(["good", "disagreement"]), st.lists(st.sampled_from(["", "before", "after"]), max_size=60))
+def test_killed_at_any_write_a_shadow_ends_right_and_counts_no_pair_twice(kind: str, kills: list[str]) -> None:
+    with release(kind, 1, kills, WATCHED) as found:
+        assert found.ended().phase is (Phase.PASSED if kind == "good" else Phase.ROLLED_BACK)
+        for each in found.judgement().tallies:
+            assert each.pairs.pairs <= each.candidate.n
 
 
 @settings(max_examples=4, deadline=None)

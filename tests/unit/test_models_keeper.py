@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from io import BytesIO
 from typing import Any
 
 import pytest
-from minio.error import S3Error
 
-from components.models.keeper import artefacts, page
-from components.models.keeper.artefacts import PromotionError, Version, digest_of, form_of, held, known
+from components.models.keeper import page
+from components.models.keeper.artefacts import PromotionError, Version
 from components.models.keeper.keeper import LEAVE_SECONDS, Keeper
 from components.models.keeper.kubernetes import ApiError
 from components.models.keeper.lease import SECONDS, SURE_SECONDS, Lease
@@ -79,6 +76,7 @@ class Given:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.harm = ""
 
     def promote(self, reference: str) -> Version:
         self.asked.append(reference)
@@ -88,6 +86,11 @@ class Given:
 
     def known(self, digest: str) -> Version:
         return Version(digest, "sklearn")
+
+    def effects(self, reference: str, digest: str) -> str:
+        self.asked.append(f"effects of {reference}")
+        assert DIGESTS[reference] == digest
+        return self.harm
 
 
 class World:
@@ -195,6 +198,32 @@ def test_a_shadow_keeps_its_pods(world: World) -> None:
     assert world.weights() == {"iris-1111111111-predictor": 100}
 
 
+def test_a_version_with_side_effects_is_no_shadow_and_may_be_a_canary(world: World) -> None:
+    world.wish(STABLE)
+    world.round(), world.round()
+    world.given.harm = "orders drugs"
+    world.wish(SHADOW)
+    for _ in range(3):
+        state = world.round()
+    assert state["phase"] == "refused"
+    assert "models:/iris/2 has side effects (side_effects: orders drugs)" in state["why"][0]
+    assert "allowed: mode canary" in state["why"][0]
+    # Nothing of it is started, what serves goes on, and its files are copied once.
+    assert world.cluster.names("InferenceService") == {"iris-1111111111"}
+    assert world.weights() == {"iris-1111111111-predictor": 100}
+    assert world.given.asked.count("models:/iris/2") == 1
+    world.wish(CANARY)
+    world.round(), world.round()
+    assert world.weights() == {"iris-1111111111-predictor": 90, "iris-2222222222-predictor": 10}
+
+
+def test_who_was_found_harmless_is_not_asked_about_again(world: World) -> None:
+    world.wish(SHADOW)
+    for _ in range(4):
+        assert world.round()["phase"] in ("waits", "shadow")
+    assert world.given.asked.count("effects of models:/iris/2") == 1
+
+
 def test_retired_the_way_in_goes_first_and_nothing_is_left(world: World) -> None:
     world.wish(STABLE)
     world.round(), world.round()
@@ -289,60 +318,13 @@ def test_who_was_too_slow_does_not_lead() -> None:
     assert not first.renew()
 
 
-class Answer(BytesIO):
-    def release_conn(self) -> None:
-        """As urllib3's."""
-
-
-class Store:
-    """A bucket in memory."""
-
-    def __init__(self, **objects: bytes) -> None:
-        self.objects = objects
-
-    def get_object(self, bucket: str, key: str) -> Answer:
-        if key not in self.objects:
-            raise S3Error(None, "NoSuchKey", "", key, "", "", bucket)  # type: ignore[arg-type]
-        return Answer(self.objects[key])
-
-
-def test_a_version_is_back_by_its_digest_alone() -> None:
-    digest, text = digest_of({"model.joblib": "ab"})
-    assert digest == f"sha256:{hashlib.sha256(text).hexdigest()}"
-    key = f"{digest.replace(':', '/')}/{artefacts.MANIFEST}"
-    assert known(Store(**{key: text}), "models", digest) == Version(digest, "sklearn")
-    with pytest.raises(PromotionError, match="altered"):
-        held(Store(**{key: text + b" "}), "models", digest)
-    with pytest.raises(PromotionError, match="is not in the bucket"):
-        known(Store(), "models", digest)
-
-
-def test_the_digest_is_that_of_names_and_contents() -> None:
-    assert digest_of({"a": "1", "b": "2"}) == digest_of({"b": "2", "a": "1"})
-    assert len({digest_of(sums)[0] for sums in ({"a": "1"}, {"a": "2"}, {"b": "1"}, {"a": "1", "b": "1"})}) == 4
-
-
-@pytest.mark.parametrize(
-    ("names", "described", "form"),
-    [
-        (["MLmodel", "model.pkl"], "flavors:\n  sklearn:\n", "mlflow"),
-        (["model.joblib"], "", "sklearn"),
-        (["MLmodel"], "flavors:\n  pytorch:\n", None),
-        (["weights.bin"], "", None),
-        ([], "", None),
-    ],
-)
-def test_the_form_of_a_model(names: list[str], described: str, form: str | None) -> None:
-    if form is None:
-        with pytest.raises(PromotionError, match="allowed"):
-            form_of(names, described)
-    else:
-        assert form_of(names, described) == form
-
-
 def test_the_page_shows_text_as_text() -> None:
     states = {"iris": {"phase": "serve", "why": ["<script>"], "traffic": {"1": 100}, "versions": {}}}
     told = page.Told("lab", lambda: states, lambda: True, lambda: True)
     assert "<script>" not in page.page(told)
     assert "&lt;script&gt;" in page.page(told)
     assert 'apadana_models_release{release="iris",phase="serve"} 1' in page.numbers(told)
+    assert "apadana_models_judged{" not in page.numbers(told)
+    states["iris"]["judged"] = {"phase": "rolled-back", "decisions": 3}
+    assert 'apadana_models_judged{release="iris",phase="rolled-back"} 1' in page.numbers(told)
+    assert 'apadana_models_decisions_total{release="iris"} 3' in page.numbers(told)

@@ -16,6 +16,8 @@ STABLE = Wish("iris", "models:/iris/1")
 CANARY = replace(STABLE, mode="canary", candidate="models:/iris/2", percent=10)
 SHADOW = replace(CANARY, mode="shadow")
 JUDGED = replace(CANARY, percent=0, judge=True)
+WATCHED = replace(SHADOW, judge=True)
+FULL = replace(WATCHED, disagree=7, then="canary", by="ann", why="a try")
 DIGESTS = {"models:/iris/1": ONE, "models:/iris/2": TWO}
 PLACE = objects.Place(
     platform="platform",
@@ -30,7 +32,9 @@ PLACE = objects.Place(
 )
 
 
-@pytest.mark.parametrize("wish", [STABLE, CANARY, SHADOW, JUDGED, Wish("a", ONE), Wish("a-1", "models:/My model/7")])
+@pytest.mark.parametrize(
+    "wish", [STABLE, CANARY, SHADOW, JUDGED, WATCHED, FULL, Wish("a", ONE), Wish("a-1", "models:/My model/7")]
+)
 def test_what_is_stored_is_read_again(wish: Wish) -> None:
     assert read(wish.text(), wish.name) == wish
 
@@ -50,8 +54,14 @@ def test_what_is_stored_is_read_again(wish: Wish) -> None:
         (replace(SHADOW, percent=101), "percent is 101"),
         (replace(STABLE, mode="blue"), "mode is 'blue'"),
         (replace(JUDGED, percent=10), "percent is 10 with judge; allowed: none"),
-        (replace(JUDGED, mode="shadow"), "judge is true with mode shadow; allowed: with mode canary"),
-        (replace(STABLE, judge=True), "judge is true with mode serve"),
+        (replace(WATCHED, percent=0), "percent is 0; allowed: 1 to 100"),
+        (replace(WATCHED, disagree=0), "disagree is 0; allowed: 1 to 50 percent"),
+        (replace(WATCHED, disagree=51), "disagree is 51"),
+        (replace(WATCHED, then="serve"), "then is 'serve'; allowed: canary"),
+        (replace(SHADOW, disagree=5), "disagree is 5; allowed: with mode shadow and judge true"),
+        (replace(JUDGED, then="canary"), "then is 'canary'; allowed: with mode shadow and judge true"),
+        (replace(WATCHED, candidate=STABLE.stable), "so is stable"),
+        (replace(STABLE, judge=True), "judge is true with mode serve; allowed: with mode canary or shadow"),
         (replace(JUDGED, candidate=STABLE.stable), "so is stable"),
         (replace(STABLE, why="a\nb"), "why has 3 letters"),
     ],
@@ -77,6 +87,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         ('{"name": "iris", "stable": 3}', "stable is 3; allowed: text"),
         ('{"name": "iris", "stable": "models:/iris/1", "percent": true}', "percent is True"),
         ('{"name": "iris", "stable": "models:/iris/1", "judge": 1}', "judge is 1; allowed: true or false"),
+        ('{"name": "iris", "stable": "models:/iris/1", "disagree": 0.5}', "disagree is 0.5; allowed: a number"),
         ('{"name": "iris", "stable": "models:/iris/1", "weight": 3}', "weight is not known"),
         ('{"name": "other", "stable": "models:/iris/1"}', "have to be the same"),
     ],
@@ -93,6 +104,7 @@ def test_promotion_and_the_two_ways_back() -> None:
     back = rolled_back(after)
     assert (back.stable, back.previous) == (STABLE.stable, CANARY.candidate)
     assert rolled_back(SHADOW) == rolled_back(JUDGED) == STABLE
+    assert rolled_back(FULL) == replace(STABLE, by="ann", why="a try")
     assert not promoted(JUDGED).judge
     for change, wish in ((promoted, STABLE), (rolled_back, STABLE)):
         with pytest.raises(BadWishError):

@@ -1,20 +1,26 @@
-"""Looks at releases: which pods their versions have, and what each of these has counted."""
+"""Looks at releases: which pods their versions have, what each of these has counted, and said of late."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
-from components.models.judge import scrape
+from components.models.judge import answers, scrape
+from components.models.judge.pairs import Halves
 from components.models.judge.scrape import Place
-from components.models.judge.tally import Look, Reading
-from components.models.judge.wish import Version, Wish
+from components.models.judge.state import State
+from components.models.judge.tally import Look, Pairs, Reading
+from components.models.judge.wish import Wish
 
 SERVICE = "kubernetes.io/service-name"  # Kubernetes' own label of an EndpointSlice
 READERS = 16
+COUNTERS, ANSWERS = "counters", "answers"  # what a pod shows
 
 Pods = dict[str, list[Place]]
+Asked = tuple[str, str]  # a pod, and what it is to show
+Said = tuple[str, dict[str, str]]  # where its answers stand, and those since it was asked last
 
 
 def pods(slices: Iterable[Mapping[str, Any]]) -> Pods:
@@ -32,44 +38,69 @@ def pods(slices: Iterable[Mapping[str, Any]]) -> Pods:
 
 
 class Looks:
-    """What outlives a look: the pool that reads, and which pods are known to show nothing."""
+    """What outlives a look: the pool that reads, which pods are known to show nothing, and halves of pairs."""
 
     def __init__(self, log: Callable[[str], None], clock: Callable[[], float]) -> None:
         self._log, self._clock = log, clock
         self._pool = ThreadPoolExecutor(READERS)
-        self._silent: dict[str, str] = {}
+        self._silent: dict[Asked, str] = {}
+        self._halves: dict[str, Halves] = {}  # by what is judged
 
-    def taken(self, wishes: Iterable[Wish], found: Pods) -> dict[str, Look]:
+    def taken(self, wishes: Mapping[Wish, State], found: Pods) -> dict[str, Look]:
         """One look at each release, by its name: all of their pods are asked at the same time.
 
-        A pod that is not ready, or shows no counters, keeps its place in the state.
+        `wishes`: each with what is known of it so far. A pod that is not ready, or shows no counters, keeps its
+        place in the state.
         """
-        versions = {each.name: (each.stable, each.candidate) for each in wishes}
-        services = {v.service for pair in versions.values() for v in pair if v is not None}
-        asked = {p.pod: p for service in services for p in found.get(service, ()) if p.ready}
-        readings = self._read(asked)
+        asked: dict[Asked, Place] = {}
+        for wish, state in wishes.items():
+            for place in (p for v in (wish.stable, wish.candidate) for p in found.get(v.service, ()) if p.ready):
+                asked[place.pod, COUNTERS] = place
+                if state.mirror:
+                    asked[place.pod, ANSWERS] = _since(place, state.compared.get(place.pod, ""))
+        counted, said = self._read(asked)
         at = self._clock()
+        kept = {wish.subject(): Halves(wish.rules.effects.close) for wish, state in wishes.items() if state.mirror}
+        self._halves = {subject: self._halves.get(subject, fresh) for subject, fresh in kept.items()}
+        return {wish.name: self._look(wish, at, found, counted, said) for wish in wishes}
 
-        def seen(version: Version | None) -> dict[str, Reading]:
-            names = [p.pod for p in found.get(version.service, ())] if version else []
-            return {name: readings[name] for name in names if name in readings}
+    def _look(
+        self, wish: Wish, at: float, found: Pods, counted: Mapping[str, Reading], said: Mapping[str, Said]
+    ) -> Look:
+        places = [found.get(version.service, ()) for version in (wish.stable, wish.candidate)]
+        stable, candidate = ([p.pod for p in each] for each in places)
+        halves = self._halves.get(wish.subject())
+        return Look(
+            at,
+            {pod: counted[pod] for pod in stable if pod in counted},
+            {pod: counted[pod] for pod in candidate if pod in counted},
+            halves.paired(_all(stable, said), _all(candidate, said)) if halves else Pairs(),
+            {pod: said[pod][0] for pod in (*stable, *candidate) if pod in said},
+            sum(p.ready for p in places[1]),
+        )
 
-        looks = {}
-        for name, (stable, candidate) in versions.items():
-            ready = sum(p.ready for p in found.get(candidate.service, ())) if candidate else 0
-            looks[name] = Look(at, seen(stable), seen(candidate), {}, ready)
-        return looks
-
-    def _read(self, asked: Mapping[str, Place]) -> dict[str, Reading]:
+    def _read(self, asked: Mapping[Asked, Place]) -> tuple[dict[str, Reading], dict[str, Said]]:
         texts, failures = scrape.ask(asked, self._pool)
-        readings = {}
-        for pod, text in texts.items():
+        counted: dict[str, Reading] = {}
+        said: dict[str, Said] = {}
+        for (pod, what), text in texts.items():
             try:
-                readings[pod] = scrape.reading(text)
+                if what == COUNTERS:
+                    counted[pod] = scrape.reading(text)
+                else:
+                    said[pod] = answers.read(text)
             except ValueError as error:
-                failures[pod] = str(error)
-        for pod, why in failures.items():
-            if self._silent.get(pod) != why:
-                self._log(f"{pod} shows no counters: {why}")
+                failures[pod, what] = str(error)
+        for (pod, what), why in failures.items():
+            if self._silent.get((pod, what)) != why:
+                self._log(f"{pod} shows no {what}: {why}")
         self._silent = failures
-        return readings
+        return counted, said
+
+
+def _since(place: Place, stand: str) -> Place:
+    return replace(place, path=f"{answers.PATH}?since={stand}")
+
+
+def _all(pods: Iterable[str], said: Mapping[str, Said]) -> dict[str, str]:
+    return {mark: told for pod in pods if pod in said for mark, told in said[pod][1].items()}

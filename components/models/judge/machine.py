@@ -4,7 +4,7 @@
                                            |            any of these                   |
                                          passed      ------------------> rolled back <-'
 
-A person's `promote` and `roll-back` go there at once. Rolled back is an end: another wish begins anew.
+Which of these steps there are, the wish says. Rolled back is an end: another wish begins anew.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from components.models.judge.counters import BUCKETS
 from components.models.judge.memory import Trace
 from components.models.judge.state import KEPT, Decision, Slice, State, Tally
 from components.models.judge.tally import Look, Pairs, Totals, counted, yardstick
-from components.models.judge.wish import Wish
-from components.models.judge.words import Mode, Phase, Verdict
+from components.models.judge.wish import COPIES, Wish
+from components.models.judge.words import Phase, Verdict
 
 WHO = "judge"
 YARDSTICK = 1000  # answers of the stable from which its p99 is taken
@@ -34,29 +34,20 @@ def judge(wish: Wish, state: State, look: Look) -> State:
         why = "; ".join(signals.alarms(wish, state, look.at))
         if why:
             return _roll_back(wish, state, look.at, why)
-    if wish.mode in (Mode.SHADOW, Mode.CANARY) and not _blocked(wish, state, look):
+    if not _blocked(wish, state, look):
         return _onward(wish, state, look.at)
     return state
 
 
 def _begin(wish: Wish, former: State, look: Look) -> State:
     """Another wish: what was counted before is no part of it. Decisions stay."""
-    state = State(
+    return State(
         subject=wish.subject(),
         stable=dict(look.stable),
         candidate=dict(look.candidate),
-        compared=dict(look.pairs),
         decisions=former.decisions,
         made=former.made,
     )
-    # Whether the SLO is kept is judged whoever decided.
-    alone = replace(state, tallies=(Tally(),), step=0, percent=100, phase=Phase.PROMOTED)
-    if wish.mode is Mode.PROMOTE:
-        return _decided(wish, alone, look.at, Verdict.PROMOTE, f"{_name(wish)}: 100 %", wish.why, wish.by)
-    if wish.mode is Mode.ROLL_BACK:
-        back = replace(state, phase=Phase.ROLLED_BACK)
-        return _decided(wish, back, look.at, Verdict.ROLL_BACK, f"{_name(wish)}: 0 %", wish.why, wish.by)
-    return state
 
 
 def _absorb(wish: Wish, state: State, look: Look) -> State:
@@ -68,9 +59,9 @@ def _absorb(wish: Wish, state: State, look: Look) -> State:
         state,
         stable=at_stable,
         candidate=at_candidate,
-        compared={**state.compared, **look.pairs},
+        compared={**state.compared, **look.compared},
         usual=state.usual if signals.troubled(state.usual, stable) else state.usual + stable,
-        tallies=_tallied(state, stable, candidate, _pairs(state, look)),
+        tallies=_tallied(state, stable, candidate, look.pairs),
     )
     if state.phase not in TRIED:
         return state
@@ -88,8 +79,7 @@ def _tallied(state: State, stable: Totals, candidate: Totals, pairs: Pairs) -> t
     if not state.tallies:
         return ()
     last = state.tallies[-1]
-    seen = Pairs(last.pairs.pairs + pairs.pairs, last.pairs.disagreeing + pairs.disagreeing)
-    told = replace(last, stable=last.stable + stable, candidate=last.candidate + candidate, pairs=seen)
+    told = replace(last, stable=last.stable + stable, candidate=last.candidate + candidate, pairs=last.pairs + pairs)
     trouble = signals.troubled(state.usual, stable)
     known = (*state.tallies[:-1], told)
     return known if trouble == last.troubled else _opened(known, state.step, trouble)
@@ -100,17 +90,6 @@ def _opened(tallies: tuple[Tally, ...], step: int, troubled: bool) -> tuple[Tall
     same = [each for each in tallies if (each.step, each.troubled) == (step, troubled)]
     rest = [each for each in tallies if (each.step, each.troubled) != (step, troubled)]
     return (*rest, same[0] if same else Tally(step=step, troubled=troubled))
-
-
-def _pairs(state: State, look: Look) -> Pairs:
-    """Counted as answers are: a pod that began anew counts from nothing."""
-    pairs = disagreeing = 0
-    for pod, now in look.pairs.items():
-        old = state.compared.get(pod, Pairs())
-        old = old if old.pairs <= now.pairs else Pairs()
-        pairs += now.pairs - old.pairs
-        disagreeing += max(now.disagreeing - old.disagreeing, 0)
-    return Pairs(pairs, min(disagreeing, pairs))
 
 
 def _window(state: State, now: Slice, seconds: float) -> tuple[Slice, ...]:
@@ -129,16 +108,11 @@ def _traces(state: State, look: Look) -> dict[str, Trace]:
 # --- forward -----------------------------------------------------------------------------------------------------
 
 
-def _steps(wish: Wish) -> tuple[int, ...]:
-    return (0,) if wish.mode is Mode.SHADOW else wish.steps
-
-
 def _following(wish: Wish, state: State) -> int | None:
     """The next share; None: there is none. A shadow is judged as if all requests came next."""
     if state.phase in (Phase.PASSED, Phase.PROMOTED, Phase.ROLLED_BACK):
         return None
-    steps = _steps(wish)
-    return steps[state.step + 1] if state.step + 1 < len(steps) else 100
+    return wish.steps[state.step + 1] if state.step + 1 < len(wish.steps) else 100
 
 
 def _blocked(wish: Wish, state: State, look: Look) -> bool:
@@ -157,10 +131,10 @@ def _measured(wish: Wish, state: State) -> int | None:
 def _onward(wish: Wish, state: State, at: float) -> State:
     following = _following(wish, state)
     assert following is not None
-    if state.step + 1 == len(_steps(wish)):
+    if state.step + 1 == len(wish.steps):
         why = "nothing worse was seen in the shadow"
         passed = replace(state, phase=Phase.PASSED)
-        return _decided(wish, passed, at, Verdict.HOLD, f"{_name(wish)}: passed as a shadow", why)
+        return _decided(wish, passed, at, Verdict.HOLD, f"{wish.candidate.name}: passed as a shadow", why)
     why = "its pods are ready" if state.step < 0 else "it is shown to be no worse by an effect of interest"
     bound = state.bound if state.step >= 0 else _measured(wish, state)
     assert bound is not None
@@ -170,31 +144,28 @@ def _onward(wish: Wish, state: State, at: float) -> State:
         bound=bound,
         step=state.step + 1,
         percent=following,
-        mirror=0 if following else wish.mirror_percent,
-        phase=Phase.PROMOTED if done else Phase.CANARY if following else Phase.SHADOW,
+        mirror=wish.mirror_percent if following == COPIES else 0,
+        phase=Phase.PROMOTED if done else Phase.SHADOW if following == COPIES else Phase.CANARY,
         tallies=_opened(state.tallies, state.step + 1, troubled=False),
     )
-    before = f"{state.percent} %" if state.percent or not state.mirror else "shadow"
-    what = f"{_name(wish)}: {before} -> {f'{following} %' if following else f'shadow of {wish.mirror_percent} %'}"
+    what = f"{wish.candidate.name}: {_share(state)} -> {_share(grown)}"
     return _decided(wish, grown, at, Verdict.PROMOTE if done else Verdict.WIDEN, what, why)
 
 
 def _roll_back(wish: Wish, state: State, at: float, why: str) -> State:
-    what = f"{_name(wish)}: {state.percent} % -> 0 %"
     # What was counted stays to be looked at until the wish changes.
     back = replace(state, phase=Phase.ROLLED_BACK, percent=0, mirror=0, window=())
+    what = f"{wish.candidate.name}: {_share(state)} -> {_share(back)}"
     return _decided(wish, back, at, Verdict.ROLL_BACK, what, why)
 
 
-def _decided(  # who decided is the judge but for two places
-    wish: Wish, state: State, at: float, verdict: Verdict, what: str, why: str, who: str = WHO
-) -> State:
-    made = Decision(at, verdict, who, what, why, signals.figures(wish, state))
+def _decided(wish: Wish, state: State, at: float, verdict: Verdict, what: str, why: str) -> State:
+    made = Decision(at, verdict, WHO, what, why, signals.figures(wish, state))
     return replace(state, decisions=(*state.decisions, made)[-KEPT:], made=state.made + 1)
 
 
-def _name(wish: Wish) -> str:
-    return wish.candidate.name if wish.candidate else wish.stable.name
+def _share(state: State) -> str:
+    return f"shadow of {state.mirror} %" if state.mirror else f"{state.percent} %"
 
 
 # --- why it waits ------------------------------------------------------------------------------------------------
@@ -204,8 +175,8 @@ def waits(wish: Wish, state: State, look: Look) -> Iterator[str]:
     """For what the release waits, one sentence each; nothing where it waits for no more requests."""
     following = _following(wish, state)
     if state.phase is Phase.PASSED:
-        yield "for a person: the shadow passed; wish a canary, or another version"
-    if following is None or wish.mode not in (Mode.SHADOW, Mode.CANARY):
+        yield "for a person: it passed as a shadow; wish a canary, or another version"
+    if following is None:
         return
     if state.step < 0:
         if not look.ready:

@@ -1,4 +1,4 @@
-"""Reads the counters of pods: Prometheus' text, asked from each pod itself.
+"""Reads what pods show: their counters, in Prometheus' text, and their last answers, asked from each pod itself.
 
 Prometheus asks every 30 s and forgets which answer came before which change of weights; a broken
 version has to be gone within seconds, also while Prometheus is away. What runs in the pods is a user's:
@@ -38,6 +38,7 @@ class Place:
     address: str
     port: int
     ready: bool
+    path: str = "/metrics"
 
 
 def lines(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
@@ -88,6 +89,7 @@ class Page:
     """One pod's page while it is read."""
 
     def __init__(self, place: Place) -> None:
+        self._path = place.path
         self._line = http.client.HTTPConnection(place.address, place.port, timeout=SECONDS_OF_ALL)
         self._socket: socket.socket | None = None
 
@@ -96,13 +98,13 @@ class Page:
         try:
             self._line.connect()
             self._socket = self._line.sock
-            self._line.request("GET", "/metrics")
+            self._line.request("GET", self._path)
             answer = self._line.getresponse()
             text = answer.read(LARGEST).decode("utf-8", "replace")
         finally:
             self._line.close()
         if answer.status != http.HTTPStatus.OK:
-            raise ValueError(f"{answer.status} of /metrics")
+            raise ValueError(f"{answer.status} of {self._path.partition('?')[0]}")
         return text
 
     def stop(self) -> None:

@@ -133,7 +133,7 @@ def _worse(wish: Wish, state: State) -> Iterator[str]:
         if found.candidate.share > found.stable.share and evidence.against_no_worse(found.strata) >= level:
             yield f"{described(kind, state)}: {found.candidate.share:.2%} against the stable's {found.stable.share:.2%}"
     pairs, allowed = compared(state.tallies), wish.rules.effects.disagreement_allowed
-    if wish.pairs and pairs.share > allowed and evidence.against_at_most(pairs, allowed) >= level:
+    if wish.shadowed and pairs.share > allowed and evidence.against_at_most(pairs, allowed) >= level:
         yield f"{pairs.share:.2%} of {pairs.n:.0f} pairs disagree ({allowed:.2%} are allowed)"
 
 
@@ -194,7 +194,7 @@ def pending(wish: Wish, state: State, following: int) -> Iterator[Open]:
         if not evidence.against_worse(found.strata, margin) >= level:
             what = f"that {described(kind, state)} are not {margin:.1%} of its requests more than the stable's"
             yield Open(what, partial(_missing_rate, wish, state, found, margin))
-    if wish.pairs and not state.percent:  # there are no pairs later
+    if wish.shadowed and not state.percent:  # there are no pairs later
         pairs, bound = compared(state.tallies), effects.disagreement_allowed + effects.disagreement
         if evidence.against_at_least(pairs, bound) < level:
             yield Open(
@@ -255,7 +255,7 @@ def figures(wish: Wish, state: State) -> dict[str, float]:
     all_of = rates(state.tallies, "errors")
     found |= {"answers_stable": all_of.stable.n, "answers_candidate": all_of.candidate.n}
     pairs = compared(state.tallies)
-    if wish.pairs:
+    if wish.shadowed:
         found |= {"pairs": pairs.n, "disagreement": pairs.share}
     if state.traces:
         found["memory_growth_1000"] = max(each.growth() for each in state.traces.values()) * 1000

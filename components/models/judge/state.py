@@ -59,7 +59,7 @@ class State:
     traces: dict[str, Trace] = field(default_factory=dict)  # memory, by pod of the candidate
     stable: dict[str, Reading] = field(default_factory=dict)  # where each pod stood at the last look
     candidate: dict[str, Reading] = field(default_factory=dict)
-    compared: dict[str, Pairs] = field(default_factory=dict)
+    compared: dict[str, str] = field(default_factory=dict)  # up to which answer of each pod pairs were counted
     restarts: int = 0  # of the candidate's servers
     away_since: float | None = None  # since when no pod of the candidate is ready
     waits: tuple[str, ...] = ()

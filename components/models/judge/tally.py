@@ -24,10 +24,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Pairs:
-    """What one pod that compares says: counters since its start."""
+    """Answers of both versions to the same question, and how many of them are not the same."""
 
     pairs: int = 0
     disagreeing: int = 0
+
+    def __add__(self, other: Pairs) -> Pairs:
+        return Pairs(self.pairs + other.pairs, self.disagreeing + other.disagreeing)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Look:
     at: float  # seconds since 1970
     stable: Mapping[str, Reading] = field(default_factory=dict)
     candidate: Mapping[str, Reading] = field(default_factory=dict)
-    pairs: Mapping[str, Pairs] = field(default_factory=dict)
+    pairs: Pairs = Pairs()  # that came since the last look
+    compared: Mapping[str, str] = field(default_factory=dict)  # where each pod's answers stand now
     ready: int = 0  # pods of the candidate that take requests
 
 

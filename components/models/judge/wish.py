@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from json import dumps
 
-from components.models.judge.words import Mode
+COPIES = 0  # percent: a step at which the candidate gets copies alone
+STEPS = (10, 25, 50, 100)
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Effects:
     slow_factor: float = 1.4
     disagreement: float = 0.02
     disagreement_allowed: float = 0.01
+    close: float = 0.05  # numbers of a pair that differ by no more than this share are the same
     memory_requests: int = 8000
 
 
@@ -58,19 +60,20 @@ class Wish:
     """What is wanted of one release."""
 
     name: str
-    mode: Mode
     stable: Version
-    by: str
-    why: str
-    candidate: Version | None = None
-    steps: tuple[int, ...] = (10, 25, 50, 100)
-    mirror_percent: int = 10
-    pairs: Version | None = None
+    candidate: Version
+    steps: tuple[int, ...] = STEPS  # shares of the candidate; a shadow's is COPIES
+    mirror_percent: int = 10  # of the requests are copied to a shadow
     rules: Rules = Rules()
 
+    @property
+    def shadowed(self) -> bool:
+        """Whether it begins as a shadow: then pairs of answers are compared."""
+        return COPIES in self.steps
+
     def subject(self) -> str:
-        """What a judgement is about: with another one it begins anew. Who wishes and why is no part of it."""
-        return _subject(replace(self, by="", why=""))
+        """What a judgement is about: with another one it begins anew."""
+        return _subject(self)
 
 
 @lru_cache(256)

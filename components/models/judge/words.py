@@ -7,23 +7,13 @@ from enum import StrEnum
 JUDGEMENT = "judgement"  # key of a release's ConfigMap; see state.py
 
 
-class Mode(StrEnum):
-    """What is wished."""
-
-    SERVE = "serve"  # the stable alone
-    SHADOW = "shadow"  # the candidate gets copies of requests; nobody sees its answers
-    CANARY = "canary"  # the candidate's share grows by itself, or ends
-    PROMOTE = "promote"  # the candidate alone, at once, because a person says so
-    ROLL_BACK = "roll-back"  # the stable alone, at once, because a person says so
-
-
 class Phase(StrEnum):
     """Where a release stands."""
 
     STABLE = "stable"  # the stable alone, nothing is tried
-    SHADOW = "shadow"  # copies only
+    SHADOW = "shadow"  # the candidate gets copies of requests; nobody sees its answers
     PASSED = "passed"  # a shadow that showed nothing worse; it goes on and waits for a person
-    CANARY = "canary"
+    CANARY = "canary"  # the candidate's share grows by itself, or ends
     PROMOTED = "promoted"  # the candidate alone; the SLO is still judged
     ROLLED_BACK = "rolled-back"  # the stable alone, until the wish changes
 

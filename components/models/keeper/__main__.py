@@ -13,9 +13,10 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import urllib3
 from minio import Minio
@@ -30,6 +31,7 @@ from components.models.keeper.page import Server, Told
 
 MOUNTS = Path(os.environ.get("APADANA_MOUNTS", "/etc/apadana"))
 PORT = int(os.environ.get("PORT", "8443"))
+T = TypeVar("T")
 ROUND_SECONDS, HANGS_SECONDS = 2.0, 60.0
 CERTIFICATE_ROUNDS = 300  # between two looks at the certificate
 
@@ -61,22 +63,27 @@ class Bucket:
             endpoint=given["address"], access_key=user, secret_key=password, region=given["region"], http_client=pool
         )
 
+    def _registry(self) -> Registry:
+        places = [(host, int(port)) for host, port in self._told["registry"]]
+        return Registry(places, str(MOUNTS / "tls" / "ca.crt"))
+
     def promote(self, reference: str) -> Version:
         """From the registry; see artefacts.py."""
-        places = [(host, int(port)) for host, port in self._told["registry"]]
-        registry = Registry(places, str(MOUNTS / "tls" / "ca.crt"))
-        return self._asked(lambda s: artefacts.promote(registry, s, self._told["place"]["bucket"], reference, log))
+        return self._asked(lambda store, bucket: artefacts.promote(self._registry(), store, bucket, reference, log))
 
     def known(self, digest: str) -> Version:
         """By its digest alone."""
-        return self._asked(lambda s: artefacts.known(s, self._told["place"]["bucket"], digest))
+        return self._asked(lambda store, bucket: artefacts.known(store, bucket, digest))
 
-    def _asked(self, what: Any) -> Version:
+    def effects(self, reference: str, digest: str) -> str:
+        """What it is said to do beside answering."""
+        return self._asked(lambda store, bucket: artefacts.effects(self._registry(), store, bucket, reference, digest))
+
+    def _asked(self, what: Callable[[Minio, str], T]) -> T:
         try:
-            found: Version = what(self._store())
+            return what(self._store(), self._told["place"]["bucket"])
         except (S3Error, urllib3.exceptions.HTTPError) as error:
             raise OSError(f"the store of models: {error}") from None
-        return found
 
 
 class Loop:

@@ -30,6 +30,10 @@ SCHEME = "mlflow-artifacts:/"
 MANIFEST = "apadana-manifest.json"
 PIECE, SECONDS = 1 << 20, 30.0
 MOST_FILES = 1000
+#: A tag of a version, or of its model: what an answer does beside being one. Such a model may answer; copies of
+#: questions would do it twice.
+EFFECTS = "side_effects"
+NO_EFFECTS = ("", "none", "no", "false")
 #: Endings of files that are a whole model.
 FORMS = {".joblib": "sklearn", ".pkl": "sklearn", ".skops": "sklearn"}
 
@@ -87,8 +91,8 @@ class Registry:
         """One method that reads."""
         return json.loads(self.read(API + what, query))
 
-    def source(self, reference: str) -> str:
-        """Where the files of a version lie: a path below the registry's artefacts."""
+    def version(self, reference: str) -> tuple[str, str]:
+        """Name and number. An alias leads to the version that it names now."""
         found = MODEL.fullmatch(reference)
         if found is None:
             raise PromotionError(f"{reference} names no version of the registry")
@@ -96,6 +100,19 @@ class Registry:
         if alias:
             told = self.get("registered-models/alias", name=name, alias=alias)
             number = str(told["model_version"]["version"])
+        return name, number
+
+    def effects(self, reference: str) -> str:
+        """What its tags, or its model's, say of side effects; "": none."""
+        name, number = self.version(reference)
+        whole = self.get("registered-models/get", name=name)["registered_model"]
+        one = self.get("model-versions/get", name=name, version=number)["model_version"]
+        said = [str(tag["value"]) for each in (one, whole) for tag in each.get("tags", []) if tag["key"] == EFFECTS]
+        return next((each for each in said if each.strip().lower() not in NO_EFFECTS), "")
+
+    def source(self, reference: str) -> str:
+        """Where the files of a version lie: a path below the registry's artefacts."""
+        name, number = self.version(reference)
         uri = str(self.get("model-versions/get-download-uri", name=name, version=number)["artifact_uri"])
         if uri.startswith("models:/m-"):
             told = self.get(f"logged-models/{uri.removeprefix('models:/').partition('/')[0]}")
@@ -158,7 +175,21 @@ def promote(registry: Registry, store: Any, bucket: str, reference: str, log: Ca
                 store.fput_object(bucket, f"{folder(digest)}/{name}", str(Path(at) / str(number)))
             _put(store, bucket, f"{folder(digest)}/{MANIFEST}", manifest)
             log(f"{reference} is {digest}: {len(names)} files copied")
+    effects(registry, store, bucket, reference, digest)
     return Version(digest, form)
+
+
+def effects(registry: Registry, store: Any, bucket: str, reference: str, digest: str) -> str:
+    """What a version is said to do beside answering; "": nothing.
+
+    The registry is asked for its own versions. What it says is kept in the bucket, for who names one by its digest.
+    """
+    place = f"{EFFECTS}/{folder(digest)}"
+    if not MODEL.fullmatch(reference):
+        return (_content(store, bucket, place) or b"").decode(errors="replace")
+    if said := registry.effects(reference):
+        _put(store, bucket, place, said.encode())
+    return said
 
 
 def known(store: Any, bucket: str, digest: str) -> Version:
@@ -172,20 +203,28 @@ def known(store: Any, bucket: str, digest: str) -> Version:
 
 def held(store: Any, bucket: str, digest: str) -> list[str]:
     """The files of a version that is whole; none: it is not there."""
-    try:
-        answer = store.get_object(bucket, f"{folder(digest)}/{MANIFEST}")
-    except S3Error as error:
-        if error.code != "NoSuchKey":
-            raise
+    text = _content(store, bucket, f"{folder(digest)}/{MANIFEST}")
+    if text is None:
         return []
-    try:
-        text = answer.read()
-    finally:
-        answer.close()
-        answer.release_conn()
     if f"sha256:{hashlib.sha256(text).hexdigest()}" != digest:
         raise PromotionError(f"the manifest of {digest} was altered: promote the version again from the registry")
     return sorted(json.loads(text)["files"])
+
+
+def _content(store: Any, bucket: str, key: str) -> bytes | None:
+    """None: there is no such object."""
+    try:
+        answer = store.get_object(bucket, key)
+    except S3Error as error:
+        if error.code != "NoSuchKey":
+            raise
+        return None
+    try:
+        text: bytes = answer.read()
+    finally:
+        answer.close()
+        answer.release_conn()
+    return text
 
 
 def _put(store: Any, bucket: str, key: str, content: bytes) -> None:

@@ -17,8 +17,8 @@ from components.models.judge import looking, plain
 from components.models.judge.machine import TRIED, judge, waits
 from components.models.judge.state import State
 from components.models.judge.tally import Look
-from components.models.judge.wish import Version, Wish
-from components.models.judge.words import JUDGEMENT, Mode
+from components.models.judge.wish import COPIES, STEPS, Effects, Rules, Version, Wish
+from components.models.judge.words import JUDGEMENT
 from components.models.keeper import objects
 from components.models.keeper import wish as wishes
 from components.models.keeper.wish import BadWishError
@@ -44,12 +44,13 @@ class Judging:
         self._pods = looking.Looks(log, clock)
         self._looks: dict[str, tuple[str, Look]] = {}
 
-    def look(self, wanted: Mapping[wishes.Wish, Mapping[str, str]]) -> None:
-        """At all that is judged. `wanted`: each wish with its versions' digests, where these are known."""
-        asked = []
-        for wish, digests in wanted.items():
+    def look(self, wanted: Iterable[tuple[wishes.Wish, Mapping[str, Any], Mapping[str, str]]]) -> None:
+        """At all that is judged: each wish, its ConfigMap, and the digests of its versions."""
+        asked: dict[Wish, State] = {}
+        for wish, item, digests in wanted:
             with suppress(BadWishError):  # told where it is judged
-                asked.append(judged(wish, digests))
+                found, before = judged(wish, digests), stored(item)
+                asked[found] = before if before.subject == found.subject() else State()
         slices = self._cluster.all("EndpointSlice", self._place.work, looking.SERVICE) if asked else []
         looks = self._pods.taken(asked, looking.pods(slices))
         self._looks = {each.name: (each.subject(), looks[each.name]) for each in asked}
@@ -99,7 +100,19 @@ def judged(wish: wishes.Wish, digests: Mapping[str, str]) -> Wish:
         name = objects.version(wish, digests[reference])
         return Version(name, reference, objects.predictor(name))
 
-    return Wish(wish.name, Mode.CANARY, version(wish.stable), wish.by, wish.why, version(wish.candidate))
+    stable, candidate = version(wish.stable), version(wish.candidate)
+    if wish.mode != wishes.SHADOW:
+        return Wish(wish.name, stable, candidate)
+    steps = (COPIES, *STEPS) if wish.then else (COPIES,)
+    rules = Rules(effects=Effects(disagreement_allowed=wish.disagree / 100))
+    return Wish(wish.name, stable, candidate, steps, wish.percent, rules)
+
+
+def shown(wish: wishes.Wish, found: State) -> wishes.Wish:
+    """The wish with the share that the judge gives: copies, or answers."""
+    if found.mirror:
+        return replace(wish, mode=wishes.SHADOW, percent=found.mirror)
+    return replace(wish, mode=wishes.CANARY, percent=found.percent)
 
 
 def stored(item: Mapping[str, Any]) -> State:

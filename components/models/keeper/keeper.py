@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http.client import HTTPException
 from typing import Any, Protocol
 
 from components.models.keeper import judging, objects
-from components.models.keeper.artefacts import PromotionError, Version
+from components.models.keeper.artefacts import EFFECTS, PromotionError, Version
 from components.models.keeper.judging import Judging
 from components.models.keeper.kubernetes import ApiError
 from components.models.keeper.lease import CONFLICT
-from components.models.keeper.wish import DIGEST, LABEL, STATE, WISH, BadWishError, Wish, read
+from components.models.keeper.wish import DIGEST, LABEL, SHADOW, STATE, WISH, BadWishError, Wish, read
 
 #: Seconds between the last request that a route may have sent to a version and the end of its pods.
 LEAVE_SECONDS = 8.0
@@ -41,6 +40,7 @@ class Artefacts(Protocol):
 
     def promote(self, reference: str) -> Version: ...
     def known(self, digest: str) -> Version: ...
+    def effects(self, reference: str, digest: str) -> str: ...
 
 
 class Keeper:
@@ -112,6 +112,9 @@ class Keeper:
         """The objects of one release. Returns what is told of it."""
         before = _state(item)
         versions = self._resolved(wish, before)
+        known = {ref: {"digest": v.digest, "form": v.form} for ref, v in versions.items()}
+        if why := self._harm(wish, versions, before):
+            return {**before, "versions": known, "phase": "refused", "why": [why]}
         there = {s["metadata"]["name"]: s for s in services}
         waits: list[str] = []
         answered: list[str] = []  # versions that were ready once: a pod that dies later takes no traffic away
@@ -128,30 +131,35 @@ class Keeper:
                 waits.append(f"{ref} ({name}) is not ready yet: {reason(there.get(name))}")
         digests = {ref: found.digest for ref, found in versions.items()}
         told: State = {
-            "versions": {ref: {"digest": v.digest, "form": v.form} for ref, v in versions.items()},
+            "versions": known,
             "wish": wish.text(),
             "ready": answered,
+            "harmless": digests[wish.candidate] if wish.mode == SHADOW else "",
+            "judged": before.get("judged", {}) if wish.judge else {},
             "traffic": before.get("traffic", {}),
             "since": before.get("since", 0),
         }
         if waits:
             return {**told, "phase": "waits", "why": waits}
-        shown, why = self._judged(wish, item, digests)
+        shown, reasons, told["judged"] = self._judged(wish, item, digests)
         want = objects.route(self._place, shown, digests)
         if self._wanted("HTTPRoute", want, route) or before.get("wish") != wish.text():
             told["since"] = round(self._clock(), 1)
         told["traffic"] = {objects.short(digests[ref]): share for ref, share in shown.shares().items()}
         self._leave(set(objects.backends(want)), services, float(told["since"]))
-        return {**told, "phase": wish.mode, "why": why}
+        return {**told, "phase": wish.mode, "why": reasons}
 
-    def _judged(self, wish: Wish, item: dict[str, Any], digests: Mapping[str, str]) -> tuple[Wish, list[str]]:
-        """The wish with the share that the judge gives, and why it stands so. Written before it is shown."""
+    def _judged(
+        self, wish: Wish, item: dict[str, Any], digests: Mapping[str, str]
+    ) -> tuple[Wish, list[str], dict[str, Any]]:
+        """The wish with the share that the judge gives, why it stands so, and how far it is. Written before shown."""
         why = [wish.why] if wish.why else []
         if not wish.judge:
             self._judging.forget(item)
-            return wish, why
-        judgement = self._judging.judge(item, wish, digests)
-        return replace(wish, percent=judgement.percent), [*why, *judging.said(judgement)]
+            return wish, why, {}
+        found = self._judging.judge(item, wish, digests)
+        far = {"phase": found.phase, "decisions": found.made}
+        return judging.shown(wish, found), [*why, *judging.said(found)], far
 
     def _ready(self, name: str, service: Mapping[str, Any] | None) -> bool:
         """Whether all pods of a version answer. KServe says so for a moment of a Deployment that has
@@ -171,6 +179,16 @@ class Keeper:
             else:
                 found[ref] = self._artefacts.known(ref) if DIGEST.fullmatch(ref) else self._artefacts.promote(ref)
         return found
+
+    def _harm(self, wish: Wish, versions: Mapping[str, Version], before: State) -> str:
+        """Why a version can be no shadow; "": it can. Who was found harmless is not asked about again."""
+        if wish.mode != SHADOW or before.get("harmless") == versions[wish.candidate].digest:
+            return ""
+        said = self._artefacts.effects(wish.candidate, versions[wish.candidate].digest)
+        if not said:
+            return ""
+        tag = f"{EFFECTS}: {said[:100]}"
+        return f"{wish.candidate} has side effects ({tag}), and copies would have them twice; allowed: mode canary"
 
     def _wanted(self, kind: str, want: dict[str, Any], have: dict[str, Any] | None = None) -> bool:
         """Make it, or change it. True: something was written."""
@@ -212,9 +230,8 @@ def _name(item: Mapping[str, Any]) -> str:
     return str(item["metadata"]["labels"][LABEL])
 
 
-def _to_be_judged(maps: Iterable[Mapping[str, Any]]) -> dict[Wish, dict[str, str]]:
+def _to_be_judged(maps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Wish, Mapping[str, Any], dict[str, str]]]:
     """What can be looked at: wishes to be judged whose versions were found and were ready once."""
-    found = {}
     for item in maps:
         state = _state(item)
         try:
@@ -224,8 +241,7 @@ def _to_be_judged(maps: Iterable[Mapping[str, Any]]) -> dict[Wish, dict[str, str
         digests = {ref: version["digest"] for ref, version in state.get("versions", {}).items()}
         known = [objects.short(digests[ref]) for ref in wish.references() if ref in digests]
         if wish.judge and len(known) == len(wish.references()) and set(known) <= set(state.get("ready", [])):
-            found[wish] = digests
-    return found
+            yield wish, item, digests
 
 
 def _state(item: Mapping[str, Any]) -> State:

@@ -63,6 +63,11 @@ def numbers(told: Told) -> str:
     lines.append("# TYPE apadana_models_release gauge")
     for name, state in sorted(told.states().items()):
         lines.append(f'apadana_models_release{{release="{name}",phase="{state.get("phase", "")}"}} 1')
+    judged = {name: state["judged"] for name, state in sorted(told.states().items()) if state.get("judged")}
+    lines.append("# TYPE apadana_models_judged gauge")
+    lines += [f'apadana_models_judged{{release="{name}",phase="{far["phase"]}"}} 1' for name, far in judged.items()]
+    lines.append("# TYPE apadana_models_decisions_total counter")
+    lines += [f'apadana_models_decisions_total{{release="{name}"}} {far["decisions"]}' for name, far in judged.items()]
     return "\n".join([*lines, ""])
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 LABEL = "apadana.io/release"
@@ -28,6 +28,11 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MODEL = re.compile(r"models:/([A-Za-z0-9][A-Za-z0-9 ._-]{0,199})(?:/([0-9]{1,9})|@([A-Za-z0-9_.-]{1,100}))")
 REFERENCE = "models:/<name>/<version>, models:/<name>@<alias> or sha256:<64 hexadecimal digits>"
 LONGEST = 300
+#: Percent of a shadow's answers that may differ from the stable's, where the wish does not say.
+DISAGREE = 1
+MOST_DISAGREE = 50
+#: Keys that are stored whatever they hold.
+ALWAYS = ("name", "stable", "mode", "percent")
 SAID: dict[type, str] = {int: "a number", bool: "true or false", str: "text"}
 
 
@@ -37,8 +42,11 @@ class BadWishError(Exception):
 
 @dataclass(frozen=True)
 class Wish:
-    """One release. `percent` of the requests are answered by the candidate (canary) or copied to it
-    (shadow); with `judge` the share of a canary grows by itself, or ends."""
+    """One release. `percent` of the requests are answered by the candidate (canary) or copied to it (shadow).
+
+    With `judge` the share of a canary grows by itself, or ends, and so do the copies of a shadow: it ends if more
+    than `disagree` percent of its answers differ from the stable's. `then: canary`: a shadow that passed goes on.
+    """
 
     name: str
     stable: str
@@ -46,15 +54,16 @@ class Wish:
     candidate: str = ""
     percent: int = 0
     judge: bool = False
+    disagree: int = DISAGREE
+    then: str = ""
     previous: str = ""  # the stable version before this one: where a rollback leads
     by: str = ""
     why: str = ""
 
     def text(self) -> str:
         """As it is stored."""
-        return json.dumps(
-            {key: value for key, value in asdict(self).items() if value != "" and value is not False}, sort_keys=True
-        )
+        usual = {each.name: each.default for each in fields(self) if each.name not in ALWAYS}
+        return json.dumps({k: v for k, v in asdict(self).items() if k not in usual or v != usual[k]}, sort_keys=True)
 
     def references(self) -> tuple[str, ...]:
         """The versions that have pods."""
@@ -80,24 +89,40 @@ def wrong(wish: Wish) -> Iterator[str]:
         yield f"candidate is {wish.candidate!r} with mode serve; allowed: none, or mode canary or shadow"
     if wish.mode in (CANARY, SHADOW) and not wish.candidate:
         yield f"candidate is missing; mode {wish.mode} is about one"
-    yield from _not_to_be_judged(wish) if wish.judge else _no_share(wish)
+    yield from _no_share(wish)
+    yield from _not_to_be_judged(wish) if wish.judge else _only_judged(wish)
     for key, value in (("by", wish.by), ("why", wish.why)):
         if len(value) > LONGEST or not value.isprintable():
             yield f"{key} has {len(value)} letters; allowed: one line of at most {LONGEST}"
 
 
 def _no_share(wish: Wish) -> Iterator[str]:
-    if wish.mode in (CANARY, SHADOW) and not 1 <= wish.percent <= 100:
+    if wish.mode == CANARY and wish.judge:
+        if wish.percent:
+            yield f"percent is {wish.percent} with judge; allowed: none, the judge says how many"
+    elif wish.mode in (CANARY, SHADOW) and not 1 <= wish.percent <= 100:
         yield f"percent is {wish.percent}; allowed: 1 to 100"
 
 
 def _not_to_be_judged(wish: Wish) -> Iterator[str]:
-    if wish.mode != CANARY:
-        yield f"judge is true with mode {wish.mode}; allowed: with mode canary"
-    if wish.percent:
-        yield f"percent is {wish.percent} with judge; allowed: none, the judge says how many"
+    if wish.mode not in (CANARY, SHADOW):
+        yield f"judge is true with mode {wish.mode}; allowed: with mode canary or shadow"
     if wish.candidate and wish.candidate == wish.stable:
         yield f"candidate is {wish.candidate!r}, and so is stable; allowed with judge: another version"
+    if wish.mode != SHADOW:
+        yield from _only_judged(wish)
+        return
+    if not 1 <= wish.disagree <= MOST_DISAGREE:
+        yield f"disagree is {wish.disagree}; allowed: 1 to {MOST_DISAGREE} percent"
+    if wish.then not in ("", CANARY):
+        yield f"then is {wish.then[:LONGEST]!r}; allowed: {CANARY}, or left out"
+
+
+def _only_judged(wish: Wish) -> Iterator[str]:
+    """What is said of a judged shadow alone."""
+    for key, value, usual in (("disagree", wish.disagree, DISAGREE), ("then", wish.then, "")):
+        if value != usual:
+            yield f"{key} is {value!r}; allowed: with mode shadow and judge true, or left out"
 
 
 def checked(wish: Wish) -> Wish:
@@ -122,8 +147,8 @@ def read(text: str, name: str | None = None) -> Wish:
 
 
 def _made(found: Mapping[str, Any]) -> Wish:
-    texts = dict.fromkeys(("name", "stable", "mode", "candidate", "previous", "by", "why"), str)
-    kinds: dict[str, type] = {"percent": int, "judge": bool} | texts
+    texts = dict.fromkeys(("name", "stable", "mode", "candidate", "then", "previous", "by", "why"), str)
+    kinds: dict[str, type] = {"percent": int, "disagree": int, "judge": bool} | texts
     mistakes = [f"{key} is not known; allowed: {', '.join(sorted(kinds))}" for key in found.keys() - kinds.keys()]
     mistakes += [
         f"{key} is {value!r}; allowed: {SAID[kinds[key]]}"
@@ -153,4 +178,4 @@ def rolled_back(wish: Wish) -> Wish:
 
 
 def _alone(wish: Wish) -> Wish:
-    return replace(wish, mode=SERVE, candidate="", percent=0, judge=False)
+    return replace(wish, mode=SERVE, candidate="", percent=0, judge=False, disagree=DISAGREE, then="")

@@ -6,7 +6,8 @@ has no token, no Secret but its reader's, and no way out but to the store.
 
 A body that is too large is refused before it is read: 413. What is no question for this model is
 400, with the reason. Each answer names the version of the model that gave it, and is counted at
-/metrics; one that holds NaN, an infinite number or nothing is counted as invalid, too.
+/metrics; one that holds NaN, an infinite number or nothing is counted as invalid, too. The last ones
+can be compared with another version's: answers.py.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from kserve.utils.utils import get_predict_input, get_predict_response
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
+from components.kserve.image.server.answers import Answers, Marked
 from components.kserve.image.server.counters import Counted, Counters, memory_limit, whole
 
 SUFFIXES = (".joblib", ".pkl", ".skops")
@@ -117,9 +119,9 @@ class Limited:
 class Served(kserve.Model):  # type: ignore[misc]  # it has no types
     """One model."""
 
-    def __init__(self, name: str, folder: Path, counters: Counters, version: str = "") -> None:
+    def __init__(self, name: str, folder: Path, counters: Counters, answers: Answers, version: str = "") -> None:
         super().__init__(name)
-        self._counters = counters
+        self._counters, self._answers = counters, answers
         self._version = version or None
         self._folder = folder
         self._predict: Callable[[Any], Any] | None = None
@@ -139,7 +141,10 @@ class Served(kserve.Model):  # type: ignore[misc]  # it has no types
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             told = str(error).strip().splitlines() or ["no reason given"]
             raise InvalidInput(f"{type(error).__name__}: {told[0]}") from None
-        self._counters.invalid += not whole(answers)
+        if whole(answers):
+            self._answers.note(answers)
+        else:
+            self._counters.invalid += 1
         answer = get_predict_response(payload, answers, self.name)
         if isinstance(answer, kserve.InferResponse):
             answer.model_version = self._version
@@ -153,9 +158,9 @@ def main() -> None:
     parser.add_argument("--model_version", default="", help="stands in every answer")
     parser.set_defaults(enable_grpc=False, enable_latency_logging=False)
     told = parser.parse_args()
-    counters = Counters(memory_limit())
+    counters, answers = Counters(memory_limit()), Answers()
     REGISTRY.register(Shown(counters))
-    model = Served(told.model_name, told.model_dir, counters, told.model_version)
+    model = Served(told.model_name, told.model_dir, counters, answers, told.model_version)
     model.load()
     server = kserve.ModelServer(
         http_port=told.http_port,
@@ -164,6 +169,7 @@ def main() -> None:
         enable_latency_logging=told.enable_latency_logging,
     )
     # What is added last is asked first: what is refused as too large is counted, too.
+    kserve.model_server.app.add_middleware(Marked, answers=answers)
     kserve.model_server.app.add_middleware(Limited)
     kserve.model_server.app.add_middleware(Counted, counters=counters)
     # A line or two for each answer would cost as much as the answer.

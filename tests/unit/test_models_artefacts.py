@@ -1,0 +1,103 @@
+"""Versions in the bucket: by their digest, and with what the registry says of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import pytest
+from minio.error import S3Error
+
+from components.models.keeper import artefacts
+from components.models.keeper.artefacts import PromotionError, Registry, Version, digest_of, form_of, held, known
+
+
+class Answer(BytesIO):
+    def release_conn(self) -> None:
+        """As urllib3's."""
+
+
+class Store:
+    """A bucket in memory."""
+
+    def __init__(self, **objects: bytes) -> None:
+        self.objects = objects
+
+    def put_object(self, bucket: str, key: str, content: BytesIO, length: int) -> None:
+        self.objects[key] = content.read(length)
+
+    def get_object(self, bucket: str, key: str) -> Answer:
+        if key not in self.objects:
+            raise S3Error(None, "NoSuchKey", "", key, "", "", bucket)  # type: ignore[arg-type]
+        return Answer(self.objects[key])
+
+
+def test_a_version_is_back_by_its_digest_alone() -> None:
+    digest, text = digest_of({"model.joblib": "ab"})
+    assert digest == f"sha256:{hashlib.sha256(text).hexdigest()}"
+    key = f"{digest.replace(':', '/')}/{artefacts.MANIFEST}"
+    assert known(Store(**{key: text}), "models", digest) == Version(digest, "sklearn")
+    with pytest.raises(PromotionError, match="altered"):
+        held(Store(**{key: text + b" "}), "models", digest)
+    with pytest.raises(PromotionError, match="is not in the bucket"):
+        known(Store(), "models", digest)
+
+
+class Tagged(Registry):
+    """A registry with one version, whose tags and whose model's are told."""
+
+    def __init__(self, version: Mapping[str, str], model: Mapping[str, str]) -> None:
+        self.tags = {"model_version": version, "registered_model": model}
+
+    def get(self, what: str, **query: str) -> Any:
+        if what == "registered-models/alias":
+            return {"model_version": {"version": "2"}}
+        assert query == {"name": "iris", "version": "2"} or what == "registered-models/get"
+        kind = {"model-versions/get": "model_version", "registered-models/get": "registered_model"}[what]
+        return {kind: {"tags": [{"key": key, "value": value} for key, value in self.tags[kind].items()]}}
+
+
+@pytest.mark.parametrize(
+    ("version", "model", "said"),
+    [
+        ({}, {}, ""),
+        ({"side_effects": "writes orders", "other": "x"}, {}, "writes orders"),
+        ({}, {"side_effects": "true"}, "true"),
+        ({"side_effects": "None"}, {"side_effects": ""}, ""),
+        ({"side_effects": "no"}, {"side_effects": "writes"}, "writes"),
+    ],
+)
+@pytest.mark.parametrize("reference", ["models:/iris/2", "models:/iris@best"])
+def test_side_effects_are_a_tag_of_a_version_or_of_its_model(
+    version: dict[str, str], model: dict[str, str], said: str, reference: str
+) -> None:
+    store, registry = Store(), Tagged(version, model)
+    assert artefacts.effects(registry, store, "models", reference, "sha256:ab") == said
+    # Who has its digest alone knows as much, and predictors find no file more in its folder.
+    assert artefacts.effects(registry, store, "models", "sha256:ab", "sha256:ab") == said
+    assert not [key for key in store.objects if key.startswith("sha256/")]
+
+
+def test_the_digest_is_that_of_names_and_contents() -> None:
+    assert digest_of({"a": "1", "b": "2"}) == digest_of({"b": "2", "a": "1"})
+    assert len({digest_of(sums)[0] for sums in ({"a": "1"}, {"a": "2"}, {"b": "1"}, {"a": "1", "b": "1"})}) == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "described", "form"),
+    [
+        (["MLmodel", "model.pkl"], "flavors:\n  sklearn:\n", "mlflow"),
+        (["model.joblib"], "", "sklearn"),
+        (["MLmodel"], "flavors:\n  pytorch:\n", None),
+        (["weights.bin"], "", None),
+        ([], "", None),
+    ],
+)
+def test_the_form_of_a_model(names: list[str], described: str, form: str | None) -> None:
+    if form is None:
+        with pytest.raises(PromotionError, match="allowed"):
+            form_of(names, described)
+    else:
+        assert form_of(names, described) == form
