@@ -61,15 +61,15 @@ def test_a_store_asks_for_memory_of_a_server(room: str) -> None:
 
 
 @pytest.mark.parametrize("site", ["stage", "production"])
-@pytest.mark.parametrize("room", ["kafka", "postgres", "redis"])
-def test_the_samples_have_room_for_a_stores_default(site: str, room: str) -> None:
+@pytest.mark.parametrize("room", STORES)
+def test_the_samples_have_a_volume_for_each_claim_of_their_stores(site: str, room: str) -> None:
     there = composition.inventory(site, REPOSITORY)
     assert there is not None
     volumes = [each for listed in machines.variables(there, "storage_volumes").values() for each in listed]
-    for claim in DEFAULTS[room]().claims():
+    for claim in composition.compose(site).rooms[room].claims():
         fitting = [
             each
             for each in volumes
             if (each["name"], each["class"]) == (room, claim.class_) and each["size_gib"] >= claim.size_gib
         ]
-        assert len(fitting) >= claim.members, claim
+        assert len(fitting) >= claim.members * claim.each, claim
