@@ -22,7 +22,7 @@ from components.kit.manifests import Manifest, in_namespace, manifest, ports
 from components.kit.naming import client_secret
 from components.kit.probing import Endpoint
 from problems import STEPS
-from problems.pipeline import CODE_FILE, PROBLEM, Features, House, Pipeline
+from problems.pipeline import CODE_FILE, GIVEN, PROBLEM, TIMED, Features, House, Pipeline
 from validate.core.errors import ClusterError
 from validate.ground.kubectl import wait_for
 from validate.ground.site import Site
@@ -63,10 +63,10 @@ def code(problem: str, folder: Path = HERE) -> bytes:
     return found
 
 
-def objects(problem: str, house: House) -> list[Manifest]:
-    """Code, template, and the way to MLflow: what a run needs beside itself."""
+def objects(problem: str, house: House, run: str = GIVEN) -> list[Manifest]:
+    """Code, the way to MLflow and to the feature store, and the template: what a run needs beside itself."""
     packed = code(problem)
-    pipeline = Pipeline(house, problem, hashlib.sha256(packed).hexdigest())
+    pipeline = Pipeline(house, problem, hashlib.sha256(packed).hexdigest(), run)
     template: Manifest = importlib.import_module(f"problems.{problem}.pipeline").template(pipeline).to_dict()
     marks = {PROBLEM: problem}
     asked = {MLFLOW: house.mlflow} | ({FEAST: house.features.address} if house.features else {})
@@ -84,7 +84,7 @@ def objects(problem: str, house: House) -> list[Manifest]:
     held = {"immutable": True, "binaryData": {CODE_FILE: base64.b64encode(packed).decode()}}
     named = {"app.kubernetes.io/name": "problems"}
     return [
-        manifest("v1", "ConfigMap", pipeline.name, namespace=house.namespace, marks=marks, **held),
+        manifest("v1", "ConfigMap", pipeline.code, namespace=house.namespace, marks=marks, **held),
         manifest("networking.k8s.io/v1", "NetworkPolicy", "problems", namespace=house.namespace, marks=named, spec=way),
         template,
     ]
@@ -185,7 +185,8 @@ class Runs:
     def schedule(self, problem: str, at: str, settings: Mapping[str, object]) -> None:
         """Runs at fixed times with the code and the settings of now, in place of an earlier schedule. Raises Refusal
         for times that the controller does not take; then there is no schedule."""
-        made = self._prepared(problem, settings)
+        self.site.cluster.apply(*self._prepared(problem, settings))  # for whoever retries one of its runs
+        made = self._prepared(problem, settings, TIMED)
         self.site.cluster.apply(*made, schedule(made[-1], at, settings))
         seen = wait_for(
             "the controller to look at the schedule",
@@ -233,21 +234,22 @@ class Runs:
         given = {each["name"]: each["value"] for each in found["spec"]["arguments"]["parameters"]}
         template = {
             "metadata": {
-                "name": found["spec"]["workflowTemplateRef"]["name"],
+                "name": found["spec"]["workflowTemplateRef"]["name"].removesuffix("-timed"),
                 "namespace": self._namespace(),
                 "labels": {PROBLEM: found["metadata"]["labels"][PROBLEM]},
             }
         }
-        name = f"{given['run']}-{datetime.now(UTC):%H%M%S}"
-        self.site.cluster.apply(workflow(template, name, given["run"], json.loads(given["settings"]), first))
+        begun = given["run"] or run
+        name = f"{begun}-{datetime.now(UTC):%H%M%S}"
+        self.site.cluster.apply(workflow(template, name, begun, json.loads(given["settings"]), first))
         return name, first
 
-    def _prepared(self, problem: str, settings: Mapping[str, object]) -> list[Manifest]:
+    def _prepared(self, problem: str, settings: Mapping[str, object], run: str = GIVEN) -> list[Manifest]:
         """What a run needs; nothing is sent yet."""
         if not (HERE / problem / "pipeline.py").is_file():
             raise Refusal(f"there is no problem {problem!r}; problems: {', '.join(known())}")
         importlib.import_module(f"problems.{problem}.problem").given(settings)
-        return objects(problem, self.house(problem))
+        return objects(problem, self.house(problem), run)
 
     def _get(self, kind: str, name: str) -> Json:
         found: Json = self.site.cluster.json("-n", self._namespace(), "get", kind, name)

@@ -18,8 +18,8 @@ LOGIN_AT, FEATURES_CA_AT = "/etc/apadana/features-login", "/etc/apadana/features
 #: Where a step finds earlier ones, and where it leaves its own; the mounts' folder belongs to root, so not below it.
 WORK, OUT = "/tmp/work", "/tmp/out"  # noqa: S108  of the step's own container
 PROBLEM = "apadana.io/problem"
-#: A run that a schedule begins has no other name than its workflow's.
-RUN = "{{=workflow.parameters.run == '' ? workflow.name : workflow.parameters.run}}"
+#: What a run is called, in Argo's words; one that a schedule begins has no name but its workflow's.
+GIVEN, TIMED = "{{workflow.parameters.run}}", "{{workflow.name}}"
 STEP_S = 900
 KEPT = "4h"  # a step's pod, for its log; then the log is in S3 only
 
@@ -52,17 +52,22 @@ class Pipeline:
     house: House
     problem: str
     digest: str  # of the code
+    run: str = GIVEN
+
+    @property
+    def code(self) -> str:
+        """The name of the code: another code is another template, so a run keeps the one that it began with."""
+        return f"problem-{self.problem}-{self.digest[:12]}"
 
     @property
     def name(self) -> str:
-        """Of template and code: another code is another template, so a run keeps the one that it began with."""
-        return f"problem-{self.problem}-{self.digest[:12]}"
+        """The template's."""
+        return self.code if self.run == GIVEN else f"{self.code}-timed"
 
     def template(self) -> WorkflowTemplate:
-        """With no step yet. It takes `run` (empty: the workflow's own name), `first` (the number of the first step to
-        do) and `settings` (JSON)."""
+        """With no step yet. It takes `run`, `first` (the number of the first step to do) and `settings` (JSON)."""
         features = self.house.features
-        files = {"code": self.name, "ca": self.house.mlflow_ca, "features-ca": features.ca if features else ""}
+        files = {"code": self.code, "ca": self.house.mlflow_ca, "features-ca": features.ca if features else ""}
         files = {name: source for name, source in files.items() if source}
         marks = {PROBLEM: self.problem}
         return WorkflowTemplate(
@@ -120,7 +125,7 @@ class Pipeline:
                 name,
                 f"--work={WORK}",
                 f"--out={OUT}",
-                f"--run={RUN}",
+                f"--run={self.run}",
                 "--settings={{workflow.parameters.settings}}",
             ],
             env=env,
@@ -143,7 +148,7 @@ class Pipeline:
         return [argo.Volume(name="login", secret=argo.SecretVolumeSource(secret_name=features.secret))]
 
     def _key(self, step: str) -> str:
-        return f"problems/{self.problem}/{RUN}/{step}.tgz"
+        return f"problems/{self.problem}/{self.run}/{step}.tgz"
 
 
 def usual(pipeline: Pipeline) -> WorkflowTemplate:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.repo.charts import ROOT
 
 # Written by tools, or copied whole from upstream: their length and their hosts are not our doing.
-GENERATED = re.compile(r"(\.lock|go\.sum|go\.mod|\.schema\.json|LICENSE|requirements\.yaml)$")
+GENERATED = re.compile(r"(\.lock|go\.sum|go\.mod|\.schema\.json|LICENSE|requirements\.yaml|settings\.md)$")
 TEXT = {
     ".py",
     ".sh",

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from common.errors import Refusal
 from components.feast.image.apadana_feast import definitions
 from problems import STEPS, cluster, copying
-from problems.pipeline import Features, House
+from problems.pipeline import TIMED, Features, House
 from problems.quality import Column, complete
 from problems.tabular import features, problem
 
@@ -102,6 +102,29 @@ def test_one_step_has_the_way_and_the_login_to_the_feature_store() -> None:
     assert named["FEATURES_URI"] == "https://feast.platform.svc:9443"
     volumes = {each["name"]: each for each in found["spec"]["volumes"]}
     assert volumes["login"]["secret"]["secretName"] == "feast-client-problems"
+
+
+def test_a_schedules_runs_are_called_as_their_workflows_and_hold_the_same_code() -> None:
+    config, _, given = cluster.objects("tabular", HOUSE)
+    same, _, timed = cluster.objects("tabular", HOUSE, TIMED)
+    assert config == same and timed["metadata"]["name"] == f"{given['metadata']['name']}-timed"
+    made = cluster.schedule(timed, "30 3 * * *", {"seed": 1})
+    assert made["spec"]["workflowSpec"]["workflowTemplateRef"]["name"] == timed["metadata"]["name"]
+    keys = {each["outputs"]["artifacts"][0]["s3"]["key"] for each in timed["spec"]["templates"] if "container" in each}
+    assert keys == {f"problems/tabular/{TIMED}/{step}.tgz" for step in STEPS}
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ({}, None),
+        ({"phase": "Active"}, ""),
+        ({"phase": "Active", "conditions": [{"type": "SpecError", "message": "bad times"}]}, "bad times"),
+        ({"conditions": [{"type": "Other"}]}, None),
+    ],
+)
+def test_what_the_controller_has_against_a_schedule(status: dict[str, Any], said: str | None) -> None:
+    assert cluster.refused({"status": status}) == said
 
 
 @pytest.fixture(scope="module")
