@@ -26,7 +26,19 @@ ASKED = frozenset({"SITE", "MEMBER", "CLAIM", "BECAUSE"})
 VALUED = frozenset(
     {
         *("-n", "--namespace", "-c", "--container", "-l", "--selector", "-L", "--label-columns", "-o", "--output"),
-        *("-p", "--patch", "-f", "--filename", "--type", "--for", "--timeout", "--tail", "--since", "--replicas"),
+        *(
+            "-p",
+            "--patch",
+            "-f",
+            "--filename",
+            "--type",
+            "--for",
+            "--timeout",
+            "--tail",
+            "--since",
+            "--replicas",
+            "--from",
+        ),
     }
 )
 PLAIN = frozenset({"-i", "-t", "-it", "-A", "--force", "--wait", "--previous", "--show-labels"})
