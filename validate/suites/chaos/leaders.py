@@ -12,7 +12,7 @@ from validate.ground import Client, Ground, Member
 from validate.ground.kubectl import wait_for
 from validate.suites.chaos.controlplane import ControlPlane
 
-TRIES = 8  # where a leader can only be restarted, its engine chooses the next one
+TRIES = 12  # where a leader can only be restarted, its engine chooses the next one
 
 
 @dataclass(frozen=True)
