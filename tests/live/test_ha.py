@@ -18,7 +18,7 @@ pytestmark = pytest.mark.live
 
 
 def test_the_host_that_leads_everything_may_die() -> None:
-    done = lab.validate("ha", "--aligned", "--rate", "10", "--clients", "3", timeout=1500)
+    done = lab.validate("ha", "--aligned", "--rate", "5", "--clients", "3", timeout=1500)
     told = done.stdout + done.stderr
     assert "placement before the kill" in done.stdout, told
     data = json.loads((lab.REPORTS / "latest" / "results.json").read_text())
