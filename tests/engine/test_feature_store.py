@@ -118,6 +118,15 @@ def test_what_is_no_sound_row_is_refused_in_words_and_kept_nowhere(
     assert online(feast, [3]) == [None]
 
 
+def test_a_page_tells_people_what_there_is(feast: featuring.Feast) -> None:
+    line = http.client.HTTPConnection(stores.HOST, feast.port, timeout=10)
+    line.request("GET", "/")
+    text = line.getresponse().read().decode()
+    assert "<title>Features</title>" in text
+    assert "<li>activity:segment string, one of a, b, c</li>" in text
+    assert "<li>tabular:age float64, at least 18, at most 110</li>" in text
+
+
 def test_history_is_what_was_known_at_each_moment(feast: featuring.Feast) -> None:
     at, before = now(minutes=5), now()
     first = pushed(feast, activity(50, 1, at))

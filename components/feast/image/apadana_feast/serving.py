@@ -20,7 +20,7 @@ import redis
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from feast import FeatureStore
 from feast.feature_server import get_app
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -28,7 +28,7 @@ from psycopg_pool import PoolTimeout
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.routing import Route
 
-from . import opening
+from . import opening, page
 from .definitions import Definitions
 from .history import BusyError, Historian
 from .moving import say
@@ -95,7 +95,9 @@ class Measured:
             self._numbers.requests.labels(path, f"{status // 100}xx").inc()
 
 
-def application(store: FeatureStore, pusher: Pusher, historian: Historian, numbers: Numbers) -> Measured:
+def application(
+    store: FeatureStore, wanted: Definitions, pusher: Pusher, historian: Historian, numbers: Numbers
+) -> Measured:
     """Feast's, cut down, with our own pages."""
     app: FastAPI = get_app(store, registry_ttl_sec=0)
     app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") == QUESTION]
@@ -109,11 +111,14 @@ def application(store: FeatureStore, pusher: Pusher, historian: Historian, numbe
     async def here(_: Request) -> Response:
         return Response("here", media_type="text/plain")
 
+    async def front(_: Request) -> Response:
+        return HTMLResponse(page.html(wanted))
+
     async def metrics(_: Request) -> Response:
         return Response(numbers.text(), media_type=CONTENT_TYPE_LATEST)
 
-    pages = {"/-/healthy": here, "/-/ready": here, "/metrics": metrics}
-    app.router.routes.extend(Route(path, page, methods=["GET"]) for path, page in pages.items())
+    pages = {"/": front, "/-/healthy": here, "/-/ready": here, "/metrics": metrics}
+    app.router.routes.extend(Route(path, answer, methods=["GET"]) for path, answer in pages.items())
     app.router.routes.extend([Route(PUSH, push, methods=["POST"]), Route(HISTORY, history, methods=["POST"])])
     # A store that changes its primary is nobody's mistake: the client asks again.
     app.add_exception_handler(redis.RedisError, _away)
@@ -166,7 +171,7 @@ def serve(store: FeatureStore, wanted: Definitions, port: int, connections: int)
     store.refresh_registry()
     threading.Thread(target=watch, args=(store, numbers), daemon=True).start()
     config = uvicorn.Config(
-        application(store, pusher, historian, numbers),
+        application(store, wanted, pusher, historian, numbers),
         host="127.0.0.1",
         port=port,
         access_log=False,
