@@ -25,7 +25,7 @@ def _views(wanted: Definitions) -> Iterator[str]:
 
 
 def _bounds(feature: Feature) -> str:
-    said = [feature.type]
+    said: list[str] = [feature.type]
     said += [f"at least {feature.least:g}"] if feature.least is not None else []
     said += [f"at most {feature.most:g}"] if feature.most is not None else []
     said += [f"one of {', '.join(feature.one_of)}"] if feature.one_of else []
