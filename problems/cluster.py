@@ -22,7 +22,7 @@ from components.kit.manifests import Manifest, in_namespace, manifest, ports
 from components.kit.naming import client_secret
 from components.kit.probing import Endpoint
 from problems import STEPS
-from problems.pipeline import CODE_FILE, GIVEN, PROBLEM, TIMED, Features, House, Pipeline
+from problems.pipeline import CODE_FILE, GIVEN, PROBLEM, TIMED, TIMED_NAME, Features, House, Pipeline
 from validate.core.errors import ClusterError
 from validate.ground.kubectl import wait_for
 from validate.ground.site import Site
@@ -234,7 +234,7 @@ class Runs:
         given = {each["name"]: each["value"] for each in found["spec"]["arguments"]["parameters"]}
         template = {
             "metadata": {
-                "name": found["spec"]["workflowTemplateRef"]["name"].removesuffix("-timed"),
+                "name": found["spec"]["workflowTemplateRef"]["name"].removesuffix(TIMED_NAME),
                 "namespace": self._namespace(),
                 "labels": {PROBLEM: found["metadata"]["labels"][PROBLEM]},
             }

@@ -19,6 +19,7 @@ LOGIN_AT, FEATURES_CA_AT = "/etc/apadana/features-login", "/etc/apadana/features
 WORK, OUT = "/tmp/work", "/tmp/out"  # noqa: S108  of the step's own container
 PROBLEM = "apadana.io/problem"
 #: What a run is called, in Argo's words; one that a schedule begins has no name but its workflow's.
+TIMED_NAME = "-timed"  # a template's name ends so where its runs are called as their workflows
 GIVEN, TIMED = "{{workflow.parameters.run}}", "{{workflow.name}}"
 STEP_S = 900
 KEPT = "4h"  # a step's pod, for its log; then the log is in S3 only
@@ -62,7 +63,7 @@ class Pipeline:
     @property
     def name(self) -> str:
         """The template's."""
-        return self.code if self.run == GIVEN else f"{self.code}-timed"
+        return self.code if self.run == GIVEN else self.code + TIMED_NAME
 
     def template(self) -> WorkflowTemplate:
         """With no step yet. It takes `run`, `first` (the number of the first step to do) and `settings` (JSON)."""

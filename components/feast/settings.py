@@ -11,12 +11,12 @@ from pydantic import Field
 from components.feast.image.apadana_feast import definitions
 from components.kit import naming
 from components.kit.charting import common, limits
-from components.kit.connection import connection
+from components.kit.connection import Store, connection
 from components.kit.contract import managed
 from components.kit.fronts import FrontValues
 from components.kit.mistakes import Mistake
 from components.kit.needs import Database, KeySpace, Need
-from components.kit.settings import ChartValues, ComponentSettings, Frozen, Name, Resources, ResourceValues, SiteFacts
+from components.kit.settings import ChartValues, ComponentSettings, Name, Resources, ResourceValues, SiteFacts
 from components.kit.syntax import Once
 from components.kit.web import Role, Web
 
@@ -116,16 +116,6 @@ def files(settings: Settings) -> dict[str, str]:
     return found
 
 
-class Store(Frozen):
-    """A room that is needed: where it is, which of its objects is used, and what holds the rest."""
-
-    address: str
-    name: str
-    secret: str
-    ca: str  # ConfigMap with ca.crt; "": the system's own authorities
-    connect_seconds: int
-
-
 class Values(ChartValues):
     """Values of the chart."""
 
@@ -141,26 +131,15 @@ class Values(ChartValues):
     front: FrontValues
 
 
-def _store(site: SiteFacts, room: str) -> Store:
-    used = connection(site, room, ROOM)
-    timeouts = used.client.get("timeouts", {})
-    return Store(
-        address=used.address,
-        name=ROOM,
-        secret=used.secret_ref,
-        ca=used.ca_ref or "",
-        connect_seconds=int(timeouts.get("connect_seconds", 2)),
-    )
-
-
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """Full Helm values, but for the checksum of the secrets."""
-    required = connection(site, STORE, ROOM).client.get("required", {})
+    online = connection(site, STORE, ROOM)
+    required = online.client.get("required", {})
     wanted = Values(
         **common(ROOM, settings, site, resources=settings.resources),
         replicas=settings.replicas,
-        database=_store(site, DATABASE),
-        online=_store(site, STORE),
+        database=connection(site, DATABASE, ROOM).store(ROOM),
+        online=online.store(ROOM),
         service_name=str(required.get("service_name", STORE)),
         definitions=files(settings),
         pushes=PUSHES,

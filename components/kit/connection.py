@@ -10,7 +10,17 @@ from components.kit import naming
 from components.kit.discovery import room
 from components.kit.mistakes import SiteError
 from components.kit.probing import Endpoint
-from components.kit.settings import ComponentSettings, Mode, SiteFacts, UseValues
+from components.kit.settings import ComponentSettings, Frozen, Mode, SiteFacts, UseValues
+
+
+class Store(Frozen):
+    """A room that is needed: where it is, which of its objects is used, and what holds the rest."""
+
+    address: str
+    name: str
+    secret: str
+    ca: str  # ConfigMap with ca.crt; "": the system's own authorities
+    connect_seconds: int
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,18 @@ class Connection:
     def address(self) -> str:
         """host:port[,host:port] of the first endpoint."""
         return self.endpoints[0].address
+
+    def store(self, name: str, protocol: str = "") -> Store:
+        """As charts take it, for the object `name`: the endpoint of that protocol, else the first one."""
+        found = next((e for e in self.endpoints if e.protocol == protocol), self.endpoints[0])
+        timeouts = self.client.get("timeouts", {})
+        return Store(
+            address=found.address,
+            name=name,
+            secret=self.secret_ref,
+            ca=self.ca_ref or "",
+            connect_seconds=int(timeouts.get("connect_seconds", 2)),
+        )
 
     def use(self) -> UseValues:
         """As charts take it, for the egress rule and the label that the provider admits."""

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from components.kit import naming, webs
 from components.kit.charting import common, limits
-from components.kit.connection import Connection, connection
+from components.kit.connection import Store, connection
 from components.kit.contract import managed
 from components.kit.needs import Bucket, Database, Need
-from components.kit.settings import ChartValues, ComponentSettings, Frozen, Resources, ResourceValues, SiteFacts
+from components.kit.settings import ChartValues, ComponentSettings, Resources, ResourceValues, SiteFacts
 from components.kit.web import Role, Web
 
 ROOM = "mlflow"
@@ -93,16 +93,6 @@ class Settings(ComponentSettings):
         )
 
 
-class Store(Frozen):
-    """A room that is needed: where it is, which of its objects is used, and what holds the rest."""
-
-    address: str
-    name: str
-    secret: str
-    ca: str  # ConfigMap with ca.crt; "": the system's own authorities
-    connect_seconds: int
-
-
 class Values(ChartValues):
     """Values of the chart."""
 
@@ -117,19 +107,6 @@ class Values(ChartValues):
     migration_resources: ResourceValues
 
 
-def _store(used: Connection, protocol: str, name: str) -> Store:
-    """The endpoint of that protocol, else the first one."""
-    found = next((e for e in used.endpoints if e.protocol == protocol), used.endpoints[0])
-    timeouts = used.client.get("timeouts", {})
-    return Store(
-        address=found.address,
-        name=name,
-        secret=used.secret_ref,
-        ca=used.ca_ref or "",
-        connect_seconds=int(timeouts.get("connect_seconds", 2)),
-    )
-
-
 def hosts(site: SiteFacts) -> tuple[str, ...]:
     """MLflow refuses a request that calls it by another name, and takes the port for a part."""
     return (webs.host(ROOM, site), *(f"{name}:{PORT}" for name in dns_names(site)))
@@ -142,9 +119,9 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     wanted = Values(
         **common(ROOM, settings, site, resources=settings.resources),
         replicas=settings.replicas,
-        database=_store(connection(site, DATABASE, ROOM), "postgres", ROOM),
+        database=connection(site, DATABASE, ROOM).store(ROOM, "postgres"),
         # The S3 library takes one address; the Service finds a member that lives.
-        artefacts=_store(store, "s3-service", ROOM),
+        artefacts=store.store(ROOM, "s3-service"),
         region=str(required.get("region", "us-east-1")),
         pool=(KEPT, BURST),
         hosts=hosts(site),

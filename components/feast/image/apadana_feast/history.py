@@ -14,7 +14,7 @@ import pandas as pd
 from feast import FeatureStore
 
 from .definitions import EVENT, Definitions
-from .pushing import MOST_ROWS, RefusedError
+from .pushing import RefusedError, table
 
 #: Feast's own name for the moment of a row.
 MOMENT = "event_timestamp"
@@ -82,11 +82,7 @@ def _wrong(wanted: Definitions, features: Sequence[Any]) -> Iterator[str]:
 def _frame(given: Mapping[str, Any], key: str) -> pd.DataFrame:
     if given.keys() != {key, EVENT}:
         raise RefusedError(f"entities: {key} and {EVENT}, seen: {', '.join(sorted(map(str, given)))}")
-    lengths = {len(column) if isinstance(column, list) else -1 for column in given.values()}
-    if len(lengths) != 1 or not 1 <= next(iter(lengths)) <= MOST_ROWS:
-        raise RefusedError(f"entities: each column is a list of the same length, 1 to {MOST_ROWS}")
-    frame = pd.DataFrame({key: given[key], MOMENT: given[EVENT]})
-    frame[MOMENT] = pd.to_datetime(frame[MOMENT], utc=True, errors="coerce", format="ISO8601")
+    frame = table("entities", given).rename(columns={EVENT: MOMENT})[[key, MOMENT]]
     if frame[[key, MOMENT]].isna().any(axis=None):
         raise RefusedError(f"entities: every row has a {key} and a moment such as 2026-01-31T12:00:00+00:00")
     return frame.assign(**{ORDER: range(len(frame))})

@@ -106,10 +106,15 @@ def _frame(given: Mapping[str, Any], now: datetime) -> pd.DataFrame:
     """As a table; when it was created is ours to say."""
     if CREATED in given:
         raise RefusedError(f"{CREATED}: the server says when a row came; leave it out")
+    return table("rows", given).assign(**{CREATED: pd.Timestamp(now)})
+
+
+def table(what: str, given: Mapping[str, Any]) -> pd.DataFrame:
+    """Columns out of JSON, `what` in its words; a moment that is none is empty. Raises RefusedError."""
     lengths = {len(column) if isinstance(column, list) else -1 for column in given.values()}
     if len(lengths) != 1 or not 1 <= next(iter(lengths)) <= MOST_ROWS:
-        raise RefusedError(f"rows: each column is a list of the same length, 1 to {MOST_ROWS}")
+        raise RefusedError(f"{what}: each column is a list of the same length, 1 to {MOST_ROWS}")
     frame = pd.DataFrame(dict(given))
     if EVENT in frame:
         frame[EVENT] = pd.to_datetime(frame[EVENT], utc=True, errors="coerce", format="ISO8601")
-    return frame.assign(**{CREATED: pd.Timestamp(now)})
+    return frame
