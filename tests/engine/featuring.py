@@ -243,15 +243,14 @@ class Feast:
 
 
 def follow(feast: Feast) -> None:
-    """Until a replica has what the primary has."""
-    line = feast.server(feast.primary())
-    wait_for(
-        "a replica to follow",
-        lambda: (line.set("feast:ping", "x"), int(line.execute_command("WAIT", 1, 500)))[1] or None,
-        timeout=60,
-        every=0.2,
-        swallow=(redis.RedisError,),
-    )
+    """Until a replica has what the primary has; on a busy machine the Sentinel may choose another one meanwhile."""
+
+    def followed() -> bool | None:
+        line = feast.server(feast.primary())
+        line.set("feast:ping", "x")
+        return int(line.execute_command("WAIT", 1, 500)) > 0 or None
+
+    wait_for("a replica to follow", followed, timeout=60, every=0.2, swallow=(redis.RedisError,))
 
 
 @contextmanager

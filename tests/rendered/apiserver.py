@@ -132,7 +132,8 @@ class ApiServer:
         self.plurals.clear()
 
     def _established(self, path: str) -> bool:
-        found = json.loads(self.call("GET", path)[1]).get("status", {}).get("conditions", [])
+        # A definition that nobody has looked at yet has `conditions: null`.
+        found = json.loads(self.call("GET", path)[1]).get("status", {}).get("conditions") or []
         return any(each["type"] == "Established" and each["status"] == "True" for each in found)
 
     def refusal(self, document: dict[str, Any]) -> str | None:
