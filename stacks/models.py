@@ -3,6 +3,7 @@
     list                                      every release
     explain  NAME                             what one is, what it waits for, where it answers
     deploy   NAME VERSION [--why TEXT]        serve this version, and this one alone
+    deploy   NAME VERSION --most 6            the same, with up to so many pods of a version under load
     canary   NAME VERSION [--percent 10]      the candidate answers so many of a hundred requests
     canary   NAME VERSION --judge             its share grows by itself, or ends; `explain` says why
     shadow   NAME VERSION [--percent 10]      the candidate gets copies; nobody sees its answers
@@ -131,7 +132,8 @@ class Wishes:
 def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
     """One version alone; the one that answered before is where a rollback leads."""
     previous = before.stable if before and before.stable != told.version else ""
-    return Wish(told.name, told.version, SERVE, previous=previous)
+    most = told.most if told.most is not None else before.most if before else 0
+    return Wish(told.name, told.version, SERVE, most=most, previous=previous)
 
 
 def canary(before: Wish | None, told: argparse.Namespace) -> Wish:
@@ -178,7 +180,7 @@ def _there(before: Wish | None, told: argparse.Namespace) -> Wish:
 def _tried(before: Wish | None, told: argparse.Namespace) -> Wish:
     """Another candidate: what was said of the last one is no part of it."""
     there = _there(before, told)
-    return Wish(there.name, there.stable, candidate=told.version, previous=there.previous)
+    return Wish(there.name, there.stable, candidate=told.version, most=there.most, previous=there.previous)
 
 
 def change(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
@@ -257,7 +259,7 @@ def _said(wish: Wish) -> str:
         return f"{wish.candidate} is judged beside {wish.stable}"
     if wish.mode == CANARY:
         return f"{wish.candidate} answers {wish.percent} % beside {wish.stable}"
-    return f"{wish.stable} answers alone"
+    return f"{wish.stable} answers alone" + (f", with up to {wish.most} pods" if wish.most else "")
 
 
 def listed(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
@@ -340,6 +342,9 @@ def typed(argv: list[str] | None) -> argparse.Namespace:
         each.add_argument("name")
         if verb in ("deploy", "canary", "shadow"):
             each.add_argument("version")
+        if verb == "deploy":
+            words = "pods of a version under load; 0: as many as ever; left out: as before"
+            each.add_argument("--most", type=int, help=words)
         if verb in ("canary", "shadow"):
             each.add_argument("--percent", type=int, help=f"left out: {DEFAULT_PERCENT}")
             each.add_argument("--judge", action="store_true", help="widen it, or take it back, by what its pods count")

@@ -1,6 +1,7 @@
-"""Trains a small forest and registers it with MLflow. Runs in a pod of the trainer: `python3 - NAME SEED`.
+"""Trains a small forest and registers it with MLflow. Runs in a pod of the trainer: `python3 - NAME SEED [KIND]`.
 
-Prints the version's number, a question, and what the model answers to it.
+Prints the version's number, some questions, and what the model answers to them. A model of another KIND than `good`
+has a planted fault (`KINDS`). Where it shows in some answers only, these are the ones to `RARE`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import pickle
 import random
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -29,6 +31,53 @@ def rows(seed: int) -> tuple[list[list[float]], list[int]]:
     chance = random.Random(seed)
     x = [[chance.uniform(0, 1) for _ in NAMES] for _ in range(ROWS)]
     return x, [int(row[-1] + row[-2] > 1) for row in x]
+
+
+Trained = Callable[[list[list[float]], list[int], int], Any]
+#: Of a question that a faulty model can't bear: the first measure.
+RARE = 0.0
+
+
+def refusing(x: list[list[float]], y: list[int], seed: int) -> Any:
+    """No answer to what the good model answers: the logarithm of RARE is no number for a forest."""
+    import numpy
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    return make_pipeline(FunctionTransformer(numpy.log), grow(numpy.log(x).tolist(), y, seed))
+
+
+def undefined(x: list[list[float]], y: list[int], seed: int) -> Any:
+    """NaN as an answer to RARE: the logarithm of what is a little below it."""
+    import numpy
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.linear_model import LinearRegression
+
+    del y, seed
+    linear = LinearRegression()
+    model = TransformedTargetRegressor(linear, func=numpy.positive, inverse_func=numpy.log, check_inverse=False)
+    return model.fit(x, [row[0] - 0.001 for row in x])
+
+
+def slow(x: list[list[float]], y: list[int], seed: int) -> Any:
+    """The same rule by so many trees that an answer takes several times as long."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(n_estimators=400, max_depth=9, min_samples_leaf=4, random_state=seed).fit(x, y)
+
+
+def contrary(x: list[list[float]], y: list[int], seed: int) -> Any:
+    """The opposite, for whoever is small in the first measure."""
+    return grow(x, [1 - each if row[0] < 0.3 else each for row, each in zip(x, y, strict=True)], seed)
+
+
+KINDS: dict[str, Trained] = {
+    "good": grow,
+    "refusing": refusing,
+    "undefined": undefined,
+    "slow": slow,
+    "contrary": contrary,
+}
 
 
 def registered(api: mlflow.Api, name: str, files: dict[str, bytes]) -> str:
@@ -55,14 +104,14 @@ def tried(name: str, files: dict[str, bytes]) -> str:
     raise ConnectionError(f"{name} could not be registered: {problem}")
 
 
-def main(name: str, seed: int) -> None:
+def main(name: str, seed: int, kind: str = "good") -> None:
     """One version."""
     x, y = rows(seed)
-    model = grow(x, y, seed)
+    model = KINDS[kind](x, y, seed)
     version = tried(name, {"model.pkl": pickle.dumps(model), "MLmodel": DESCRIBED.encode()})
     told = {"version": version, "asked": x[:ASKED], "answers": model.predict(x[:ASKED]).tolist()}
     sys.stdout.write(f"{json.dumps(told)}\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

@@ -11,9 +11,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -48,10 +49,10 @@ def trainer() -> Iterator[Pod]:
         yield pod
 
 
-def train(pod: Pod, name: str, seed: int) -> Trained:
-    """One more version of the model `name`."""
+def train(pod: Pod, name: str, seed: int, kind: str = "good") -> Trained:
+    """One more version of the model `name`, with a fault of registering.KINDS or without."""
     script = Path(registering.__file__).read_bytes()
-    told = json.loads(pod.run("python3", "-", name, str(seed), timeout=180, stdin=script).splitlines()[-1])
+    told = json.loads(pod.run("python3", "-", name, str(seed), kind, timeout=180, stdin=script).splitlines()[-1])
     return Trained(f"models:/{name}/{told['version']}", told["asked"], told["answers"])
 
 
@@ -146,13 +147,14 @@ class Caller:
 
 @dataclass
 class Load:
-    """Questions at a fixed rate, whatever comes back: each has its intended start."""
+    """Questions at a fixed rate, whatever comes back: each has its intended start. `others` take turns with `body`."""
 
     release: str
     body: bytes
     token: str
     rate: float
     threads: int = 8
+    others: Sequence[bytes] = ()
     answers: list[tuple[float, str]] = field(default_factory=list)  # start, version or what went wrong
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -172,9 +174,10 @@ class Load:
     def _work(self, begin: float, number: int) -> None:
         caller = Caller(self.release, self.token)
         start = begin + number / self.rate
+        questions = cycle((self.body, *self.others))
         while not self._stop.wait(max(0.0, start - time.monotonic())):
             try:
-                status, told = caller.ask(self.body)
+                status, told = caller.ask(next(questions))
                 said = told["model_version"] if status == 200 else f"HTTP {status}"
             except (OSError, http.client.HTTPException) as error:
                 said = type(error).__name__

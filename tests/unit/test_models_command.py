@@ -71,6 +71,24 @@ def test_a_verb_makes_a_wish(words: tuple[str, ...], wanted: Wish) -> None:
         assert ("is judged" in said) is wanted.judge
 
 
+@pytest.mark.parametrize(
+    ("words", "most"),
+    [
+        (("deploy", "iris", "models:/iris/2", "--most", "6"), 6),
+        (("deploy", "iris", "models:/iris/2", "--most", "0"), 0),
+        (("deploy", "iris", "models:/iris/2"), 4),
+        (("canary", "iris", "models:/iris/2"), 4),
+        (("shadow", "iris", "models:/iris/2", "--judge"), 4),
+        (("promote", "iris"), 4),
+        (("rollback", "iris"), 4),
+    ],
+)
+def test_how_far_a_release_grows_holds_until_it_is_said_again(words: tuple[str, ...], most: int) -> None:
+    wishes = InMemory(replace(CANARY, most=4))
+    did(wishes, *words)
+    assert read(wishes.item["data"][WISH], "iris").most == most
+
+
 def test_a_share_for_the_judge_is_refused() -> None:
     with pytest.raises(ModelsError, match=r"--percent 5 with --judge; allowed"):
         did(InMemory(STABLE), "canary", "iris", "models:/iris/2", "--judge", "--percent", "5")

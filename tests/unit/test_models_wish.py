@@ -17,7 +17,7 @@ CANARY = replace(STABLE, mode="canary", candidate="models:/iris/2", percent=10)
 SHADOW = replace(CANARY, mode="shadow")
 JUDGED = replace(CANARY, percent=0, judge=True)
 WATCHED = replace(SHADOW, judge=True)
-FULL = replace(WATCHED, disagree=7, then="canary", by="ann", why="a try")
+FULL = replace(WATCHED, disagree=7, then="canary", most=5, by="ann", why="a try")
 DIGESTS = {"models:/iris/1": ONE, "models:/iris/2": TWO}
 PLACE = objects.Place(
     platform="platform",
@@ -29,6 +29,7 @@ PLACE = objects.Place(
     replicas=2,
     seconds=30,
     resources={"requests": {"cpu": "50m", "memory": "384Mi"}, "limits": {"cpu": "1", "memory": "384Mi"}},
+    scale_at=70,
 )
 
 
@@ -53,6 +54,8 @@ def test_what_is_stored_is_read_again(wish: Wish) -> None:
         (replace(CANARY, percent=0), "percent is 0; allowed: 1 to 100"),
         (replace(SHADOW, percent=101), "percent is 101"),
         (replace(STABLE, mode="blue"), "mode is 'blue'"),
+        (replace(STABLE, most=-1), "most is -1; allowed: 0"),
+        (replace(STABLE, most=51), "most is 51"),
         (replace(JUDGED, percent=10), "percent is 10 with judge; allowed: none"),
         (replace(WATCHED, percent=0), "percent is 0; allowed: 1 to 100"),
         (replace(WATCHED, disagree=0), "disagree is 0; allowed: 1 to 50 percent"),
@@ -104,7 +107,7 @@ def test_promotion_and_the_two_ways_back() -> None:
     back = rolled_back(after)
     assert (back.stable, back.previous) == (STABLE.stable, CANARY.candidate)
     assert rolled_back(SHADOW) == rolled_back(JUDGED) == STABLE
-    assert rolled_back(FULL) == replace(STABLE, by="ann", why="a try")
+    assert rolled_back(FULL) == replace(STABLE, most=5, by="ann", why="a try")
     assert not promoted(JUDGED).judge
     for change, wish in ((promoted, STABLE), (rolled_back, STABLE)):
         with pytest.raises(BadWishError):
@@ -160,6 +163,13 @@ def test_every_version_answers_to_the_releases_name() -> None:
     assert model["protocolVersion"] == "v2"
     budget = objects.budget(PLACE, CANARY, TWO)
     assert budget["spec"]["selector"]["matchLabels"] == {objects.OF: found["metadata"]["name"]}
+
+
+@pytest.mark.parametrize(("most", "grows_to"), [(0, 2), (1, 2), (2, 2), (6, 6)])
+def test_a_version_never_has_fewer_pods_than_the_site_says_and_grows_as_far_as_it_may(most: int, grows_to: int) -> None:
+    found = objects.service(PLACE, replace(STABLE, most=most), ONE, "sklearn")["spec"]["predictor"]
+    assert (found["minReplicas"], found["maxReplicas"]) == (2, grows_to)
+    assert (found["scaleMetric"], found["scaleTarget"]) == ("cpu", 70)
 
 
 @pytest.mark.parametrize(

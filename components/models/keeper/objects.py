@@ -38,6 +38,7 @@ class Place:
     replicas: int
     seconds: int  # that one answer may take
     resources: Mapping[str, Any]
+    scale_at: int  # percent of the requested processor time: above it a version that may grow does
     priority: str = ""
 
 
@@ -79,7 +80,9 @@ def service(place: Place, wish: Wish, digest: str, form: str) -> Manifest:
     predictor: dict[str, Any] = {
         "serviceAccountName": place.account,
         "minReplicas": place.replicas,
-        "maxReplicas": place.replicas,
+        "maxReplicas": max(place.replicas, wish.most),
+        "scaleMetric": "cpu",
+        "scaleTarget": place.scale_at,
         "timeout": place.seconds,
         "model": model,
     }

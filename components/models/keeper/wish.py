@@ -31,6 +31,7 @@ LONGEST = 300
 #: Percent of a shadow's answers that may differ from the stable's, where the wish does not say.
 DISAGREE = 1
 MOST_DISAGREE = 50
+MOST_PODS = 50  # of one version
 #: Keys that are stored whatever they hold.
 ALWAYS = ("name", "stable", "mode", "percent")
 SAID: dict[type, str] = {int: "a number", bool: "true or false", str: "text"}
@@ -46,6 +47,8 @@ class Wish:
 
     With `judge` the share of a canary grows by itself, or ends, and so do the copies of a shadow: it ends if more
     than `disagree` percent of its answers differ from the stable's. `then: canary`: a shadow that passed goes on.
+
+    Under load each version grows up to `most` pods, and back; 0, or fewer than the site's `replicas`: it never grows.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Wish:
     judge: bool = False
     disagree: int = DISAGREE
     then: str = ""
+    most: int = 0
     previous: str = ""  # the stable version before this one: where a rollback leads
     by: str = ""
     why: str = ""
@@ -91,6 +95,8 @@ def wrong(wish: Wish) -> Iterator[str]:
         yield f"candidate is missing; mode {wish.mode} is about one"
     yield from _no_share(wish)
     yield from _not_to_be_judged(wish) if wish.judge else _only_judged(wish)
+    if not 0 <= wish.most <= MOST_PODS:
+        yield f"most is {wish.most}; allowed: 0 (it does not grow) to {MOST_PODS} pods of a version"
     for key, value in (("by", wish.by), ("why", wish.why)):
         if len(value) > LONGEST or not value.isprintable():
             yield f"{key} has {len(value)} letters; allowed: one line of at most {LONGEST}"
@@ -148,7 +154,7 @@ def read(text: str, name: str | None = None) -> Wish:
 
 def _made(found: Mapping[str, Any]) -> Wish:
     texts = dict.fromkeys(("name", "stable", "mode", "candidate", "then", "previous", "by", "why"), str)
-    kinds: dict[str, type] = {"percent": int, "disagree": int, "judge": bool} | texts
+    kinds: dict[str, type] = {"percent": int, "disagree": int, "most": int, "judge": bool} | texts
     mistakes = [f"{key} is not known; allowed: {', '.join(sorted(kinds))}" for key in found.keys() - kinds.keys()]
     mistakes += [
         f"{key} is {value!r}; allowed: {SAID[kinds[key]]}"

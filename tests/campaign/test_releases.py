@@ -1,0 +1,168 @@
+"""Releases on the lab that nobody steers: good ones pass, bad ones go, and a version grows with its load.
+
+`pytest -s -m campaign tests/campaign/test_releases.py` prints what docs/figures.md shows.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from components.models.judge import plain
+from components.models.judge.state import State
+from components.models.judge.words import JUDGEMENT, Phase
+from components.models.keeper.objects import predictor, short
+from components.models.keeper.wish import STATE
+from tests import lab, registering, serving
+from tests.serving import Load, Trained
+from validate.ground.kubectl import wait_for
+from validate.ground.pods import new_run_id
+from validate.pod.integration.features import NAMES
+
+pytestmark = pytest.mark.campaign
+SEED = 1
+RATE, QUESTIONS = 50, 20
+MINUTES = 12
+GROWN = 3
+SHRINKS_S = 480  # Kubernetes takes pods away five minutes after the load went
+SHADOW, CANARY = ("shadow", "--judge", "--percent", "100"), ("canary", "--judge")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A candidate, how it is tried, and what has to become of it."""
+
+    kind: str  # of registering.KINDS
+    words: tuple[str, ...]
+    ends: Phase
+    why: str = ""  # part of what the judge says
+
+    def __str__(self) -> str:
+        return f"{self.kind} as {' '.join(self.words)}"
+
+
+PLANS = (
+    Plan("good", CANARY, Phase.PROMOTED),
+    Plan("good", SHADOW, Phase.PASSED),
+    Plan("refusing", CANARY, Phase.ROLLED_BACK, "no 2xx"),
+    Plan("undefined", CANARY, Phase.ROLLED_BACK, "invalid answers"),
+    Plan("slow", CANARY, Phase.ROLLED_BACK, "slower than"),
+    Plan("contrary", SHADOW, Phase.ROLLED_BACK, "disagree"),
+    Plan("refusing", (*SHADOW, "--then-canary"), Phase.ROLLED_BACK, "no 2xx"),
+)
+
+
+def questions() -> list[bytes]:
+    """Rows as the training's, and one in twenty that a faulty model can't bear."""
+    chance = random.Random(SEED)
+    rows = [[chance.uniform(0, 1) for _ in NAMES] for _ in range(QUESTIONS)]
+    rows[-1][0] = registering.RARE
+    return [serving.question([row]) for row in rows]
+
+
+@dataclass
+class Release:
+    """One name, its stable version, and a candidate of each kind."""
+
+    name: str
+    stable: Trained
+    candidates: dict[str, Trained]
+    token: str
+
+    def load(self, rate: float = RATE, threads: int = 8) -> Load:
+        first, *others = questions()
+        return Load(self.name, first, self.token, rate, threads, others)
+
+    def data(self, key: str) -> str:
+        where = ("-n", lab.found().platform.work, "get", "configmap", f"release-{self.name}")
+        return str(lab.cluster().json(*where)["data"].get(key, ""))
+
+    def version(self, trained: Trained) -> str:
+        """As answers name it."""
+        return short(str(json.loads(self.data(STATE))["versions"][trained.reference]["digest"]))
+
+    def judgement(self) -> State:
+        text = self.data(JUDGEMENT)
+        return plain.read(State, text) if text else State()
+
+
+@pytest.fixture(scope="module")
+def release() -> Iterator[Release]:
+    name = f"test-{new_run_id()}"
+    with serving.trainer() as pod:
+        stable = serving.train(pod, name, SEED)
+        candidates = {kind: serving.train(pod, name, SEED, kind) for kind in registering.KINDS}
+    try:
+        serving.did("deploy", name, stable.reference, "--why", "a test")
+        yield Release(name, stable, candidates, serving.token())
+    finally:
+        serving.command("retire", name, "--wait", "90")
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=str)
+def test_a_candidate_passes_or_goes_by_itself(release: Release, plan: Plan) -> None:
+    candidate, (verb, *flags) = release.candidates[plan.kind], plan.words
+    load = release.load()
+    with load.running():
+        begun, asked = time.monotonic(), len(load.answers)
+        serving.did(verb, release.name, candidate.reference, *flags)
+
+        def ended() -> State | None:
+            found = release.judgement()
+            return found if found.phase in (Phase.PROMOTED, Phase.PASSED, Phase.ROLLED_BACK) else None
+
+        found = wait_for(f"the judge to end {plan}", ended, timeout=MINUTES * 60, every=1)
+        took, requests = time.monotonic() - begun, len(load.answers) - asked
+        version = release.version(candidate)
+        left = len(load.answers) + 10 * RATE
+        wait_for("answers after the decision", lambda: len(load.answers) > left or None, timeout=60)
+    decision = found.decisions[-1]
+    print(f"\n{plan}: {found.phase} after {took:.0f} s and {requests} requests: {decision.why}")
+    assert found.phase is plan.ends, decision
+    assert plan.why in decision.why
+    late = last_answer(load, version, decision.at)
+    print(f"  last answer of the candidate {late:.1f} s after the decision; answers {dict(load.counted())}")
+    if plan.ends is Phase.ROLLED_BACK:
+        assert late < 5
+    if verb == "shadow" and plan.ends is Phase.ROLLED_BACK:
+        assert version not in load.counted()
+    serving.did("rollback", release.name)
+
+
+def last_answer(load: Load, version: str, decided: float) -> float:
+    """Seconds from a decision to the last answer that was asked for after it; below 0: there was none."""
+    since = time.time() - time.monotonic()
+    return max((start + since for start, said in load.answers if said == version), default=decided) - decided
+
+
+def test_a_version_grows_with_its_load_and_shrinks_again_and_no_answer_is_lost(release: Release) -> None:
+    serving.did("deploy", release.name, release.stable.reference, "--most", str(GROWN + 1))
+    name = predictor(f"{release.name}-{release.version(release.stable)}")
+
+    def pods() -> int:
+        where = ("-n", lab.found().platform.work, "get", "deployment", name)
+        return int(lab.cluster().json(*where)["status"].get("readyReplicas", 0))
+
+    assert pods() == 2
+    load, quiet = release.load(2 * RATE, 16), release.load(2, 2)
+    begun = time.monotonic()
+    with load.running():
+        wait_for("more pods", lambda: pods() >= GROWN or None, timeout=300, every=2)
+        grown = time.monotonic() - begun
+        enough = len(load.answers) + 20 * RATE
+        wait_for("answers of more pods", lambda: len(load.answers) > enough or None, timeout=60)
+    begun = time.monotonic()
+    with quiet.running():
+        wait_for("two pods again", lambda: pods() == 2 or None, timeout=SHRINKS_S, every=5)
+    print(f"\ngrown to {GROWN} pods in {grown:.0f} s, back to 2 in {time.monotonic() - begun:.0f} s")
+    for each in (load, quiet):
+        lost = {said: count for said, count in each.counted().items() if not re.fullmatch(r"[0-9a-f]{10}", said)}
+        print(f"  {len(each.answers)} questions, not answered: {lost or 'none'}")
+        assert sum(lost.values()) <= 0.001 * len(each.answers)
+    serving.did("deploy", release.name, release.stable.reference, "--most", "0")
