@@ -10,6 +10,7 @@
     shadow   NAME VERSION --judge             its answers are compared with the stable's; it passes, or ends
     promote  NAME                             the candidate becomes the one that answers
     rollback NAME                             without the candidate; without one: the version before
+    follow   NAME ALIAS                       each version that the alias comes to name is tried and judged
     retire   NAME                             nothing of it is left
 
 VERSION is `models:/<name>/<version>`, `models:/<name>@<alias>`, or the digest `sha256:...` of one that
@@ -24,7 +25,6 @@ import argparse
 import datetime as dt
 import getpass
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,19 +32,17 @@ from dataclasses import replace
 from typing import Any
 
 from common.errors import Refusal
-from common.kubectl import Kubectl, find
 from common.places import Places
-from components.kit import surroundings
 from components.kit.mistakes import SiteError
 from components.kit.settings import SiteFacts
 from components.kit.webs import host, present
 from components.models.judge.words import Phase
+from components.models.keeper.following import effective
 from components.models.keeper.judging import stored
 from components.models.keeper.objects import PATHS
 from components.models.keeper.wish import (
     CANARY,
     DISAGREE,
-    LABEL,
     SERVE,
     SHADOW,
     STATE,
@@ -58,75 +56,12 @@ from components.models.keeper.wish import (
 )
 from components.models.settings import ROOM
 from stacks.composition import compose
+from stacks.wishes import ModelsError, Wishes
 
-TIMEOUT_SECONDS, LOOK_SECONDS = 20, 1.0
-TRIES = 5
+LOOK_SECONDS = 1.0
 DEFAULT_PERCENT = 10
 SHOWN = 5  # of the last decisions
 Change = Callable[[Wish | None, argparse.Namespace], Wish]
-
-
-class ModelsError(Refusal):
-    """A release can't be changed as it was asked for."""
-
-
-class ConflictError(ModelsError):
-    """Somebody wrote between reading and writing."""
-
-
-class Wishes:
-    """The ConfigMaps, by kubectl as the site's admin."""
-
-    def __init__(self, places: Places, namespace: str) -> None:
-        self._kubectl = Kubectl(find(places.bundle), places.kubeconfig, surroundings.built())
-        self._namespace = namespace
-
-    def _ask(self, *words: str, stdin: str = "") -> str:
-        where = (f"--request-timeout={TIMEOUT_SECONDS}s", "--namespace", self._namespace)
-        try:
-            said = self._kubectl.run(*where, *words, timeout=TIMEOUT_SECONDS + 10, stdin=stdin.encode())
-        except subprocess.CalledProcessError as error:
-            why = error.stderr.strip() or error.stdout.strip()
-            kind = ConflictError if "(Conflict)" in why else ModelsError
-            raise kind(f"kubectl {words[0]}: {why}") from None
-        return said.decode()
-
-    def all(self) -> dict[str, dict[str, Any]]:
-        """Every ConfigMap of a release, by the release's name."""
-        items = json.loads(self._ask("get", "configmap", "--selector", LABEL, "--output=json"))["items"]
-        return {item["metadata"]["labels"][LABEL]: item for item in items}
-
-    def object(self, wish: Wish, before: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The ConfigMap; with the version that was read, so that nobody's change is lost."""
-        metadata: dict[str, Any] = {"name": f"release-{wish.name}", "namespace": self._namespace}
-        if before is not None:
-            metadata |= {"resourceVersion": before["metadata"]["resourceVersion"], "name": before["metadata"]["name"]}
-        metadata["labels"] = {LABEL: wish.name, "app.kubernetes.io/part-of": "apadana"}
-        data = {**(before or {}).get("data", {}), WISH: wish.text()}
-        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
-
-    def write(self, wish: Wish, before: Mapping[str, Any] | None) -> None:
-        """Make it, or put it in the place of the one that was read; again where only the keeper wrote meanwhile."""
-        for left in reversed(range(TRIES)):
-            verb, item = "create" if before is None else "replace", json.dumps(self.object(wish, before))
-            try:
-                self._ask(verb, "-f", "-", stdin=item)
-            except ConflictError:
-                now = self.all().get(wish.name)
-                if before is None or now is None or now["data"][WISH] != before["data"][WISH] or not left:
-                    raise
-                before = now
-            else:
-                return
-
-    def delete(self, item: Mapping[str, Any]) -> None:
-        """Nobody wishes for it any more."""
-        self._ask("delete", "configmap", item["metadata"]["name"], "--wait=true")
-
-    def left(self, name: str) -> list[str]:
-        """Which versions of a release are still there."""
-        found = self._ask("get", "inferenceservices,pods", "--selector", f"{LABEL}={name}", "--output=name")
-        return found.split()
 
 
 def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
@@ -162,12 +97,18 @@ def rollback(before: Wish | None, told: argparse.Namespace) -> Wish:
     return rolled_back(_there(before, told))
 
 
+def follow(before: Wish | None, told: argparse.Namespace) -> Wish:
+    """From the version that answers now on. Whatever else is wished for later ends it."""
+    return replace(_there(before, told), follow=told.alias)
+
+
 CHANGES: dict[str, Change] = {
     "deploy": deploy,
     "canary": canary,
     "shadow": shadow,
     "promote": promote,
     "rollback": rollback,
+    "follow": follow,
 }
 
 
@@ -186,7 +127,7 @@ def _tried(before: Wish | None, told: argparse.Namespace) -> Wish:
 def change(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
     """Write a wish."""
     item = wishes.all().get(told.name)
-    before = read(item["data"][WISH], told.name) if item else None
+    before = _now(item, told.name) if item else None
     if item and before and told.verb in (CANARY, SHADOW):
         _promoted_first(before, item)
     by = told.by or getpass.getuser()
@@ -231,7 +172,8 @@ def _done(wishes: Wishes, wish: Wish) -> str:
     state = _state(item)
     if state.get("phase") == "refused":
         raise ModelsError(f"{wish.name} is refused: {'; '.join(state['why'])}")
-    if state.get("wish") == wish.text() and state.get("phase") == wish.mode:
+    now = effective(item, wish)
+    if state.get("wish") == now.text() and state.get("phase") == now.mode:
         return ""
     return "; ".join(state.get("why", [])) or "a keeper has not seen it yet"
 
@@ -245,6 +187,16 @@ def _awaited(told: argparse.Namespace, look: Callable[[], str]) -> str:
     return f"{told.name}: so it is, after {time.monotonic() - started:.0f} s"
 
 
+def _now(item: Mapping[str, Any], name: str) -> Wish:
+    """What is wished for, and what an alias that is followed made of it. Raises BadWishError."""
+    return effective(item, read(item["data"].get(WISH, ""), name))
+
+
+def _followed(item: Mapping[str, Any], name: str) -> str:
+    """The alias that a release follows; "": none."""
+    return read(item["data"].get(WISH, ""), name).follow
+
+
 def _state(item: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(item["data"].get(STATE, "{}"))
     return found
@@ -255,6 +207,8 @@ def _said(wish: Wish) -> str:
         copies = f"{wish.candidate} gets copies of {wish.percent} % of what {wish.stable} answers"
         judged = f", and is judged: at most {wish.disagree} % of its answers may differ" if wish.judge else ""
         return copies + judged + (", then as a canary" if wish.then else "")
+    if wish.follow:
+        return f"{wish.stable} answers, and what {wish.follow} comes to name is tried"
     if wish.judge:
         return f"{wish.candidate} is judged beside {wish.stable}"
     if wish.mode == CANARY:
@@ -271,7 +225,7 @@ def listed(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
     for name, item in found.items():
         state = _state(item)
         try:
-            said = _said(read(item["data"].get(WISH, ""), name))
+            said = _said(_now(item, name))
         except BadWishError as error:
             said = str(error).splitlines()[0]
         yield f"{name:<24} {state.get('phase', 'new'):<8} {said}"
@@ -286,11 +240,14 @@ def explained(site: SiteFacts) -> Callable[[Wishes, argparse.Namespace], Iterato
             raise ModelsError(f"there is no release {told.name!r}: `list` shows which there are")
         state = _state(item)
         try:
-            wish = read(item["data"].get(WISH, ""), told.name)
+            wish = _now(item, told.name)
+            alias = _followed(item, told.name)
         except BadWishError as error:
             yield f"the wish is refused: {error}"
             return
         yield f"wish      {_said(wish)}" + (f" (by {wish.by}{f': {wish.why}' if wish.why else ''})" if wish.by else "")
+        if alias:
+            yield f"follows   {alias}: what it comes to name is tried as a canary, and judged"
         yield f"state     {state.get('phase', 'no keeper has seen it yet')}"
         for line in state.get("why", []):
             yield f"          {line}"
@@ -342,6 +299,8 @@ def typed(argv: list[str] | None) -> argparse.Namespace:
         each.add_argument("name")
         if verb in ("deploy", "canary", "shadow"):
             each.add_argument("version")
+        if verb == "follow":
+            each.add_argument("alias", help="models:/<name>@<alias>")
         if verb == "deploy":
             words = "pods of a version under load; 0: as many as ever; left out: as before"
             each.add_argument("--most", type=int, help=words)

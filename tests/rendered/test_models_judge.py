@@ -93,6 +93,9 @@ class Nothing:
 
     known = promote
 
+    def newest(self, alias: str) -> str:
+        raise AssertionError(alias)
+
     def effects(self, reference: str, digest: str) -> str:
         raise AssertionError(reference, digest)
 

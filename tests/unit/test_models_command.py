@@ -12,11 +12,12 @@ import pytest
 from components.models.judge import plain
 from components.models.judge.state import Decision, State
 from components.models.judge.words import JUDGEMENT, Phase, Verdict
+from components.models.keeper.following import FOLLOWED
 from components.models.keeper.wish import LABEL, STATE, WISH, BadWishError, Wish, read
 from stacks import models
-from stacks.models import TRIES, ConflictError, ModelsError, Wishes
+from stacks.wishes import TRIES, ConflictError, ModelsError, Wishes
 from tests.unit.test_models_settings import site
-from tests.unit.test_models_wish import CANARY, JUDGED, STABLE, WATCHED
+from tests.unit.test_models_wish import CANARY, FOLLOWS, JUDGED, STABLE, WATCHED
 
 PROMOTED = State(
     phase=Phase.PROMOTED,
@@ -87,6 +88,25 @@ def test_how_far_a_release_grows_holds_until_it_is_said_again(words: tuple[str, 
     wishes = InMemory(replace(CANARY, most=4))
     did(wishes, *words)
     assert read(wishes.item["data"][WISH], "iris").most == most
+
+
+def test_what_is_followed_is_said_and_another_verb_goes_on_from_what_it_came_to_and_ends_it() -> None:
+    wishes = InMemory(STABLE)
+    (said,) = did(wishes, "follow", "iris", FOLLOWS.follow, "--by", "ann")
+    assert said.endswith("models:/iris/1 answers, and what models:/iris@deployable comes to name is tried")
+    wish = wishes.item["data"][WISH]
+    assert read(wish, "iris") == replace(FOLLOWS, by="ann")
+    now = replace(JUDGED, candidate="models:/iris/3", by="keeper", why="deployable names models:/iris/3")
+    wishes.item["data"][FOLLOWED] = json.dumps({"of": wish, "wish": now.text()})
+    told = did(wishes, "explain", "iris")
+    assert told[0].startswith("wish      models:/iris/3 is judged beside models:/iris/1 (by keeper")
+    assert told[1].startswith("follows   models:/iris@deployable")
+    with pytest.raises(BadWishError, match=r"follow is .* with mode canary; allowed: with mode serve"):
+        did(wishes, "follow", "iris", FOLLOWS.follow)
+    did(wishes, "promote", "iris", "--by", "ann")
+    assert read(wishes.item["data"][WISH], "iris") == replace(
+        STABLE, stable="models:/iris/3", previous="models:/iris/1", by="ann"
+    )
 
 
 def test_a_share_for_the_judge_is_refused() -> None:

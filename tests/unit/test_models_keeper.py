@@ -77,6 +77,7 @@ class Given:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.harm = ""
+        self.named: str | Exception = "models:/iris/1"  # by every alias
 
     def promote(self, reference: str) -> Version:
         self.asked.append(reference)
@@ -86,6 +87,12 @@ class Given:
 
     def known(self, digest: str) -> Version:
         return Version(digest, "sklearn")
+
+    def newest(self, alias: str) -> str:
+        self.asked.append(alias)
+        if isinstance(self.named, Exception):
+            raise self.named
+        return self.named
 
     def effects(self, reference: str, digest: str) -> str:
         self.asked.append(f"effects of {reference}")

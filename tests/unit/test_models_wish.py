@@ -18,6 +18,7 @@ SHADOW = replace(CANARY, mode="shadow")
 JUDGED = replace(CANARY, percent=0, judge=True)
 WATCHED = replace(SHADOW, judge=True)
 FULL = replace(WATCHED, disagree=7, then="canary", most=5, by="ann", why="a try")
+FOLLOWS = replace(STABLE, follow="models:/iris@deployable")
 DIGESTS = {"models:/iris/1": ONE, "models:/iris/2": TWO}
 PLACE = objects.Place(
     platform="platform",
@@ -34,7 +35,7 @@ PLACE = objects.Place(
 
 
 @pytest.mark.parametrize(
-    "wish", [STABLE, CANARY, SHADOW, JUDGED, WATCHED, FULL, Wish("a", ONE), Wish("a-1", "models:/My model/7")]
+    "wish", [STABLE, CANARY, SHADOW, JUDGED, WATCHED, FULL, FOLLOWS, Wish("a", ONE), Wish("a-1", "models:/My model/7")]
 )
 def test_what_is_stored_is_read_again(wish: Wish) -> None:
     assert read(wish.text(), wish.name) == wish
@@ -56,6 +57,8 @@ def test_what_is_stored_is_read_again(wish: Wish) -> None:
         (replace(STABLE, mode="blue"), "mode is 'blue'"),
         (replace(STABLE, most=-1), "most is -1; allowed: 0"),
         (replace(STABLE, most=51), "most is 51"),
+        (replace(STABLE, follow="models:/iris/1"), "follow is 'models:/iris/1'; allowed: models:/<name>@<alias>"),
+        (replace(CANARY, follow="models:/iris@best"), "follow is 'models:/iris@best' with mode canary; allowed: with"),
         (replace(JUDGED, percent=10), "percent is 10 with judge; allowed: none"),
         (replace(WATCHED, percent=0), "percent is 0; allowed: 1 to 100"),
         (replace(WATCHED, disagree=0), "disagree is 0; allowed: 1 to 50 percent"),

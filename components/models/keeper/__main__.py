@@ -79,6 +79,10 @@ class Bucket:
         """What it is said to do beside answering."""
         return self._asked(lambda store, bucket: artefacts.effects(self._registry(), store, bucket, reference, digest))
 
+    def newest(self, alias: str) -> str:
+        """The version that an alias names now."""
+        return self._registry().newest(alias)
+
     def _asked(self, what: Callable[[Minio, str], T]) -> T:
         try:
             return what(self._store(), self._told["place"]["bucket"])

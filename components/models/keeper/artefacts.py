@@ -102,6 +102,10 @@ class Registry:
             number = str(told["model_version"]["version"])
         return name, number
 
+    def newest(self, alias: str) -> str:
+        """The version that an alias names now, by its number."""
+        return "models:/{}/{}".format(*self.version(alias))
+
     def effects(self, reference: str) -> str:
         """What its tags, or its model's, say of side effects; "": none."""
         name, number = self.version(reference)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from components.models.keeper import judging, objects
 from components.models.keeper.artefacts import EFFECTS, PromotionError, Version
+from components.models.keeper.following import Following
 from components.models.keeper.judging import Judging
 from components.models.keeper.kubernetes import ApiError
 from components.models.keeper.lease import CONFLICT
@@ -41,6 +42,7 @@ class Artefacts(Protocol):
     def promote(self, reference: str) -> Version: ...
     def known(self, digest: str) -> Version: ...
     def effects(self, reference: str, digest: str) -> str: ...
+    def newest(self, alias: str) -> str: ...
 
 
 class Keeper:
@@ -56,12 +58,13 @@ class Keeper:
     ) -> None:
         self._place, self._cluster, self._artefacts, self._log, self._clock = place, cluster, artefacts, log, clock
         self._judging = Judging(place, cluster, log, clock)
+        self._following = Following(place.work, cluster, artefacts, log, clock)
         #: By the release's name, for the page and the metrics.
         self.states: dict[str, State] = {}
 
     def round(self) -> None:
         """Look at everything once."""
-        maps = self._cluster.all("ConfigMap", self._place.work, LABEL)
+        maps = self._following.followed(self._cluster.all("ConfigMap", self._place.work, LABEL))
         services = self._by_release(self._cluster.all("InferenceService", self._place.work, LABEL))
         routes = self._by_release(self._cluster.all("HTTPRoute", self._place.platform, LABEL))
         wished = {}

@@ -4,6 +4,7 @@ One ConfigMap in the namespace of predictors for each release, with the label `L
 
     data.wish     JSON of a Wish: written by the command or from Git, never by the keeper
     data.state    JSON: what became of it, written by the keeper alone
+    data.followed  JSON: what following an alias has made of the wish, written by the keeper alone
     data.judgement  JSON: what is known of a candidate that is judged, written by the keeper alone
 
 A version of a model is named `models:/<name>/<version>` or `models:/<name>@<alias>` in the registry,
@@ -48,6 +49,8 @@ class Wish:
     With `judge` the share of a canary grows by itself, or ends, and so do the copies of a shadow: it ends if more
     than `disagree` percent of its answers differ from the stable's. `then: canary`: a shadow that passed goes on.
 
+    With `follow` the versions that an alias of the registry names are tried one after the other, and judged.
+
     Under load each version grows up to `most` pods, and back; 0, or fewer than the site's `replicas`: it never grows.
     """
 
@@ -60,6 +63,7 @@ class Wish:
     disagree: int = DISAGREE
     then: str = ""
     most: int = 0
+    follow: str = ""
     previous: str = ""  # the stable version before this one: where a rollback leads
     by: str = ""
     why: str = ""
@@ -95,6 +99,7 @@ def wrong(wish: Wish) -> Iterator[str]:
         yield f"candidate is missing; mode {wish.mode} is about one"
     yield from _no_share(wish)
     yield from _not_to_be_judged(wish) if wish.judge else _only_judged(wish)
+    yield from _not_to_be_followed(wish) if wish.follow else ()
     if not 0 <= wish.most <= MOST_PODS:
         yield f"most is {wish.most}; allowed: 0 (it does not grow) to {MOST_PODS} pods of a version"
     for key, value in (("by", wish.by), ("why", wish.why)):
@@ -122,6 +127,14 @@ def _not_to_be_judged(wish: Wish) -> Iterator[str]:
         yield f"disagree is {wish.disagree}; allowed: 1 to {MOST_DISAGREE} percent"
     if wish.then not in ("", CANARY):
         yield f"then is {wish.then[:LONGEST]!r}; allowed: {CANARY}, or left out"
+
+
+def _not_to_be_followed(wish: Wish) -> Iterator[str]:
+    found = MODEL.fullmatch(wish.follow)
+    if found is None or found[3] is None:
+        yield f"follow is {wish.follow[:LONGEST]!r}; allowed: models:/<name>@<alias>"
+    if wish.mode != SERVE:
+        yield f"follow is {wish.follow[:LONGEST]!r} with mode {wish.mode}; allowed: with mode {SERVE}"
 
 
 def _only_judged(wish: Wish) -> Iterator[str]:
@@ -153,7 +166,7 @@ def read(text: str, name: str | None = None) -> Wish:
 
 
 def _made(found: Mapping[str, Any]) -> Wish:
-    texts = dict.fromkeys(("name", "stable", "mode", "candidate", "then", "previous", "by", "why"), str)
+    texts = dict.fromkeys(("name", "stable", "mode", "candidate", "then", "follow", "previous", "by", "why"), str)
     kinds: dict[str, type] = {"percent": int, "disagree": int, "most": int, "judge": bool} | texts
     mistakes = [f"{key} is not known; allowed: {', '.join(sorted(kinds))}" for key in found.keys() - kinds.keys()]
     mistakes += [
