@@ -82,6 +82,16 @@ class Backup(_Model):
     rto_seconds: int
 
 
+class Listed(_Model):
+    """Pods that come and go, told by whoever makes them: `path` answers with their addresses, as Prometheus'
+    discovery by HTTP reads it. What is told is scraped at /metrics without TLS."""
+
+    path: str
+    room: str  # whose pods they are: their label app.kubernetes.io/name
+    namespace: str
+    port: Annotated[int, Field(ge=1, le=65535)]
+
+
 class Metrics(_Model):
     """Where Prometheus scrapes: each member by its name, or each address of a headless Service
     where pods have no names of their own. To TLS it shows a certificate: who wants a log-in takes
@@ -92,6 +102,7 @@ class Metrics(_Model):
     scheme: Literal["http", "https"] = "http"
     service: str | None = None  # the headless Service, or `name.namespace`; None: the members
     tls_server_name: str | None = None  # None: the name that is asked for
+    listed: Listed | None = None  # None: what is here is scraped itself
 
 
 def _listed(value: object) -> object:

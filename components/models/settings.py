@@ -27,11 +27,12 @@ from components.kit.settings import (
 )
 from components.kit.syntax import Once, Port
 from components.kit.web import Role, Web
-from components.models.keeper import objects
+from components.models.keeper import objects, targets
 
 ROOM = "models"
 VERSION = "1"
 PORT = 8443
+PODS_PORT = 8080  # of predictors, as the runtimes of kserve have it
 IMAGE = "clients"
 STORE, REGISTRY, SERVING, IDENTITY = "minio", "mlflow", "kserve", webs.IDENTITY
 BUCKET = "models"
@@ -220,6 +221,8 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     gateway = connection(site, webs.GATEWAY_ROOM, ROOM)
     issuer = connection(site, IDENTITY, ROOM)
     told = issuer.client.get("required", {})
+    # What every version counts, by release: the keepers know which pods there are.
+    pods = {"path": targets.PATH, "room": SERVING, "namespace": site.work, "port": PODS_PORT}
     found = managed(
         ROOM,
         VERSION,
@@ -251,7 +254,10 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
                 "recovery_seconds": 5,
                 "loss": "keeps nothing of its own: releases are objects of the cluster, versions are in S3",
             },
-            "metrics": {"port": PORT, "scheme": "https", "service": members},
+            "metrics": [
+                {"port": PORT, "scheme": "https", "service": members},
+                {"port": PORT, "scheme": "https", "service": members, "listed": pods},
+            ],
         },
     )
     return found | {"secret_ref": naming.client_secret(IDENTITY, PROBE)}

@@ -16,6 +16,7 @@ WINDOW_RULES = 3  # of the room's own file window.yml
 WINDOW_JOB = "window"
 OWN_MINUTES = 'sum(apadana:watched_minutes{job=""})'
 TOLERANCE_MINUTES = 10
+ANY = -1  # of a job's targets: pods that come and go, or none
 
 Found = tuple[bool, str, Mapping[str, object]]
 
@@ -55,9 +56,13 @@ def _targets(caller: Caller, wanted: Mapping[str, int]) -> str:
     """One that was not asked yet, "unknown", is no target that is down; nor does it count as up."""
     active = caller.ask("/api/v1/targets", {"state": "active"}).json()["data"]["activeTargets"]
     up = Counter(t["labels"]["job"] for t in active if t["health"] == "up")
-    down = [f"{t['labels']['instance']} ({t['lastError']})" for t in active if t["health"] == "down"]
+    passing = {job for job, number in wanted.items() if number == ANY}
+    asked = [t for t in active if t["health"] == "down" and t["labels"]["job"] not in passing]
+    down = [f"{t['labels']['instance']} ({t['lastError']})" for t in asked]
     lacking = [
-        f"{job}: {up[job]} up of {number or 'at least 1'}" for job, number in wanted.items() if up[job] < max(number, 1)
+        f"{job}: {up[job]} up of {number or 'at least 1'}"
+        for job, number in wanted.items()
+        if job not in passing and up[job] < max(number, 1)
     ]
     return "; ".join([*lacking, *down])
 

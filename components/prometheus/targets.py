@@ -16,12 +16,13 @@ from components.kit import naming
 from components.kit.contract import Component, Metrics
 from components.kit.discovery import room
 from components.kit.settings import ComponentSettings, Frozen, Mode, SiteFacts, UseValues
+from components.prometheus.probe import ANY
 
 ALERTS, RUNBOOK = "alerts.yaml", "RUNBOOK.md"
 
 
 class Scrape(Frozen):
-    """One job: the members by name, or whatever addresses a headless Service has."""
+    """One job: the members by name, or whatever addresses a headless Service has, or what that Service lists."""
 
     job: str
     room: str
@@ -32,6 +33,7 @@ class Scrape(Frozen):
     service: str = ""  # full name of the headless Service; then `hosts` is empty
     namespace: str = ""  # of that Service, where it is not the platform's
     server_name: str = ""  # of the certificate, where it is not the name that is asked for
+    listed: str = ""  # path where the pods to scrape are told; "": they are not
 
 
 def parts(site: SiteFacts) -> Iterator[Component]:
@@ -74,6 +76,7 @@ def scrape_of(part: Component, metrics: Metrics, site: SiteFacts) -> Scrape:
         service=service,
         namespace=namespace,
         server_name=metrics.tls_server_name or fallback,
+        listed=metrics.listed.path if metrics.listed else "",
     )
 
 
@@ -87,7 +90,9 @@ def _service(metrics: Metrics, site: SiteFacts) -> tuple[str, str]:
 
 def _job(part: Component, metrics: Metrics) -> str:
     """The room; of several, with what tells them apart."""
-    ports = [each.port for each in part.metrics]
+    if metrics.listed:
+        return f"{part.name}-{metrics.listed.path.rpartition('/')[2]}"
+    ports = [each.port for each in part.metrics if not each.listed]
     if len(ports) == 1:
         return part.name
     last = metrics.path.rpartition("/")[2] if ports.count(metrics.port) > 1 else metrics.port
@@ -110,6 +115,8 @@ def uses(site: SiteFacts, but: str) -> tuple[UseValues, ...]:
     ports: dict[tuple[str, str], set[int]] = {}
     for scrape in scrapes(site):
         ports.setdefault((scrape.room, scrape.namespace), set()).add(scrape.port)
+    for told in (metrics.listed for part in parts(site) for metrics in part.metrics if metrics.listed):
+        ports.setdefault((told.room, told.namespace), set()).add(told.port)
     return tuple(
         UseValues(room=name, namespace=namespace, ports=tuple(sorted(found)))
         for (name, namespace), found in sorted(ports.items())
@@ -138,8 +145,8 @@ def _each(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def expected(site: SiteFacts) -> dict[str, dict[str, int]]:
-    """For the probe: targets of each job (0: at least one), rules of each room."""
+    """For the probe: targets of each job (0: at least one; ANY: none, too), rules of each room."""
     return {
-        "targets": {scrape.job: len(scrape.hosts) for scrape in scrapes(site)},
+        "targets": {scrape.job: ANY if scrape.listed else len(scrape.hosts) for scrape in scrapes(site)},
         "rules": {name: len(_each(yaml.safe_load(text))) for name, text in rules(site).items()},
     }

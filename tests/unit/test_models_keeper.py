@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from components.models.keeper import page
+from components.models.judge import looking
+from components.models.keeper import page, targets
 from components.models.keeper.artefacts import PromotionError, Version
 from components.models.keeper.keeper import LEAVE_SECONDS, Keeper
 from components.models.keeper.kubernetes import ApiError
@@ -335,3 +336,23 @@ def test_the_page_shows_text_as_text() -> None:
     states["iris"]["judged"] = {"phase": "rolled-back", "decisions": 3}
     assert 'apadana_models_judged{release="iris",phase="rolled-back"} 1' in page.numbers(told)
     assert 'apadana_models_decisions_total{release="iris"} 3' in page.numbers(told)
+
+
+def test_every_pod_of_every_version_is_told_to_whoever_watches_ready_or_not() -> None:
+    def slices(service: str, *addresses: str, ready: bool = True) -> Object:
+        ends = [{"addresses": [each], "conditions": {"ready": ready}} for each in addresses]
+        return {"metadata": {"labels": {looking.SERVICE: service}}, "ports": [{"port": 8080}], "endpoints": ends}
+
+    found = targets.told(
+        [
+            slices("iris-1-2222222222-predictor", "10.0.0.3", ready=False),
+            slices("iris-1-2222222222-predictor", "10.0.0.2"),
+            slices("iris-1111111111-predictor", "10.0.0.1"),
+            slices("iris-1111111111", "10.0.0.9"),
+            slices("somebody-s-own-predictor", "10.0.0.8"),
+        ]
+    )
+    assert found == [
+        {"targets": ["10.0.0.2:8080", "10.0.0.3:8080"], "labels": {"release": "iris-1", "version": "2222222222"}},
+        {"targets": ["10.0.0.1:8080"], "labels": {"release": "iris", "version": "1111111111"}},
+    ]

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from components.alertmanager import settings as alertmanager
 from components.kafka import settings as kafka
 from components.kit import fronts
-from components.kit.contract import Component, Metrics
+from components.kit.contract import Component, Listed, Metrics
 from components.kit.discovery import room
 from components.kit.settings import ComponentSettings, External, Mode, SiteFacts
 from components.minio import settings as minio
@@ -82,6 +82,15 @@ def test_a_room_that_shows_nothing_is_told() -> None:
 def test_no_two_jobs_are_called_alike() -> None:
     names = [scrape.job for scrape in targets.scrapes(site())]
     assert len(names) == len(set(names))
+
+
+def test_pods_that_come_and_go_are_listed_by_whoever_makes_them() -> None:
+    told = Listed(path="/pods", room="kserve", namespace="platform-work", port=8080)
+    both = [Metrics(port=1, scheme="https", service="web-members"), Metrics(port=1, service="web-members", listed=told)]
+    part = Component(name="web", version="1", mode="managed", metrics=both)
+    own, listed = (targets.scrape_of(part, each, site()) for each in part.metrics)
+    assert (own.job, own.listed) == ("web", "")
+    assert (listed.job, listed.listed) == ("web-pods", "/pods")
 
 
 def test_watching_opens_the_way_and_is_no_dependency() -> None:

@@ -132,7 +132,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     loop = Loop(told)
-    server = Server(Told(told["site"], lambda: loop.keeper.states, loop.leads, loop.fresh), PORT, MOUNTS / "tls")
+    shown = Told(told["site"], lambda: loop.keeper.states, loop.leads, loop.fresh, lambda: loop.keeper.pods)
+    server = Server(shown, PORT, MOUNTS / "tls")
     server.start()
     rounds = 0
     while not stop.wait(ROUND_SECONDS):

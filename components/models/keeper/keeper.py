@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from http.client import HTTPException
 from typing import Any, Protocol
 
-from components.models.keeper import judging, objects
+from components.models.judge import looking
+from components.models.keeper import judging, objects, targets
 from components.models.keeper.artefacts import EFFECTS, PromotionError, Version
 from components.models.keeper.following import Following
 from components.models.keeper.judging import Judging
@@ -23,6 +24,7 @@ from components.models.keeper.wish import DIGEST, LABEL, SHADOW, STATE, WISH, Ba
 
 #: Seconds between the last request that a route may have sent to a version and the end of its pods.
 LEAVE_SECONDS = 8.0
+PODS_SECONDS = 15.0  # between two looks at which pods there are
 State = dict[str, Any]
 
 
@@ -61,9 +63,13 @@ class Keeper:
         self._following = Following(place.work, cluster, artefacts, log, clock)
         #: By the release's name, for the page and the metrics.
         self.states: dict[str, State] = {}
+        #: The pods of all releases, for Prometheus.
+        self.pods: list[dict[str, Any]] = []
+        self._looked = 0.0
 
     def round(self) -> None:
         """Look at everything once."""
+        self._see_pods()
         maps = self._following.followed(self._cluster.all("ConfigMap", self._place.work, LABEL))
         services = self._by_release(self._cluster.all("InferenceService", self._place.work, LABEL))
         routes = self._by_release(self._cluster.all("HTTPRoute", self._place.platform, LABEL))
@@ -79,8 +85,14 @@ class Keeper:
 
     def look(self) -> None:
         """What the one that writes says; for the page of the others."""
+        self._see_pods()
         maps = self._cluster.all("ConfigMap", self._place.work, LABEL)
         self.states = {_name(item): _state(item) for item in maps}
+
+    def _see_pods(self) -> None:
+        if self._clock() - self._looked >= PODS_SECONDS:
+            self.pods = targets.told(self._cluster.all("EndpointSlice", self._place.work, looking.SERVICE))
+            self._looked = self._clock()
 
     @staticmethod
     def _by_release(items: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -6,11 +6,13 @@ import html
 import json
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from components.models.keeper import targets
 
 SECONDS = 5.0  # for a client to send its request
 States = Mapping[str, Mapping[str, Any]]
@@ -35,6 +37,7 @@ class Told:
     states: Callable[[], States]
     leads: Callable[[], bool]
     fresh: Callable[[], bool]  # whether the loop went round not long ago
+    pods: Callable[[], Sequence[Mapping[str, Any]]] = tuple  # of all releases, for Prometheus
 
 
 def page(told: Told) -> str:
@@ -85,10 +88,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, "text/plain; version=0.0.4", numbers(told))
         elif path == "/releases":
             self._answer(200, "application/json", json.dumps(told.states(), sort_keys=True))
+        elif path == targets.PATH:
+            self._answer(200, "application/json", json.dumps(told.pods()))
         elif path == "/":
             self._answer(200, "text/html; charset=utf-8", page(told))
         else:
-            self._answer(404, "text/plain", "there are /, /releases, /metrics and /health\n")
+            self._answer(404, "text/plain", "there are /, /releases, /predictors, /metrics and /health\n")
 
     def do_POST(self) -> None:
         """A question that no release's route took."""

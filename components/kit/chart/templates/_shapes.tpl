@@ -28,8 +28,12 @@ kit.service makes a Service: `ports` (dict name -> port). Inside containers:
 {{/* Labels of pods: the selector's, and one for each room that they may reach. */}}
 {{- define "kit.podLabels" -}}
 {{ include "kit.labels" . }}
+{{- $rooms := list }}
 {{- range .ctx.Values.uses }}
-apadana.io/uses-{{ .room }}: "true"
+{{- $rooms = append $rooms .room }}
+{{- end }}
+{{- range uniq $rooms }}
+apadana.io/uses-{{ . }}: "true"
 {{- end }}
 {{- end -}}
 

@@ -45,15 +45,23 @@ scrape_configs:
   {{- range $scrape := .Values.scrapes }}
   - job_name: {{ $scrape.job }}
     metrics_path: {{ $scrape.path | quote }}
-    scheme: {{ $scrape.scheme }}
-    {{- if eq $scrape.scheme "https" }}
+    scheme: {{ ternary "http" $scrape.scheme (ne $scrape.listed "") }}
+    {{- if and (eq $scrape.scheme "https") (not $scrape.listed) }}
     tls_config:
       <<: *tls
       {{- with $scrape.server_name }}
       server_name: {{ . }}
       {{- end }}
     {{- end }}
-    {{- if $scrape.service }}
+    {{- if $scrape.listed }}
+    # What they show says nothing of the room that lists them, so the job is their name.
+    http_sd_configs:
+      - url: {{ $scrape.scheme }}://{{ $scrape.service }}:{{ $scrape.port }}{{ $scrape.listed }}
+        refresh_interval: 15s
+        tls_config: *tls
+    relabel_configs:
+      - {target_label: component, replacement: {{ $scrape.job }}}
+    {{- else if $scrape.service }}
     dns_sd_configs:
       - {names: [{{ $scrape.service }}], type: A, port: {{ $scrape.port }}, refresh_interval: 15s}
     relabel_configs:
