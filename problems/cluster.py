@@ -35,7 +35,8 @@ CRON = "cronworkflows.argoproj.io"
 GROUP, OF_WORKFLOW = "argoproj.io/v1alpha1", "workflows.argoproj.io/workflow"
 #: What a step runs: of the shared modules those that need no more than the image has, and the problem's own folder.
 SHARED = tuple(
-    f"{name}.py" for name in ("__init__", "asking", "gates", "quality", "settings", "steps", "store", "tracking")
+    f"{name}.py"
+    for name in ("__init__", "asking", "gates", "quality", "reference", "settings", "steps", "store", "tracking")
 )
 LARGEST = 900_000  # bytes; a ConfigMap holds 1 MiB, a third more in its form as text
 #: As in ZIP's own calendar, so that the same code is the same file.

@@ -22,7 +22,7 @@ from typing import Any
 import joblib
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from problems import STEPS, quality, store, tracking
+from problems import STEPS, quality, reference, store, tracking
 from problems.gates import Gate, Refused, failed, fairness, judge, metrics
 
 FAILED_A_GATE = 3
@@ -75,7 +75,7 @@ def validate(job: Job) -> None:
     job.write("quality.json", found)
     gates = judge(found, problem.QUALITY)
     if failed(gates):
-        _tell(job, gates, {}, None)
+        _tell(job, gates, {}, ())
         raise Refused(failed(gates))
 
 
@@ -114,6 +114,8 @@ def train(job: Job) -> None:
     job.write("answers.json", {"truth": truth, "said": said, "score": score, "group": group})
     search = problem.search(settings).fit(rows, truth)
     joblib.dump(search.best_estimator_, job.out / "model.joblib")
+    answers = search.best_estimator_.predict(rows).tolist()
+    job.write(reference.FILE, reference.reference(module.names(settings.leave_out), rows, answers))
     of_store = job.read("features", "features.json")
     told = asdict(settings) | search.best_params_ | {"features": module.names(settings.leave_out)}
     told |= {f"features_{key}": of_store[key] for key in ("source", "view", "known_at")}
@@ -138,7 +140,8 @@ def register(job: Job) -> None:
     figures = job.read("evaluate", "metrics.json") | job.read("fairness", "fairness.json")
     gates = judge(job.read("validate", "quality.json"), problem.QUALITY) + judge(figures, problem.MODEL)
     lost = failed(gates)
-    model = None if lost else job.work / "train" / "model.joblib"
+    trained = job.work / "train"
+    model = () if lost else (trained / "model.joblib", trained / reference.FILE)
     version = _tell(job, gates, figures, model)
     job.write(
         "verdict.json", {"version": version, "failed": [str(gate) for gate in lost], "passed": len(gates) - len(lost)}
@@ -147,7 +150,7 @@ def register(job: Job) -> None:
         raise Refused(lost)
 
 
-def _tell(job: Job, gates: Sequence[Gate], figures: Mapping[str, float | None], model: Path | None) -> str | None:
+def _tell(job: Job, gates: Sequence[Gate], figures: Mapping[str, float | None], model: Sequence[Path]) -> str | None:
     """The version that was made of it. Without MLFLOW_TRACKING_URI nobody is told, and this is said."""
     mlflow = tracking.from_environment()
     if mlflow is None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,8 @@ class Record:
 class Mlflow(Server):
     """Safe to ask again, so a step that is run twice leaves one run and one version."""
 
-    def tell(self, record: Record, model: Path | None) -> str | None:
-        """Keeps the record. With a model, which has passed every gate, makes a deployable version: its number."""
+    def tell(self, record: Record, files: Sequence[Path]) -> str | None:
+        """Keeps the record. With files of a model, which passed every gate, makes a deployable version: its number."""
         run = self._run(record)
         number = run["info"]["run_id"]
         now = round(time.time() * 1000)
@@ -53,8 +53,8 @@ class Mlflow(Server):
             params=[{"key": key, "value": str(value)} for key, value in record.parameters.items()],
             tags=[{"key": key, "value": value} for key, value in tags.items()],
         )
-        version = self._version(record, run, model) if model else None
-        self.post("runs/update", run_id=number, status="FINISHED" if model else "FAILED", end_time=now)
+        version = self._version(record, run, files) if files else None
+        self.post("runs/update", run_id=number, status="FINISHED" if files else "FAILED", end_time=now)
         return version
 
     def _run(self, record: Record) -> Json:
@@ -84,12 +84,13 @@ class Mlflow(Server):
         found = self.ask("GET", f"{API}experiments/get-by-name?experiment_name={quote(name)}")
         return str(json.loads(found)["experiment"]["experiment_id"])
 
-    def _version(self, record: Record, run: Json, model: Path) -> str:
+    def _version(self, record: Record, run: Json, files: Sequence[Path]) -> str:
         number, uri = run["info"]["run_id"], run["info"]["artifact_uri"]
         if not uri.startswith(SCHEME):
             raise ValueError(f"MLflow keeps artefacts at {uri}; a server that hands them down ({SCHEME}) is needed")
-        place = f"{ARTEFACTS}/{quote(uri.removeprefix(SCHEME).strip('/'))}/model/{quote(model.name)}"
-        self.ask("PUT", place, model.read_bytes(), "application/octet-stream")
+        place = f"{ARTEFACTS}/{quote(uri.removeprefix(SCHEME).strip('/'))}/model"
+        for file in files:
+            self.ask("PUT", f"{place}/{quote(file.name)}", file.read_bytes(), "application/octet-stream")
         try:
             self.post("registered-models/create", name=record.problem)
         except AskedError as error:

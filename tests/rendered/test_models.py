@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +12,6 @@ from components.kserve.settings import PREDICTOR_PORT
 from components.models import judge, keeper
 from components.models import settings as models
 from components.models.keeper.wish import LABEL
-from tests import debian_programs
 from tests.rendered import datarooms, objects
 from tests.unit.test_models_settings import site
 
@@ -58,40 +56,3 @@ def test_it_reaches_the_registry_the_store_and_the_api(documents: list[datarooms
     assert pods["podSelector"]["matchExpressions"] == [{"key": LABEL, "operator": "Exists"}]
     labels = datarooms.named(documents, "Deployment", "models")["spec"]["template"]["metadata"]["labels"]
     assert {"apadana.io/uses-mlflow", "apadana.io/uses-minio"} <= set(labels)
-
-
-def series(phase: str, values: str) -> dict[str, str]:
-    labels = f'component="models",release="iris",phase="{phase}"'
-    return {"series": f"apadana_models_judged{{{labels}}}", "values": values}
-
-
-def test_what_the_judge_took_back_is_told_until_something_else_is_wished(tmp_path: Path) -> None:
-    try:
-        programs = debian_programs.root("image/prometheus")
-    except debian_programs.NotHereError as error:
-        pytest.skip(str(error))
-    rules = Path(str(models.__file__)).with_name("alerts.yaml")
-    told = {
-        "exp_labels": {
-            "alertname": "ModelsRolledBack",
-            "release": "iris",
-            "severity": "warning",
-            "cause": "wrong-answers",
-        },
-        "exp_annotations": {
-            "summary": "the judge took a version of iris back: `python -m stacks.models SITE explain iris`"
-        },
-    }
-    cases = [(2, []), (6, [told]), (12, [])]
-    tests = {
-        "interval": "1m",
-        "input_series": [series("shadow", "1x4 stale"), series("rolled-back", "_x4 1x4 stale")],
-        "alert_rule_test": [
-            {"eval_time": f"{at}m", "alertname": "ModelsRolledBack", "exp_alerts": wanted} for at, wanted in cases
-        ],
-    }
-    file = tmp_path / "test.yml"
-    file.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": [tests]}))
-    command = [*debian_programs.command(programs, "bin/promtool"), "test", "rules", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,126 @@
+"""What Prometheus tells of releases, by its own tester of rules."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.kserve.image.server.counters import ANSWERS, BUCKETS, SECONDS
+from components.kserve.image.server.drift import EXPECTED, SEEN
+from components.models import settings as models
+from tests import debian_programs
+
+pytestmark = pytest.mark.rendered
+RULES = Path(str(models.__file__)).with_name("alerts.yaml")
+JOB = "models-predictors"
+MINUTES, RATE, SHARES = 130, 20, 10  # of drift: values a minute, buckets
+SLO = 0.3  # seconds
+Series = dict[str, str]
+
+
+def labelled(name: str, **labels: object) -> str:
+    inner = ",".join(f"{key}={json.dumps(str(value))}" for key, value in labels.items())
+    return f"{name}{{{inner}}}"
+
+
+def expect(tmp_path: Path, series: Sequence[Series], alert: str, when: Mapping[int, Sequence[Series]]) -> None:
+    """Minute -> the labels of the alerts that fire then, but for those that the rule itself gives."""
+    (rule,) = [
+        each
+        for group in yaml.safe_load(RULES.read_text())["groups"]
+        for each in group["rules"]
+        if each.get("alert") == alert
+    ]
+
+    def told(labels: Mapping[str, str]) -> dict[str, Any]:
+        summary = rule["annotations"]["summary"]
+        for key, value in labels.items():
+            summary = summary.replace(f"{{{{ $labels.{key} }}}}", value)
+        return {"exp_labels": {**rule["labels"], **labels}, "exp_annotations": {"summary": summary}}
+
+    tests = {
+        "interval": "1m",
+        "input_series": list(series),
+        "alert_rule_test": [
+            {"eval_time": f"{at}m", "alertname": alert, "exp_alerts": [told(labels) for labels in found]}
+            for at, found in when.items()
+        ],
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [tests]}))
+    try:
+        programs = debian_programs.root("image/prometheus")
+    except debian_programs.NotHereError as error:
+        pytest.skip(str(error))
+    command = [*debian_programs.command(programs, "bin/promtool"), "test", "rules", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+
+
+def judged(phase: str, values: str) -> Series:
+    name = labelled("apadana_models_judged", component="models", release="iris", phase=phase)
+    return {"series": name, "values": values}
+
+
+def test_what_the_judge_took_back_is_told_until_something_else_is_wished(tmp_path: Path) -> None:
+    series = [judged("shadow", "1x4 stale"), judged("rolled-back", "_x4 1x4 stale")]
+    expect(tmp_path, series, "ModelsRolledBack", {2: [], 6: [{"release": "iris"}], 12: []})
+
+
+def pod(metric: str, values: str, release: str, **labels: object) -> Series:
+    return {"series": labelled(metric, component=JOB, release=release, version="1", **labels), "values": values}
+
+
+@pytest.mark.parametrize(("late", "told"), [(0.5, False), (3, True)])
+def test_answers_that_take_too_long_are_told(tmp_path: Path, late: float, told: bool) -> None:
+    """So many of a hundred a minute."""
+    assert SLO in BUCKETS
+    series = [
+        pod(f"{SECONDS}_bucket", f"0+{100 - late}x40", "iris", le=SLO),
+        pod(f"{SECONDS}_bucket", "0+100x40", "iris", le="+Inf"),
+        pod(f"{SECONDS}_count", "0+100x40", "iris"),
+    ]
+    expect(tmp_path, series, "ModelsSlow", {35: [{"release": "iris", "version": "1"}] if told else []})
+
+
+@pytest.mark.parametrize(("failing", "told"), [(0, False), (1, False), (4, True)])
+def test_answers_that_are_errors_are_told(tmp_path: Path, failing: int, told: bool) -> None:
+    """So many of two thousand a minute; a caller's mistake is none of the model's."""
+    series = [
+        pod(ANSWERS, "0+1900x40", "iris", code=200),
+        pod(ANSWERS, f"0+{100 - failing}x40", "iris", code=400),
+        pod(ANSWERS, f"0+{failing}x40", "iris", code=503),
+    ]
+    expect(tmp_path, series, "ModelsFail", {35: [{"release": "iris", "version": "1"}] if told else []})
+
+
+def asked(release: str, seed: int, moved_at: int, rate: int = RATE) -> Iterator[Series]:
+    """Ten buckets that were alike in the training; from one minute on half of the values lie in the last one."""
+    draw = random.Random(seed)
+    minutes = [[0] * SHARES for _ in range(MINUTES)]
+    for at, counts in enumerate(minutes):
+        for _ in range(rate):
+            moved = at >= moved_at and draw.random() < 0.5
+            counts[SHARES - 1 if moved else draw.randrange(SHARES)] += 1
+    for bucket in range(SHARES):
+        labels = {"measure": "age", "bucket": bucket}
+        counted = accumulate(counts[bucket] for counts in minutes)
+        yield pod(SEEN, " ".join(map(str, counted)), release, **labels)
+        yield pod(EXPECTED, f"0.1x{MINUTES}", release, **labels)
+
+
+def test_a_drift_is_told_within_its_hour_and_twenty_stationary_ones_are_silent(tmp_path: Path) -> None:
+    series = [each for seed in range(20) for each in asked(f"still-{seed}", seed, MINUTES)]
+    series += asked("moved", 20, 60)
+    # Too few values to say anything.
+    series += asked("rare", 21, 60, rate=4)
+    found = [{"release": "moved", "version": "1", "measure": "age"}]
+    expect(tmp_path, series, "ModelsDrift", {30: [], 60: [], 90: found, 120: found})
