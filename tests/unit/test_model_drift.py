@@ -51,7 +51,8 @@ def test_the_reference_of_a_problem_is_read_by_the_server(tmp_path: Path) -> Non
     records = problem.records()
     rows, truth = features.matrix(records), features.label(records)
     found = written(tmp_path, reference.reference(features.names(), rows, truth))
-    found.asked(rows), found.answered(truth)
+    found.asked(rows)
+    found.answered(truth)
     counts = seen(found)
     names = {name for name, _ in counts}
     assert names == {*features.names(), reference.ANSWER}
@@ -63,7 +64,8 @@ def test_texts_are_not_counted_and_their_answers_are(tmp_path: Path) -> None:
     made = reference.reference(["subject", "body"], [["a\nb"], ["c\nd"], ["e\nf"]], [0, 1, 1])
     assert made["inputs"] == [None]
     found = written(tmp_path, made)
-    found.asked(np.array([["x"]], dtype=object)), found.answered([1, 0])
+    found.asked(np.array([["x"]], dtype=object))
+    found.answered([1, 0])
     assert sum(seen(found).values()) == 2
 
 
@@ -78,7 +80,8 @@ def test_what_is_no_question_of_this_model_and_what_is_no_number_is_in_no_bucket
 
 def test_a_version_without_a_reference_shows_nothing(tmp_path: Path) -> None:
     found = drift.read(tmp_path)
-    found.asked([[1.0]]), found.answered([1])
+    found.asked([[1.0]])
+    found.answered([1])
     assert [family.samples for family in found.families()] == [(), ()]
 
 
