@@ -11,7 +11,7 @@ import http.client
 import re
 import socket
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -47,6 +47,19 @@ def lines(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
         found = None if line.startswith("#") else _LINE.fullmatch(line.strip())
         if found:
             yield found["name"], dict(_LABEL.findall(found["labels"] or "")), float(found["value"])
+
+
+def sums(text: str, names: Iterable[str], **labels: str) -> list[int]:
+    """Of each name the sum of the samples with these labels. Raises ValueError: there is none, or it is no count."""
+    wanted = labels.items()
+    found: dict[str, float] = {}
+    for name, told, value in lines(text):
+        if wanted <= told.items():
+            found[name] = found.get(name, 0.0) + value
+    for name in names:
+        if not 0 <= found.get(name, -1) <= MOST:  # NaN, too
+            raise ValueError(f"no {name}")
+    return [int(found[name]) for name in names]
 
 
 def reading(text: str) -> Reading:

@@ -128,7 +128,9 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     loop = Loop(told)
-    server = Server(Told(told["site"], lambda: loop.keeper.states, loop.leads, loop.fresh), PORT, MOUNTS / "tls")
+    keeper = loop.keeper
+    shown = Told(told["site"], lambda: keeper.states, loop.leads, loop.fresh, keeper.unsure.lines)
+    server = Server(shown, PORT, MOUNTS / "tls")
     server.start()
     rounds = 0
     while not stop.wait(ROUND_SECONDS):

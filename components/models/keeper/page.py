@@ -6,7 +6,7 @@ import html
 import json
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,6 +35,7 @@ class Told:
     states: Callable[[], States]
     leads: Callable[[], bool]
     fresh: Callable[[], bool]  # whether the loop went round not long ago
+    more: Callable[[], Iterable[str]] = tuple  # lines for Prometheus
 
 
 def page(told: Told) -> str:
@@ -68,7 +69,7 @@ def numbers(told: Told) -> str:
     lines += [f'apadana_models_judged{{release="{name}",phase="{far["phase"]}"}} 1' for name, far in judged.items()]
     lines.append("# TYPE apadana_models_decisions_total counter")
     lines += [f'apadana_models_decisions_total{{release="{name}"}} {far["decisions"]}' for name, far in judged.items()]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *told.more(), ""])
 
 
 class _Handler(BaseHTTPRequestHandler):

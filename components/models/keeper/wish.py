@@ -33,7 +33,7 @@ DISAGREE = 1
 MOST_DISAGREE = 50
 #: Keys that are stored whatever they hold.
 ALWAYS = ("name", "stable", "mode", "percent")
-SAID: dict[type, str] = {int: "a number", bool: "true or false", str: "text"}
+SAID: dict[type, str] = {int: "a number", bool: "true or false", str: "text", float: "a number from 0 to 1"}
 
 
 class BadWishError(Exception):
@@ -46,6 +46,8 @@ class Wish:
 
     With `judge` the share of a canary grows by itself, or ends, and so do the copies of a shadow: it ends if more
     than `disagree` percent of its answers differ from the stable's. `then: canary`: a shadow that passed goes on.
+
+    With `floor` no version answers a row by a label that it gives a lower probability: it says that it is not sure.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Wish:
     judge: bool = False
     disagree: int = DISAGREE
     then: str = ""
+    floor: float | None = None
     previous: str = ""  # the stable version before this one: where a rollback leads
     by: str = ""
     why: str = ""
@@ -89,6 +92,8 @@ def wrong(wish: Wish) -> Iterator[str]:
         yield f"candidate is {wish.candidate!r} with mode serve; allowed: none, or mode canary or shadow"
     if wish.mode in (CANARY, SHADOW) and not wish.candidate:
         yield f"candidate is missing; mode {wish.mode} is about one"
+    if wish.floor is not None and not 0 <= wish.floor <= 1:  # NaN, too
+        yield f"floor is {str(wish.floor)[:LONGEST]}; allowed: 0 to 1, or left out"
     yield from _no_share(wish)
     yield from _not_to_be_judged(wish) if wish.judge else _only_judged(wish)
     for key, value in (("by", wish.by), ("why", wish.why)):
@@ -143,22 +148,28 @@ def read(text: str, name: str | None = None) -> Wish:
     wish = _made(found)
     if name is not None and wish.name != name:
         raise BadWishError(f"name is {wish.name!r}, and the label {LABEL} says {name!r}: they have to be the same")
-    return checked(wish)
+    checked(wish)
+    return wish if wish.floor is None else replace(wish, floor=float(wish.floor))  # 1 is 1.0
 
 
 def _made(found: Mapping[str, Any]) -> Wish:
     texts = dict.fromkeys(("name", "stable", "mode", "candidate", "then", "previous", "by", "why"), str)
-    kinds: dict[str, type] = {"percent": int, "disagree": int, "judge": bool} | texts
+    kinds: dict[str, type] = {"percent": int, "disagree": int, "judge": bool, "floor": float} | texts
     mistakes = [f"{key} is not known; allowed: {', '.join(sorted(kinds))}" for key in found.keys() - kinds.keys()]
     mistakes += [
         f"{key} is {value!r}; allowed: {SAID[kinds[key]]}"
         for key, value in found.items()
-        if key in kinds and type(value) is not kinds[key]  # JSON's true is no number
+        if key in kinds and not _is(value, kinds[key])
     ]
     mistakes += [f"{key} is missing" for key in ("name", "stable") if key not in found]
     if mistakes:
         raise BadWishError("\n".join(sorted(mistakes)))
     return Wish(**found)
+
+
+def _is(value: Any, kind: type) -> bool:
+    """JSON's true is no number, and its 1 is one of any kind."""
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def promoted(wish: Wish) -> Wish:
