@@ -50,7 +50,7 @@ SERVERS = {
 }
 FAILS = {
     "line": (1, "tree: no floor of 0.8 is possible: LinearRegression has no predict_proba, so it does not say how"),
-    "flags": (1, "its classes are bool, which has no value beside them; allowed: numbers or texts"),
+    "flags": (1, "its classes are bool, which has no value beside them (allowed: numbers or texts)"),
     "mark": (1, f"{LOWEST} is one of its classes, and stands for not sure"),
     "percent": (2, "--floor: invalid share value: '80'"),
 }

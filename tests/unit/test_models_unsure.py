@@ -14,6 +14,7 @@ from components.kserve.image.server.counters import Counters
 from components.models.judge import looking
 from components.models.keeper import objects, page
 from components.models.keeper.unsure import LOOK_SECONDS
+from components.models.keeper.wish import Wish
 from tests.unit import test_models_keeper as keepers
 from tests.unit.test_models_wish import CANARY, DIGESTS, FLOORED, PLACE, STABLE
 
@@ -73,6 +74,12 @@ class Floors:
         self.world.cluster.make({"kind": "EndpointSlice", "metadata": metadata, "ports": ports, "endpoints": [end]})
         return made
 
+    def wish(self, wish: Wish) -> None:
+        """Until its pods are known to have been ready, and were looked at."""
+        self.world.wish(wish)
+        for _ in range(3):
+            self.world.round()
+
     def told(self, name: str) -> dict[str, float]:
         """The number of each version, after one more look."""
         self.world.round(after=LOOK_SECONDS + 1)
@@ -92,8 +99,7 @@ def floors() -> Iterator[Floors]:
 def test_rows_of_each_version_are_added_up_from_the_first_look_on(floors: Floors) -> None:
     pods = [floors.pod(version) for version in (CANARY.stable, CANARY.candidate)]
     pods[0].counters.rows = 1000  # for a keeper before this one
-    floors.world.wish(replace(CANARY, floor=0.8))
-    floors.world.round(), floors.told("rows")
+    floors.wish(replace(CANARY, floor=0.8))
     for n, pod in enumerate(pods):
         pod.counters.rows += 40
         pod.counters.not_sure += 10 + n
@@ -107,22 +113,18 @@ def test_rows_of_each_version_are_added_up_from_the_first_look_on(floors: Floors
 
 def test_a_release_without_a_floor_is_not_asked_and_one_that_lost_it_is_forgotten(floors: Floors) -> None:
     pod = floors.pod(STABLE.stable)
-    floors.world.wish(STABLE)
-    floors.world.round()
+    floors.wish(STABLE)
     assert floors.told("rows") == {} and pod.asked == 0
-    floors.world.wish(FLOORED)
-    floors.world.round(), floors.world.round()
+    floors.wish(FLOORED)
     assert floors.told("rows") == {"1111111111": 0} and pod.asked
-    floors.world.wish(STABLE)
-    floors.world.round(), floors.world.round()
+    floors.wish(STABLE)
     assert floors.told("rows") == {}
 
 
 @pytest.mark.parametrize("text", ["<html>", 'apadana_model_rows_total{model="iris"} NaN', "apadana_model_rows_total 3"])
 def test_a_pod_that_shows_nonsense_is_said_once_and_holds_up_nothing(floors: Floors, text: str) -> None:
     floors.pod(STABLE.stable).text = text
-    floors.world.wish(FLOORED)
-    floors.world.round()
+    floors.wish(FLOORED)
     for _ in range(3):
         assert floors.told("rows") == {"1111111111": 0}
     assert sum("does not say how often it was not sure: no apadana" in said for said in floors.world.said) == 1

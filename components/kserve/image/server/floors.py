@@ -96,6 +96,6 @@ def _wrong(model: Any) -> Iterator[str]:
         return
     mark = _mark(classes)
     if mark is None:
-        yield f"its classes are {classes.dtype}, which has no value beside them; allowed: numbers or texts"
+        yield f"its classes are {classes.dtype}, which has no value beside them (allowed: numbers or texts)"
     elif mark in classes.tolist():
         yield f"{mark!r} is one of its classes, and stands for not sure"
