@@ -4,6 +4,7 @@
     explain  NAME                             what one is, what it waits for, where it answers
     deploy   NAME VERSION [--why TEXT]        serve this version, and this one alone
     deploy   NAME VERSION --most 6            the same, with up to so many pods of a version under load
+    deploy   NAME VERSION --floor 0.8         rows of which it is less sure get no label; `--floor none`: all get one
     canary   NAME VERSION [--percent 10]      the candidate answers so many of a hundred requests
     canary   NAME VERSION --judge             its share grows by itself, or ends; `explain` says why
     shadow   NAME VERSION [--percent 10]      the candidate gets copies; nobody sees its answers
@@ -49,6 +50,7 @@ from components.models.keeper.wish import (
     WISH,
     BadWishError,
     Wish,
+    alone,
     checked,
     promoted,
     read,
@@ -60,15 +62,20 @@ from stacks.wishes import ModelsError, Wishes
 
 LOOK_SECONDS = 1.0
 DEFAULT_PERCENT = 10
+NO_FLOOR = "none"
 SHOWN = 5  # of the last decisions
 Change = Callable[[Wish | None, argparse.Namespace], Wish]
 
 
 def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
-    """One version alone; the one that answered before is where a rollback leads."""
-    previous = before.stable if before and before.stable != told.version else ""
-    most = told.most if told.most is not None else before.most if before else 0
-    return Wish(told.name, told.version, SERVE, most=most, previous=previous)
+    """One version alone; the one that answered before is where a rollback leads. Floor and growth stay."""
+    previous, floor, most = "", told.floor, told.most
+    if before is not None:
+        previous = before.stable if before.stable != told.version else before.previous
+        floor = before.floor if floor is None else floor
+        most = before.most if most is None else most
+    floor = None if floor == NO_FLOOR else floor
+    return Wish(told.name, told.version, SERVE, most=most or 0, floor=floor, previous=previous)
 
 
 def canary(before: Wish | None, told: argparse.Namespace) -> Wish:
@@ -112,6 +119,11 @@ CHANGES: dict[str, Change] = {
 }
 
 
+def floor(text: str) -> float | str:
+    """As it is typed; which numbers are allowed the wish says."""
+    return text if text == NO_FLOOR else float(text)
+
+
 def _there(before: Wish | None, told: argparse.Namespace) -> Wish:
     if before is None:
         raise ModelsError(f"there is no release {told.name!r}; make one: deploy {told.name} models:/<name>/<version>")
@@ -120,8 +132,7 @@ def _there(before: Wish | None, told: argparse.Namespace) -> Wish:
 
 def _tried(before: Wish | None, told: argparse.Namespace) -> Wish:
     """Another candidate: what was said of the last one is no part of it."""
-    there = _there(before, told)
-    return Wish(there.name, there.stable, candidate=told.version, most=there.most, previous=there.previous)
+    return replace(alone(_there(before, told)), candidate=told.version)
 
 
 def change(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
@@ -203,6 +214,10 @@ def _state(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _said(wish: Wish) -> str:
+    return _served(wish) + ("" if wish.floor is None else f", with a floor of {wish.floor:g}")
+
+
+def _served(wish: Wish) -> str:
     if wish.mode == SHADOW:
         copies = f"{wish.candidate} gets copies of {wish.percent} % of what {wish.stable} answers"
         judged = f", and is judged: at most {wish.disagree} % of its answers may differ" if wish.judge else ""
@@ -304,6 +319,8 @@ def typed(argv: list[str] | None) -> argparse.Namespace:
         if verb == "deploy":
             words = "pods of a version under load; 0: as many as ever; left out: as before"
             each.add_argument("--most", type=int, help=words)
+            words = f"rows less sure than this, 0 to 1, get no label; {NO_FLOOR}: no floor; left out: as before"
+            each.add_argument("--floor", type=floor, help=words)
         if verb in ("canary", "shadow"):
             each.add_argument("--percent", type=int, help=f"left out: {DEFAULT_PERCENT}")
             each.add_argument("--judge", action="store_true", help="widen it, or take it back, by what its pods count")

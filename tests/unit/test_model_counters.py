@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 
 from components.kserve import settings as kserve
-from components.kserve.image.server import answers, counters
+from components.kserve.image.server import answers, counters, floors
 from components.kserve.image.server.counters import (
     ANSWERS,
     BUCKETS,
     INVALID,
+    NOT_SURE,
+    ROWS,
     SECONDS,
     Counted,
     Counters,
@@ -119,6 +121,12 @@ def test_bounds_are_a_fifth_apart_and_the_slo_is_one() -> None:
     assert shown(Counters(invalid=3))[INVALID] == 3
 
 
+def test_rows_without_a_label_are_counted_by_model_and_version() -> None:
+    found = shown(Counters(model="iris", version="1111111111", rows=7, not_sure=2))
+    assert found[f"{ROWS}model=irisversion=1111111111"] == 7
+    assert found[f"{NOT_SURE}model=irisversion=1111111111"] == 2
+
+
 @pytest.mark.parametrize(
     ("answers", "right"),
     [
@@ -165,7 +173,7 @@ def test_the_image_holds_what_its_server_imports_of_ours(tmp_path: Path) -> None
     server = tmp_path / "opt" / "apadana" / "serve.py"
     imports = [node.module for node in ast.walk(ast.parse(server.read_text())) if isinstance(node, ast.ImportFrom)]
     ours = [name for name in imports if name and name.startswith("components.")]
-    assert ours == [answers.__name__, counters.__name__]
+    assert ours == [answers.__name__, counters.__name__, floors.__name__]
     for module in ours:
         code = f"import {module} as found; print(found.__file__)"
         command = [sys.executable, "-c", code]

@@ -17,7 +17,7 @@ from components.models.keeper.wish import LABEL, STATE, WISH, BadWishError, Wish
 from stacks import models
 from stacks.wishes import TRIES, ConflictError, ModelsError, Wishes
 from tests.unit.test_models_settings import site
-from tests.unit.test_models_wish import CANARY, FOLLOWS, JUDGED, STABLE, WATCHED
+from tests.unit.test_models_wish import CANARY, FLOORED, FOLLOWS, JUDGED, STABLE, WATCHED
 
 PROMOTED = State(
     phase=Phase.PROMOTED,
@@ -107,6 +107,33 @@ def test_what_is_followed_is_said_and_another_verb_goes_on_from_what_it_came_to_
     assert read(wishes.item["data"][WISH], "iris") == replace(
         STABLE, stable="models:/iris/3", previous="models:/iris/1", by="ann"
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "floor"),
+    [
+        (STABLE, (), None),
+        (STABLE, ("--floor", "0.8"), 0.8),
+        (FLOORED, (), 0.8),
+        (FLOORED, ("--floor", "0"), 0.0),
+        (FLOORED, ("--floor", "none"), None),
+    ],
+)
+def test_a_floor_stays_until_another_one_is_named(before: Wish, words: tuple[str, ...], floor: float | None) -> None:
+    wishes = InMemory(replace(before, previous="models:/iris/0"))
+    (said,) = did(wishes, "deploy", "iris", before.stable, *words)
+    wish = read(wishes.item["data"][WISH], "iris")
+    assert wish.floor == floor
+    assert ("with a floor of" in said) is (floor is not None)
+    # The same version with another floor is no version to come back from.
+    assert wish.previous == "models:/iris/0"
+    did(wishes, "canary", "iris", "models:/iris/2")
+    assert read(wishes.item["data"][WISH], "iris").floor == floor
+
+
+def test_a_floor_that_is_none_is_refused() -> None:
+    with pytest.raises(BadWishError, match=r"floor is 80\.0; allowed: 0 to 1"):
+        did(InMemory(STABLE), "deploy", "iris", "models:/iris/1", "--floor", "80")
 
 
 def test_a_share_for_the_judge_is_refused() -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from components.models.judge import looking
-from components.models.keeper import page, targets
+from components.models.keeper import objects, page, targets
 from components.models.keeper.artefacts import PromotionError, Version
 from components.models.keeper.keeper import LEAVE_SECONDS, Keeper
 from components.models.keeper.kubernetes import ApiError
 from components.models.keeper.lease import SECONDS, SURE_SECONDS, Lease
 from components.models.keeper.wish import LABEL, STATE, WISH, Wish, promoted
-from tests.unit.test_models_wish import CANARY, DIGESTS, PLACE, SHADOW, STABLE
+from tests.unit.test_models_wish import CANARY, DIGESTS, FLOORED, PLACE, SHADOW, STABLE
 
 Object = dict[str, Any]
 
@@ -196,6 +196,26 @@ def test_the_old_version_goes_after_the_route_has_left_it(world: World) -> None:
     assert world.cluster.names("InferenceService") == {"iris-1111111111", "iris-2222222222"}
     world.round(after=LEAVE_SECONDS + 1)
     assert world.cluster.names("InferenceService") == world.cluster.names("PodDisruptionBudget") == {"iris-2222222222"}
+
+
+def test_another_floor_gets_traffic_once_its_pods_answer(world: World) -> None:
+    world.wish(STABLE)
+    world.round(), world.round()
+    world.wish(FLOORED)
+    before, after = "iris-1111111111", objects.version(FLOORED, DIGESTS[FLOORED.stable])
+    for item in (i for (kind, _, _), i in world.cluster.held.items() if kind == "InferenceService"):
+        item["status"] = {}
+    assert world.round(ready=False)["phase"] == "waits"
+    failure = {"message": "Traceback\niris: no floor of 0.8 is possible: Line has no predict_proba\n"}
+    world.cluster.held["InferenceService", PLACE.work, after]["status"] = {"modelStatus": {"lastFailureInfo": failure}}
+    # A model that can have no floor: it is said why, and what answers goes on.
+    assert world.round(ready=False)["why"][0].endswith("iris: no floor of 0.8 is possible: Line has no predict_proba")
+    assert world.weights() == {f"{before}-predictor": 100}
+    assert world.round()["phase"] == "serve"
+    assert world.weights() == {f"{after}-predictor": 100}
+    assert world.state()["traffic"] == {"1111111111": 100}
+    world.round(after=LEAVE_SECONDS + 1)
+    assert world.cluster.names("InferenceService") == {after}
 
 
 def test_a_shadow_keeps_its_pods(world: World) -> None:

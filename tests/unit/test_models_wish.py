@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,8 @@ CANARY = replace(STABLE, mode="canary", candidate="models:/iris/2", percent=10)
 SHADOW = replace(CANARY, mode="shadow")
 JUDGED = replace(CANARY, percent=0, judge=True)
 WATCHED = replace(SHADOW, judge=True)
-FULL = replace(WATCHED, disagree=7, then="canary", most=5, by="ann", why="a try")
+FLOORED = replace(STABLE, floor=0.8)
+FULL = replace(WATCHED, floor=0.25, disagree=7, then="canary", most=5, by="ann", why="a try")
 FOLLOWS = replace(STABLE, follow="models:/iris@deployable")
 DIGESTS = {"models:/iris/1": ONE, "models:/iris/2": TWO}
 PLACE = objects.Place(
@@ -35,7 +37,20 @@ PLACE = objects.Place(
 
 
 @pytest.mark.parametrize(
-    "wish", [STABLE, CANARY, SHADOW, JUDGED, WATCHED, FULL, FOLLOWS, Wish("a", ONE), Wish("a-1", "models:/My model/7")]
+    "wish",
+    [
+        STABLE,
+        CANARY,
+        SHADOW,
+        JUDGED,
+        WATCHED,
+        FLOORED,
+        FULL,
+        FOLLOWS,
+        replace(STABLE, floor=0.0),
+        Wish("a", ONE),
+        Wish("a-1", "models:/My model/7"),
+    ],
 )
 def test_what_is_stored_is_read_again(wish: Wish) -> None:
     assert read(wish.text(), wish.name) == wish
@@ -70,6 +85,9 @@ def test_what_is_stored_is_read_again(wish: Wish) -> None:
         (replace(STABLE, judge=True), "judge is true with mode serve; allowed: with mode canary or shadow"),
         (replace(JUDGED, candidate=STABLE.stable), "so is stable"),
         (replace(STABLE, why="a\nb"), "why has 3 letters"),
+        (replace(STABLE, floor=1.5), "floor is 1.5; allowed: 0 to 1, or left out"),
+        (replace(STABLE, floor=-0.1), "floor is -0.1"),
+        (replace(STABLE, floor=math.nan), "floor is nan"),
     ],
 )
 def test_a_wrong_wish_says_what_is_allowed(wish: Wish, told: str) -> None:
@@ -80,8 +98,8 @@ def test_a_wrong_wish_says_what_is_allowed(wish: Wish, told: str) -> None:
 
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(BadWishError) as error:
-        checked(Wish("Iris", "x", mode="canary"))
-    assert len(str(error.value).splitlines()) == 4
+        checked(Wish("Iris", "x", mode="canary", floor=80))
+    assert len(str(error.value).splitlines()) == 5
 
 
 @pytest.mark.parametrize(
@@ -94,6 +112,13 @@ def test_all_mistakes_are_told_at_once() -> None:
         ('{"name": "iris", "stable": "models:/iris/1", "percent": true}', "percent is True"),
         ('{"name": "iris", "stable": "models:/iris/1", "judge": 1}', "judge is 1; allowed: true or false"),
         ('{"name": "iris", "stable": "models:/iris/1", "disagree": 0.5}', "disagree is 0.5; allowed: a number"),
+        (
+            '{"name": "iris", "stable": "models:/iris/1", "floor": "0.8"}',
+            "floor is '0.8'; allowed: a number from 0 to 1",
+        ),
+        ('{"name": "iris", "stable": "models:/iris/1", "floor": true}', "floor is True"),
+        ('{"name": "iris", "stable": "models:/iris/1", "floor": NaN}', "floor is nan"),
+        ('{"name": "iris", "stable": "models:/iris/1", "floor": 1%s}' % ("0" * 400), "floor is 1000"),
         ('{"name": "iris", "stable": "models:/iris/1", "weight": 3}', "weight is not known"),
         ('{"name": "other", "stable": "models:/iris/1"}', "have to be the same"),
     ],
@@ -110,7 +135,8 @@ def test_promotion_and_the_two_ways_back() -> None:
     back = rolled_back(after)
     assert (back.stable, back.previous) == (STABLE.stable, CANARY.candidate)
     assert rolled_back(SHADOW) == rolled_back(JUDGED) == STABLE
-    assert rolled_back(FULL) == replace(STABLE, most=5, by="ann", why="a try")
+    # A floor is the release's, whichever version answers.
+    assert rolled_back(FULL) == replace(STABLE, floor=0.25, most=5, by="ann", why="a try")
     assert not promoted(JUDGED).judge
     for change, wish in ((promoted, STABLE), (rolled_back, STABLE)):
         with pytest.raises(BadWishError):
@@ -173,6 +199,23 @@ def test_a_version_never_has_fewer_pods_than_the_site_says_and_grows_as_far_as_i
     found = objects.service(PLACE, replace(STABLE, most=most), ONE, "sklearn")["spec"]["predictor"]
     assert (found["minReplicas"], found["maxReplicas"]) == (2, grows_to)
     assert (found["scaleMetric"], found["scaleTarget"]) == ("cpu", 70)
+
+
+def test_another_floor_is_other_pods_of_the_same_version() -> None:
+    plain, low, high = (objects.service(PLACE, replace(CANARY, floor=each), ONE, "mlflow") for each in (None, 0.8, 0.9))
+    names = {each["metadata"]["name"] for each in (plain, low, high)}
+    assert len(names) == 3 and all(len(name) == len("iris-1111111111") for name in names)
+    assert low["spec"]["predictor"]["model"]["args"] == [
+        "--model_name=iris",
+        "--model_version=1111111111",
+        "--floor=0.8",
+    ]
+    assert objects.backends(objects.route(PLACE, replace(CANARY, floor=0.8), DIGESTS)) == {
+        objects.version(replace(CANARY, floor=0.8), digest) for digest in (ONE, TWO)
+    }
+    # As JSON has it or as it is typed.
+    one, other = (read(json.dumps({"name": "a", "stable": ONE, "floor": each})) for each in (1, 1.0))
+    assert objects.version(one, ONE) == objects.version(other, ONE)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from components.models.keeper.following import Following
 from components.models.keeper.judging import Judging
 from components.models.keeper.kubernetes import ApiError
 from components.models.keeper.lease import CONFLICT
-from components.models.keeper.wish import DIGEST, LABEL, SHADOW, STATE, WISH, BadWishError, Wish, read
+from components.models.keeper.wish import DIGEST, LABEL, LONGEST, SHADOW, STATE, WISH, BadWishError, Wish, read
 
 #: Seconds between the last request that a route may have sent to a version and the end of its pods.
 LEAVE_SECONDS = 8.0
@@ -74,7 +74,7 @@ class Keeper:
         services = self._by_release(self._cluster.all("InferenceService", self._place.work, LABEL))
         routes = self._by_release(self._cluster.all("HTTPRoute", self._place.platform, LABEL))
         wished = {}
-        self._judging.look(_to_be_judged(maps))
+        self._judging.look(known for known in _known(maps) if known[0].judge)
         # What is judged goes first: a version that is copied from the registry may take minutes.
         for item in sorted(maps, key=lambda item: not self._judging.due(_name(item))):
             name = _name(item)
@@ -139,7 +139,7 @@ class Keeper:
                 "InferenceService", objects.service(self._place, wish, found.digest, found.form), there.get(name)
             )
             self._wanted("PodDisruptionBudget", objects.budget(self._place, wish, found.digest))
-            once = objects.short(found.digest)
+            once = objects.mark(wish, found.digest)
             if once in before.get("ready", []) or self._ready(name, there.get(name)):
                 answered.append(once)
             else:
@@ -245,17 +245,18 @@ def _name(item: Mapping[str, Any]) -> str:
     return str(item["metadata"]["labels"][LABEL])
 
 
-def _to_be_judged(maps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Wish, Mapping[str, Any], dict[str, str]]]:
-    """What can be looked at: wishes to be judged whose versions were found and were ready once."""
+def _known(maps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Wish, Mapping[str, Any], dict[str, str]]]:
+    """What can be looked at: wishes whose versions were found and were ready once."""
     for item in maps:
         state = _state(item)
         try:
             wish = read(item.get("data", {}).get(WISH, ""), _name(item))
         except BadWishError:
             continue
-        digests = {ref: version["digest"] for ref, version in state.get("versions", {}).items()}
-        known = [objects.short(digests[ref]) for ref in wish.references() if ref in digests]
-        if wish.judge and len(known) == len(wish.references()) and set(known) <= set(state.get("ready", [])):
+        versions = state.get("versions", {})
+        digests = {ref: versions[ref]["digest"] for ref in wish.references() if ref in versions}
+        known = {objects.mark(wish, digest) for digest in digests.values()}
+        if len(digests) == len(wish.references()) and known <= set(state.get("ready", [])):
             yield wish, item, digests
 
 
@@ -283,6 +284,9 @@ def ready(service: Mapping[str, Any] | None) -> bool:
 
 def reason(service: Mapping[str, Any] | None) -> str:
     """Why not, in KServe's own words."""
-    conditions = (service or {}).get("status", {}).get("conditions", [])
-    told = [c.get("message") or c.get("reason") for c in conditions if c["status"] == "False"]
+    status = (service or {}).get("status", {})
+    told = [c.get("message") or c.get("reason") for c in status.get("conditions", []) if c["status"] == "False"]
+    # What a container that ended wrote last.
+    lines = str(status.get("modelStatus", {}).get("lastFailureInfo", {}).get("message", "")).strip().splitlines()
+    told += [line[:LONGEST] for line in lines[-1:]]
     return "; ".join(dict.fromkeys(filter(None, told))) or "its pods are started"

@@ -7,6 +7,7 @@ another page's name. Its label is what the policies select: a token first, then 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,15 @@ class Place:
 
 def version(wish: Wish, digest: str) -> str:
     """Name of one version's InferenceService."""
-    return f"{wish.name}-{short(digest)}"
+    return f"{wish.name}-{mark(wish, digest)}"
+
+
+def mark(wish: Wish, digest: str) -> str:
+    """What tells pods of one release apart. With another floor a version has other pods: they get traffic once they
+    answer, and a floor that the model can't have takes nothing away."""
+    if wish.floor is None:
+        return short(digest)
+    return hashlib.sha256(f"{digest} floor={wish.floor}".encode()).hexdigest()[:SHORT]
 
 
 def short(digest: str) -> str:
@@ -73,8 +82,7 @@ def service(place: Place, wish: Wish, digest: str, form: str) -> Manifest:
         "modelFormat": {"name": form},
         "protocolVersion": "v2",
         "storageUri": storage(place, digest),
-        # All versions answer to the release's name, and say which they are.
-        "args": [f"--model_name={wish.name}", f"--model_version={short(digest)}"],
+        "args": arguments(wish, digest),
         "resources": dict(place.resources),
     }
     predictor: dict[str, Any] = {
@@ -100,6 +108,12 @@ def service(place: Place, wish: Wish, digest: str, form: str) -> Manifest:
         "metadata": metadata,
         "spec": {"predictor": predictor},
     }
+
+
+def arguments(wish: Wish, digest: str) -> list[str]:
+    """Of the model server. All versions answer to the release's name, and say which they are."""
+    told = [f"--model_name={wish.name}", f"--model_version={short(digest)}"]
+    return told if wish.floor is None else [*told, f"--floor={wish.floor}"]
 
 
 def budget(place: Place, wish: Wish, digest: str) -> Manifest:

@@ -35,7 +35,7 @@ MOST_DISAGREE = 50
 MOST_PODS = 50  # of one version
 #: Keys that are stored whatever they hold.
 ALWAYS = ("name", "stable", "mode", "percent")
-SAID: dict[type, str] = {int: "a number", bool: "true or false", str: "text"}
+SAID: dict[type, str] = {int: "a number", bool: "true or false", str: "text", float: "a number from 0 to 1"}
 
 
 class BadWishError(Exception):
@@ -52,6 +52,7 @@ class Wish:
     With `follow` the versions that an alias of the registry names are tried one after the other, and judged.
 
     Under load each version grows up to `most` pods, and back; 0, or fewer than the site's `replicas`: it never grows.
+    With `floor` no version answers a row by a label that it gives a lower probability: it says that it is not sure.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Wish:
     then: str = ""
     most: int = 0
     follow: str = ""
+    floor: float | None = None
     previous: str = ""  # the stable version before this one: where a rollback leads
     by: str = ""
     why: str = ""
@@ -98,13 +100,19 @@ def wrong(wish: Wish) -> Iterator[str]:
     if wish.mode in (CANARY, SHADOW) and not wish.candidate:
         yield f"candidate is missing; mode {wish.mode} is about one"
     yield from _no_share(wish)
+    yield from _no_number(wish)
     yield from _not_to_be_judged(wish) if wish.judge else _only_judged(wish)
     yield from _not_to_be_followed(wish) if wish.follow else ()
-    if not 0 <= wish.most <= MOST_PODS:
-        yield f"most is {wish.most}; allowed: 0 (it does not grow) to {MOST_PODS} pods of a version"
     for key, value in (("by", wish.by), ("why", wish.why)):
         if len(value) > LONGEST or not value.isprintable():
             yield f"{key} has {len(value)} letters; allowed: one line of at most {LONGEST}"
+
+
+def _no_number(wish: Wish) -> Iterator[str]:
+    if wish.floor is not None and not 0 <= wish.floor <= 1:  # NaN, too
+        yield f"floor is {str(wish.floor)[:LONGEST]}; allowed: 0 to 1, or left out"
+    if not 0 <= wish.most <= MOST_PODS:
+        yield f"most is {wish.most}; allowed: 0 (it does not grow) to {MOST_PODS} pods of a version"
 
 
 def _no_share(wish: Wish) -> Iterator[str]:
@@ -162,17 +170,19 @@ def read(text: str, name: str | None = None) -> Wish:
     wish = _made(found)
     if name is not None and wish.name != name:
         raise BadWishError(f"name is {wish.name!r}, and the label {LABEL} says {name!r}: they have to be the same")
-    return checked(wish)
+    checked(wish)
+    return wish if wish.floor is None else replace(wish, floor=float(wish.floor))  # 1 is 1.0
 
 
 def _made(found: Mapping[str, Any]) -> Wish:
     texts = dict.fromkeys(("name", "stable", "mode", "candidate", "then", "follow", "previous", "by", "why"), str)
-    kinds: dict[str, type] = {"percent": int, "disagree": int, "most": int, "judge": bool} | texts
+    numbers: dict[str, type] = {"percent": int, "disagree": int, "most": int, "floor": float}
+    kinds = numbers | {"judge": bool} | texts
     mistakes = [f"{key} is not known; allowed: {', '.join(sorted(kinds))}" for key in found.keys() - kinds.keys()]
     mistakes += [
         f"{key} is {value!r}; allowed: {SAID[kinds[key]]}"
         for key, value in found.items()
-        if key in kinds and type(value) is not kinds[key]  # JSON's true is no number
+        if key in kinds and not _is(value, kinds[key])
     ]
     mistakes += [f"{key} is missing" for key in ("name", "stable") if key not in found]
     if mistakes:
@@ -180,21 +190,27 @@ def _made(found: Mapping[str, Any]) -> Wish:
     return Wish(**found)
 
 
+def _is(value: Any, kind: type) -> bool:
+    """JSON's true is no number, and its 1 is one of any kind."""
+    return type(value) is kind or (kind is float and type(value) is int)
+
+
 def promoted(wish: Wish) -> Wish:
     """The candidate alone."""
     if not wish.candidate:
         raise BadWishError(f"{wish.name} has no candidate; give it one by canary or shadow")
-    return replace(_alone(wish), stable=wish.candidate, previous=wish.stable)
+    return replace(alone(wish), stable=wish.candidate, previous=wish.stable)
 
 
 def rolled_back(wish: Wish) -> Wish:
     """Without its candidate; one that has none goes back to the version before."""
     if wish.candidate:
-        return _alone(wish)
+        return alone(wish)
     if not wish.previous:
         raise BadWishError(f"{wish.name} has neither a candidate nor an earlier version: nothing to go back to")
     return replace(wish, stable=wish.previous, previous=wish.stable)
 
 
-def _alone(wish: Wish) -> Wish:
+def alone(wish: Wish) -> Wish:
+    """The stable, and nothing that is tried."""
     return replace(wish, mode=SERVE, candidate="", percent=0, judge=False, disagree=DISAGREE, then="")

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 ANSWERS, INVALID, SECONDS = "apadana_model_answers_total", "apadana_model_invalid_total", "apadana_model_seconds"
+#: Where a release has a floor: rows that were asked about, and those that kept no label.
+ROWS, NOT_SURE = "apadana_model_rows_total", "apadana_model_not_sure_total"
 MEMORY_LIMIT = "apadana_model_memory_limit_bytes"
 #: Prometheus' own library shows it for every process.
 MEMORY = "process_resident_memory_bytes"
@@ -49,7 +51,11 @@ class Counters:
     """Since the server began. Its event loop alone writes here."""
 
     limit: float = 0  # bytes; 0: none
+    model: str = ""
+    version: str = ""
     invalid: int = 0
+    rows: int = 0
+    not_sure: int = 0
     answers: Counter[int] = field(default_factory=Counter)  # by HTTP status
     seconds: float = 0.0
     _within: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
@@ -67,6 +73,12 @@ class Counters:
         yield Family(ANSWERS.removesuffix("_total"), "counter", "Answers to questions, by status.", answers)
         about = "Answers with a number that is none (NaN, infinite), or with nothing."
         yield Family(INVALID.removesuffix("_total"), "counter", about, ((INVALID, {}, float(self.invalid)),))
+        whose = {"model": self.model, "version": self.version}
+        for name, about, number in (
+            (ROWS, "Rows that a model with a floor was asked about.", self.rows),
+            (NOT_SURE, "Of these, the ones that kept no label: less sure than the floor.", self.not_sure),
+        ):
+            yield Family(name.removesuffix("_total"), "counter", about, ((name, whose, float(number)),))
         bounds = (*map(str, BUCKETS), "+Inf")
         within = zip(bounds, accumulate(self._within), strict=True)
         histogram = [(f"{SECONDS}_bucket", {"le": bound}, float(n)) for bound, n in within]

@@ -7,7 +7,9 @@ has no token, no Secret but its reader's, and no way out but to the store.
 A body that is too large is refused before it is read: 413. What is no question for this model is
 400, with the reason. Each answer names the version of the model that gave it, and is counted at
 /metrics; one that holds NaN, an infinite number or nothing is counted as invalid, too. The last ones
-can be compared with another version's: answers.py.
+can be compared with another version's: answers.py. What a version was trained with may lie beside it:
+drift.py. With a floor a row of which the model is not sure enough keeps no label: floors.py. A model
+that can't be served ends the server with one line that says why.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,8 +30,10 @@ from kserve.utils.utils import get_predict_input, get_predict_response
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
+from components.kserve.image.server import drift
 from components.kserve.image.server.answers import Answers, Marked
-from components.kserve.image.server.counters import Counted, Counters, memory_limit, whole
+from components.kserve.image.server.counters import Counted, Counters, Family, memory_limit, whole
+from components.kserve.image.server.floors import FLOOR, NOT_SURE, SURE, Floor, FloorError, Held, share
 
 SUFFIXES = (".joblib", ".pkl", ".skops")
 #: Of one question. A row of a hundred numbers is some 2 KiB.
@@ -73,16 +78,20 @@ def read(file: Path) -> Any:
 class Shown:
     """The counters as Prometheus' library asks for them."""
 
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
+    def __init__(self, *counting: Counters | drift.Drift) -> None:
+        self._counting = counting
 
     def collect(self) -> Iterator[Any]:
         """All of them."""
-        for family in self._counters.families():
+        for family in self._families():
             metric = Metric(family.name, family.about, family.kind)
             for name, labels, value in family.samples:
                 metric.add_sample(name, labels, value)
             yield metric
+
+    def _families(self) -> Iterator[Family]:
+        for each in self._counting:
+            yield from each.families()
 
 
 class Limited:
@@ -117,18 +126,22 @@ class Limited:
 
 
 class Served(kserve.Model):  # type: ignore[misc]  # it has no types
-    """One model."""
+    """One model. `seen`: what is compared with its training. `least`: its floor, if it has one."""
 
-    def __init__(self, name: str, folder: Path, counters: Counters, answers: Answers, version: str = "") -> None:
-        super().__init__(name)
-        self._counters, self._answers = counters, answers
-        self._version = version or None
+    def __init__(
+        self, folder: Path, counters: Counters, answers: Answers, seen: drift.Drift, least: float | None = None
+    ) -> None:
+        super().__init__(counters.model)
+        self._counters, self._answers, self._seen, self._least = counters, answers, seen, least
         self._folder = folder
         self._predict: Callable[[Any], Any] | None = None
+        self._floor: Floor | None = None
 
     def load(self) -> bool:
         """Read it; the server is not ready before."""
-        self._predict = read(found(self._folder)).predict
+        model = read(found(self._folder))
+        self._floor = None if self._least is None else Floor(model, self._least)
+        self._predict = model.predict
         self.ready = True
         return self.ready
 
@@ -137,31 +150,64 @@ class Served(kserve.Model):  # type: ignore[misc]  # it has no types
         del headers, response_headers
         assert self._predict is not None
         try:
-            answers = self._predict(get_predict_input(payload))
+            rows = get_predict_input(payload)
+            answers = self._predict(rows)
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             told = str(error).strip().splitlines() or ["no reason given"]
             raise InvalidInput(f"{type(error).__name__}: {told[0]}") from None
+        self._seen.asked(rows)
+        self._seen.answered(answers)
+        held = self._floor.held(rows, answers) if self._floor else None
         if whole(answers):
-            self._answers.note(answers)
+            self._answers.note(held.plain if held else answers)
         else:
             self._counters.invalid += 1
-        answer = get_predict_response(payload, answers, self.name)
+        return self._told(payload, answers) if held is None else self._held(payload, held)
+
+    def _told(self, payload: Any, answers: Any) -> Any:
+        answer = get_predict_response(payload, texts(answers), self.name)
         if isinstance(answer, kserve.InferResponse):
-            answer.model_version = self._version
+            answer.model_version = self._counters.version or None
         return answer
+
+    def _held(self, payload: Any, held: Held) -> Any:
+        """v1 has no types: there a row that is not sure is null."""
+        self._counters.rows += len(held.sure)
+        self._counters.not_sure += held.unsure
+        answer = self._told(payload, held.plain if isinstance(payload, dict) else held.labels)
+        if isinstance(answer, kserve.InferResponse):
+            answer.outputs.append(kserve.InferOutput(SURE, list(held.sure.shape), "BOOL", data=held.sure))
+            answer.parameters = {FLOOR: self._least, NOT_SURE: held.unsure}
+        return answer
+
+
+def texts(answers: Any) -> Any:
+    """KServe's library can't write texts of a fixed length."""
+    return answers.astype(object) if getattr(getattr(answers, "dtype", None), "kind", "") == "U" else answers
+
+
+def typed() -> argparse.Namespace:
+    """This process's command line."""
+    parser = argparse.ArgumentParser(parents=[kserve.model_server.parser])
+    parser.add_argument("--model_dir", type=Path, required=True)
+    parser.add_argument("--model_version", default="", help="stands in every answer")
+    parser.add_argument("--floor", type=share, help="rows less sure than this, 0 to 1, keep no label")
+    parser.set_defaults(enable_grpc=False, enable_latency_logging=False)
+    return parser.parse_args()
 
 
 def main() -> None:
     """One process, REST alone."""
-    parser = argparse.ArgumentParser(parents=[kserve.model_server.parser])
-    parser.add_argument("--model_dir", type=Path, required=True)
-    parser.add_argument("--model_version", default="", help="stands in every answer")
-    parser.set_defaults(enable_grpc=False, enable_latency_logging=False)
-    told = parser.parse_args()
-    counters, answers = Counters(memory_limit()), Answers()
-    REGISTRY.register(Shown(counters))
-    model = Served(told.model_name, told.model_dir, counters, answers, told.model_version)
-    model.load()
+    told = typed()
+    counters, answers = Counters(memory_limit(), told.model_name, told.model_version), Answers()
+    try:
+        seen = drift.read(told.model_dir)
+        model = Served(told.model_dir, counters, answers, seen, told.floor)
+        model.load()
+    except (FloorError, ModelMissingError, drift.BadReferenceError) as error:
+        # The last line of a container's log is what KServe, and so the release, says of it.
+        sys.exit(f"{told.model_name}: {error}")
+    REGISTRY.register(Shown(counters, seen))
     server = kserve.ModelServer(
         http_port=told.http_port,
         enable_grpc=told.enable_grpc,
