@@ -37,7 +37,16 @@ GROUP, OF_WORKFLOW = "argoproj.io/v1alpha1", "workflows.argoproj.io/workflow"
 SHARED = tuple(
     f"{name}.py"
     for name in (
-        "__init__", "asking", "gates", "quality", "settings", "steps", "store", "studies", "tracking", "tuning"
+        "__init__",
+        "asking",
+        "gates",
+        "quality",
+        "settings",
+        "steps",
+        "store",
+        "studies",
+        "tracking",
+        "tuning",
     )
 )
 LARGEST = 900_000  # bytes; a ConfigMap holds 1 MiB, a third more in its form as text
@@ -202,8 +211,7 @@ class Runs:
             return None
         found = self._room(POSTGRES)
         address = next(e.address for e in found.endpoints_in if e.protocol == "postgres")
-        external = found.mode == Mode.EXTERNAL
-        return Studies(address, name, client_secret(POSTGRES, name), found.ca_ref or "", external)
+        return Studies(address, name, client_secret(POSTGRES, name), found.ca_ref or "", found.mode == "external")
 
     def _features(self, problem: str) -> Features | None:
         found = next((c for c in self.site.platform.components if c.name == FEAST), None)
@@ -282,9 +290,7 @@ class Runs:
         self.site.cluster.apply(workflow(template, name, begun, json.loads(given["settings"]), at_once, first))
         return name, first
 
-    def _prepared(
-        self, problem: str, settings: Mapping[str, object], run: str = GIVEN
-    ) -> tuple[list[Manifest], int]:
+    def _prepared(self, problem: str, settings: Mapping[str, object], run: str = GIVEN) -> tuple[list[Manifest], int]:
         """What a run needs, and how many search at once; nothing is sent yet."""
         if not (HERE / problem / "pipeline.py").is_file():
             raise Refusal(f"there is no problem {problem!r}; problems: {', '.join(known())}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hera.workflows import DAG, Container, Env, Parameter, Resources, RetryStrategy, S3Artifact, Task, WorkflowTemplate
 from hera.workflows import models as argo
 
-from problems import STEPS, store, studies, tracking
+from problems import STEPS, STUDIES_ADDRESS, STUDIES_CA, STUDIES_DATABASE, STUDIES_LOGIN, store, tracking
 
 CODE_AT, CODE_FILE, CA_AT = "/opt/problem", "code.zip", "/etc/apadana/ca"
 LOGIN_AT, FEATURES_CA_AT = "/etc/apadana/features-login", "/etc/apadana/features-ca"
@@ -138,11 +138,11 @@ class Pipeline:
                 env.append(Env(name=store.CA, value=f"{FEATURES_CA_AT}/ca.crt"))
         if (kept := self.house.studies) and name == SHARED_STEP:
             mounts.append(argo.VolumeMount(name="studies-login", mount_path=STUDIES_AT, read_only=True))
-            env += [Env(name=studies.ADDRESS, value=kept.address), Env(name=studies.DATABASE, value=kept.database)]
-            env.append(Env(name=studies.LOGIN, value=STUDIES_AT))
+            env += [Env(name=STUDIES_ADDRESS, value=kept.address), Env(name=STUDIES_DATABASE, value=kept.database)]
+            env.append(Env(name=STUDIES_LOGIN, value=STUDIES_AT))
             if kept.ca:
                 mounts.append(argo.VolumeMount(name="studies-ca", mount_path=STUDIES_CA_AT, read_only=True))
-                env.append(Env(name=studies.CA, value=f"{STUDIES_CA_AT}/ca.crt"))
+                env.append(Env(name=STUDIES_CA, value=f"{STUDIES_CA_AT}/ca.crt"))
         return self._pod(name, mounts, env)
 
     def _pod(self, name: str, mounts: list[argo.VolumeMount], env: list[Env]) -> Container:

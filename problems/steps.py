@@ -122,8 +122,8 @@ def _lesson(job: Job, settings: Any) -> Lesson:
 
 
 def tune(job: Job) -> None:
-    """Searches for the model's parameters: for all records, and for each fold by what the other folds said. Whose record
-    is answered for has had no say in how."""
+    """Searches for the model's parameters: for all records, and for each fold by what the other folds said, so that
+    nobody has a say in how he is answered for."""
     from problems import studies, tuning  # they take a second to import, and no other step needs them
 
     problem = job.part("problem")
@@ -148,8 +148,8 @@ def tune(job: Job) -> None:
 
 
 def train(job: Job) -> None:
-    """Fits the best model on all records. The answers that are judged are of models fitted on the other folds: nobody is
-    answered for by a model that has seen him."""
+    """Fits the best model on all records. The answers that are judged are of models fitted on the other folds: nobody
+    is answered for by a model that has seen him."""
     problem = job.part("problem")
     settings = problem.given(job.settings)
     lesson, best = _lesson(job, settings), job.read("tune", "best.json")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import sqlalchemy
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 
-ADDRESS, DATABASE, LOGIN, CA = "STUDIES_ADDRESS", "STUDIES_DATABASE", "STUDIES_LOGIN", "STUDIES_CA"
+from problems import STUDIES_ADDRESS, STUDIES_CA, STUDIES_DATABASE, STUDIES_LOGIN
+
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 #: A worker that gave no sign of life for so long is lost. Longer than a store takes to change its primary, during which
 #: nobody can give one.
@@ -44,7 +46,7 @@ class Studies(RDBStorage):
 
 def from_environment() -> BaseStorage:
     """Name and password are files, read anew for each connection."""
-    if not os.environ.get(ADDRESS):
+    if not os.environ.get(STUDIES_ADDRESS):
         return InMemoryStorage()
     return Studies(
         "postgresql+psycopg://",
@@ -62,16 +64,16 @@ def _connect() -> Any:
     """Every host of the list is tried. Nothing of it needs a session of its own behind a pooler."""
     import psycopg
 
-    pairs = [part.rpartition(":") for part in os.environ[ADDRESS].split(",")]
-    login = Path(os.environ[LOGIN])
+    pairs = [part.rpartition(":") for part in os.environ[STUDIES_ADDRESS].split(",")]
+    login = Path(os.environ[STUDIES_LOGIN])
     return psycopg.connect(
         host=",".join(host for host, _, _ in pairs),
         port=",".join(port for _, _, port in pairs),
-        dbname=os.environ[DATABASE],
+        dbname=os.environ[STUDIES_DATABASE],
         user=(login / "username").read_text().strip(),
         password=(login / "password").read_text().strip(),
         sslmode="verify-full",
-        sslrootcert=os.environ.get(CA) or SYSTEM_CA,
+        sslrootcert=os.environ.get(STUDIES_CA) or SYSTEM_CA,
         target_session_attrs="read-write",
         connect_timeout=5,
         prepare_threshold=None,
@@ -88,7 +90,5 @@ def forget_old(storage: BaseStorage, problem: str) -> None:
     then = datetime.now() - timedelta(days=KEPT_DAYS)
     for each in optuna.get_all_study_summaries(storage, include_best_trial=False):
         if each.study_name.startswith(f"{problem}/") and each.datetime_start and each.datetime_start < then:
-            try:
+            with suppress(KeyError):  # another run did it meanwhile
                 optuna.delete_study(study_name=each.study_name, storage=storage)
-            except KeyError:
-                pass  # another run did it meanwhile

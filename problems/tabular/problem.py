@@ -11,7 +11,8 @@ from problems import settings as reading
 from problems.quality import Record
 from problems.tabular import features
 
-# scikit-learn and XGBoost take seconds to import: only a step that uses one waits for it, and not who looks at the settings.
+# scikit-learn and XGBoost take seconds to import: only a step that uses one waits for it, and not who looks at the
+# settings.
 if TYPE_CHECKING:
     from optuna import Trial
     from sklearn.base import ClassifierMixin
