@@ -140,9 +140,8 @@ def test_the_model_answers_through_the_gateway_as_it_does_where_it_is_trained_ag
     """The same records, settings and parameters on this machine: the same model."""
     told = story.known(good)[good]
     version, matrix = told["version"], features.matrix(problem.records())
-    parameters = {
-        key.removeprefix("tuned_"): _read(value) for key, value in told["parameters"].items() if "tuned_" in key
-    }
+    tuned = {key: _read(value) for key, value in told["parameters"].items() if key.startswith("tuned_")}
+    parameters = {key.removeprefix("tuned_"): value for key, value in tuned.items()}
     model = problem.model(parameters, problem.Settings()).fit(matrix, features.label(problem.records()))
     rows = [list(map(float, row)) for row in matrix[:40]]
     release = f"test-{new_run_id()}"

@@ -25,18 +25,21 @@ TRIALS, GRACE_S = 10, 6
 #: A machine that has its hands full.
 LONG_S = 480
 
-#: A trial says that it has begun by a file, and takes a while.
+#: A trial says that it has begun by a file, and takes a while; that many into its work the worker stands for good.
 WORKER = """
 import json, sys, time
 from pathlib import Path
 from problems import studies, tuning
 
-study, sampler, worker, trials, grace, place = json.loads(sys.argv[1])
+study, sampler, worker, trials, grace, place, stands = json.loads(sys.argv[1])
 studies.HEARTBEAT_S, studies.GRACE_S = 1, grace
+begun = []
 
 def scores(trial):
     x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
+    begun.append(trial.number)
     (Path(place) / f"{worker}-{trial.number}").touch()
+    time.sleep(3600 * (len(begun) == stands))
     for _ in range(3):
         time.sleep(0.2)
         yield 1 - (x - 0.3) ** 2 - (y - 0.6) ** 2
@@ -58,8 +61,9 @@ class Searching:
     trials: int = TRIALS
     begun: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def begin(self, worker: int) -> subprocess.Popen[str]:
-        given = json.dumps([f"x/{self.place.name}", self.sampler, worker, self.trials, GRACE_S, str(self.place)])
+    def begin(self, worker: int, stands: int = 0) -> subprocess.Popen[str]:
+        told = [f"x/{self.place.name}", self.sampler, worker, self.trials, GRACE_S, str(self.place), stands]
+        given = json.dumps(told)
         login = self.store.state / "secrets" / "postgres"
         named = {
             "STUDIES_ADDRESS": self.store.component("postgres").endpoints_in[0].address,
@@ -129,7 +133,7 @@ def whole(found: dict[str, Any], count: int) -> None:
 @pytest.mark.parametrize("searching", SAMPLERS, indirect=True)
 def test_one_of_two_workers_is_killed_in_a_trial_and_a_new_one_ends_the_search(searching: Searching) -> None:
     """Both begin at once, so that both want to make the tables."""
-    first, second = searching.begin(0), searching.begin(1)
+    first, second = searching.begin(0), searching.begin(1, stands=1)
     searching.waits_for(1)
     second.send_signal(signal.SIGKILL)
     lost = searching.in_a_trial(1)
@@ -137,9 +141,10 @@ def test_one_of_two_workers_is_killed_in_a_trial_and_a_new_one_ends_the_search(s
     found = result(first)
     whole(found, TRIALS)
     assert result(third) == found, "each worker leaves the same"
-    # The newest that it began is the one that it was in.
-    cut_off = max(int(name.partition("-")[2]) for name in lost)
+    (cut_off,) = (int(name.partition("-")[2]) for name in lost)
     assert found["trials"][cut_off]["state"] == "fail"
+    again = [each["number"] for each in found["trials"] if each["parameters"] == found["trials"][cut_off]["parameters"]]
+    assert len(again) == 2, "it was not tried again"
 
 
 def test_a_worker_that_stood_still_goes_on_after_another_one_has_taken_its_trial(searching: Searching) -> None:
@@ -156,13 +161,13 @@ def test_a_worker_that_stood_still_goes_on_after_another_one_has_taken_its_trial
 
 def test_a_search_that_lost_all_its_workers_goes_on_where_it_was(searching: Searching) -> None:
     searching.trials = 5
-    first = searching.begin(0)
+    first = searching.begin(0, stands=3)
     wait_for("three trials", lambda: len(searching.in_a_trial(0)) >= 3 or None, timeout=LONG_S, every=0.05)
     first.send_signal(signal.SIGKILL)
-    before = len(searching.in_a_trial(0))
     found = result(searching.begin(0))
     whole(found, 5)
-    assert len(searching.in_a_trial(0)) < before + 5, "what was done before was not done again"
+    assert [each["state"] for each in found["trials"]].count("fail") == 1
+    assert len(searching.in_a_trial(0)) == 6, "what was done before was not done again"
 
 
 def test_a_password_that_is_wrong_is_not_told(searching: Searching, monkeypatch: pytest.MonkeyPatch) -> None:
