@@ -163,7 +163,8 @@ def best(trials: Sequence[FrozenTrial], without: int | None = None) -> dict[str,
 
 
 def told(trials: Sequence[FrozenTrial]) -> list[Mapping[str, object]]:
-    """What became of each, for whoever looks; one that was lost or too many is "fail"."""
+    """What became of each, for whoever looks; one that was lost is "fail". Those that were too many never had
+    parameters, and are left out: a worker that was earlier at the end may not have seen them."""
     return [
         {
             "number": each.number,
@@ -173,6 +174,7 @@ def told(trials: Sequence[FrozenTrial]) -> list[Mapping[str, object]]:
             OF_FOLDS: each.user_attrs.get(OF_FOLDS, []),
         }
         for each in trials
+        if each.params
     ]
 
 

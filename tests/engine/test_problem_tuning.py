@@ -142,8 +142,9 @@ def test_one_of_two_workers_is_killed_in_a_trial_and_a_new_one_ends_the_search(s
     whole(found, TRIALS)
     assert result(third) == found, "each worker leaves the same"
     (cut_off,) = (int(name.partition("-")[2]) for name in lost)
-    assert found["trials"][cut_off]["state"] == "fail"
-    again = [each["number"] for each in found["trials"] if each["parameters"] == found["trials"][cut_off]["parameters"]]
+    (failed,) = (each for each in found["trials"] if each["number"] == cut_off)
+    assert failed["state"] == "fail"
+    again = [each for each in found["trials"] if each["parameters"] == failed["parameters"]]
     assert len(again) == 2, "it was not tried again"
 
 

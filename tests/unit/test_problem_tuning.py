@@ -87,12 +87,15 @@ def test_a_trial_that_another_worker_was_faster_with_does_not_count() -> None:
     found = tuning.run(study, search, others)
     assert asked == [0, 1, 2], "the fourth was never scored"
     assert [each.state for each in found] == [*[TrialState.COMPLETE] * 3, TrialState.FAIL]
+    assert [each["number"] for each in tuning.told(found)] == [0, 1, 2]
 
 
 def test_a_lost_trial_is_made_up_for() -> None:
     storage, search = InMemoryStorage(), tuning.Search(5, "random")
     study = tuning.study_of(storage, "x/1", search)
-    study.tell(study.ask(), state=TrialState.FAIL)
+    lost = study.ask()
+    next(hill(lost))
+    study.tell(lost, state=TrialState.FAIL)
     found = tuning.run(study, search, hill)
     assert [each.state in tuning.OVER for each in found] == [False, *[True] * 5]
     assert tuning.told(found)[0]["state"] == "fail"
