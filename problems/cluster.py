@@ -22,7 +22,7 @@ from components.kit.manifests import Manifest, in_namespace, manifest, ports
 from components.kit.naming import client_secret
 from components.kit.probing import Endpoint
 from problems import STEPS
-from problems.pipeline import CODE_FILE, GIVEN, PROBLEM, TIMED, TIMED_NAME, Features, House, Pipeline
+from problems.pipeline import CODE_FILE, GIVEN, PROBLEM, TIMED, TIMED_NAME, Features, House, Pipeline, Studies
 from validate.core.errors import ClusterError
 from validate.ground.kubectl import wait_for
 from validate.ground.site import Site
@@ -30,13 +30,25 @@ from validate.ground.site import Site
 HERE = Path(__file__).parent
 IMAGE = "trainer"
 OURS = "problems"  # the feature store's name for us
-MLFLOW, WORKFLOWS, FEAST = "mlflow", "workflows", "feast"
+MLFLOW, WORKFLOWS, FEAST, POSTGRES = "mlflow", "workflows", "feast", "postgres"
 CRON = "cronworkflows.argoproj.io"
 GROUP, OF_WORKFLOW = "argoproj.io/v1alpha1", "workflows.argoproj.io/workflow"
 #: What a step runs: of the shared modules those that need no more than the image has, and the problem's own folder.
 SHARED = tuple(
     f"{name}.py"
-    for name in ("__init__", "asking", "gates", "quality", "reference", "settings", "steps", "store", "tracking")
+    for name in (
+        "__init__",
+        "asking",
+        "gates",
+        "quality",
+        "reference",
+        "settings",
+        "steps",
+        "store",
+        "studies",
+        "tracking",
+        "tuning",
+    )
 )
 LARGEST = 900_000  # bytes; a ConfigMap holds 1 MiB, a third more in its form as text
 #: As in ZIP's own calendar, so that the same code is the same file.
@@ -45,6 +57,8 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 EXECUTOR = re.compile(
     r'(?:^\[pod/\S+\] )?(?:\{[^\n]*"argo":true[^\n]*\}|Error: exit status \d+)(?:\n|\Z)', re.MULTILINE
 )
+#: One of those who do a step at once; where it failed, it is told beside the step.
+WORKER, LOST = re.compile(rf"({'|'.join(STEPS)})\(\d+:\d+\)"), ("Failed", "Error")
 Json = dict[str, Any]
 
 
@@ -65,7 +79,7 @@ def code(problem: str, folder: Path = HERE) -> bytes:
 
 
 def objects(problem: str, house: House, run: str = GIVEN) -> list[Manifest]:
-    """Code, the way to MLflow and to the feature store, and the template: what a run needs beside itself."""
+    """Code, the way to MLflow, feature store and studies, and the template: what a run needs beside itself."""
     packed = code(problem)
     pipeline = Pipeline(house, problem, hashlib.sha256(packed).hexdigest(), run)
     template: Manifest = importlib.import_module(f"problems.{problem}.pipeline").template(pipeline).to_dict()
@@ -80,7 +94,8 @@ def objects(problem: str, house: House, run: str = GIVEN) -> list[Manifest]:
                 "ports": ports(Endpoint(room, address).hosts()[0][1]),
             }
             for room, address in asked.items()
-        ],
+        ]
+        + _to_studies(house),
     }
     held = {"immutable": True, "binaryData": {CODE_FILE: base64.b64encode(packed).decode()}}
     named = {"app.kubernetes.io/name": "problems"}
@@ -91,10 +106,28 @@ def objects(problem: str, house: House, run: str = GIVEN) -> list[Manifest]:
     ]
 
 
-def workflow(template: Manifest, name: str, run: str, settings: Mapping[str, object], first: str = "") -> Manifest:
+def _to_studies(house: House) -> list[dict[str, Any]]:
+    """Without ports inside: a policy sees them after translation. Without a place outside, which only its name server
+    knows."""
+    if (kept := house.studies) is None:
+        return []
+    if kept.external:
+        return [{"ports": ports(*{port for _, port in Endpoint(POSTGRES, kept.address).hosts()})}]
+    return [{"to": [in_namespace(house.namespace, {"app.kubernetes.io/name": POSTGRES})]}]
+
+
+def workers(problem: str, house: House, settings: Mapping[str, object]) -> int:
+    """How many search at once: without a store that they share one. Raises ValueError for wrong settings."""
+    given = importlib.import_module(f"problems.{problem}.problem").given(settings)
+    return int(given.workers) if house.studies else 1
+
+
+def workflow(
+    template: Manifest, name: str, run: str, settings: Mapping[str, object], at_once: int, first: str = ""
+) -> Manifest:
     """One start of it, as the site allows it: a template's name and arguments."""
     begin = list(STEPS).index(first) if first else 0
-    given = {"run": run, "settings": json.dumps(settings, sort_keys=True), "first": str(begin)}
+    given = {"run": run, "settings": json.dumps(settings, sort_keys=True), "first": str(begin), "workers": str(at_once)}
     metadata = template["metadata"]
     spec = {
         "workflowTemplateRef": {"name": metadata["name"]},
@@ -103,10 +136,10 @@ def workflow(template: Manifest, name: str, run: str, settings: Mapping[str, obj
     return manifest(GROUP, "Workflow", name, namespace=metadata["namespace"], marks=metadata["labels"], spec=spec)
 
 
-def schedule(template: Manifest, at: str, settings: Mapping[str, object]) -> Manifest:
+def schedule(template: Manifest, at: str, settings: Mapping[str, object], at_once: int) -> Manifest:
     """Starts of it at fixed times, UTC, one after another: a start is left out while the one before is at work. One
     that was missed for want of a controller is made up for within an hour."""
-    started = workflow(template, "", "", settings)
+    started = workflow(template, "", "", settings, at_once)
     metadata = template["metadata"]
     spec = {
         "schedules": [at],
@@ -167,7 +200,19 @@ class Runs:
         features = self._features(problem)
         if features is not None:
             uses[f"apadana.io/uses-{FEAST}"] = "true"
-        return House(namespace, self.site.image(IMAGE), address, mlflow.ca_ref or "", uses, features)
+        studies = self._studies(flows)
+        if studies is not None:
+            uses[f"apadana.io/uses-{POSTGRES}"] = "true"
+        return House(namespace, self.site.image(IMAGE), address, mlflow.ca_ref or "", uses, features, studies)
+
+    def _studies(self, flows: Component) -> Studies | None:
+        """None where the site was set up before searches were shared."""
+        name = str(flows.client.required.get("studies", ""))
+        if not name:
+            return None
+        found = self._room(POSTGRES)
+        address = next(e.address for e in found.endpoints_in if e.protocol == "postgres")
+        return Studies(address, name, client_secret(POSTGRES, name), found.ca_ref or "", found.mode == "external")
 
     def _features(self, problem: str) -> Features | None:
         found = next((c for c in self.site.platform.components if c.name == FEAST), None)
@@ -178,17 +223,17 @@ class Runs:
 
     def submit(self, problem: str, settings: Mapping[str, object]) -> str:
         """The name of the run that was begun."""
-        made = self._prepared(problem, settings)
+        made, at_once = self._prepared(problem, settings)
         name = f"{problem}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        self.site.cluster.apply(*made, workflow(made[-1], name, name, settings))
+        self.site.cluster.apply(*made, workflow(made[-1], name, name, settings, at_once))
         return name
 
     def schedule(self, problem: str, at: str, settings: Mapping[str, object]) -> None:
         """Runs at fixed times with the code and the settings of now, in place of an earlier schedule. Raises Refusal
         for times that the controller does not take; then there is no schedule."""
-        self.site.cluster.apply(*self._prepared(problem, settings))  # for whoever retries one of its runs
-        made = self._prepared(problem, settings, TIMED)
-        self.site.cluster.apply(*made, schedule(made[-1], at, settings))
+        self.site.cluster.apply(*self._prepared(problem, settings)[0])  # for whoever retries one of its runs
+        made, at_once = self._prepared(problem, settings, TIMED)
+        self.site.cluster.apply(*made, schedule(made[-1], at, settings, at_once))
         seen = wait_for(
             "the controller to look at the schedule",
             lambda: [told] if (told := refused(self._get(CRON, problem))) is not None else None,
@@ -212,7 +257,7 @@ class Runs:
         steps = [
             (str(n["displayName"]), str(n.get("phase", "")), " ".join(said(str(n.get("message", ""))).split()))
             for n in sorted(nodes, key=lambda n: str(n.get("startedAt")))
-            if n["displayName"] in STEPS
+            if n["displayName"] in STEPS or (WORKER.fullmatch(n["displayName"]) and n.get("phase") in LOST)
         ]
         wanted = ("logs", "-l", f"{OF_WORKFLOW}={run}", "-c", "main", "--prefix", "--tail=-1")
         try:
@@ -242,15 +287,17 @@ class Runs:
         }
         begun = given["run"] or run
         name = f"{begun}-{datetime.now(UTC):%H%M%S}"
-        self.site.cluster.apply(workflow(template, name, begun, json.loads(given["settings"]), first))
+        at_once = int(given.get("workers", "1"))
+        self.site.cluster.apply(workflow(template, name, begun, json.loads(given["settings"]), at_once, first))
         return name, first
 
-    def _prepared(self, problem: str, settings: Mapping[str, object], run: str = GIVEN) -> list[Manifest]:
-        """What a run needs; nothing is sent yet."""
+    def _prepared(self, problem: str, settings: Mapping[str, object], run: str = GIVEN) -> tuple[list[Manifest], int]:
+        """What a run needs, and how many search at once; nothing is sent yet."""
         if not (HERE / problem / "pipeline.py").is_file():
             raise Refusal(f"there is no problem {problem!r}; problems: {', '.join(known())}")
-        importlib.import_module(f"problems.{problem}.problem").given(settings)
-        return objects(problem, self.house(problem), run)
+        house = self.house(problem)
+        at_once = workers(problem, house, settings)
+        return objects(problem, house, run), at_once
 
     def _get(self, kind: str, name: str) -> Json:
         found: Json = self.site.cluster.json("-n", self._namespace(), "get", kind, name)

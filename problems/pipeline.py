@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from hera.workflows import DAG, Container, Env, Parameter, Resources, RetryStrategy, S3Artifact, Task, WorkflowTemplate
 from hera.workflows import models as argo
 
-from problems import STEPS, store, tracking
+from problems import STEPS, STUDIES_ADDRESS, STUDIES_CA, STUDIES_DATABASE, STUDIES_LOGIN, store, tracking
 
 CODE_AT, CODE_FILE, CA_AT = "/opt/problem", "code.zip", "/etc/apadana/ca"
 LOGIN_AT, FEATURES_CA_AT = "/etc/apadana/features-login", "/etc/apadana/features-ca"
+STUDIES_AT, STUDIES_CA_AT = "/etc/apadana/studies-login", "/etc/apadana/studies-ca"
 #: Where a step finds earlier ones, and where it leaves its own; the mounts' folder belongs to root, so not below it.
 WORK, OUT = "/tmp/work", "/tmp/out"  # noqa: S108  of the step's own container
 PROBLEM = "apadana.io/problem"
 #: What a run is called, in Argo's words; one that a schedule begins has no name but its workflow's.
 TIMED_NAME = "-timed"  # a template's name ends so where its runs are called as their workflows
 GIVEN, TIMED = "{{workflow.parameters.run}}", "{{workflow.name}}"
+#: The step that several pods do at once, and how many: each has its number.
+SHARED_STEP, WORKERS, NUMBER = "tune", "{{workflow.parameters.workers}}", "{{inputs.parameters.worker}}"
 STEP_S = 900
 KEPT = "4h"  # a step's pod, for its log; then the log is in S3 only
 
@@ -35,6 +38,17 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Studies:
+    """The database that keeps the trials of a search."""
+
+    address: str  # host:port[,host:port]
+    database: str
+    secret: str  # with username and password
+    ca: str  # ConfigMap with ca.crt; "": the system's own authorities
+    external: bool = False  # the client's own, at an address that no policy can name
+
+
+@dataclass(frozen=True)
 class House:
     """What the platform gives to a pipeline."""
 
@@ -44,6 +58,7 @@ class House:
     mlflow_ca: str  # ConfigMap with ca.crt; "": the system's own authorities
     uses: Mapping[str, str]  # labels by which the platform's rooms let a step in
     features: Features | None = None  # None: this site's feature store is off, or does not know the problem
+    studies: Studies | None = None  # None: a search is one worker's, and is lost with it
 
 
 @dataclass(frozen=True)
@@ -66,9 +81,11 @@ class Pipeline:
         return self.code if self.run == GIVEN else self.code + TIMED_NAME
 
     def template(self) -> WorkflowTemplate:
-        """With no step yet. It takes `run`, `first` (the number of the first step to do) and `settings` (JSON)."""
-        features = self.house.features
+        """With no step yet. It takes `run`, `first` (the number of the first step to do), `workers` (of a search) and
+        `settings` (JSON)."""
+        features, studies = self.house.features, self.house.studies
         files = {"code": self.code, "ca": self.house.mlflow_ca, "features-ca": features.ca if features else ""}
+        files["studies-ca"] = studies.ca if studies else ""
         files = {name: source for name, source in files.items() if source}
         marks = {PROBLEM: self.problem}
         return WorkflowTemplate(
@@ -79,6 +96,7 @@ class Pipeline:
             arguments=[
                 Parameter(name="run", value=""),
                 Parameter(name="first", value="0"),
+                Parameter(name="workers", value="1"),
                 Parameter(name="settings", value="{}"),
             ],
             volumes=[
@@ -86,7 +104,7 @@ class Pipeline:
                     argo.Volume(name=name, config_map=argo.ConfigMapVolumeSource(name=source))
                     for name, source in files.items()
                 ),
-                *self._login(),
+                *self._logins(),
             ],
             pod_metadata=argo.Metadata(labels=marks | dict(self.house.uses)),
             pod_gc=argo.PodGC(strategy="OnPodSuccess", delete_delay_duration=KEPT),
@@ -94,10 +112,12 @@ class Pipeline:
 
     def step(self, name: str) -> Task:
         """A task; write it where a DAG is open. Left out where the run begins at a later step."""
+        template, when = self._container(name), f"{list(STEPS).index(name)} >= {{{{workflow.parameters.first}}}}"
+        if name != SHARED_STEP:
+            return Task(name=name, template=template, when=when)
+        numbered = [Parameter(name="worker", value="{{item}}")]
         return Task(
-            name=name,
-            template=self._container(name),
-            when=f"{list(STEPS).index(name)} >= {{{{workflow.parameters.first}}}}",
+            name=name, template=template, when=when, arguments=numbered, with_sequence=argo.Sequence(count=WORKERS)
         )
 
     def _container(self, name: str) -> Container:
@@ -116,6 +136,17 @@ class Pipeline:
             if features.ca:
                 mounts.append(argo.VolumeMount(name="features-ca", mount_path=FEATURES_CA_AT, read_only=True))
                 env.append(Env(name=store.CA, value=f"{FEATURES_CA_AT}/ca.crt"))
+        if (kept := self.house.studies) and name == SHARED_STEP:
+            mounts.append(argo.VolumeMount(name="studies-login", mount_path=STUDIES_AT, read_only=True))
+            env += [Env(name=STUDIES_ADDRESS, value=kept.address), Env(name=STUDIES_DATABASE, value=kept.database)]
+            env.append(Env(name=STUDIES_LOGIN, value=STUDIES_AT))
+            if kept.ca:
+                mounts.append(argo.VolumeMount(name="studies-ca", mount_path=STUDIES_CA_AT, read_only=True))
+                env.append(Env(name=STUDIES_CA, value=f"{STUDIES_CA_AT}/ca.crt"))
+        return self._pod(name, mounts, env)
+
+    def _pod(self, name: str, mounts: list[argo.VolumeMount], env: list[Env]) -> Container:
+        numbered = [Parameter(name="worker")] if name == SHARED_STEP else []
         return Container(
             name=name,
             image=self.house.image,
@@ -128,6 +159,7 @@ class Pipeline:
                 f"--out={OUT}",
                 f"--run={self.run}",
                 "--settings={{workflow.parameters.settings}}",
+                *(f"--worker={NUMBER}" for _ in numbered),
             ],
             env=env,
             volume_mounts=mounts,
@@ -137,16 +169,22 @@ class Pipeline:
             termination_message_policy="FallbackToLogsOnError",
             # A pod that was lost is tried again; a step that said no is not.
             retry_strategy=RetryStrategy(limit="2", retry_policy="OnError"),
-            inputs=[S3Artifact(name=step, path=f"{WORK}/{step}", key=self._key(step)) for step in STEPS[name]],
+            inputs=[
+                *numbered,
+                *(S3Artifact(name=step, path=f"{WORK}/{step}", key=self._key(step)) for step in STEPS[name]),
+            ],
+            # Those who share a step leave the same, and so under one name.
             outputs=[S3Artifact(name="out", path=OUT, key=self._key(name))],
         )
 
-    def _login(self) -> list[argo.Volume]:
-        """Of the feature store; the step that asks it mounts it, and no other."""
-        features = self.house.features
-        if features is None:
-            return []
-        return [argo.Volume(name="login", secret=argo.SecretVolumeSource(secret_name=features.secret))]
+    def _logins(self) -> list[argo.Volume]:
+        """Of the feature store and of the studies' database; the step that asks one mounts it, and no other."""
+        named = {"login": self.house.features, "studies-login": self.house.studies}
+        return [
+            argo.Volume(name=name, secret=argo.SecretVolumeSource(secret_name=given.secret))
+            for name, given in named.items()
+            if given is not None
+        ]
 
     def _key(self, step: str) -> str:
         return f"problems/{self.problem}/{self.run}/{step}.tgz"
@@ -156,11 +194,12 @@ def usual(pipeline: Pipeline) -> WorkflowTemplate:
     """All steps. Nothing is trained on records that failed; both judgements go on side by side."""
     with pipeline.template() as made, DAG(name="main"):
         prepare, validate, features = (pipeline.step(name) for name in ("prepare", "validate", "features"))
-        train = pipeline.step("train")
+        tune, train = pipeline.step("tune"), pipeline.step("train")
         evaluate, fairness, register = (pipeline.step(name) for name in ("evaluate", "fairness", "register"))
         prepare >> validate
         validate >> features
-        features >> train
+        features >> tune
+        tune >> train
         train >> [evaluate, fairness]
         evaluate >> register
         fairness >> register

@@ -13,14 +13,16 @@ import hashlib
 import importlib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import joblib
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+import numpy as np
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
 
 from problems import STEPS, quality, reference, store, tracking
 from problems.gates import Gate, Refused, failed, fairness, judge, metrics
@@ -37,6 +39,7 @@ class Job:
     out: Path  # this step's own
     run: str
     settings: Mapping[str, Any]
+    worker: int = 0  # of several that do this step at once
 
     def part(self, module: str) -> Any:
         """One of the problem's own modules."""
@@ -96,28 +99,77 @@ def features(job: Job) -> None:
     job.write("features.json", {"source": source, "known_at": moment, "view": job.name, "names": names})
 
 
-def train(job: Job) -> None:
-    """Searches for the best model and fits it on all records. The answers that are judged are of models fitted in the
-    same way on the other folds: nobody is answered for by a model that has seen him."""
+@dataclass(frozen=True)
+class Lesson:
+    """What is learnt from, and on which records each model is asked that has learnt from the others."""
+
+    rows: Any  # an array: a fold takes some of them
+    truth: Any
+    group: Sequence[str]
+    folds: Sequence[tuple[Any, Any]]  # numbers of the records that are learnt from, and of those that are asked
+
+
+def _lesson(job: Job, settings: Any) -> Lesson:
+    """Of the same records and settings always the same folds."""
     problem, module = job.part("problem"), job.part("features")
-    settings = problem.given(job.settings)
     records = quality.complete(job.read("features", "records.json"), module.COLUMNS)
     rows, truth = module.matrix(records, settings.leave_out), module.label(records)
     group = [str(record[problem.GROUP]) for record in records]
     # As many of each group and of each answer in every fold.
     kinds = [f"{who}/{yes}" for who, yes in zip(group, truth, strict=True)]
     folds = StratifiedKFold(settings.folds, shuffle=True, random_state=settings.seed)
-    held_out = list(folds.split(rows, kinds))
-    chances = cross_val_predict(problem.search(settings), rows, truth, cv=held_out, method="predict_proba")
-    score = [float(each[1]) for each in chances]
+    return Lesson(np.asarray(rows), np.asarray(truth), group, list(folds.split(rows, kinds)))
+
+
+def tune(job: Job) -> None:
+    """Searches for the model's parameters: for all records, and for each fold by what the other folds said, so that
+    nobody has a say in how he is answered for."""
+    from problems import studies, tuning  # they take a second to import, and no other step needs them
+
+    problem = job.part("problem")
+    settings = problem.given(job.settings)
+    lesson = _lesson(job, settings)
+
+    def scores(trial: Any) -> Iterator[float]:
+        problem.space(trial, settings)
+        for learnt, asked in lesson.folds:
+            model = problem.model(trial.params, settings).fit(lesson.rows[learnt], lesson.truth[learnt])
+            yield float(roc_auc_score(lesson.truth[asked], model.predict_proba(lesson.rows[asked])[:, 1]))
+
+    search = tuning.Search(settings.trials, settings.sampler, settings.pruner, settings.seed, job.worker)
+    storage = tuning.patiently(studies.from_environment)
+    study = tuning.study_of(storage, f"{job.name}/{job.run}", search)
+    trials = tuning.run(study, search, scores)
+    of_fold = [tuning.best(trials, without=fold) for fold in range(settings.folds)]
+    job.write("best.json", {"parameters": tuning.best(trials), "of_fold": of_fold})
+    job.write("trials.json", tuning.told(trials))
+    if job.worker == 0:
+        tuning.patiently(lambda: studies.forget_old(storage, job.name))
+
+
+def train(job: Job) -> None:
+    """Fits the best model on all records. The answers that are judged are of models fitted on the other folds: nobody
+    is answered for by a model that has seen him."""
+    problem = job.part("problem")
+    settings = problem.given(job.settings)
+    lesson, best = _lesson(job, settings), job.read("tune", "best.json")
+    if len(best["of_fold"]) != settings.folds:
+        raise ValueError(f"the search had {len(best['of_fold'])} folds, and now there are {settings.folds}: tune again")
+    chances = np.empty(len(lesson.truth))
+    for (learnt, asked), parameters in zip(lesson.folds, best["of_fold"], strict=True):
+        model = problem.model(parameters, settings).fit(lesson.rows[learnt], lesson.truth[learnt])
+        chances[asked] = model.predict_proba(lesson.rows[asked])[:, 1]
+    score = [float(each) for each in chances]
     said = [int(each >= 0.5) for each in score]
-    job.write("answers.json", {"truth": truth, "said": said, "score": score, "group": group})
-    search = problem.search(settings).fit(rows, truth)
-    joblib.dump(search.best_estimator_, job.out / "model.joblib")
-    answers = search.best_estimator_.predict(rows).tolist()
-    job.write(reference.FILE, reference.reference(module.names(settings.leave_out), rows, answers))
+    job.write("answers.json", {"truth": lesson.truth.tolist(), "said": said, "score": score, "group": lesson.group})
+    best_of_all = problem.model(best["parameters"], settings).fit(lesson.rows, lesson.truth)
+    joblib.dump(best_of_all, job.out / "model.joblib")
+    names = job.part("features").names(settings.leave_out)
+    answers = best_of_all.predict(lesson.rows).tolist()
+    job.write(reference.FILE, reference.reference(names, lesson.rows.tolist(), answers))
     of_store = job.read("features", "features.json")
-    told = asdict(settings) | search.best_params_ | {"features": module.names(settings.leave_out)}
+    told = asdict(settings) | {"features": names}
+    told |= {f"tuned_{key}": value for key, value in best["parameters"].items()}
     told |= {f"features_{key}": of_store[key] for key in ("source", "view", "known_at")}
     job.write("parameters.json", told)
 
@@ -176,6 +228,7 @@ BODIES: Mapping[str, Callable[[Job], None]] = {
     "prepare": prepare,
     "validate": validate,
     "features": features,
+    "tune": tune,
     "train": train,
     "evaluate": evaluate,
     "fairness": fair,
@@ -192,10 +245,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="this step's own folder")
     parser.add_argument("--run", default="local", help="what the run is called in MLflow")
     parser.add_argument("--settings", default="{}", help="JSON; the problem's Settings says which there are")
+    parser.add_argument("--worker", type=int, default=0, help="the number of this one, where several do the step")
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     try:
-        job = Job(given.name, given.work, given.out, given.run, json.loads(given.settings))
+        job = Job(given.name, given.work, given.out, given.run, json.loads(given.settings), given.worker)
         job.part("problem").given(job.settings)
         BODIES[given.step](job)
     except Refused as error:

@@ -17,7 +17,7 @@ ATTEMPTS = 3
 
 
 def told(api: mlflow.Api, problem: str, runs: list[str]) -> dict[str, Any]:
-    """Of each run by its name: its id, its version, its figures and its tags."""
+    """Of each run by its name: its id, its version, its figures, tags and parameters."""
     versions = api.get("model-versions/search", filter=f"name = '{problem}'").get("model_versions", [])
     made = {each["run_id"]: each["version"] for each in versions}
     experiment = api.get("experiments/get-by-name", experiment_name=problem)["experiment"]["experiment_id"]
@@ -29,6 +29,7 @@ def told(api: mlflow.Api, problem: str, runs: list[str]) -> dict[str, Any]:
             figures = {each["key"]: each["value"] for each in data.get("metrics", [])}
             tags = {each["key"]: each["value"] for each in data.get("tags", [])}
             found[name] = {"run": number, "version": made.get(number), "figures": figures, "tags": tags}
+            found[name]["parameters"] = {each["key"]: each["value"] for each in data.get("params", [])}
     return found
 
 

@@ -6,6 +6,7 @@ from components.kit.manifests import PART_OF
 
 ROOM = "workflows"
 DATABASE, STORE = "postgres", "minio"  # whom it asks
+STUDIES = "problems"  # the database of searches in steps, and its user
 CONTROLLER_IMAGE, EXECUTOR_IMAGE = "workflow-controller", "argoexec"
 METRICS_PORT, HEALTH_PORT = 9090, 6060
 
@@ -27,6 +28,8 @@ STEP_UID = 10001
 #: Connections that the leader opens at most; none is kept. A new leader looks through its tables with two held open
 #: and changes them by a third: with two it waits for itself for ever.
 OPEN = 3
+#: Of all workers of two searches at once, at most, through one pooler; who comes later waits.
+OF_STUDIES = 8
 
 
 def token_secret(account: str) -> str:

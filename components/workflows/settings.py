@@ -13,7 +13,17 @@ from components.kit.needs import Bucket, Database, Need
 from components.kit.settings import ApiServers, ChartValues, ComponentSettings, Rbac, Resources, Rule, SiteFacts
 from components.kit.syntax import Namespace, Once, Port
 from components.workflows import configuration
-from components.workflows.names import CONTROLLER_IMAGE, DATABASE, EXECUTOR_IMAGE, LABELS, METRICS_PORT, OPEN, ROOM
+from components.workflows.names import (
+    CONTROLLER_IMAGE,
+    DATABASE,
+    EXECUTOR_IMAGE,
+    LABELS,
+    METRICS_PORT,
+    OF_STUDIES,
+    OPEN,
+    ROOM,
+    STUDIES,
+)
 
 VERSION = "4.0"  # the line; the exact version is that of the image
 
@@ -51,15 +61,18 @@ class Settings(ComponentSettings):
     kept_hours: Annotated[int, Field(ge=1, le=720)] = 24  # as an object after its end
     archive_days: Annotated[int, Field(ge=1, le=3650)] = 180  # in the database after that
     database_gib: Annotated[float, Field(gt=0, le=100_000)] = 0.25
+    # Of the trials of searches for parameters, which steps share.
+    studies_gib: Annotated[float, Field(gt=0, le=100_000)] = 0.25
     artefacts_gib: Annotated[float, Field(gt=0, le=1_000_000)] = 0.5
     artefact_days: Annotated[int, Field(ge=1, le=36_500)] | None = 180
     # Of the API servers, for the NetworkPolicies: they see ports after translation.
     api_ports: Annotated[tuple[Port, ...], Field(min_length=1, max_length=50), Once] = (443, 6443)
 
     def needs(self) -> tuple[Need, ...]:
-        """Where ended workflows are kept, and what steps hand on."""
+        """Where ended workflows are kept, where searches in steps keep their trials, and what steps hand on."""
         return (
             Database(owner=ROOM, name=ROOM, connections=OPEN, size_gib=self.database_gib),  # one leads
+            Database(owner=STUDIES, name=STUDIES, connections=OF_STUDIES, size_gib=self.studies_gib),
             Bucket(owner=ROOM, name=ROOM, size_gib=self.artefacts_gib, expire_days=self.artefact_days),
         )
 
@@ -113,6 +126,7 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
                     "namespace": settings.steps_in(site),
                     "controllers": settings.replicas,
                     "templates": "only by workflowTemplateRef",
+                    "studies": STUDIES,
                 }
             },
             "promises": {

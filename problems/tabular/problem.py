@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from problems import settings as reading
 from problems.quality import Record
 from problems.tabular import features
 
-# scikit-learn takes seconds to import: only a step that uses it waits for it, and not who looks at the settings.
+# scikit-learn and XGBoost take seconds to import: only a step that uses one waits for it, and not who looks at the
+# settings.
 if TYPE_CHECKING:
-    from sklearn.model_selection import GridSearchCV
+    from optuna import Trial
+    from sklearn.base import ClassifierMixin
 
 GROUP = "sex"  # no patient may fare worse for it
 FRESH = timedelta(days=1)  # from the arrival of the records to the training
@@ -30,6 +32,7 @@ MODEL = {
     "equal_opportunity": 0.8,
     "predictive_parity": 0.8,
 }
+MODELS = ("linear", "xgboost")
 SOURCE = "scikit-learn's `diabetes`: 442 patients of Efron, Hastie, Johnstone, Tibshirani (2004)"
 
 
@@ -39,12 +42,20 @@ class Settings(reading.Searching):
 
     # Below 0.3 what the model knows of the group is washed out, and the two groups are no longer told yes alike: the
     # gates refuse it.
-    strengths: tuple[float, ...] = (0.3, 1.0, 3.0)
+    strengths: tuple[float, ...] = (0.3, 3.0)
+    models: tuple[str, ...] = MODELS  # of which the search takes one
 
-    def __post_init__(self) -> None:
-        """Raises ValueError for what can't be trained with."""
-        super().__post_init__()
-        features.names(self.leave_out)
+    def wrong(self) -> Iterator[str]:
+        """The mistakes."""
+        yield from super().wrong()
+        if not self.models or set(self.models) - set(MODELS):
+            yield f"models are {list(self.models)}; one or more of {', '.join(MODELS)} are needed"
+        elif self.sampler == "cmaes" and len(self.models) > 1:
+            yield f"sampler cmaes searches among numbers alone: say one of {', '.join(self.models)} as models"
+        try:
+            features.names(self.leave_out)
+        except ValueError as error:
+            yield str(error)
 
 
 def records() -> list[Record]:
@@ -59,15 +70,32 @@ def records() -> list[Record]:
     ]
 
 
-def search(settings: Settings) -> GridSearchCV:
-    """Fits every strength by cross-validation and keeps the best."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+def space(trial: Trial, settings: Settings) -> None:
+    """Every parameter of a model, and between what it is searched."""
+    if trial.suggest_categorical("model", settings.models) == "linear":
+        trial.suggest_float("strength", *settings.strengths, log=True)
+        trial.suggest_float("l1_ratio", 0.0, 1.0)
+        return
+    trial.suggest_float("learning_rate", 0.05, 0.2, log=True)
+    trial.suggest_int("max_depth", 2, 4)
+    trial.suggest_int("n_estimators", 30, 90)
+    trial.suggest_float("subsample", 0.6, 1.0)
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    return GridSearchCV(model, {"logisticregression__C": list(settings.strengths)}, cv=5, scoring="roc_auc")
+
+def model(parameters: Mapping[str, Any], settings: Settings) -> ClassifierMixin:
+    """Not fitted yet."""
+    own = dict(parameters)
+    if own.pop("model") == "linear":
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        own["C"] = own.pop("strength")
+        fitted = LogisticRegression(**own, solver="saga", max_iter=2000, random_state=settings.seed)
+        return make_pipeline(StandardScaler(), fitted)
+    from xgboost import XGBClassifier
+
+    return XGBClassifier(**own, n_jobs=1, random_state=settings.seed)
 
 
 def given(settings: Mapping[str, object]) -> Settings:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from problems import settings as reading
 from problems.quality import Record
@@ -14,7 +14,8 @@ from problems.text.tickets import tickets
 
 # scikit-learn takes seconds to import: only a step that uses it waits for it, and not who looks at the settings.
 if TYPE_CHECKING:
-    from sklearn.model_selection import GridSearchCV
+    from optuna import Trial
+    from sklearn.pipeline import Pipeline
 
 GROUP = "desk"  # neither desk's tickets may be left lying more often
 FRESH = timedelta(days=1)  # from the arrival of the records to the training
@@ -41,12 +42,15 @@ class Settings(reading.Searching):
     """What may be said at `submit` or `run`, as KEY=VALUE with JSON on the right."""
 
     folds: int = 4
-    strengths: tuple[float, ...] = (1.0, 10.0)
+    strengths: tuple[float, ...] = (1.0, 30.0)
 
-    def __post_init__(self) -> None:
-        """Raises ValueError for what can't be trained with."""
-        super().__post_init__()
-        features.names(self.leave_out)
+    def wrong(self) -> Iterator[str]:
+        """The mistakes."""
+        yield from super().wrong()
+        try:
+            features.names(self.leave_out)
+        except ValueError as error:
+            yield str(error)
 
 
 def records() -> list[Record]:
@@ -54,22 +58,28 @@ def records() -> list[Record]:
     return tickets(COUNT, SEED)
 
 
-def search(settings: Settings) -> GridSearchCV:
-    """Fits every strength by cross-validation and keeps the best. Pieces of words bear typing errors."""
+def space(trial: Trial, settings: Settings) -> None:
+    """Every parameter of a model, and between what it is searched."""
+    trial.suggest_float("strength", *settings.strengths, log=True)
+    trial.suggest_int("longest", 4, 6)  # piece of a word, in letters
+    trial.suggest_int("rarest", 1, 4)  # piece that is read, in tickets that have it
+
+
+def model(parameters: Mapping[str, Any], settings: Settings) -> Pipeline:
+    """Not fitted yet. Pieces of words bear typing errors."""
     import numpy as np
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer
 
     # The model server has none of this folder: what a model is made of has to be scikit-learn's or NumPy's own.
-    model = make_pipeline(
+    pieces = (3, parameters["longest"])
+    return make_pipeline(
         FunctionTransformer(np.ravel),
-        TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), min_df=2),
-        LogisticRegression(max_iter=1000),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=pieces, min_df=parameters["rarest"]),
+        LogisticRegression(C=parameters["strength"], max_iter=1000, random_state=settings.seed),
     )
-    return GridSearchCV(model, {"logisticregression__C": list(settings.strengths)}, cv=3, scoring="roc_auc")
 
 
 def given(settings: Mapping[str, object]) -> Settings:

@@ -137,19 +137,29 @@ def test_every_step_is_a_pod_and_a_good_model_is_registered(story: Story, good: 
 
 
 def test_the_model_answers_through_the_gateway_as_it_does_where_it_is_trained_again(story: Story, good: str) -> None:
-    """The same records, settings and seed on this machine: the same model."""
-    version = story.known(good)[good]["version"]
-    matrix = features.matrix(problem.records())
-    model = problem.search(problem.Settings()).fit(matrix, features.label(problem.records()))
+    """The same records, settings and parameters on this machine: the same model."""
+    told = story.known(good)[good]
+    version, matrix = told["version"], features.matrix(problem.records())
+    tuned = {key: _read(value) for key, value in told["parameters"].items() if key.startswith("tuned_")}
+    parameters = {key.removeprefix("tuned_"): value for key, value in tuned.items()}
+    model = problem.model(parameters, problem.Settings()).fit(matrix, features.label(problem.records()))
     rows = [list(map(float, row)) for row in matrix[:40]]
     release = f"test-{new_run_id()}"
     try:
         serving.did("deploy", release, f"models:/{NAME}/{version}", "--why", "a test")
-        status, told = serving.Caller(release, serving.token()).ask(serving.question(rows))
-        assert status == 200, told
-        assert told["outputs"][0]["data"] == [int(each) for each in model.predict(rows)]
+        status, answer = serving.Caller(release, serving.token()).ask(serving.question(rows))
+        assert status == 200, answer
+        assert answer["outputs"][0]["data"] == [int(each) for each in model.predict(rows)]
     finally:
         serving.did("retire", release)
+
+
+def _read(value: str) -> Any:
+    """MLflow keeps every parameter as a text."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def test_a_model_that_fails_a_gate_is_not_registered_and_the_run_says_which(story: Story, begun: Begun) -> None:

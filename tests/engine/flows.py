@@ -167,7 +167,11 @@ class Flows:
         bundle = places.bundle()
         if not (bundle / "manifest.json").is_file():
             pytest.skip("no bundle was built on this machine")
-        rooms = [workflows.contract(self.settings, self.site), mlflow.contract(mlflow.Settings(), self.site)]
+        rooms = [
+            workflows.contract(self.settings, self.site),
+            mlflow.contract(mlflow.Settings(), self.site),
+            postgres.contract(postgres.Settings(), self.site),
+        ]
         told = {
             "site": "test",
             "deployer": "pulumi",

@@ -4,6 +4,7 @@ in a folder that knows nothing else of this repository."""
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,14 +69,51 @@ def test_the_model_answers_as_it_was_saved(run: Run) -> None:
 
 
 def test_the_same_seed_is_the_same_answer(run: Run) -> None:
-    before = run.said("train", "answers.json")
-    assert run.step("train").returncode == 0
-    assert run.said("train", "answers.json") == before
+    """One worker, as on a person's own machine."""
+    before, found = run.said("train", "answers.json"), run.said("tune", "best.json")
+    for step in ("tune", "train"):
+        assert run.step(step).returncode == 0
+    assert (run.said("train", "answers.json"), run.said("tune", "best.json")) == (before, found)
+
+
+def test_the_search_keeps_to_its_trials_and_what_it_found_is_told(run: Run) -> None:
+    trials = run.said("tune", "trials.json")
+    assert len(trials) == problem.Settings().trials and {each["state"] for each in trials} <= {"complete", "pruned"}
+    best = max((each for each in trials if each["state"] == "complete"), key=lambda each: float(each["mean"]))
+    found = run.said("tune", "best.json")
+    assert found["parameters"] == best["parameters"] and len(found["of_fold"]) == problem.Settings().folds
+    told = run.said("train", "parameters.json")
+    assert {key: told[f"tuned_{key}"] for key in best["parameters"]} == best["parameters"]
+
+
+def test_a_search_with_other_folds_is_no_use_to_the_training(run: Run) -> None:
+    done = run.step("train", folds=3)
+    assert done.returncode == 2 and "the search had 5 folds, and now there are 3: tune again" in done.stderr
+
+
+def test_a_search_among_xgboosts_models_ends_in_one_that_answers(run: Run, tmp_path: Path) -> None:
+    """By joblib in a process without this repository, as the model server has it."""
+    other = Run(tmp_path)
+    shutil.copytree(run.work, other.work)
+    for step in ("tune", "train"):
+        done = other.step(step, models=["xgboost"], trials=4)
+        assert done.returncode == 0, done.stderr
+    told = other.said("train", "parameters.json")
+    assert told["tuned_model"] == "xgboost" and 2 <= told["tuned_max_depth"] <= 4
+    asked = json.dumps(features.matrix(problem.records()[:20]))
+    script = (
+        "import joblib, json, numpy, sys; model = joblib.load(sys.argv[1]);"
+        "print(type(model).__module__, json.dumps(model.predict(numpy.array(json.loads(sys.argv[2]))).tolist()))"
+    )
+    command = [sys.executable, "-c", script, str(other.work / "train" / "model.joblib"), asked]
+    answer = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=True)
+    module, said = answer.stdout.split(maxsplit=1)
+    assert module == "xgboost.sklearn" and set(json.loads(said)) == {0, 1}
 
 
 def test_a_model_that_is_unfair_is_refused_and_the_gates_are_named(run: Run) -> None:
     """No less accurate: without the patients' sex one of the two groups is told yes less often."""
-    for step in ("train", "evaluate", "fairness"):
+    for step in ("tune", "train", "evaluate", "fairness"):
         assert run.step(step, leave_out=["sex"]).returncode == 0
     done = run.step("register", leave_out=["sex"])
     assert done.returncode == FAILED_A_GATE

@@ -105,7 +105,14 @@ def test_a_problem_that_failed_a_gate_goes_on_from_there(made: flows.Flows) -> N
     """By the commands of a person; what the steps themselves do, tests/engine/test_problem_steps.py runs."""
     runs = Runs(made.as_a_site())
     name = runs.submit("tabular", {"leave_out": ["sex"]})
-    for step in ("prepare", "validate", "features", "train", "evaluate"):
+    for step in ("prepare", "validate", "features"):
+        made.ends(name, step, {"artifacts": [folder(name, step)]})
+    for number in (0, 1):  # both before the training begins
+        pod = made.ends(name, f"tune({number}:{number})", {"artifacts": [folder(name, "tune")]})
+        (args,) = (each["args"] for each in pod["spec"]["containers"] if each["name"] == "main")
+        assert f"--worker={number}" in args
+        assert pod["metadata"]["labels"]["apadana.io/uses-postgres"] == "true"
+    for step in ("train", "evaluate"):
         pod = made.ends(name, step, {"artifacts": [folder(name, step)]})
     (args,) = (each["args"] for each in pod["spec"]["containers"] if each["name"] == "main")
     assert f"--run={name}" in args and '--settings={"leave_out": ["sex"]}' in args

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from common.errors import Refusal
 from components.feast.image.apadana_feast import definitions
 from problems import STEPS, cluster, copying
-from problems.pipeline import TIMED, Features, House
+from problems.pipeline import TIMED, Features, House, Studies
 from problems.quality import Column, complete
 from problems.tabular import features, problem
 
@@ -61,16 +61,31 @@ def test_the_records_are_what_the_columns_say() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"leave_ot": ["sex"]}, "there is no setting leave_ot; settings: seed, folds, leave_out, strengths"),
+        ({"leave_ot": ["sex"]}, "there is no setting leave_ot; settings: seed, folds, leave_out, strengths, trials"),
         ({"leave_out": ["height"]}, "height is no feature"),
         ({"folds": "5"}, "folds is '5', and a int is needed"),
         ({"folds": 1}, "from 2 to 20"),
         ({"strengths": []}, "above 0"),
+        ({"strengths": [3.0, 0.3]}, "the least and the most"),
+        ({"strengths": ["a", "b"]}, "each has to be a float"),
+        ({"models": ["forest"]}, "one or more of linear, xgboost"),
+        ({"models": "linear"}, "a list is needed"),
+        ({"sampler": "grid"}, "there are tpe, random, cmaes"),
+        ({"sampler": "cmaes"}, "say one of linear, xgboost"),
+        ({"pruner": "early"}, "there are median, halving, none"),
+        ({"workers": 5}, "workers are 5; from 1 to 4"),
+        ({"trials": 0}, "from 1 to 1000"),
     ],
 )
 def test_wrong_settings_are_told(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         problem.given(wrong)
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    with pytest.raises(ValueError, match="leave_ot") as told:
+        problem.given({"leave_ot": [], "seed": "1", "trials": 0, "models": [], "leave_out": ["height"]})
+    assert all(word in str(told.value) for word in ("seed is '1'", "trials are 0", "models are []", "height"))
 
 
 @pytest.mark.parametrize("name", sorted(cluster.known()))
@@ -104,11 +119,65 @@ def test_one_step_has_the_way_and_the_login_to_the_feature_store() -> None:
     assert volumes["login"]["secret"]["secretName"] == "feast-client-problems"
 
 
+STUDIES = Studies("postgres.platform.svc:5432", "problems", "postgres-client-problems", "site-ca")
+
+
+def test_one_step_has_the_way_and_the_login_to_the_trials_of_the_search() -> None:
+    _, policy, found = cluster.objects("tabular", replace(HOUSE, studies=STUDIES))
+    (to_store,) = (rule for rule in policy["spec"]["egress"] if "postgres" in str(rule))
+    assert "ports" not in to_store, "the pooler listens at another port than its Service"
+    steps = {each["name"]: each["container"] for each in found["spec"]["templates"] if "container" in each}
+    with_login = [
+        name for name, each in steps.items() if any(mount["name"] == "studies-login" for mount in each["volumeMounts"])
+    ]
+    assert with_login == ["tune"]
+    named = {each["name"]: each["value"] for each in steps["tune"]["env"]}
+    assert (named["STUDIES_ADDRESS"], named["STUDIES_DATABASE"]) == ("postgres.platform.svc:5432", "problems")
+    mounts = {each["mountPath"]: each["name"] for each in steps["tune"]["volumeMounts"]}
+    assert mounts[named["STUDIES_LOGIN"]] == "studies-login"
+    assert mounts[str(Path(named["STUDIES_CA"]).parent)] == "studies-ca"
+    volumes = {each["name"]: each for each in found["spec"]["volumes"]}
+    assert volumes["studies-login"]["secret"]["secretName"] == "postgres-client-problems"
+
+
+def test_a_clients_own_database_is_wherever_its_name_server_says() -> None:
+    outside = replace(STUDIES, address="a.example:6432,b.example:6432", external=True)
+    _, policy, _ = cluster.objects("tabular", replace(HOUSE, studies=outside))
+    assert {"ports": [{"protocol": "TCP", "port": 6432}]} in policy["spec"]["egress"]
+
+
+def test_several_pods_search_at_once_each_with_its_number() -> None:
+    *_, found = cluster.objects("tabular", replace(HOUSE, studies=STUDIES))
+    (dag,) = (each["dag"]["tasks"] for each in found["spec"]["templates"] if "dag" in each)
+    tasks = {each["name"]: each for each in dag}
+    assert [name for name, each in tasks.items() if "withSequence" in each] == ["tune"]
+    assert tasks["tune"]["withSequence"] == {"count": "{{workflow.parameters.workers}}"}
+    assert tasks["tune"]["arguments"]["parameters"] == [{"name": "worker", "value": "{{item}}"}]
+    (step,) = (each for each in found["spec"]["templates"] if each["name"] == "tune")
+    assert "--worker={{inputs.parameters.worker}}" in step["container"]["args"]
+    assert step["inputs"]["parameters"] == [{"name": "worker"}]
+    assert "workers" in [each["name"] for each in found["spec"]["arguments"]["parameters"]]
+
+
+@pytest.mark.parametrize(
+    ("studies", "settings", "count"), [(STUDIES, {}, 2), (STUDIES, {"workers": 4}, 4), (None, {}, 1)]
+)
+def test_how_many_search_is_a_setting_where_there_is_a_store_to_share(
+    studies: Studies | None, settings: dict[str, object], count: int
+) -> None:
+    house = replace(HOUSE, studies=studies)
+    assert cluster.workers("tabular", house, settings) == count
+    *_, template = cluster.objects("tabular", house)
+    made = cluster.workflow(template, "x", "x", settings, count)
+    given = {each["name"]: each["value"] for each in made["spec"]["arguments"]["parameters"]}
+    assert given["workers"] == str(count)
+
+
 def test_a_schedules_runs_are_called_as_their_workflows_and_hold_the_same_code() -> None:
     config, _, given = cluster.objects("tabular", HOUSE)
     same, _, timed = cluster.objects("tabular", HOUSE, TIMED)
     assert config == same and timed["metadata"]["name"] == f"{given['metadata']['name']}-timed"
-    made = cluster.schedule(timed, "30 3 * * *", {"seed": 1})
+    made = cluster.schedule(timed, "30 3 * * *", {"seed": 1}, 2)
     assert made["spec"]["workflowSpec"]["workflowTemplateRef"]["name"] == timed["metadata"]["name"]
     keys = {each["outputs"]["artifacts"][0]["s3"]["key"] for each in timed["spec"]["templates"] if "container" in each}
     assert keys == {f"problems/tabular/{TIMED}/{step}.tgz" for step in STEPS}

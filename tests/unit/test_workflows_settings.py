@@ -52,8 +52,9 @@ def test_one_controller_is_refused() -> None:
 
 
 def test_what_it_needs() -> None:
-    database, bucket = workflows.Settings(replicas=3).needs()
-    assert isinstance(database, Database) and isinstance(bucket, Bucket)
+    database, studies, bucket = workflows.Settings(replicas=3, studies_gib=2).needs()
+    assert isinstance(database, Database) and isinstance(studies, Database) and isinstance(bucket, Bucket)
+    assert (studies.owner, studies.name, studies.size_gib) == ("problems", "problems", 2)
     assert (database.owner, database.name) == (bucket.owner, bucket.name) == ("workflows",) * 2
     pool = config()["persistence"]["connectionPool"]
     assert (database.connections, pool["maxIdleConns"]) == (pool["maxOpenConns"], 0)
