@@ -4,6 +4,7 @@
     explain  NAME                             what one is, what it waits for, where it answers
     deploy   NAME VERSION [--why TEXT]        serve this version, and this one alone
     deploy   NAME VERSION --floor 0.8         rows of which it is less sure get no label; `--floor none`: all get one
+    deploy   NAME VERSION --beside OTHER=VERSION   the model OTHER shares its pods; `--beside none`: nobody does
     canary   NAME VERSION [--percent 10]      the candidate answers so many of a hundred requests
     canary   NAME VERSION --judge             its share grows by itself, or ends; `explain` says why
     shadow   NAME VERSION [--percent 10]      the candidate gets copies; nobody sees its answers
@@ -24,7 +25,6 @@ import argparse
 import datetime as dt
 import getpass
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,9 +32,7 @@ from dataclasses import replace
 from typing import Any
 
 from common.errors import Refusal
-from common.kubectl import Kubectl, find
 from common.places import Places
-from components.kit import surroundings
 from components.kit.mistakes import SiteError
 from components.kit.settings import SiteFacts
 from components.kit.webs import host, present
@@ -44,7 +42,6 @@ from components.models.keeper.objects import PATHS
 from components.models.keeper.wish import (
     CANARY,
     DISAGREE,
-    LABEL,
     SERVE,
     SHADOW,
     STATE,
@@ -58,85 +55,25 @@ from components.models.keeper.wish import (
 )
 from components.models.settings import ROOM
 from stacks.composition import compose
+from stacks.wishes import ModelsError, Wishes
 
-TIMEOUT_SECONDS, LOOK_SECONDS = 20, 1.0
-TRIES = 5
+LOOK_SECONDS = 1.0
 DEFAULT_PERCENT = 10
-NO_FLOOR = "none"
+NONE = "none"
 SHOWN = 5  # of the last decisions
 Change = Callable[[Wish | None, argparse.Namespace], Wish]
 
 
-class ModelsError(Refusal):
-    """A release can't be changed as it was asked for."""
-
-
-class ConflictError(ModelsError):
-    """Somebody wrote between reading and writing."""
-
-
-class Wishes:
-    """The ConfigMaps, by kubectl as the site's admin."""
-
-    def __init__(self, places: Places, namespace: str) -> None:
-        self._kubectl = Kubectl(find(places.bundle), places.kubeconfig, surroundings.built())
-        self._namespace = namespace
-
-    def _ask(self, *words: str, stdin: str = "") -> str:
-        where = (f"--request-timeout={TIMEOUT_SECONDS}s", "--namespace", self._namespace)
-        try:
-            said = self._kubectl.run(*where, *words, timeout=TIMEOUT_SECONDS + 10, stdin=stdin.encode())
-        except subprocess.CalledProcessError as error:
-            why = error.stderr.strip() or error.stdout.strip()
-            kind = ConflictError if "(Conflict)" in why else ModelsError
-            raise kind(f"kubectl {words[0]}: {why}") from None
-        return said.decode()
-
-    def all(self) -> dict[str, dict[str, Any]]:
-        """Every ConfigMap of a release, by the release's name."""
-        items = json.loads(self._ask("get", "configmap", "--selector", LABEL, "--output=json"))["items"]
-        return {item["metadata"]["labels"][LABEL]: item for item in items}
-
-    def object(self, wish: Wish, before: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The ConfigMap; with the version that was read, so that nobody's change is lost."""
-        metadata: dict[str, Any] = {"name": f"release-{wish.name}", "namespace": self._namespace}
-        if before is not None:
-            metadata |= {"resourceVersion": before["metadata"]["resourceVersion"], "name": before["metadata"]["name"]}
-        metadata["labels"] = {LABEL: wish.name, "app.kubernetes.io/part-of": "apadana"}
-        data = {**(before or {}).get("data", {}), WISH: wish.text()}
-        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
-
-    def write(self, wish: Wish, before: Mapping[str, Any] | None) -> None:
-        """Make it, or put it in the place of the one that was read; again where only the keeper wrote meanwhile."""
-        for left in reversed(range(TRIES)):
-            verb, item = "create" if before is None else "replace", json.dumps(self.object(wish, before))
-            try:
-                self._ask(verb, "-f", "-", stdin=item)
-            except ConflictError:
-                now = self.all().get(wish.name)
-                if before is None or now is None or now["data"][WISH] != before["data"][WISH] or not left:
-                    raise
-                before = now
-            else:
-                return
-
-    def delete(self, item: Mapping[str, Any]) -> None:
-        """Nobody wishes for it any more."""
-        self._ask("delete", "configmap", item["metadata"]["name"], "--wait=true")
-
-    def left(self, name: str) -> list[str]:
-        """Which versions of a release are still there."""
-        found = self._ask("get", "inferenceservices,pods", "--selector", f"{LABEL}={name}", "--output=name")
-        return found.split()
-
-
 def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
-    """One version alone; the one that answered before is where a rollback leads. Its floor stays if none is named."""
-    previous, floor = "", told.floor
+    """One version alone; the one that answered before is where a rollback leads. A floor stays, and what is beside
+    it, where nothing is said of them."""
+    previous, floor, beside = "", told.floor, told.beside
     if before is not None:
         previous = before.stable if before.stable != told.version else before.previous
         floor = before.floor if floor is None else floor
-    return Wish(told.name, told.version, SERVE, floor=None if floor == NO_FLOOR else floor, previous=previous)
+        beside = list(before.beside.items()) if beside is None else beside
+    named = _once([each for each in beside or () if each[0] != NONE])
+    return Wish(told.name, told.version, SERVE, floor=None if floor == NONE else floor, beside=named, previous=previous)
 
 
 def canary(before: Wish | None, told: argparse.Namespace) -> Wish:
@@ -176,7 +113,20 @@ CHANGES: dict[str, Change] = {
 
 def floor(text: str) -> float | str:
     """As it is typed; which numbers are allowed the wish says."""
-    return text if text == NO_FLOOR else float(text)
+    return text if text == NONE else float(text)
+
+
+def beside(text: str) -> tuple[str, str]:
+    """NAME=VERSION, as it is typed; which ones are allowed the wish says."""
+    name, _, version = text.partition("=")
+    return name, version
+
+
+def _once(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ModelsError(f"--beside names {', '.join(twice)} more than once; allowed: one version of each")
+    return dict(pairs)
 
 
 def _there(before: Wish | None, told: argparse.Namespace) -> Wish:
@@ -188,7 +138,8 @@ def _there(before: Wish | None, told: argparse.Namespace) -> Wish:
 def _tried(before: Wish | None, told: argparse.Namespace) -> Wish:
     """Another candidate: what was said of the last one is no part of it."""
     there = _there(before, told)
-    return Wish(there.name, there.stable, candidate=told.version, floor=there.floor, previous=there.previous)
+    kept = {"floor": there.floor, "beside": there.beside, "previous": there.previous}
+    return Wish(there.name, there.stable, candidate=told.version, **kept)
 
 
 def change(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
@@ -259,7 +210,8 @@ def _state(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _said(wish: Wish) -> str:
-    return _served(wish) + ("" if wish.floor is None else f", with a floor of {wish.floor:g}")
+    floor = "" if wish.floor is None else f", with a floor of {wish.floor:g}"
+    return _served(wish) + floor + (f", with {', '.join(wish.beside)} in its pods" if wish.beside else "")
 
 
 def _served(wish: Wish) -> str:
@@ -313,7 +265,8 @@ def explained(site: SiteFacts) -> Callable[[Wishes, argparse.Namespace], Iterato
         yield from _judgement(wish, item)
         if wish.previous:
             yield f"before    {wish.previous}: a rollback without a candidate leads there"
-        yield f"address   https://{host(ROOM, site)}{PATHS}/{wish.name}/infer"
+        for name in (wish.name, *wish.beside):
+            yield f"address   https://{host(ROOM, site)}{PATHS}/{name}/infer"
 
     return explain
 
@@ -355,8 +308,12 @@ def typed(argv: list[str] | None) -> argparse.Namespace:
         if verb in ("deploy", "canary", "shadow"):
             each.add_argument("version")
         if verb == "deploy":
-            words = f"rows less sure than this, 0 to 1, get no label; {NO_FLOOR}: no floor; left out: as before"
+            words = f"rows less sure than this, 0 to 1, get no label; {NONE}: no floor; left out: as before"
             each.add_argument("--floor", type=floor, help=words)
+            words = (
+                f"NAME=VERSION of a model that shares its pods, once for each; {NONE}: no model; left out: as before"
+            )
+            each.add_argument("--beside", type=beside, action="append", help=words)
         if verb in ("canary", "shadow"):
             each.add_argument("--percent", type=int, help=f"left out: {DEFAULT_PERCENT}")
             each.add_argument("--judge", action="store_true", help="widen it, or take it back, by what its pods count")

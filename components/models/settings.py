@@ -72,6 +72,8 @@ class Settings(ComponentSettings):
     # Of each version that is served: on how many hosts, and what each of its pods may use.
     replicas: Annotated[int, Field(ge=2, le=50)] = 2
     predictor_resources: Resources = Resources(cpu_millicores=200, memory_mib=512, cpu_limit_millicores=1000)
+    # Memory more for each model that shares the pods of another one.
+    beside_mib: Annotated[int, Field(ge=16, le=65_536)] = 128
     answer_seconds: Annotated[int, Field(ge=1, le=600)] = 30  # then the caller is told that it took too long
     largest_mib: Annotated[int, Field(ge=1, le=64)] = 4  # of one question
     # A version lies here while it is copied.
@@ -127,6 +129,7 @@ def place(settings: Settings, site: SiteFacts) -> objects.Place:
         replicas=settings.replicas,
         seconds=settings.answer_seconds,
         resources=settings.predictor_resources.helm(),
+        beside_mib=settings.beside_mib,
     )
 
 

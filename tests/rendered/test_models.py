@@ -65,33 +65,45 @@ def series(phase: str, values: str) -> dict[str, str]:
     return {"series": f"apadana_models_judged{{{labels}}}", "values": values}
 
 
-def test_what_the_judge_took_back_is_told_until_something_else_is_wished(tmp_path: Path) -> None:
+def told(alert: str, cause: str, summary: str, **labels: str) -> dict[str, object]:
+    """An alert as promtool expects it."""
+    marks = {"alertname": alert, "release": "iris", "severity": "warning", "cause": cause, **labels}
+    return {"exp_labels": marks, "exp_annotations": {"summary": summary}}
+
+
+def rings(folder: Path, alert: str, inputs: list[dict[str, str]], cases: list[tuple[int, list[object]]]) -> None:
+    """Asks promtool whether so many minutes after the beginning the alert is as said."""
     try:
         programs = debian_programs.root("image/prometheus")
     except debian_programs.NotHereError as error:
         pytest.skip(str(error))
     rules = Path(str(models.__file__)).with_name("alerts.yaml")
-    told = {
-        "exp_labels": {
-            "alertname": "ModelsRolledBack",
-            "release": "iris",
-            "severity": "warning",
-            "cause": "wrong-answers",
-        },
-        "exp_annotations": {
-            "summary": "the judge took a version of iris back: `python -m stacks.models SITE explain iris`"
-        },
-    }
-    cases = [(2, []), (6, [told]), (12, [])]
-    tests = {
-        "interval": "1m",
-        "input_series": [series("shadow", "1x4 stale"), series("rolled-back", "_x4 1x4 stale")],
-        "alert_rule_test": [
-            {"eval_time": f"{at}m", "alertname": "ModelsRolledBack", "exp_alerts": wanted} for at, wanted in cases
-        ],
-    }
-    file = tmp_path / "test.yml"
+    wanted = [{"eval_time": f"{at}m", "alertname": alert, "exp_alerts": alerts} for at, alerts in cases]
+    tests = {"interval": "1m", "input_series": inputs, "alert_rule_test": wanted}
+    file = folder / "test.yml"
     file.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": [tests]}))
     command = [*debian_programs.command(programs, "bin/promtool"), "test", "rules", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_the_judge_took_back_is_told_until_something_else_is_wished(tmp_path: Path) -> None:
+    summary = "the judge took a version of iris back: `python -m stacks.models SITE explain iris`"
+    alert = told("ModelsRolledBack", "wrong-answers", summary)
+    inputs = [series("shadow", "1x4 stale"), series("rolled-back", "_x4 1x4 stale")]
+    rings(tmp_path, "ModelsRolledBack", inputs, [(2, []), (6, [alert]), (12, [])])
+
+
+@pytest.mark.parametrize(("rows", "unsure", "rung"), [(10, 6, True), (10, 4, False), (0.5, 0.5, False)])
+def test_a_version_that_keeps_back_more_than_half_of_its_rows_is_told(
+    tmp_path: Path, rows: float, unsure: float, *, rung: bool
+) -> None:
+    """Of a few rows nothing follows."""
+    labels = 'component="models",release="iris",version="1"'
+    inputs = [
+        {"series": f"apadana_models_{name}_total{{{labels}}}", "values": f"0+{each}x60"}
+        for name, each in (("rows", rows), ("not_sure", unsure))
+    ]
+    summary = "iris keeps back more than half of its answers: version 1 is less sure of them than its floor"
+    alert = told("ModelsNotSure", "wrong-answers", summary, version="1")
+    rings(tmp_path, "ModelsNotSure", inputs, [(3, []), (55, [alert] if rung else [])])

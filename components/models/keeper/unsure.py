@@ -11,13 +11,12 @@ from typing import Any
 
 from components.models.judge import looking, scrape
 from components.models.judge.counters import NOT_SURE, ROWS
-from components.models.judge.scrape import Place
 from components.models.keeper import objects
 from components.models.keeper.wish import Wish
 
 LOOK_SECONDS = 10.0  # between two looks; Prometheus asks every 15
 READERS = 8
-Told = tuple[str, str]  # a release, and a version as its answers name it
+Told = tuple[str, str]  # a model by the name that it answers to, and its version as answers have it
 
 
 class Unsure:
@@ -27,51 +26,46 @@ class Unsure:
         self._log, self._clock = log, clock
         self._pool = ThreadPoolExecutor(READERS)
         self._next = 0.0
-        self._stood: dict[str, list[int]] = {}  # of each pod
+        self._stood: dict[tuple[str, Told], list[int]] = {}  # of each pod
         self._silent: dict[str, str] = {}
         self.counts: dict[Told, tuple[int, int]] = {}
 
     def look(self, wished: Iterable[tuple[Wish, Mapping[str, str]]], slices: Callable[[], list[Any]]) -> None:
-        """At the pods of these wishes, if the last look is long enough ago. `slices`: EndpointSlices."""
-        floored = [(wish, digests) for wish, digests in wished if wish.floor is not None]
-        known = {(wish.name, objects.short(digest)) for wish, digests in floored for digest in digests.values()}
+        """At the pods of these pinned wishes, if the last look is long enough ago. `slices`: EndpointSlices."""
+        served = {
+            objects.predictor(objects.version(wish, digests[ref])): _models(wish, digests[ref])
+            for wish, digests in wished
+            if wish.floor is not None
+            for ref in wish.references()
+        }
+        known = {told for models in served.values() for told in models}
         self.counts = {told: self.counts.get(told, (0, 0)) for told in sorted(known)}
-        if not floored or self._clock() < self._next:
+        if not served or self._clock() < self._next:
             return
         self._next = self._clock() + LOOK_SECONDS
-        whose, places = self._places(floored, looking.pods(slices()))
-        texts, failures = scrape.ask(places, self._pool)
+        found = looking.pods(slices())
+        places = {p.pod: (p, models) for service, models in served.items() for p in found.get(service, ()) if p.ready}
+        texts, failures = scrape.ask({pod: place for pod, (place, _) in places.items()}, self._pool)
         for pod, text in texts.items():
             try:
-                self._add(pod, whose[pod], scrape.sums(text, (ROWS, NOT_SURE), model=whose[pod][0]))
+                for told in places[pod][1]:
+                    self._add(pod, told, scrape.sums(text, (ROWS, NOT_SURE), model=told[0]))
             except ValueError as error:
                 failures[pod] = str(error)
         for pod, why in failures.items():
             if self._silent.get(pod) != why:
                 self._log(f"{pod} does not say how often it was not sure: {why}")
         self._silent = failures
-        self._stood = {pod: stood for pod, stood in self._stood.items() if pod in places}
-
-    @staticmethod
-    def _places(
-        floored: Iterable[tuple[Wish, Mapping[str, str]]], found: looking.Pods
-    ) -> tuple[dict[str, Told], dict[str, Place]]:
-        whose, places = {}, {}
-        for wish, digests in floored:
-            for digest in digests.values():
-                for place in found.get(objects.predictor(objects.version(wish, digest)), ()):
-                    if place.ready:
-                        whose[place.pod], places[place.pod] = (wish.name, objects.short(digest)), place
-        return whose, places
+        self._stood = {key: stood for key, stood in self._stood.items() if key[0] in places}
 
     def _add(self, pod: str, told: Told, now: list[int]) -> None:
         """A pod that is seen for the first time may have counted for another keeper."""
-        before = self._stood.get(pod, now)
+        before = self._stood.get((pod, told), now)
         if now[0] < before[0]:  # it began anew
             before = [0, 0]
         rows, unsure = self.counts[told]
         self.counts[told] = rows + now[0] - before[0], unsure + max(now[1] - before[1], 0)
-        self._stood[pod] = now
+        self._stood[pod, told] = now
 
     def lines(self) -> Iterator[str]:
         """For Prometheus."""
@@ -79,3 +73,8 @@ class Unsure:
             yield f"# TYPE apadana_models_{name}_total counter"
             for (release, version), counts in self.counts.items():
                 yield f'apadana_models_{name}_total{{release="{release}",version="{version}"}} {counts[at]}'
+
+
+def _models(wish: Wish, digest: str) -> list[Told]:
+    """What answers in the pods of one version."""
+    return [(name, objects.short(each)) for name, each in ((wish.name, digest), *wish.beside.items())]
