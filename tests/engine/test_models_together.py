@@ -113,7 +113,10 @@ def test_only_the_first_ones_answers_are_compared(servers: dict[str, Server]) ->
     assert len(server.kept()) == len(before) + 1
 
 
-def test_the_keeper_learns_which_model_does_not_answer(servers: dict[str, Server]) -> None:
+def test_the_keeper_learns_which_model_does_not_answer(
+    servers: dict[str, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrape, "SECONDS_OF_ALL", 30.0)  # the machine may be busy
     wish = Wish(ONE[0], "sha256:" + ONE[1], beside={name: "sha256:" + version for name, version in (TWO, BAD)})
     name = version(wish, wish.stable)
     (told,) = Asking().silent(wish, name, [slice_of(predictor(name), servers["shared"].port)])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from components.kserve.image.server.counters import Counters
-from components.models.judge import looking
+from components.models.judge import looking, scrape
 from components.models.keeper import objects, page
 from components.models.keeper.unsure import LOOK_SECONDS
 from components.models.keeper.wish import Wish
@@ -89,7 +89,9 @@ class Floors:
 
 
 @pytest.fixture
-def floors() -> Iterator[Floors]:
+def floors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Floors]:
+    """On a machine that may be busy."""
+    monkeypatch.setattr(scrape, "SECONDS_OF_ALL", 30.0)
     made = Floors()
     yield made
     for server in made.servers:
