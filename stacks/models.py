@@ -138,8 +138,14 @@ def _there(before: Wish | None, told: argparse.Namespace) -> Wish:
 def _tried(before: Wish | None, told: argparse.Namespace) -> Wish:
     """Another candidate: what was said of the last one is no part of it."""
     there = _there(before, told)
-    kept = {"floor": there.floor, "beside": there.beside, "previous": there.previous}
-    return Wish(there.name, there.stable, candidate=told.version, **kept)
+    return Wish(
+        there.name,
+        there.stable,
+        candidate=told.version,
+        floor=there.floor,
+        beside=there.beside,
+        previous=there.previous,
+    )
 
 
 def change(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:

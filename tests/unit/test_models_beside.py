@@ -12,7 +12,7 @@ import pytest
 
 from components.models.judge import looking, scrape
 from components.models.keeper import objects
-from components.models.keeper.beside import owners
+from components.models.keeper.beside import Names, owners
 from components.models.keeper.keeper import LEAVE_SECONDS
 from components.models.keeper.wish import Wish
 from tests.unit import test_models_keeper as keepers
@@ -146,23 +146,32 @@ def test_a_name_that_another_release_has_is_refused_and_both_go_on_as_they_were(
     assert world.ways() == {name: {objects.predictor(version)} for name in MODELS}
 
 
-A = Wish("a", ONE, beside={"x": ONE, "b": ONE})
-B = Wish("b", ONE, beside={"x": ONE})
-
-
 @pytest.mark.parametrize(
     ("had", "owned"),
     [
         (((), ()), {"a": "a", "b": "b", "x": "a"}),
         (((), ("b", "x")), {"a": "a", "b": "b", "x": "b"}),
         ((("a", "b", "x"), ()), {"a": "a", "b": "a", "x": "a"}),
+        # What it has and does not wish for any more is its own until it is gone.
+        (((), ("b", "old")), {"a": "a", "b": "b", "x": "a", "old": "b"}),
     ],
 )
 def test_who_answers_goes_before_the_name_and_the_name_before_who_has_it_beside(
     had: tuple[Collection[str], Collection[str]], owned: dict[str, str]
 ) -> None:
-    assert owners(zip((A, B), had, strict=True)) == owned
-    assert owners(zip((B, A), reversed(had), strict=True)) == owned
+    names = [Names("a", ("x", "b"), had[0]), Names("b", ("x",), had[1])]
+    assert owners(names) == owners(reversed(names)) == owned
+
+
+def test_a_release_whose_wish_is_broken_keeps_its_names(world: Shared) -> None:
+    world.pod(TOGETHER)
+    world.wish(TOGETHER)
+    world.round(), world.round()
+    world.wish(replace(TOGETHER, mode="blue"))
+    world.wish(Wish("wine", "models:/wine/1"))
+    world.round()
+    assert (world.state()["phase"], world.state("wine")["phase"]) == ("refused", "refused")
+    assert "wine is answered by the release iris" in world.state("wine")["why"][0]
 
 
 def test_what_shares_pods_with_a_floor_has_it_too() -> None:

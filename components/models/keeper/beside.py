@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.models.judge import looking, scrape
@@ -37,15 +37,23 @@ class Asking:
         return [f"{model} does not answer: {said}" for model, said in why.items()]
 
 
-def owners(wishes: Iterable[tuple[Wish, Collection[str]]]) -> dict[str, str]:
-    """Which release answers to each name: who does already (the second of each pair), then one of that name, then one
-    that has it beside."""
-    found = sorted(wishes, key=lambda each: each[0].name)
+@dataclass(frozen=True)
+class Names:
+    """Of one release."""
+
+    release: str
+    beside: Collection[str] = ()  # that it wishes for, beside its own
+    has: Collection[str] = ()  # to which it answers already
+
+
+def owners(releases: Iterable[Names]) -> dict[str, str]:
+    """Which release answers to each name: who does already, then one of that name, then one that has it beside."""
+    found = sorted(releases, key=lambda each: each.release)
     owned: dict[str, str] = {}
-    for wish, has in found:
-        owned |= {name: wish.name for name in (wish.name, *wish.beside) if name in has and name not in owned}
-    for wish, _ in found:
-        owned.setdefault(wish.name, wish.name)
-    for wish, _ in found:
-        owned |= {name: wish.name for name in wish.beside if name not in owned}
+    for each in found:
+        owned |= {name: each.release for name in each.has if name not in owned}
+    for each in found:
+        owned.setdefault(each.release, each.release)
+    for each in found:
+        owned |= {name: each.release for name in each.beside if name not in owned}
     return owned

@@ -71,7 +71,7 @@ class Keeper:
         services = self._by_release(self._cluster.all("InferenceService", self._place.work, LABEL))
         routes = self._by_release(self._cluster.all("HTTPRoute", self._place.platform, LABEL))
         wished = {}
-        self._owners = beside.owners((wish, _answers(item)) for item, wish in _read(maps))
+        self._owners = beside.owners(_names(maps))
         self._judging.look(known for known in _known(maps) if known[0].judge)
         # What is judged goes first: a version that is copied from the registry may take minutes.
         for item in sorted(maps, key=lambda item: not self._judging.due(_name(item))):
@@ -264,10 +264,13 @@ def _name(item: Mapping[str, Any]) -> str:
     return str(item["metadata"]["labels"][LABEL])
 
 
-def _answers(item: Mapping[str, Any]) -> set[str]:
-    """Names that a release answers to, or has pods for."""
-    state = _state(item)
-    return {_name(item), *state.get("beside", [])} if state.get("traffic") else set()
+def _names(maps: Iterable[Mapping[str, Any]]) -> Iterator[beside.Names]:
+    """Of all releases; one whose wish is none answers as it did."""
+    wishes = {wish.name: wish for _, wish in _read(maps)}
+    for item in maps:
+        state, name = _state(item), _name(item)
+        has = (name, *state.get("beside", [])) if state.get("traffic") else ()
+        yield beside.Names(name, tuple(wishes[name].beside) if name in wishes else (), has)
 
 
 def _read(maps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Wish]]:

@@ -89,7 +89,7 @@ class Counters:
         histogram += [(f"{SECONDS}_count", whose, float(sum(self._within))), (f"{SECONDS}_sum", whose, self.seconds)]
         yield Family(SECONDS, "histogram", "From a question's arrival to the end of its answer.", tuple(histogram))
         yield Family(READY, "gauge", "Whether the model answers.", ((READY, whose, float(self.ready)),))
-        limit = () if self.limit is None else ((MEMORY_LIMIT, {}, self.limit),)
+        limit: tuple[Sample, ...] = () if self.limit is None else ((MEMORY_LIMIT, {}, self.limit),)
         yield Family(MEMORY_LIMIT, "gauge", "What the pod may use; 0: no limit.", limit)
 
 
