@@ -117,7 +117,11 @@ class Pipeline:
             return Task(name=name, template=template, when=when)
         numbered = [Parameter(name="worker", value="{{item}}")]
         return Task(
-            name=name, template=template, when=when, arguments=numbered, with_sequence=argo.Sequence(count=WORKERS)
+            name=name,
+            template=template,
+            when=when,
+            arguments=numbered,
+            with_sequence=argo.Sequence(count=argo.IntOrString(root=WORKERS)),
         )
 
     def _container(self, name: str) -> Container:

@@ -5,6 +5,7 @@
     deploy   NAME VERSION [--why TEXT]        serve this version, and this one alone
     deploy   NAME VERSION --most 6            the same, with up to so many pods of a version under load
     deploy   NAME VERSION --floor 0.8         rows of which it is less sure get no label; `--floor none`: all get one
+    deploy   NAME VERSION --beside OTHER=VERSION   the model OTHER shares its pods; `--beside none`: nobody does
     canary   NAME VERSION [--percent 10]      the candidate answers so many of a hundred requests
     canary   NAME VERSION --judge             its share grows by itself, or ends; `explain` says why
     shadow   NAME VERSION [--percent 10]      the candidate gets copies; nobody sees its answers
@@ -62,20 +63,23 @@ from stacks.wishes import ModelsError, Wishes
 
 LOOK_SECONDS = 1.0
 DEFAULT_PERCENT = 10
-NO_FLOOR = "none"
+NONE = "none"
 SHOWN = 5  # of the last decisions
 Change = Callable[[Wish | None, argparse.Namespace], Wish]
 
 
 def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
-    """One version alone; the one that answered before is where a rollback leads. Floor and growth stay."""
-    previous, floor, most = "", told.floor, told.most
+    """One version alone; the one that answered before is where a rollback leads. Floor and growth stay, and what is
+    beside it, where nothing is said of them."""
+    previous, floor, most, beside = "", told.floor, told.most, told.beside
     if before is not None:
         previous = before.stable if before.stable != told.version else before.previous
         floor = before.floor if floor is None else floor
         most = before.most if most is None else most
-    floor = None if floor == NO_FLOOR else floor
-    return Wish(told.name, told.version, SERVE, most=most or 0, floor=floor, previous=previous)
+        beside = list(before.beside.items()) if beside is None else beside
+    named = _once([each for each in beside or () if each[0] != NONE])
+    floor = None if floor == NONE else floor
+    return Wish(told.name, told.version, SERVE, most=most or 0, floor=floor, beside=named, previous=previous)
 
 
 def canary(before: Wish | None, told: argparse.Namespace) -> Wish:
@@ -121,7 +125,20 @@ CHANGES: dict[str, Change] = {
 
 def floor(text: str) -> float | str:
     """As it is typed; which numbers are allowed the wish says."""
-    return text if text == NO_FLOOR else float(text)
+    return text if text == NONE else float(text)
+
+
+def beside(text: str) -> tuple[str, str]:
+    """NAME=VERSION, as it is typed; which ones are allowed the wish says."""
+    name, _, version = text.partition("=")
+    return name, version
+
+
+def _once(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ModelsError(f"--beside names {', '.join(twice)} more than once; allowed: one version of each")
+    return dict(pairs)
 
 
 def _there(before: Wish | None, told: argparse.Namespace) -> Wish:
@@ -214,7 +231,8 @@ def _state(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _said(wish: Wish) -> str:
-    return _served(wish) + ("" if wish.floor is None else f", with a floor of {wish.floor:g}")
+    floor = "" if wish.floor is None else f", with a floor of {wish.floor:g}"
+    return _served(wish) + floor + (f", with {', '.join(wish.beside)} in its pods" if wish.beside else "")
 
 
 def _served(wish: Wish) -> str:
@@ -273,7 +291,8 @@ def explained(site: SiteFacts) -> Callable[[Wishes, argparse.Namespace], Iterato
         yield from _judgement(wish, item)
         if wish.previous:
             yield f"before    {wish.previous}: a rollback without a candidate leads there"
-        yield f"address   https://{host(ROOM, site)}{PATHS}/{wish.name}/infer"
+        for name in (wish.name, *wish.beside):
+            yield f"address   https://{host(ROOM, site)}{PATHS}/{name}/infer"
 
     return explain
 
@@ -319,8 +338,12 @@ def typed(argv: list[str] | None) -> argparse.Namespace:
         if verb == "deploy":
             words = "pods of a version under load; 0: as many as ever; left out: as before"
             each.add_argument("--most", type=int, help=words)
-            words = f"rows less sure than this, 0 to 1, get no label; {NO_FLOOR}: no floor; left out: as before"
+            words = f"rows less sure than this, 0 to 1, get no label; {NONE}: no floor; left out: as before"
             each.add_argument("--floor", type=floor, help=words)
+            words = (
+                f"NAME=VERSION of a model that shares its pods, once for each; {NONE}: no model; left out: as before"
+            )
+            each.add_argument("--beside", type=beside, action="append", help=words)
         if verb in ("canary", "shadow"):
             each.add_argument("--percent", type=int, help=f"left out: {DEFAULT_PERCENT}")
             each.add_argument("--judge", action="store_true", help="widen it, or take it back, by what its pods count")

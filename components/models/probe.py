@@ -107,9 +107,10 @@ def _answers(target: Target) -> Found:
         if state.get("phase") not in SERVED:
             wrong.append(f"{name} {state.get('phase')}: {'; '.join(state.get('why', []))}")
             continue
-        status, said = ask(target, place, f"{PATHS}/{name}/ready", token=word)
-        if status != http.client.OK:
-            wrong.append(f"{name}: {status} {said[:120].decode(errors='replace')}")
+        for model in (name, *state.get("beside", ())):
+            status, said = ask(target, place, f"{PATHS}/{model}/ready", token=word)
+            if status != http.client.OK:
+                wrong.append(f"{model}: {status} {said[:120].decode(errors='replace')}")
     detail = "; ".join(wrong) or f"{len(states)} releases, each answers"
     return not wrong, detail, {"releases": sorted(states)}
 

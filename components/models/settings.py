@@ -75,6 +75,8 @@ class Settings(ComponentSettings):
     predictor_resources: Resources = Resources(cpu_millicores=200, memory_mib=512, cpu_limit_millicores=1000)
     # Of what a pod of a model asks for (`cpu_millicores`): above it a release with `most` gets more pods.
     scale_at_percent: Annotated[int, Field(ge=10, le=100)] = 70
+    # Memory more for each model that shares the pods of another one.
+    beside_mib: Annotated[int, Field(ge=16, le=65_536)] = 128
     answer_seconds: Annotated[int, Field(ge=1, le=600)] = 30  # then the caller is told that it took too long
     largest_mib: Annotated[int, Field(ge=1, le=64)] = 4  # of one question
     # A version lies here while it is copied.
@@ -131,6 +133,7 @@ def place(settings: Settings, site: SiteFacts) -> objects.Place:
         seconds=settings.answer_seconds,
         resources=settings.predictor_resources.helm(),
         scale_at=settings.scale_at_percent,
+        beside_mib=settings.beside_mib,
     )
 
 

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def started(place: Path, wanted: Mapping[str, Wanted], fails: Sequence[str] = ()
         )
     try:
         for name in wanted.keys() - set(fails):
-            look = alive(running, place / "servers.log", lambda server=found[name]: _lives(server))  # type: ignore[misc]
+            look = alive(running, place / "servers.log", partial(_lives, found[name]))
             wait_for(f"server {name}", look, timeout=START_S, swallow=(OSError,))
         yield found
     finally:

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,12 @@ from components.kserve import controller
 from components.kserve import settings as kserve
 from components.kserve.cluster import KserveHalf
 from components.minio import settings as minio
+from components.models.keeper.objects import predictor, service, version
+from components.models.keeper.wish import Wish
 from tests.images import AnyImage
 from tests.rendered import datarooms, objects
 from tests.rendered.apiserver import HOST, ApiServer, free_port
+from tests.unit.test_models_wish import ONE, PLACE, TWO, WINE
 from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.rendered
@@ -59,6 +62,8 @@ def test_a_model_is_served_as_a_restricted_namespace_takes_it() -> None:
     assert not security["allowPrivilegeEscalation"]
     assert set(container["resources"]["limits"]) == {"cpu", "memory"}
     assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
+    # Its last line is what is said of a model that can't be served.
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert "--model_name={{.Name}}" in container["args"]
     # What a wish means that names no protocol, and what is promised.
     assert named("ServingRuntime")["spec"]["protocolVersions"] == ["v1", "v2"]
@@ -244,6 +249,28 @@ def test_a_wish_becomes_pods_that_a_restricted_namespace_takes(running: Running)
     assert copied["data"]["cabundle.crt"].startswith("-----BEGIN CERTIFICATE")
     # It does what it has to with the rights that it has.
     assert "forbidden" not in running.log.read_text()
+
+
+def test_models_that_share_pods_are_fetched_side_by_side(running: Running) -> None:
+    asked = Wish("shared", ONE, beside={"wine": WINE, "beer": TWO})
+    running.server.make(service(replace(PLACE, work=WORK, beside_mib=100), asked, ONE, "mlflow"))
+    path = f"/apis/apps/v1/namespaces/{WORK}/deployments/{predictor(version(asked, ONE))}"
+    made = wait_for("the Deployment", lambda: running.get(path), timeout=60)
+    pod = admitted(running.server, made["spec"]["template"])
+    (fetch,) = [c for c in pod["spec"]["initContainers"] if c["name"] == "storage-initializer"]
+    models = {"shared": ONE, "wine": WINE, "beer": TWO}
+    pairs = zip(fetch["args"][::2], fetch["args"][1::2], strict=True)
+    assert set(pairs) == {(f"s3://models/{each.replace(':', '/')}", f"/mnt/models/{n}") for n, each in models.items()}
+    assert fetch["command"] == ["python3", "/opt/apadana/fetch.py"]
+    assert {"AWS_ENDPOINT_URL", "AWS_SECRET_ACCESS_KEY"} <= {each["name"] for each in fetch["env"]}
+    (serves,) = pod["spec"]["containers"]
+    # What fetches and what serves look at the same volume.
+    shared = [{(m["name"], m["mountPath"]) for m in c["volumeMounts"]} for c in (fetch, serves)]
+    assert {place for _, place in shared[0] & shared[1]} >= {"/mnt/models"}
+    assert serves["resources"]["limits"]["memory"] == "584Mi"
+    told = serves["args"]
+    assert "--model_dir=/mnt/models" in told and "--beside=wine=3333333333" in told
+    assert told.index("--model_name=shared") > next(at for at, each in enumerate(told) if "--model_name=" in each)
 
 
 def admitted(server: ApiServer, template: dict[str, Any]) -> dict[str, Any]:

@@ -17,19 +17,22 @@ import numpy as np
 import pytest
 
 from components.kserve import settings as kserve
-from components.kserve.image.server import answers, counters, floors
+from components.kserve.image.server import answers, counters, drift, floors
 from components.kserve.image.server.counters import (
     ANSWERS,
     BUCKETS,
     INVALID,
+    MEMORY_LIMIT,
     NOT_SURE,
     ROWS,
     SECONDS,
     Counted,
     Counters,
     memory_limit,
+    together,
     whole,
 )
+from components.models.judge.scrape import reading
 
 IMAGE = Path(kserve.__file__).parent / "image" / "server"
 INFER = "/v2/models/iris/infer"
@@ -62,8 +65,14 @@ def asked(app: App, made: Counters, path: str = INFER, method: str = "POST") -> 
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    asyncio.run(Counted(app, made)({"type": "http", "method": method, "path": path}, receive, send))
+    asyncio.run(Counted(app, {"iris": made})({"type": "http", "method": method, "path": path}, receive, send))
     return sent
+
+
+def line(name: str, labels: dict[str, str], value: float) -> str:
+    """A sample as Prometheus' text has it."""
+    marks = ",".join(f'{key}="{label}"' for key, label in labels.items())
+    return f"{name}{{{marks}}} {value}"
 
 
 def shown(made: Counters) -> dict[str, float]:
@@ -84,6 +93,34 @@ def test_every_answer_to_a_question_is_counted_by_its_status_and_goes_on_as_it_w
         f"{ANSWERS}code=413": 1,
     }
     assert found[f"{SECONDS}_count"] == found[f"{SECONDS}_bucketle=+Inf"] == 5
+
+
+@pytest.mark.parametrize(
+    ("path", "whose"),
+    [
+        ("/v2/models/wine/infer", "wine"),
+        ("/v1/models/wine:predict", "wine"),
+        ("/v2/models/wine/versions/1/infer", "wine"),
+        ("/v2/models/nobody/infer", "iris"),
+        ("/v2/models/infer", "iris"),
+    ],
+)
+def test_each_model_of_a_pod_counts_for_itself_and_the_first_for_nobodys(path: str, whose: str) -> None:
+    models = {name: Counters(None if name == "wine" else 512, name, "1") for name in ("iris", "wine")}
+
+    async def send(message: Any) -> None:
+        """To nobody."""
+
+    scope = {"type": "http", "method": "POST", "path": path}
+    asyncio.run(Counted(answering(404), models)(scope, send, send))
+    assert {name for name, each in models.items() if each.answers} == {whose}
+    families = list(together(models.values()))
+    assert len({family.name for family in families}) == len(families)
+    (limit,) = [family for family in families if family.name == MEMORY_LIMIT]
+    assert [value for _, _, value in limit.samples] == [512]
+    text = "\n".join(line(*sample) for family in families for sample in family.samples)
+    assert (reading(text).answers, reading(text, whose).answers) == (1, 1)
+    assert reading(text, "wine" if whose == "iris" else "iris").answers == 0
 
 
 def test_what_fails_inside_is_a_500_and_still_fails() -> None:
@@ -173,7 +210,7 @@ def test_the_image_holds_what_its_server_imports_of_ours(tmp_path: Path) -> None
     server = tmp_path / "opt" / "apadana" / "serve.py"
     imports = [node.module for node in ast.walk(ast.parse(server.read_text())) if isinstance(node, ast.ImportFrom)]
     ours = [name for name in imports if name and name.startswith("components.")]
-    assert ours == [answers.__name__, counters.__name__, floors.__name__]
+    assert ours == [answers.__name__, counters.__name__, drift.__name__, floors.__name__]
     for module in ours:
         code = f"import {module} as found; print(found.__file__)"
         command = [sys.executable, "-c", code]

@@ -20,7 +20,7 @@ GOOD = {"inputs": ["age"], "measures": {"age": {"edges": [1.0, 2.0], "shares": [
 
 def written(place: Path, told: object) -> drift.Drift:
     (place / drift.FILE).write_text(told if isinstance(told, str) else json.dumps(told))
-    return drift.read(place)
+    return drift.trained_with(place)
 
 
 def seen(found: drift.Drift) -> dict[tuple[str, str], float]:
@@ -79,7 +79,7 @@ def test_what_is_no_question_of_this_model_and_what_is_no_number_is_in_no_bucket
 
 
 def test_a_version_without_a_reference_shows_nothing(tmp_path: Path) -> None:
-    found = drift.read(tmp_path)
+    found = drift.trained_with(tmp_path)
     found.asked([[1.0]])
     found.answered([1])
     assert [family.samples for family in found.families()] == [(), ()]

@@ -17,7 +17,7 @@ from components.models.keeper.wish import LABEL, STATE, WISH, BadWishError, Wish
 from stacks import models
 from stacks.wishes import TRIES, ConflictError, ModelsError, Wishes
 from tests.unit.test_models_settings import site
-from tests.unit.test_models_wish import CANARY, FLOORED, FOLLOWS, JUDGED, STABLE, WATCHED
+from tests.unit.test_models_wish import CANARY, FLOORED, FOLLOWS, JUDGED, STABLE, TOGETHER, WATCHED
 
 PROMOTED = State(
     phase=Phase.PROMOTED,
@@ -129,6 +129,36 @@ def test_a_floor_stays_until_another_one_is_named(before: Wish, words: tuple[str
     assert wish.previous == "models:/iris/0"
     did(wishes, "canary", "iris", "models:/iris/2")
     assert read(wishes.item["data"][WISH], "iris").floor == floor
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "beside"),
+    [
+        (STABLE, ("--beside", "wine=models:/wine/1", "--beside", "beer=models:/beer/2"), TOGETHER.beside),
+        (TOGETHER, (), TOGETHER.beside),
+        (TOGETHER, ("--beside", "wine=models:/wine/7"), {"wine": "models:/wine/7"}),
+        (TOGETHER, ("--beside", "none"), {}),
+    ],
+)
+def test_what_shares_the_pods_stays_until_others_are_named(
+    before: Wish, words: tuple[str, ...], beside: dict[str, str]
+) -> None:
+    wishes = InMemory(before)
+    (said,) = did(wishes, "deploy", "iris", "models:/iris/1", *words)
+    assert read(wishes.item["data"][WISH], "iris").beside == beside
+    assert ("in its pods" in said) is bool(beside)
+    did(wishes, "canary", "iris", "models:/iris/2")
+    assert read(wishes.item["data"][WISH], "iris").beside == beside
+    addresses = [line for line in did(wishes, "explain", "iris") if line.startswith("address")]
+    assert len(addresses) == 1 + len(beside)
+
+
+def test_a_model_that_is_named_twice_or_without_a_version_is_refused() -> None:
+    twice = ("--beside", "wine=models:/wine/1", "--beside", "wine=models:/wine/2")
+    with pytest.raises(ModelsError, match="wine more than once"):
+        did(InMemory(STABLE), "deploy", "iris", "models:/iris/1", *twice)
+    with pytest.raises(BadWishError, match="beside has '' as 'wine'"):
+        did(InMemory(STABLE), "deploy", "iris", "models:/iris/1", "--beside", "wine")
 
 
 def test_a_floor_that_is_none_is_refused() -> None:

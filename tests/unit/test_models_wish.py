@@ -19,9 +19,13 @@ SHADOW = replace(CANARY, mode="shadow")
 JUDGED = replace(CANARY, percent=0, judge=True)
 WATCHED = replace(SHADOW, judge=True)
 FLOORED = replace(STABLE, floor=0.8)
-FULL = replace(WATCHED, floor=0.25, disagree=7, then="canary", most=5, by="ann", why="a try")
+TOGETHER = replace(STABLE, beside={"wine": "models:/wine/1", "beer": "models:/beer/2"})
 FOLLOWS = replace(STABLE, follow="models:/iris@deployable")
-DIGESTS = {"models:/iris/1": ONE, "models:/iris/2": TWO}
+FULL = replace(
+    WATCHED, floor=0.25, most=5, beside={"wine": "models:/wine/1"}, disagree=7, then="canary", by="ann", why="a try"
+)
+WINE, BEER = f"sha256:{'3' * 64}", f"sha256:{'4' * 64}"
+DIGESTS = {"models:/iris/1": ONE, "models:/iris/2": TWO, "models:/wine/1": WINE, "models:/beer/2": BEER}
 PLACE = objects.Place(
     platform="platform",
     work="platform-work",
@@ -88,6 +92,10 @@ def test_what_is_stored_is_read_again(wish: Wish) -> None:
         (replace(STABLE, floor=1.5), "floor is 1.5; allowed: 0 to 1, or left out"),
         (replace(STABLE, floor=-0.1), "floor is -0.1"),
         (replace(STABLE, floor=math.nan), "floor is nan"),
+        (replace(STABLE, beside={"iris": ONE}), "beside has 'iris'; allowed: names as a release's, and not its own"),
+        (replace(STABLE, beside={"../wine": ONE}), "beside has '../wine'; allowed"),
+        (replace(STABLE, beside={"wine": ""}), "beside has '' as 'wine'; allowed: models:/"),
+        (replace(STABLE, beside={f"m{n}": ONE for n in range(16)}), "beside has 16 models; allowed: at most 15"),
     ],
 )
 def test_a_wrong_wish_says_what_is_allowed(wish: Wish, told: str) -> None:
@@ -98,8 +106,8 @@ def test_a_wrong_wish_says_what_is_allowed(wish: Wish, told: str) -> None:
 
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(BadWishError) as error:
-        checked(Wish("Iris", "x", mode="canary", floor=80))
-    assert len(str(error.value).splitlines()) == 5
+        checked(Wish("Iris", "x", mode="canary", floor=80, beside={"Wine": "y"}))
+    assert len(str(error.value).splitlines()) == 7
 
 
 @pytest.mark.parametrize(
@@ -119,6 +127,8 @@ def test_all_mistakes_are_told_at_once() -> None:
         ('{"name": "iris", "stable": "models:/iris/1", "floor": true}', "floor is True"),
         ('{"name": "iris", "stable": "models:/iris/1", "floor": NaN}', "floor is nan"),
         ('{"name": "iris", "stable": "models:/iris/1", "floor": 1%s}' % ("0" * 400), "floor is 1000"),
+        ('{"name": "iris", "stable": "models:/iris/1", "beside": ["wine"]}', "allowed: versions by the names of their"),
+        ('{"name": "iris", "stable": "models:/iris/1", "beside": {"wine": 1}}', "allowed: versions by the names of"),
         ('{"name": "iris", "stable": "models:/iris/1", "weight": 3}', "weight is not known"),
         ('{"name": "other", "stable": "models:/iris/1"}', "have to be the same"),
     ],
@@ -136,7 +146,7 @@ def test_promotion_and_the_two_ways_back() -> None:
     assert (back.stable, back.previous) == (STABLE.stable, CANARY.candidate)
     assert rolled_back(SHADOW) == rolled_back(JUDGED) == STABLE
     # A floor is the release's, whichever version answers.
-    assert rolled_back(FULL) == replace(STABLE, floor=0.25, most=5, by="ann", why="a try")
+    assert rolled_back(FULL) == replace(STABLE, floor=0.25, most=5, beside=FULL.beside, by="ann", why="a try")
     assert not promoted(JUDGED).judge
     for change, wish in ((promoted, STABLE), (rolled_back, STABLE)):
         with pytest.raises(BadWishError):
@@ -216,6 +226,39 @@ def test_another_floor_is_other_pods_of_the_same_version() -> None:
     # As JSON has it or as it is typed.
     one, other = (read(json.dumps({"name": "a", "stable": ONE, "floor": each})) for each in (1, 1.0))
     assert objects.version(one, ONE) == objects.version(other, ONE)
+
+
+def test_models_that_share_pods_have_one_service_and_each_a_folder_a_version_and_memory() -> None:
+    wish = replace(CANARY, beside=TOGETHER.beside).pinned(DIGESTS)
+    for digest in (ONE, TWO):
+        found = objects.service(replace(PLACE, beside_mib=100), wish, digest, "mlflow")
+        predictor = found["spec"]["predictor"]
+        assert "storageUri" not in predictor["model"]
+        assert predictor["storageUris"] == [
+            {"uri": f"s3://models/sha256/{digest[7:]}", "mountPath": "/mnt/models/iris"},
+            {"uri": f"s3://models/sha256/{'3' * 64}", "mountPath": "/mnt/models/wine"},
+            {"uri": f"s3://models/sha256/{'4' * 64}", "mountPath": "/mnt/models/beer"},
+        ]
+        args = predictor["model"]["args"]
+        assert args[2:] == ["--beside=wine=3333333333", "--beside=beer=4444444444"]
+        assert {amounts["memory"] for amounts in predictor["model"]["resources"].values()} == {"584Mi"}
+    assert PLACE.resources["limits"]["memory"] == "384Mi"
+    # Another version beside it is other pods; the order is nothing.
+    other = replace(wish, beside={**wish.beside, "beer": WINE})
+    turned = replace(wish, beside=dict(reversed([*wish.beside.items()])))
+    names = {objects.version(each, ONE) for each in (CANARY, wish, turned, other)}
+    assert len(names) == 3
+
+
+def test_what_is_beside_is_answered_by_the_stables_pods_and_copied_to_nobody() -> None:
+    wish = replace(SHADOW, beside=TOGETHER.beside).pinned(DIGESTS)
+    own, beside = objects.route(PLACE, wish, DIGESTS)["spec"]["rules"]
+    assert [match["path"]["value"] for match in own["matches"]] == ["/v2/models/iris"]
+    assert own["filters"]
+    assert [match["path"]["value"] for match in beside["matches"]] == ["/v2/models/wine", "/v2/models/beer"]
+    (ref,) = beside["backendRefs"]
+    assert (ref["name"], ref["weight"]) == (objects.predictor(objects.version(wish, ONE)), 100)
+    assert beside["filters"] == []
 
 
 @pytest.mark.parametrize(

@@ -53,12 +53,13 @@ class Looks:
         place in the state.
         """
         asked: dict[Asked, Place] = {}
+        whose: dict[str, str] = {}
         for wish, state in wishes.items():
             for place in (p for v in (wish.stable, wish.candidate) for p in found.get(v.service, ()) if p.ready):
-                asked[place.pod, COUNTERS] = place
+                asked[place.pod, COUNTERS], whose[place.pod] = place, wish.name
                 if state.mirror:
                     asked[place.pod, ANSWERS] = _since(place, state.compared.get(place.pod, ""))
-        counted, said = self._read(asked)
+        counted, said = self._read(asked, whose)
         at = self._clock()
         kept = {wish.subject(): Halves(wish.rules.effects.close) for wish, state in wishes.items() if state.mirror}
         self._halves = {subject: self._halves.get(subject, fresh) for subject, fresh in kept.items()}
@@ -79,14 +80,17 @@ class Looks:
             sum(p.ready for p in places[1]),
         )
 
-    def _read(self, asked: Mapping[Asked, Place]) -> tuple[dict[str, Reading], dict[str, Said]]:
+    def _read(
+        self, asked: Mapping[Asked, Place], whose: Mapping[str, str]
+    ) -> tuple[dict[str, Reading], dict[str, Said]]:
+        """`whose`: of each pod the model that is judged; there may be others beside it."""
         texts, failures = scrape.ask(asked, self._pool)
         counted: dict[str, Reading] = {}
         said: dict[str, Said] = {}
         for (pod, what), text in texts.items():
             try:
                 if what == COUNTERS:
-                    counted[pod] = scrape.reading(text)
+                    counted[pod] = scrape.reading(text, whose[pod])
                 else:
                     said[pod] = answers.read(text)
             except ValueError as error:

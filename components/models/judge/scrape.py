@@ -24,6 +24,7 @@ K = TypeVar("K")
 #: For all pods of all releases together, so that a round stays short whatever a pod does.
 SECONDS_OF_ALL = 1.0
 LARGEST = 1_000_000  # bytes of an answer
+SHOWN = 300  # letters of an answer that is no page
 MOST = 1e15  # of any number
 OK_FROM, OK_TO, FAILED_FROM = 200, 300, 500
 _LINE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(\{(?P<labels>[^}]*)\})? (?P<value>[^ ]+)( \d+)?")
@@ -49,13 +50,15 @@ def lines(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
             yield found["name"], dict(_LABEL.findall(found["labels"] or "")), float(found["value"])
 
 
-def reading(text: str) -> Reading:
-    """What a predictor says. Raises ValueError: it is none of ours, or no count."""
+def reading(text: str, model: str = "") -> Reading:
+    """What a predictor says, of all its models or of one. Raises ValueError: it is none of ours, or no count."""
     answers = errors = failed = 0.0
     single = dict.fromkeys((INVALID, MEMORY, MEMORY_LIMIT), 0.0)
     within = [0.0] * (len(BUCKETS) + 1)
     known = False
     for name, labels, value in lines(text):
+        if model and labels.get("model", model) != model:
+            continue
         if name == ANSWERS:
             known, code = True, int(labels.get("code", "0"))
             answers += value
@@ -104,7 +107,7 @@ class Page:
         finally:
             self._line.close()
         if answer.status != http.HTTPStatus.OK:
-            raise ValueError(f"{answer.status} of {self._path.partition('?')[0]}")
+            raise ValueError(f"{answer.status} of {self._path.partition('?')[0]}: {' '.join(text[:SHOWN].split())}")
         return text
 
     def stop(self) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from http.client import HTTPException
 from typing import Any, Protocol
 
 from components.models.judge import looking
-from components.models.keeper import judging, objects, targets
+from components.models.keeper import beside, judging, objects, targets
 from components.models.keeper.artefacts import EFFECTS, PromotionError, Version
 from components.models.keeper.following import Following
 from components.models.keeper.judging import Judging
@@ -61,6 +62,8 @@ class Keeper:
         self._place, self._cluster, self._artefacts, self._log, self._clock = place, cluster, artefacts, log, clock
         self._judging = Judging(place, cluster, log, clock)
         self._following = Following(place.work, cluster, artefacts, log, clock)
+        self._asking = beside.Asking()
+        self._owners: dict[str, str] = {}
         #: By the release's name, for the page and the metrics.
         self.states: dict[str, State] = {}
         #: The pods of all releases, for Prometheus.
@@ -74,6 +77,7 @@ class Keeper:
         services = self._by_release(self._cluster.all("InferenceService", self._place.work, LABEL))
         routes = self._by_release(self._cluster.all("HTTPRoute", self._place.platform, LABEL))
         wished = {}
+        self._owners = beside.owners(_names(maps))
         self._judging.look(known for known in _known(maps) if known[0].judge)
         # What is judged goes first: a version that is copied from the registry may take minutes.
         for item in sorted(maps, key=lambda item: not self._judging.due(_name(item))):
@@ -91,8 +95,11 @@ class Keeper:
 
     def _see_pods(self) -> None:
         if self._clock() - self._looked >= PODS_SECONDS:
-            self.pods = targets.told(self._cluster.all("EndpointSlice", self._place.work, looking.SERVICE))
+            self.pods = targets.told(self._slices())
             self._looked = self._clock()
+
+    def _slices(self) -> list[dict[str, Any]]:
+        return self._cluster.all("EndpointSlice", self._place.work, looking.SERVICE)
 
     @staticmethod
     def _by_release(items: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -125,30 +132,21 @@ class Keeper:
         self, wish: Wish, item: dict[str, Any], services: list[dict[str, Any]], route: dict[str, Any] | None
     ) -> State:
         """The objects of one release. Returns what is told of it."""
-        before = _state(item)
+        before, text = _state(item), wish.text()
+        if why := self._taken(wish):
+            return {**before, "phase": "refused", "why": why}
         versions = self._resolved(wish, before)
         known = {ref: {"digest": v.digest, "form": v.form} for ref, v in versions.items()}
-        if why := self._harm(wish, versions, before):
-            return {**before, "versions": known, "phase": "refused", "why": [why]}
-        there = {s["metadata"]["name"]: s for s in services}
-        waits: list[str] = []
-        answered: list[str] = []  # versions that were ready once: a pod that dies later takes no traffic away
-        for ref, found in versions.items():
-            name = objects.version(wish, found.digest)
-            self._wanted(
-                "InferenceService", objects.service(self._place, wish, found.digest, found.form), there.get(name)
-            )
-            self._wanted("PodDisruptionBudget", objects.budget(self._place, wish, found.digest))
-            once = objects.mark(wish, found.digest)
-            if once in before.get("ready", []) or self._ready(name, there.get(name)):
-                answered.append(once)
-            else:
-                waits.append(f"{ref} ({name}) is not ready yet: {reason(there.get(name))}")
+        if harm := self._harm(wish, versions, before):
+            return {**before, "versions": known, "phase": "refused", "why": [harm]}
         digests = {ref: found.digest for ref, found in versions.items()}
+        wish = wish.pinned(digests)
+        answered, waits = self._pods(wish, versions, {s["metadata"]["name"]: s for s in services}, before)
         told: State = {
             "versions": known,
-            "wish": wish.text(),
+            "wish": text,
             "ready": answered,
+            "beside": sorted(wish.beside),
             "harmless": digests[wish.candidate] if wish.mode == SHADOW else "",
             "judged": before.get("judged", {}) if wish.judge else {},
             "traffic": before.get("traffic", {}),
@@ -158,11 +156,43 @@ class Keeper:
             return {**told, "phase": "waits", "why": waits}
         shown, reasons, told["judged"] = self._judged(wish, item, digests)
         want = objects.route(self._place, shown, digests)
-        if self._wanted("HTTPRoute", want, route) or before.get("wish") != wish.text():
+        if self._wanted("HTTPRoute", want, route) or before.get("wish") != text:
             told["since"] = round(self._clock(), 1)
         told["traffic"] = {objects.short(digests[ref]): share for ref, share in shown.shares().items()}
         self._leave(set(objects.backends(want)), services, float(told["since"]))
         return {**told, "phase": wish.mode, "why": reasons}
+
+    def _taken(self, wish: Wish) -> list[str]:
+        """Its names that another release answers to."""
+        return [
+            f"{name} is answered by the release {owner}; allowed: a name that no other one has"
+            for name in (wish.name, *wish.beside)
+            if (owner := self._owners.get(name, wish.name)) != wish.name
+        ]
+
+    def _pods(
+        self, wish: Wish, versions: Mapping[str, Version], there: Mapping[str, dict[str, Any]], before: State
+    ) -> tuple[list[str], list[str]]:
+        """The pods of each version. Returns which were ready once, for a pod that dies later takes no traffic away,
+        and for what the others wait."""
+        answered: list[str] = []
+        waits: list[str] = []
+        for ref in wish.references():
+            found = versions[ref]
+            name, once = objects.version(wish, found.digest), objects.mark(wish, found.digest)
+            self._wanted(
+                "InferenceService", objects.service(self._place, wish, found.digest, found.form), there.get(name)
+            )
+            self._wanted("PodDisruptionBudget", objects.budget(self._place, wish, found.digest))
+            if once not in before.get("ready", []):
+                if not self._ready(name, there.get(name)):
+                    waits.append(f"{ref} ({name}) is not ready yet: {reason(there.get(name))}")
+                    continue
+                if silent := self._asking.silent(wish, name, self._slices()) if wish.beside else []:
+                    waits += silent
+                    continue
+            answered.append(once)
+        return answered, waits
 
     def _judged(
         self, wish: Wish, item: dict[str, Any], digests: Mapping[str, str]
@@ -188,7 +218,7 @@ class Keeper:
         """The digest of each version; what was said once holds until the reference changes."""
         kept = before.get("versions", {})
         found = {}
-        for ref in wish.references():
+        for ref in wish.all():
             if ref in kept:
                 found[ref] = Version(kept[ref]["digest"], kept[ref]["form"])
             else:
@@ -245,19 +275,33 @@ def _name(item: Mapping[str, Any]) -> str:
     return str(item["metadata"]["labels"][LABEL])
 
 
-def _known(maps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Wish, Mapping[str, Any], dict[str, str]]]:
-    """What can be looked at: wishes whose versions were found and were ready once."""
+def _names(maps: Iterable[Mapping[str, Any]]) -> Iterator[beside.Names]:
+    """Of all releases; one whose wish is none answers as it did."""
+    wishes = {wish.name: wish for _, wish in _read(maps)}
     for item in maps:
+        state, name = _state(item), _name(item)
+        has = (name, *state.get("beside", [])) if state.get("traffic") else ()
+        yield beside.Names(name, tuple(wishes[name].beside) if name in wishes else (), has)
+
+
+def _read(maps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Wish]]:
+    """Wishes that can be met, as far as they themselves say."""
+    for item in maps:
+        with suppress(BadWishError):
+            yield item, read(item.get("data", {}).get(WISH, ""), _name(item))
+
+
+def _known(maps: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Wish, Mapping[str, Any], dict[str, str]]]:
+    """What can be looked at: pinned wishes whose versions were found and were ready once."""
+    for item, wish in _read(maps):
         state = _state(item)
-        try:
-            wish = read(item.get("data", {}).get(WISH, ""), _name(item))
-        except BadWishError:
-            continue
         versions = state.get("versions", {})
-        digests = {ref: versions[ref]["digest"] for ref in wish.references() if ref in versions}
-        known = {objects.mark(wish, digest) for digest in digests.values()}
-        if len(digests) == len(wish.references()) and known <= set(state.get("ready", [])):
-            yield wish, item, digests
+        if not set(wish.all()) <= versions.keys():
+            continue
+        digests = {ref: versions[ref]["digest"] for ref in wish.all()}
+        pinned = wish.pinned(digests)
+        if {objects.mark(pinned, digests[ref]) for ref in wish.references()} <= set(state.get("ready", [])):
+            yield pinned, item, digests
 
 
 def _state(item: Mapping[str, Any]) -> State:

@@ -1,4 +1,4 @@
-"""The objects of a release: what the cluster has to hold so that a wish is met. Pure.
+"""The objects of a release: what the cluster has to hold so that a wish is met. Pure. Wishes are pinned (wish.py).
 
 Each version is an InferenceService of its own in the namespace of predictors. The one route of a
 release lies in the platform's namespace: whoever may make pods for models must not be able to take
@@ -24,6 +24,7 @@ ROUTE_PART = {"app.kubernetes.io/part-of": "apadana", "apadana.io/route": "model
 SHORT = 10  # digits of a digest in names
 SERVICE_PORT = 80  # of the Service that KServe makes
 PATHS = "/v2/models"
+MODELS = "/mnt/models"  # where KServe lays them
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Place:
     seconds: int  # that one answer may take
     resources: Mapping[str, Any]
     scale_at: int  # percent of the requested processor time: above it a version that may grow does
+    beside_mib: int = 0  # memory for each model that shares a pod
     priority: str = ""
 
 
@@ -49,11 +51,13 @@ def version(wish: Wish, digest: str) -> str:
 
 
 def mark(wish: Wish, digest: str) -> str:
-    """What tells pods of one release apart. With another floor a version has other pods: they get traffic once they
-    answer, and a floor that the model can't have takes nothing away."""
-    if wish.floor is None:
+    """What tells pods of one release apart. With another floor, or others beside it, a version has other pods: they
+    get traffic once they answer, and what a model can't do takes nothing away."""
+    more = [] if wish.floor is None else [f"floor={wish.floor}"]
+    more += [f"{name}={beside}" for name, beside in sorted(wish.beside.items())]
+    if not more:
         return short(digest)
-    return hashlib.sha256(f"{digest} floor={wish.floor}".encode()).hexdigest()[:SHORT]
+    return hashlib.sha256(" ".join((digest, *more)).encode()).hexdigest()[:SHORT]
 
 
 def short(digest: str) -> str:
@@ -78,12 +82,11 @@ def labels(wish: Wish, digest: str) -> dict[str, str]:
 
 def service(place: Place, wish: Wish, digest: str, form: str) -> Manifest:
     """The InferenceService of one version; `form` is the model's format as KServe's runtimes name it."""
-    model = {
+    model: dict[str, Any] = {
         "modelFormat": {"name": form},
         "protocolVersion": "v2",
-        "storageUri": storage(place, digest),
         "args": arguments(wish, digest),
-        "resources": dict(place.resources),
+        "resources": resources(place, len(wish.beside)),
     }
     predictor: dict[str, Any] = {
         "serviceAccountName": place.account,
@@ -94,6 +97,13 @@ def service(place: Place, wish: Wish, digest: str, form: str) -> Manifest:
         "timeout": place.seconds,
         "model": model,
     }
+    if wish.beside:
+        held = {wish.name: digest, **wish.beside}
+        predictor["storageUris"] = [
+            {"uri": storage(place, each), "mountPath": f"{MODELS}/{name}"} for name, each in held.items()
+        ]
+    else:
+        model["storageUri"] = storage(place, digest)
     if place.priority:
         predictor["priorityClassName"] = place.priority
     metadata = {
@@ -113,7 +123,16 @@ def service(place: Place, wish: Wish, digest: str, form: str) -> Manifest:
 def arguments(wish: Wish, digest: str) -> list[str]:
     """Of the model server. All versions answer to the release's name, and say which they are."""
     told = [f"--model_name={wish.name}", f"--model_version={short(digest)}"]
+    told += [f"--beside={name}={short(beside)}" for name, beside in wish.beside.items()]
     return told if wish.floor is None else [*told, f"--floor={wish.floor}"]
+
+
+def resources(place: Place, beside: int) -> dict[str, Any]:
+    """Of a pod with so many models beside its own: each may need so much more memory."""
+    found = {kind: dict(amounts) for kind, amounts in place.resources.items()}
+    for amounts in found.values() if beside else ():
+        amounts["memory"] = f"{int(amounts['memory'].removesuffix('Mi')) + beside * place.beside_mib}Mi"
+    return found
 
 
 def budget(place: Place, wish: Wish, digest: str) -> Manifest:
@@ -137,20 +156,29 @@ def route_name(name: str) -> str:
 
 
 def route(place: Place, wish: Wish, digests: Mapping[str, str]) -> Manifest:
-    """The way to a release: who answers how many, and who gets copies."""
+    """The way to a release: who answers how many, and who gets copies. What is beside it is answered by the stable's
+    pods and copied to nobody."""
     backends = [_backend(place, wish, digests[ref]) | {"weight": share} for ref, share in wish.shares().items()]
     rule: dict[str, Any] = {
-        "matches": [{"path": {"type": "PathPrefix", "value": f"{PATHS}/{wish.name}"}}],
+        "matches": [_path(wish.name)],
         "backendRefs": backends,
         "timeouts": {"request": f"{place.seconds}s"},
     }
     rule["filters"] = []
+    rules = [rule]
+    if wish.beside:
+        stable = _backend(place, wish, digests[wish.stable]) | {"weight": 100}
+        rules.append({**rule, "matches": [_path(name) for name in wish.beside], "backendRefs": [stable], "filters": []})
     if wish.mode == SHADOW:
         copied = {"backendRef": _backend(place, wish, digests[wish.candidate]), "percent": wish.percent}
         rule["filters"].append({"type": "RequestMirror", "requestMirror": copied})
     metadata = {"name": route_name(wish.name), "namespace": place.platform, "labels": {LABEL: wish.name, **ROUTE_PART}}
-    spec = {"parentRefs": [{"name": place.gateway, "sectionName": "https"}], "hostnames": [place.host], "rules": [rule]}
+    spec = {"parentRefs": [{"name": place.gateway, "sectionName": "https"}], "hostnames": [place.host], "rules": rules}
     return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
+
+
+def _path(model: str) -> dict[str, Any]:
+    return {"path": {"type": "PathPrefix", "value": f"{PATHS}/{model}"}}
 
 
 def predictor(name: str) -> str:

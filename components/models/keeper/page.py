@@ -51,7 +51,7 @@ def page(told: Told) -> str:
 def _row(name: str, state: Mapping[str, Any]) -> str:
     versions = state.get("versions", {})
     cells = (
-        name,
+        ", ".join((name, *state.get("beside", ()))),
         str(state.get("phase", "")),
         ", ".join(f"{digest}: {share} %" for digest, share in state.get("traffic", {}).items()),
         ", ".join(f"{ref} ({v['digest'][:17]})" for ref, v in versions.items()),

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any
 
 LABEL = "apadana.io/release"
@@ -33,9 +33,13 @@ LONGEST = 300
 DISAGREE = 1
 MOST_DISAGREE = 50
 MOST_PODS = 50  # of one version
+#: Models beside a release's own in its pods.
+MOST_BESIDE = 15
 #: Keys that are stored whatever they hold.
 ALWAYS = ("name", "stable", "mode", "percent")
-SAID: dict[type, str] = {int: "a number", bool: "true or false", str: "text", float: "a number from 0 to 1"}
+SAID: dict[type, str] = {int: "a number", bool: "true or false", str: "text", float: "a number from 0 to 1"} | {
+    dict: "versions by the names of their models"
+}
 
 
 class BadWishError(Exception):
@@ -53,6 +57,7 @@ class Wish:
 
     Under load each version grows up to `most` pods, and back; 0, or fewer than the site's `replicas`: it never grows.
     With `floor` no version answers a row by a label that it gives a lower probability: it says that it is not sure.
+    `beside`: versions by the names that they answer to, of models that share the pods of this one.
     """
 
     name: str
@@ -66,24 +71,37 @@ class Wish:
     most: int = 0
     follow: str = ""
     floor: float | None = None
+    beside: Mapping[str, str] = field(default_factory=dict)
     previous: str = ""  # the stable version before this one: where a rollback leads
     by: str = ""
     why: str = ""
 
     def text(self) -> str:
         """As it is stored."""
-        usual = {each.name: each.default for each in fields(self) if each.name not in ALWAYS}
+        usual = {each.name: _usual(each) for each in fields(self) if each.name not in ALWAYS}
         return json.dumps({k: v for k, v in asdict(self).items() if k not in usual or v != usual[k]}, sort_keys=True)
 
     def references(self) -> tuple[str, ...]:
         """The versions that have pods."""
         return tuple(dict.fromkeys(ref for ref in (self.stable, self.candidate) if ref))
 
+    def all(self) -> tuple[str, ...]:
+        """The versions that have pods, and those that are in them."""
+        return tuple(dict.fromkeys((*self.references(), *self.beside.values())))
+
+    def pinned(self, digests: Mapping[str, str]) -> Wish:
+        """With digests in place of what is beside it."""
+        return replace(self, beside={name: digests[ref] for name, ref in self.beside.items()})
+
     def shares(self) -> dict[str, int]:
         """Of each version, how many of a hundred requests it answers."""
         if self.mode != CANARY or self.candidate == self.stable:
             return {self.stable: 100}
         return {self.stable: 100 - self.percent, self.candidate: self.percent}
+
+
+def _usual(key: Any) -> Any:
+    return key.default if key.default is not MISSING else key.default_factory()
 
 
 def wrong(wish: Wish) -> Iterator[str]:
@@ -99,6 +117,7 @@ def wrong(wish: Wish) -> Iterator[str]:
         yield f"candidate is {wish.candidate!r} with mode serve; allowed: none, or mode canary or shadow"
     if wish.mode in (CANARY, SHADOW) and not wish.candidate:
         yield f"candidate is missing; mode {wish.mode} is about one"
+    yield from _not_beside(wish)
     yield from _no_share(wish)
     yield from _no_number(wish)
     yield from _not_to_be_judged(wish) if wish.judge else _only_judged(wish)
@@ -113,6 +132,16 @@ def _no_number(wish: Wish) -> Iterator[str]:
         yield f"floor is {str(wish.floor)[:LONGEST]}; allowed: 0 to 1, or left out"
     if not 0 <= wish.most <= MOST_PODS:
         yield f"most is {wish.most}; allowed: 0 (it does not grow) to {MOST_PODS} pods of a version"
+
+
+def _not_beside(wish: Wish) -> Iterator[str]:
+    if len(wish.beside) > MOST_BESIDE:
+        yield f"beside has {len(wish.beside)} models; allowed: at most {MOST_BESIDE} in the pods of another one"
+    for name, ref in wish.beside.items():
+        if not NAME.fullmatch(name) or name == wish.name:
+            yield f"beside has {name[:LONGEST]!r}; allowed: names as a release's, and not its own"
+        if not (DIGEST.fullmatch(ref) or MODEL.fullmatch(ref)):
+            yield f"beside has {ref[:LONGEST]!r} as {name[:LONGEST]!r}; allowed: {REFERENCE}"
 
 
 def _no_share(wish: Wish) -> Iterator[str]:
@@ -177,7 +206,7 @@ def read(text: str, name: str | None = None) -> Wish:
 def _made(found: Mapping[str, Any]) -> Wish:
     texts = dict.fromkeys(("name", "stable", "mode", "candidate", "then", "follow", "previous", "by", "why"), str)
     numbers: dict[str, type] = {"percent": int, "disagree": int, "most": int, "floor": float}
-    kinds = numbers | {"judge": bool} | texts
+    kinds = numbers | {"judge": bool, "beside": dict} | texts
     mistakes = [f"{key} is not known; allowed: {', '.join(sorted(kinds))}" for key in found.keys() - kinds.keys()]
     mistakes += [
         f"{key} is {value!r}; allowed: {SAID[kinds[key]]}"
@@ -192,6 +221,8 @@ def _made(found: Mapping[str, Any]) -> Wish:
 
 def _is(value: Any, kind: type) -> bool:
     """JSON's true is no number, and its 1 is one of any kind."""
+    if kind is dict:
+        return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
     return type(value) is kind or (kind is float and type(value) is int)
 
 

@@ -7,18 +7,21 @@ very file, so that both sides mean the same by a name and by a bound.
 from __future__ import annotations
 
 import importlib
+import re
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 ANSWERS, INVALID, SECONDS = "apadana_model_answers_total", "apadana_model_invalid_total", "apadana_model_seconds"
 #: Where a release has a floor: rows that were asked about, and those that kept no label.
 ROWS, NOT_SURE = "apadana_model_rows_total", "apadana_model_not_sure_total"
+#: Whether a model of a pod answers: one that can't be read does not, and takes no other one with it.
+READY = "apadana_model_ready"
 MEMORY_LIMIT = "apadana_model_memory_limit_bytes"
 #: Prometheus' own library shows it for every process.
 MEMORY = "process_resident_memory_bytes"
@@ -28,6 +31,7 @@ MEMORY = "process_resident_memory_bytes"
 BUCKETS: tuple[float, ...] = tuple(sorted({*(round(0.001 * 1.2**n, 6) for n in range(52)), 0.3}))
 
 QUESTIONS = ("/infer", ":predict")  # ends of the paths that a model answers
+_NAME = re.compile(r"/v[12]/models/([^/:]+)")
 FAILED = 500
 CGROUP = Path("/sys/fs/cgroup")
 #: A limit of the older cgroups that is none is a number of this size.
@@ -48,11 +52,12 @@ class Family:
 
 @dataclass
 class Counters:
-    """Since the server began. Its event loop alone writes here."""
+    """Of one model, since the server began. Its event loop alone writes here."""
 
-    limit: float = 0  # bytes; 0: none
+    limit: float | None = 0  # bytes of the pod; 0: none; None: another model of the pod tells
     model: str = ""
     version: str = ""
+    ready: bool = True
     invalid: int = 0
     rows: int = 0
     not_sure: int = 0
@@ -68,29 +73,45 @@ class Counters:
 
     def families(self) -> Iterator[Family]:
         """All of it, as Prometheus' text has it. A server that has answered nothing shows a zero."""
+        whose = {"model": self.model, "version": self.version} if self.model else {}
         codes = self.answers or {200: 0}
-        answers = tuple((ANSWERS, {"code": str(code)}, float(n)) for code, n in sorted(codes.items()))
+        answers = tuple((ANSWERS, {"code": str(code), **whose}, float(n)) for code, n in sorted(codes.items()))
         yield Family(ANSWERS.removesuffix("_total"), "counter", "Answers to questions, by status.", answers)
-        about = "Answers with a number that is none (NaN, infinite), or with nothing."
-        yield Family(INVALID.removesuffix("_total"), "counter", about, ((INVALID, {}, float(self.invalid)),))
-        whose = {"model": self.model, "version": self.version}
-        for name, about, number in (
-            (ROWS, "Rows that a model with a floor was asked about.", self.rows),
-            (NOT_SURE, "Of these, the ones that kept no label: less sure than the floor.", self.not_sure),
+        for name, number, about in (
+            (INVALID, self.invalid, "Answers with a number that is none (NaN, infinite), or with nothing."),
+            (ROWS, self.rows, "Rows that a model with a floor was asked about."),
+            (NOT_SURE, self.not_sure, "Of these, the ones that kept no label: less sure than the floor."),
         ):
             yield Family(name.removesuffix("_total"), "counter", about, ((name, whose, float(number)),))
         bounds = (*map(str, BUCKETS), "+Inf")
         within = zip(bounds, accumulate(self._within), strict=True)
-        histogram = [(f"{SECONDS}_bucket", {"le": bound}, float(n)) for bound, n in within]
-        histogram += [(f"{SECONDS}_count", {}, float(sum(self._within))), (f"{SECONDS}_sum", {}, self.seconds)]
+        histogram = [(f"{SECONDS}_bucket", {"le": bound, **whose}, float(n)) for bound, n in within]
+        histogram += [(f"{SECONDS}_count", whose, float(sum(self._within))), (f"{SECONDS}_sum", whose, self.seconds)]
         yield Family(SECONDS, "histogram", "From a question's arrival to the end of its answer.", tuple(histogram))
-        yield Family(MEMORY_LIMIT, "gauge", "What the pod may use; 0: no limit.", ((MEMORY_LIMIT, {}, self.limit),))
+        yield Family(READY, "gauge", "Whether the model answers.", ((READY, whose, float(self.ready)),))
+        limit: tuple[Sample, ...] = () if self.limit is None else ((MEMORY_LIMIT, {}, self.limit),)
+        yield Family(MEMORY_LIMIT, "gauge", "What the pod may use; 0: no limit.", limit)
+
+
+class Counting(Protocol):
+    """What shows the same metrics for each model."""
+
+    def families(self) -> Iterable[Family]: ...
+
+
+def together(models: Iterable[Counting]) -> Iterator[Family]:
+    """The metrics of all models of a pod, each of them once."""
+    for same in zip(*(each.families() for each in models), strict=True):
+        yield replace(same[0], samples=tuple(sample for family in same for sample in family.samples))
 
 
 class Counted:
-    """Between the network and the server: each answer to a question is counted, whoever gave it."""
+    """Between the network and the server: each answer to a question is counted, whoever gave it.
 
-    def __init__(self, app: Any, counters: Counters) -> None:
+    By the model that was asked; what nobody of that name is here for is the first one's.
+    """
+
+    def __init__(self, app: Any, counters: Mapping[str, Counters]) -> None:
         self._app, self._counters = app, counters
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -113,7 +134,12 @@ class Counted:
             raise
         finally:
             if status:
-                self._counters.add(status, time.perf_counter() - began)
+                self._of(scope["path"]).add(status, time.perf_counter() - began)
+
+    def _of(self, path: str) -> Counters:
+        named = _NAME.match(path)
+        found = self._counters.get(named[1]) if named else None
+        return found or next(iter(self._counters.values()))
 
 
 def whole(answers: Any) -> bool:

@@ -54,8 +54,11 @@ class Measure:
 class Drift:
     """Of one version, since its server began."""
 
-    def __init__(self, inputs: tuple[str | None, ...], measures: Mapping[str, Measure]) -> None:
-        self._inputs, self._measures = inputs, measures
+    def __init__(
+        self, model: str = "", inputs: tuple[str | None, ...] = (), measures: Mapping[str, Measure] | None = None
+    ) -> None:
+        self._whose = {"model": model} if model else {}
+        self._inputs, self._measures = inputs, measures or {}
 
     def asked(self, rows: Any) -> None:
         """A question, a row for each case. One with other columns is the model's to refuse."""
@@ -77,7 +80,7 @@ class Drift:
         seen, expected = [], []
         for name, measure in self._measures.items():
             for at, (count, share) in enumerate(zip(measure.seen, measure.shares, strict=True)):
-                labels = {"measure": name, "bucket": str(at)}
+                labels = {"measure": name, "bucket": str(at), **self._whose}
                 seen.append((SEEN, labels, float(count)))
                 expected.append((EXPECTED, labels, share))
         yield Family(SEEN.removesuffix("_total"), "counter", "Values asked or answered, by bucket.", tuple(seen))
@@ -91,11 +94,11 @@ def _numbers(values: Any) -> Any:
     return found.astype(float) if found.dtype.kind in "fiub" else None
 
 
-def read(folder: Path) -> Drift:
+def trained_with(folder: Path, model: str = "") -> Drift:
     """Of a version's folder; without a reference nothing is counted. Raises BadReferenceError."""
     file = folder / FILE
     if not file.is_file():
-        return Drift((), {})
+        return Drift(model)
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
         inputs, measures = tuple(told["inputs"]), dict(told["measures"])
@@ -104,7 +107,7 @@ def read(folder: Path) -> Drift:
         raise BadReferenceError(f"{FILE} is no reference: {type(error).__name__}: {error}") from None
     if mistakes := [*_wrong(inputs, found)]:
         raise BadReferenceError(f"{FILE}: {'; '.join(mistakes)}")
-    return Drift(inputs, found)
+    return Drift(model, inputs, found)
 
 
 def _wrong(inputs: tuple[Any, ...], measures: Mapping[str, Measure]) -> Iterator[str]:

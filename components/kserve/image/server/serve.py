@@ -1,6 +1,6 @@
-"""Serves one scikit-learn model by the Open Inference Protocol, v2.
+"""Serves one scikit-learn model, or several, by the Open Inference Protocol, v2.
 
-The folder holds `model.joblib`, `model.pkl` or `model.skops`, or what MLflow's flavour `sklearn`
+A model's folder holds `model.joblib`, `model.pkl` or `model.skops`, or what MLflow's flavour `sklearn`
 saves: then its file MLmodel says which file is the model. Reading a model runs its code; the pod
 has no token, no Secret but its reader's, and no way out but to the store.
 
@@ -10,6 +10,9 @@ A body that is too large is refused before it is read: 413. What is no question 
 can be compared with another version's: answers.py. What a version was trained with may lie beside it:
 drift.py. With a floor a row of which the model is not sure enough keeps no label: floors.py. A model
 that can't be served ends the server with one line that says why.
+
+Of several models (`--beside`) each answers by its own name and counts for itself. One that can't be served
+answers 503 with the reason, and takes no other one with it; the server ends if there is none that can.
 """
 
 from __future__ import annotations
@@ -18,21 +21,21 @@ import argparse
 import importlib
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import kserve
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
-from kserve.errors import InvalidInput, ModelMissingError
+from kserve.errors import InvalidInput, ModelMissingError, ModelNotReady
 from kserve.utils.utils import get_predict_input, get_predict_response
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
-from components.kserve.image.server import drift
 from components.kserve.image.server.answers import Answers, Marked
-from components.kserve.image.server.counters import Counted, Counters, Family, memory_limit, whole
+from components.kserve.image.server.counters import Counted, Counters, memory_limit, together, whole
+from components.kserve.image.server.drift import BadReferenceError, Drift, trained_with
 from components.kserve.image.server.floors import FLOOR, NOT_SURE, SURE, Floor, FloorError, Held, share
 
 SUFFIXES = (".joblib", ".pkl", ".skops")
@@ -78,20 +81,17 @@ def read(file: Path) -> Any:
 class Shown:
     """The counters as Prometheus' library asks for them."""
 
-    def __init__(self, *counting: Counters | drift.Drift) -> None:
-        self._counting = counting
+    def __init__(self, models: Iterable[Served]) -> None:
+        self._models = tuple(models)
 
     def collect(self) -> Iterator[Any]:
         """All of them."""
-        for family in self._families():
+        drifts = together(model.seen for model in self._models)
+        for family in (*together(model.counters for model in self._models), *drifts):
             metric = Metric(family.name, family.about, family.kind)
             for name, labels, value in family.samples:
                 metric.add_sample(name, labels, value)
             yield metric
-
-    def _families(self) -> Iterator[Family]:
-        for each in self._counting:
-            yield from each.families()
 
 
 class Limited:
@@ -126,24 +126,43 @@ class Limited:
 
 
 class Served(kserve.Model):  # type: ignore[misc]  # it has no types
-    """One model. `seen`: what is compared with its training. `least`: its floor, if it has one."""
+    """One model. `answers`: what is compared with another version's; `least`: its floor, if it has one."""
 
-    def __init__(
-        self, folder: Path, counters: Counters, answers: Answers, seen: drift.Drift, least: float | None = None
-    ) -> None:
+    def __init__(self, folder: Path, counters: Counters, answers: Answers | None, least: float | None) -> None:
         super().__init__(counters.model)
-        self._counters, self._answers, self._seen, self._least = counters, answers, seen, least
+        self.counters, self._answers, self._least = counters, answers, least
+        self.seen = Drift(counters.model)
         self._folder = folder
+        self.why = ""  # it can't be served
         self._predict: Callable[[Any], Any] | None = None
         self._floor: Floor | None = None
 
     def load(self) -> bool:
         """Read it; the server is not ready before."""
+        self.seen = trained_with(self._folder, self.name)
         model = read(found(self._folder))
         self._floor = None if self._least is None else Floor(model, self._least)
         self._predict = model.predict
         self.ready = True
         return self.ready
+
+    def tried(self) -> Served:
+        """The same, read or with the reason why it can't be: what reading it runs may raise anything."""
+        try:
+            self.load()
+        except Exception as error:
+            told = str(error).strip().splitlines() or [type(error).__name__]
+            known = isinstance(error, FloorError | ModelMissingError | BadReferenceError)
+            self.why = told[0] if known else f"{type(error).__name__}: {told[0]}"
+            self.counters.ready = False
+            logging.getLogger("kserve").exception("%s can't be served", self.name)
+        return self
+
+    async def healthy(self) -> bool:
+        """Whether it answers. Raises ModelNotReady with the reason: who asks gets a 503."""
+        if not self.ready:
+            raise ModelNotReady(self.name, self.why)
+        return True
 
     def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
         """One answer for each row. What the model can't take is the caller's mistake."""
@@ -155,25 +174,25 @@ class Served(kserve.Model):  # type: ignore[misc]  # it has no types
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             told = str(error).strip().splitlines() or ["no reason given"]
             raise InvalidInput(f"{type(error).__name__}: {told[0]}") from None
-        self._seen.asked(rows)
-        self._seen.answered(answers)
+        self.seen.asked(rows)
+        self.seen.answered(answers)
         held = self._floor.held(rows, answers) if self._floor else None
-        if whole(answers):
+        if not whole(answers):
+            self.counters.invalid += 1
+        elif self._answers is not None:
             self._answers.note(held.plain if held else answers)
-        else:
-            self._counters.invalid += 1
         return self._told(payload, answers) if held is None else self._held(payload, held)
 
     def _told(self, payload: Any, answers: Any) -> Any:
         answer = get_predict_response(payload, texts(answers), self.name)
         if isinstance(answer, kserve.InferResponse):
-            answer.model_version = self._counters.version or None
+            answer.model_version = self.counters.version or None
         return answer
 
     def _held(self, payload: Any, held: Held) -> Any:
         """v1 has no types: there a row that is not sure is null."""
-        self._counters.rows += len(held.sure)
-        self._counters.not_sure += held.unsure
+        self.counters.rows += len(held.sure)
+        self.counters.not_sure += held.unsure
         answer = self._told(payload, held.plain if isinstance(payload, dict) else held.labels)
         if isinstance(answer, kserve.InferResponse):
             answer.outputs.append(kserve.InferOutput(SURE, list(held.sure.shape), "BOOL", data=held.sure))
@@ -186,28 +205,43 @@ def texts(answers: Any) -> Any:
     return answers.astype(object) if getattr(getattr(answers, "dtype", None), "kind", "") == "U" else answers
 
 
+def named(text: str) -> tuple[str, str]:
+    """One model more: its name, which is its folder's, and its version. Raises ValueError."""
+    name, equals, version = text.partition("=")
+    if not (name and equals and version and "/" not in name and name not in (".", "..")):
+        raise ValueError(f"{text}: allowed is NAME=VERSION")
+    return name, version
+
+
 def typed() -> argparse.Namespace:
     """This process's command line."""
     parser = argparse.ArgumentParser(parents=[kserve.model_server.parser])
-    parser.add_argument("--model_dir", type=Path, required=True)
+    parser.add_argument("--model_dir", type=Path, required=True, help="of the model; with --beside of their folders")
     parser.add_argument("--model_version", default="", help="stands in every answer")
+    parser.add_argument("--beside", type=named, action="append", default=[], help="NAME=VERSION of one model more")
     parser.add_argument("--floor", type=share, help="rows less sure than this, 0 to 1, keep no label")
     parser.set_defaults(enable_grpc=False, enable_latency_logging=False)
     return parser.parse_args()
 
 
+def models(told: argparse.Namespace, answers: Answers) -> list[Served]:
+    """All that are asked for, each with its counters. The first one is the release's own, and compared alone."""
+    made: list[Served] = []
+    for name, version in ((told.model_name, told.model_version), *told.beside):
+        counters = Counters(None if made else memory_limit(), name, version)
+        folder = told.model_dir / name if told.beside else told.model_dir
+        made.append(Served(folder, counters, None if made else answers, told.floor).tried())
+    return made
+
+
 def main() -> None:
     """One process, REST alone."""
-    told = typed()
-    counters, answers = Counters(memory_limit(), told.model_name, told.model_version), Answers()
-    try:
-        seen = drift.read(told.model_dir)
-        model = Served(told.model_dir, counters, answers, seen, told.floor)
-        model.load()
-    except (FloorError, ModelMissingError, drift.BadReferenceError) as error:
+    told, answers = typed(), Answers()
+    made = models(told, answers)
+    if not any(model.ready for model in made):
         # The last line of a container's log is what KServe, and so the release, says of it.
-        sys.exit(f"{told.model_name}: {error}")
-    REGISTRY.register(Shown(counters, seen))
+        sys.exit("; ".join(f"{model.name}: {model.why}" for model in made))
+    REGISTRY.register(Shown(made))
     server = kserve.ModelServer(
         http_port=told.http_port,
         enable_grpc=told.enable_grpc,
@@ -217,11 +251,13 @@ def main() -> None:
     # What is added last is asked first: what is refused as too large is counted, too.
     kserve.model_server.app.add_middleware(Marked, answers=answers)
     kserve.model_server.app.add_middleware(Limited)
-    kserve.model_server.app.add_middleware(Counted, counters=counters)
+    kserve.model_server.app.add_middleware(Counted, counters={each.model: each for _, each in made})
     # A line or two for each answer would cost as much as the answer.
     for name in ("kserve.trace", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    server.start([model])
+    for model, _ in made:
+        server.register_model(model)  # `start` knows those alone that are ready: the others would be 404
+    server.start([model for model, _ in made])
 
 
 if __name__ == "__main__":
