@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.kserve.image.server.counters import ANSWERS, BUCKETS, SECONDS
+from components.kserve.image.server.counters import ANSWERS, BUCKETS, NOT_SURE, ROWS, SECONDS
 from components.kserve.image.server.drift import EXPECTED, SEEN
 from components.models import settings as models
 from tests import debian_programs
@@ -75,8 +75,12 @@ def test_what_the_judge_took_back_is_told_until_something_else_is_wished(tmp_pat
     expect(tmp_path, series, "ModelsRolledBack", {2: [], 6: [{"release": "iris"}], 12: []})
 
 
+def whose(release: str) -> Series:
+    return {"release": release, "version": "1", "model": release}
+
+
 def pod(metric: str, values: str, release: str, **labels: object) -> Series:
-    return {"series": labelled(metric, component=JOB, release=release, version="1", **labels), "values": values}
+    return {"series": labelled(metric, component=JOB, **whose(release), **labels), "values": values}
 
 
 @pytest.mark.parametrize(("late", "told"), [(0.5, False), (3, True)])
@@ -88,7 +92,7 @@ def test_answers_that_take_too_long_are_told(tmp_path: Path, late: float, told: 
         pod(f"{SECONDS}_bucket", "0+100x40", "iris", le="+Inf"),
         pod(f"{SECONDS}_count", "0+100x40", "iris"),
     ]
-    expect(tmp_path, series, "ModelsSlow", {35: [{"release": "iris", "version": "1"}] if told else []})
+    expect(tmp_path, series, "ModelsSlow", {35: [whose("iris")] if told else []})
 
 
 @pytest.mark.parametrize(("failing", "told"), [(0, False), (1, False), (4, True)])
@@ -99,7 +103,16 @@ def test_answers_that_are_errors_are_told(tmp_path: Path, failing: int, told: bo
         pod(ANSWERS, f"0+{100 - failing}x40", "iris", code=400),
         pod(ANSWERS, f"0+{failing}x40", "iris", code=503),
     ]
-    expect(tmp_path, series, "ModelsFail", {35: [{"release": "iris", "version": "1"}] if told else []})
+    expect(tmp_path, series, "ModelsFail", {35: [whose("iris")] if told else []})
+
+
+@pytest.mark.parametrize(("rows", "unsure", "told"), [(10, 6, True), (10, 4, False), (0.5, 0.5, False)])
+def test_a_version_that_keeps_back_more_than_half_of_its_rows_is_told(
+    tmp_path: Path, rows: float, unsure: float, told: bool
+) -> None:
+    """Of a few rows nothing follows."""
+    series = [pod(ROWS, f"0+{rows}x60", "iris"), pod(NOT_SURE, f"0+{unsure}x60", "iris")]
+    expect(tmp_path, series, "ModelsNotSure", {3: [], 55: [whose("iris")] if told else []})
 
 
 def asked(release: str, seed: int, moved_at: int, rate: int = RATE) -> Iterator[Series]:
@@ -122,5 +135,5 @@ def test_a_drift_is_told_within_its_hour_and_twenty_stationary_ones_are_silent(t
     series += asked("moved", 20, 60)
     # Too few values to say anything.
     series += asked("rare", 21, 60, rate=4)
-    found = [{"release": "moved", "version": "1", "measure": "age"}]
+    found = [{**whose("moved"), "measure": "age"}]
     expect(tmp_path, series, "ModelsDrift", {30: [], 60: [], 90: found, 120: found})
