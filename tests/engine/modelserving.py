@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -123,7 +123,8 @@ def started(place: Path, wanted: Mapping[str, Wanted], fails: Sequence[str] = ()
             wait_for(f"server {name}", look, timeout=START_S, swallow=(OSError,))
         yield found
     finally:
-        os.killpg(running.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # all of them ended: what they said is told
+            os.killpg(running.pid, signal.SIGKILL)
         running.wait()
 
 

@@ -251,13 +251,13 @@ def main() -> None:
     # What is added last is asked first: what is refused as too large is counted, too.
     kserve.model_server.app.add_middleware(Marked, answers=answers)
     kserve.model_server.app.add_middleware(Limited)
-    kserve.model_server.app.add_middleware(Counted, counters={each.model: each for _, each in made})
+    kserve.model_server.app.add_middleware(Counted, counters={model.name: model.counters for model in made})
     # A line or two for each answer would cost as much as the answer.
     for name in ("kserve.trace", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for model, _ in made:
+    for model in made:
         server.register_model(model)  # `start` knows those alone that are ready: the others would be 404
-    server.start([model for model, _ in made])
+    server.start(made)
 
 
 if __name__ == "__main__":
