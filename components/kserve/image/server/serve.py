@@ -248,9 +248,10 @@ def main() -> None:
     # A line or two for each answer would cost as much as the answer.
     for name in ("kserve.trace", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # `start` calls ready whatever it is given. The others are known, too, or they would be 404.
     for model, _ in made:
-        server.register_model(model)  # `start` knows those alone that are ready: the others would be 404
-    server.start([model for model, _ in made])
+        server.register_model(model)
+    server.start([model for model, _ in made if model.ready])
 
 
 if __name__ == "__main__":
