@@ -41,8 +41,16 @@ for name, (models, arguments) in json.loads(sys.argv[2]).items():
         log = os.open(at / f"{name}.log", os.O_WRONLY | os.O_CREAT)
         os.dup2(log, 1), os.dup2(log, 2)
         sys.argv = ["serve.py", f"--model_dir={at / name}", *arguments]
-        serve.main()
-        os._exit(0)
+        code = None
+        try:
+            serve.main()
+        except SystemExit as end:
+            code = end.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+        sys.stderr.flush()
+        # As Python ends, without taking all modules apart first: on a busy machine that takes minutes.
+        os._exit(1 if isinstance(code, str) else code or 0)
     children[child] = name
 while children:
     child, status = os.wait()

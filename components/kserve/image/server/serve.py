@@ -256,8 +256,8 @@ def main() -> None:
     for name in ("kserve.trace", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for model in made:
-        server.register_model(model)  # `start` knows those alone that are ready: the others would be 404
-    server.start(made)
+        server.register_model(model)
+    server.start([model for model in made if model.ready])
 
 
 if __name__ == "__main__":
