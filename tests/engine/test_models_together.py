@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from components.kserve.image.server.drift import EXPECTED, SEEN
 from components.models.judge import scrape
 from components.models.judge.counters import READY
 from components.models.keeper.beside import Asking
@@ -22,6 +23,14 @@ pytestmark = pytest.mark.engine
 
 #: Says the same of every row.
 SAYS = "from sklearn.dummy import DummyClassifier as D; model = D(strategy='constant', constant={}).fit([[0]], [{}])"
+#: Trained with numbers around 1, and always answered by 4.
+TRAINED = (
+    SAYS.format(4, 4)
+    + """
+low_and_high = {"edges": [1.0], "shares": [0.5, 0.5]}
+reference = {"inputs": ["x"], "measures": {"x": low_and_high, "answer": low_and_high}}
+"""
+)
 #: Reading it runs its code, which may do anything.
 RAISES = """
 class Raises:
@@ -37,6 +46,10 @@ SERVERS = {
     # The first one is no better than the others.
     "first": Wanted({"none": "", "two": SAYS.format(2, 2)}, [*ALONE, "--beside=two=2"]),
     "floor": Wanted({"one": SAYS.format(1, 1), "line": LINE}, ["--model_name=one", "--beside=line=3", "--floor=0.5"]),
+    "trained": Wanted(
+        {"one": TRAINED, "two": TRAINED, "odd": "reference = []"},
+        ["--model_name=one", "--beside=two=2", "--beside=odd=3"],
+    ),
     "nobody": Wanted({"none": "", "bad": RAISES}, [*ALONE, "--beside=bad=2"]),
     "odd": Wanted({"": SAYS.format(1, 1)}, [*ALONE, "--beside=../etc=2"]),
 }
@@ -132,3 +145,26 @@ def test_a_server_of_which_no_model_can_be_read_ends_and_says_why(servers: dict[
     assert line.startswith("none: ") and "; bad: ValueError: invalid literal" in line
     code, line = servers["odd"].ended()
     assert code == 2 and "--beside" in line
+
+
+def test_what_is_asked_and_answered_is_counted_by_what_each_was_trained_with(servers: dict[str, Server]) -> None:
+    server = servers["trained"]
+    server.ask("one", [[0.5], [1.0], [3.0]])
+    server.ask("two", [[3.0]])
+    found: dict[str, dict[tuple[str, ...], float]] = {SEEN: {}, EXPECTED: {}}
+    for name, labels, value in scrape.lines(server.metrics()):
+        if name in found:
+            found[name][labels["model"], labels["measure"], labels["bucket"]] = value
+    assert set(found[EXPECTED].values()) == {0.5}
+    assert found[SEEN] == {
+        ("one", "x", "0"): 2,
+        ("one", "x", "1"): 1,
+        ("one", "answer", "0"): 0,
+        ("one", "answer", "1"): 3,
+        ("two", "x", "0"): 0,
+        ("two", "x", "1"): 1,
+        ("two", "answer", "0"): 0,
+        ("two", "answer", "1"): 1,
+    }
+    status, why = refused(server, "odd")
+    assert (status, why.split(": ")[0]) == (503, "reference.json is no reference")
