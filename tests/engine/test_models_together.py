@@ -47,7 +47,7 @@ SERVERS = {
     "first": Wanted({"none": "", "two": SAYS.format(2, 2)}, [*ALONE, "--beside=two=2"]),
     "floor": Wanted({"one": SAYS.format(1, 1), "line": LINE}, ["--model_name=one", "--beside=line=3", "--floor=0.5"]),
     "trained": Wanted(
-        {"one": TRAINED, "two": TRAINED, "odd": "reference = []"},
+        {"one": TRAINED, "two": TRAINED, "odd": TRAINED + "reference = []"},
         ["--model_name=one", "--beside=two=2", "--beside=odd=3"],
     ),
     "nobody": Wanted({"none": "", "bad": RAISES}, [*ALONE, "--beside=bad=2"]),
