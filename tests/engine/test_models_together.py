@@ -167,4 +167,5 @@ def test_what_is_asked_and_answered_is_counted_by_what_each_was_trained_with(ser
         ("two", "answer", "1"): 1,
     }
     status, why = refused(server, "odd")
-    assert (status, why.split(": ")[0]) == (503, "reference.json is no reference")
+    assert status == 503
+    assert "reference.json is no reference" in why
