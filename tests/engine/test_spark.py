@@ -1,5 +1,5 @@
-"""The cleaning of raw measurements in a real Spark, by the room's own start: what comes out is what plain Python makes of
-the same lines, a repeat changes nothing, and a driver that is lost at its work leaves the right result, once."""
+"""Raw measurements cleaned in a real Spark, by the room's own start: what comes out is what plain Python makes of the
+same lines, a repeat changes nothing, and a driver that is lost at its work leaves the right result, once."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ LOGIN = Path(os.environ.get("APADANA_LOGIN", "/etc/apadana/job"))
 WORK = Path(os.environ.get("APADANA_WORK", "/tmp/spark"))  # noqa: S108  of the container
 MASTER_PORT, DRIVER_PORT, BLOCKS_PORT, WORKER_PORT = "7077", "7078", "7079", "7080"
 LITTLE_MIB = 128  # the heap of who leads, and of who watches an executor
-STARTS_S, ENDS_S = 180, 30
+STARTS_S, ENDS_S = 600, 25
 CATALOGUE = "spark.sql.catalog.lake"
 
 
