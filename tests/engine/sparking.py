@@ -74,7 +74,11 @@ class Spark:
     def finish(self, name: str, main: Path, *words: str) -> None:
         """Until it has ended well."""
         code = self.start(name, main, *words).wait(timeout=900)
-        assert code == 0, (self.made.state / f"{name}.log").read_text()[-4000:]
+        assert code == 0, self.log(name)
+
+    def log(self, name: str) -> str:
+        """The end of what it wrote."""
+        return (self.made.state / f"{name}.log").read_text()[-4000:]
 
     def lose(self, process: subprocess.Popen[bytes]) -> None:
         """Its whole pod at once, JVM and Python."""

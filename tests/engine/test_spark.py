@@ -151,8 +151,14 @@ def room() -> Iterator[sparking.Spark]:
 def test_a_lost_driver_is_repeated_and_the_table_is_right_once(room: sparking.Spark, tmp_path: Path) -> None:
     words = (f"s3a://{room.bucket}/raw/", TABLE)
     lost = room.start("first", CLEANING, *words)
-    # Its rows are in the store, and no state of the table has them yet.
-    wait_for("rows in the store", lambda: room.objects(".parquet") or None, timeout=600, every=0.05)
+
+    def written() -> list[str] | None:
+        """Its rows are in the store, and no state of the table has them yet."""
+        found = room.objects(".parquet")
+        assert found or lost.poll() is None, room.log("first")
+        return found or None
+
+    wait_for("rows in the store", written, timeout=600, every=0.05)
     room.lose(lost)
     (tmp_path / "job.py").write_bytes(CLEANING.read_bytes())
     (tmp_path / "look.py").write_text(LOOK)

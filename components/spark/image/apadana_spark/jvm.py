@@ -74,7 +74,7 @@ def write(path: Path, text: str) -> Path:
     """For the owner alone: settings hold passwords."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    with path.open("x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     return path
 
