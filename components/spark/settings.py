@@ -70,14 +70,17 @@ class Settings(ComponentSettings):
 
     def needs(self) -> tuple[Need, ...]:
         """Where jobs say what they do and the page reads it; where tables are, and which of their states counts."""
-        events = {"name": EVENTS, "size_gib": self.events_gib, "versioning": False, "expire_days": self.events_days}
         return (
-            Bucket(owner=ROOM, **events),
-            Bucket(owner=JOBS, rights=Rights.WRITE, **events),
+            self._events(ROOM, Rights.OWN),
+            self._events(JOBS, Rights.WRITE),
             # Iceberg keeps a table's states itself.
             Bucket(owner=JOBS, name=LAKE, size_gib=self.lake_gib, versioning=False),
             Database(owner=JOBS, name=LAKE, connections=self.at_once * OF_A_DRIVER, size_gib=0.1),
         )
+
+    def _events(self, owner: str, rights: Rights) -> Bucket:
+        days, size = self.events_days, self.events_gib
+        return Bucket(owner=owner, name=EVENTS, rights=rights, size_gib=size, versioning=False, expire_days=days)
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """Jobs run user code, and one given namespace is no place for it."""
