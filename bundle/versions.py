@@ -92,6 +92,8 @@ class Wheels(Model):
     licence: str
     over: str | None = None
     """The set of the image below; what both hold is locked in the same version."""
+    sources: tuple[str, ...] = ()
+    """Projects that are served as source alone. Their archive lies among the wheels; the Containerfile unpacks it."""
 
 
 class Python(Model):

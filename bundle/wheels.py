@@ -94,6 +94,10 @@ def _problems(lines: Iterable[str], found: dict[str, Pin]) -> Iterable[str]:
             yield f"the lock has no hash for {name}"
 
 
+def _from_source(python: Python, name: str) -> list[str]:
+    return [f"--no-binary={project}" for project in python.sets[name].sources]
+
+
 def folder(places: Places, python: Python, name: str) -> Path:
     found = locked(places, python, name)
     content = {key: [pin.version, *sorted(pin.digests)] for key, pin in found.items()}
@@ -119,6 +123,7 @@ def collect(places: Places, python: Python, name: str) -> Path:
                 "--no-deps",
                 "--require-hashes",
                 "--only-binary=:all:",
+                *_from_source(python, name),
                 "--implementation",
                 "cp",
                 "--python-version",
@@ -137,7 +142,7 @@ def collect(places: Places, python: Python, name: str) -> Path:
 
 
 def _check(part: Path, found: dict[str, Pin], lock: Path) -> None:
-    """Exactly one wheel for each line of the lock, with a digest that it names."""
+    """Exactly one file for each line of the lock, with a digest that it names."""
     there = {path.name: files.sha256(path) for path in sorted(part.iterdir())}
     allowed = {digest for pin in found.values() for digest in pin.digests}
     problems = [f"{file} is not of the lock" for file, digest in there.items() if digest not in allowed]
@@ -160,6 +165,7 @@ def lock(places: Places, python: Python, name: str) -> list[str]:
         "--quiet",
         "--generate-hashes",
         "--only-binary=:all:",
+        *_from_source(python, name),
         "--no-emit-index-url",
         "--no-emit-find-links",
         "--no-header",

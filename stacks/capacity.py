@@ -22,6 +22,8 @@ from components.kit.mistakes import SiteError
 from components.kit.settings import Mode, SiteFacts
 from components.nodepool.settings import Pool
 from components.nodepool.settings import Settings as Pools
+from components.spark.settings import ROOM as SPARK
+from components.spark.settings import Settings as Spark
 from components.storage.settings import SYSTEM, Volume, volumes
 from components.storage.settings import Settings as Storage
 from stacks.asked import Workload, placed, workloads
@@ -148,15 +150,27 @@ def lines(site: SiteFacts, plan: Plan, asked: Iterable[Workload], own: Share, ca
             share += own
         if part.work and mine:
             share += _work(site, cards)
+        if SPARK in mine:
+            share += _jobs(site)
         yield Line(name, mine, plan.share(name), share)
 
 
 def _work(site: SiteFacts, cards: float) -> Share:
-    """What users may ask for, all cards among it."""
-    cluster = site.rooms.get("cluster")
+    """What users may ask for, all cards among it; Spark's jobs have a line of their own."""
+    cluster, jobs = site.rooms.get("cluster"), _jobs(site)
     if not isinstance(cluster, Cluster):
         return Share()
-    return Share(cpu=cluster.work.cpu_millicores / 1000, ram_gb=cluster.work.memory_mib * MIB / GB, gpu=cards)
+    cores, memory = cluster.work.cpu_millicores / 1000, cluster.work.memory_mib * MIB / GB
+    return Share(cpu=max(0, cores - jobs.cpu), ram_gb=max(0, memory - jobs.ram_gb), gpu=cards)
+
+
+def _jobs(site: SiteFacts) -> Share:
+    """As many of Spark's jobs as go at once, each of the usual size."""
+    spark = site.rooms.get(SPARK)
+    if not isinstance(spark, Spark) or spark.mode is not Mode.MANAGED:
+        return Share()
+    each, pods = spark.job_resources, spark.at_once * (spark.executors + 1)
+    return Share(cpu=each.cpu_millicores / 1000, ram_gb=each.memory_mib * MIB / GB) * pods
 
 
 def measured(site: SiteFacts, plan: Plan, objects: Mapping[str, list[dict[str, Any]]]) -> Capacity:

@@ -46,9 +46,9 @@ def installed() -> Path:
     pytest.skip(f"no {name} is installed, which is the images'")
 
 
-def interpreter() -> Path:
+def interpreter(image: str = room.ROOM) -> Path:
     """A Python of the image's version with the image's wheels; made once for each lock."""
-    wheels = built.built("wheels/feast-*")
+    wheels = built.built(f"wheels/{image}-*")
     target = built.CACHE / "venvs" / wheels.name
     python = target / "bin" / "python"
     if not (target / "whole").exists():
@@ -56,6 +56,10 @@ def interpreter() -> Path:
         subprocess.run([uv, "venv", "-q", "--clear", "--offline", "--python", installed(), target], check=True)
         files = sorted(wheels.glob("*.whl"))
         subprocess.run([uv, "pip", "install", "-q", "--offline", "--no-deps", "--python", python, *files], check=True)
+        for archive in wheels.glob("*.tar.gz"):  # what is served as source alone, unpacked as the image does
+            into = ["--directory", target / "lib" / f"python{PYTHON}" / "site-packages", "--strip-components", "1"]
+            named = f"*/{archive.name.partition('_')[0]}/*"
+            subprocess.run(["tar", "-xzf", archive, *into, "--wildcards", named], check=True)
         (target / "whole").touch()
     return python
 

@@ -19,6 +19,8 @@ from components.kit.loading import Loaded, SiteSettings, load, load_site
 from components.kit.mistakes import SettingsError
 from components.kit.names import is_text
 from components.kit.settings import VOLUME_ROOM, ComponentSettings, SiteFacts
+from components.spark import job as spark_job
+from components.spark import settings as spark
 from tests.images import AnyImage
 from tests.mutants import HOSTILE, Mutant, changed, inherited, mutants
 from tests.rendered import objects
@@ -103,7 +105,14 @@ def render(site: SiteFacts, name: str) -> list[Any]:
 def own(maker: objects.Maker, site: SiteFacts, name: str) -> list[Any]:
     """What its component and its cluster-scoped half make."""
     settings = site.rooms[name]
-    return maker.made(name, settings, site) + objects.halved(name, settings, site)
+    return maker.made(name, settings, site) + objects.halved(name, settings, site) + jobs(settings, site)
+
+
+def jobs(settings: object, site: SiteFacts) -> list[Any]:
+    """What people start with them, where it is made of them."""
+    if not isinstance(settings, spark.Settings):
+        return []
+    return spark_job.objects(spark_job.Job("clean", {"main.py": ""}, "main.py"), spark.house(settings, site))
 
 
 def assert_taken(server: ApiServer, documents: list[Any], why: str, seen: set[str]) -> None:

@@ -1,0 +1,1 @@
+"""How the platform starts Spark: the history server, and the pods of a job."""

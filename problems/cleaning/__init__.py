@@ -1,0 +1,1 @@
+"""Raw measurements made into a table that can be trained on, by Spark."""
