@@ -161,6 +161,6 @@ def test_words_after_two_dashes_are_the_program_s() -> None:
 def test_a_site_without_spark_says_where_to_switch_it_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(printing.bundle, "read", lambda _: type("Bundle", (), {"images": AnyImage()}))
+    monkeypatch.setattr("stacks.job.bundle.read", lambda _: type("Bundle", (), {"images": AnyImage()}))
     assert printing.main(["lab", "clean", __file__]) == 1
     assert "stacks/Pulumi.lab-ml.yaml" in capsys.readouterr().err
