@@ -47,7 +47,8 @@ def given(kind: type[T], settings: Mapping[str, object]) -> T:
     """The dataclass `kind`, whose fields are numbers, words or tuples. Raises ValueError for a key that there is not,
     or a value of another kind, with every mistake."""
     hints = get_type_hints(kind)
-    wrong, made = [], {}
+    wrong: list[str] = []
+    made: dict[str, Any] = {}
     if unknown := sorted(set(settings) - set(hints)):
         wrong.append(f"there is no setting {', '.join(unknown)}; settings: {', '.join(hints)}")
     for key in sorted(set(settings) & set(hints)):

@@ -98,7 +98,7 @@ def _next(study: optuna.Study, search: Search, scores: Scores) -> bool:
         return True
     if any(each.state is TrialState.WAITING for each in trials) or _counted(trials) < search.trials:
         study.sampler = search.proposes(len(trials))
-        _try(study, search, scores)
+        attempt(study, search, scores)
     else:
         time.sleep(LOOK_S)  # between two looks; the step's own deadline ends it
         fail_stale_trials(study)
@@ -110,7 +110,8 @@ def _counted(trials: Sequence[FrozenTrial], before: float = math.inf) -> int:
     return sum(each.state is not TrialState.FAIL and each.number < before for each in trials)
 
 
-def _try(study: optuna.Study, search: Search, scores: Scores) -> None:
+def attempt(study: optuna.Study, search: Search, scores: Scores) -> None:
+    """One trial; given up before it begins where there are enough without it. Raises what `scores` raises."""
     raised: list[Exception] = []
 
     def objective(trial: Trial) -> float:

@@ -21,7 +21,7 @@ from validate.ground.kubectl import wait_for
 from validate.ground.site import REPOSITORY
 
 pytestmark = pytest.mark.engine
-TRIALS, GRACE_S = 10, 6
+TRIALS, GRACE_S = 10, 15
 #: A machine that has its hands full.
 LONG_S = 480
 

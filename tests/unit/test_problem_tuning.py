@@ -81,7 +81,7 @@ def test_a_trial_that_another_worker_was_faster_with_does_not_count() -> None:
     def others(trial: Trial) -> Iterator[float]:
         asked.append(trial.number)
         if trial.number == 2:  # a second worker took its look before this one began
-            tuning._try(tuning.study_of(storage, "x/1", search), search, others)
+            tuning.attempt(tuning.study_of(storage, "x/1", search), search, others)
         yield from hill(trial)
 
     found = tuning.run(study, search, others)
