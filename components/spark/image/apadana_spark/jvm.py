@@ -1,6 +1,7 @@
 """The JVMs of Spark: their command lines, and the file that they read their settings from.
 
-Spark's own scripts start a shell and a second JVM to say the same; these words are its launcher's (JavaModuleOptions).
+Spark's own scripts start a shell and a second JVM to say the same; these words are its launcher's (JavaModuleOptions),
+but for the one that has Netty check no names of certificates.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ MODULES = (
     "--add-opens=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
     "-Djdk.reflect.useDirectMethodHandle=false",
     "-Dio.netty.tryReflectionSetAccessible=true",
+    "-Dio.netty.allocator.type=pooled",
     "--enable-native-access=ALL-UNNAMED",
 )
 
