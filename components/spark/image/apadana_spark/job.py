@@ -74,7 +74,7 @@ def driver(given: Mapping[str, str]) -> dict[str, str]:
     }
     told = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": given["EVENTS"]} if given["EVENTS"] else {}
     return {
-        **jvm.s3(given["STORE_ADDRESS"], given["AWS_REGION"], WORK, "5"),
+        **jvm.s3(given["STORE_ADDRESS"], given["AWS_REGION"], WORK),
         **tables(given),
         **apart,
         **told,

@@ -93,14 +93,13 @@ def trust(authorities: Path, work: Path) -> None:
         subprocess.run(["keytool", "-J-XX:TieredStopAtLevel=1", *asked, *kept], check=True, capture_output=True)
 
 
-def s3(address: str, region: str, work: Path, connect_s: str) -> dict[str, str]:
+def s3(address: str, region: str, work: Path) -> dict[str, str]:
     """Hadoop's way to an S3 store that is not Amazon's. The log-in stands in the environment, see `login`."""
     return {
         "spark.hadoop.fs.s3a.endpoint": f"https://{address}",
         "spark.hadoop.fs.s3a.endpoint.region": region,
         "spark.hadoop.fs.s3a.path.style.access": "true",
         "spark.hadoop.fs.s3a.aws.credentials.provider": f"{AWS}.EnvironmentVariableCredentialsProvider",
-        "spark.hadoop.fs.s3a.connection.establish.timeout": f"{connect_s}s",
         "spark.hadoop.fs.s3a.attempts.maximum": "10",
         "spark.hadoop.fs.s3a.bucket.probe": "0",
         "spark.hadoop.hadoop.tmp.dir": str(work),
