@@ -142,11 +142,11 @@ class Collector:
         seen: set[str] = set()
         for name, folder in sorted(folders.items()):
             licence = self.versions.python.sets[name].licence
-            for path in sorted(folder.glob("*.whl")):
+            for path in sorted([*folder.glob("*.whl"), *folder.glob("*.tar.gz")]):
                 if path.name in seen:
                     continue
                 seen.add(path.name)
-                project, version = path.name.split("-")[:2]
+                project, version = path.name.removesuffix(".tar.gz").split("-")[:2]
                 yield self.item(
                     path,
                     kind="wheel",

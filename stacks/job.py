@@ -28,7 +28,8 @@ def text(told: argparse.Namespace) -> str:
         raise SiteError(f"the room spark is off on {told.site}; switch it on in stacks/Pulumi.{told.site}-ml.yaml")
     code = {file.name: file.read_text(encoding="utf-8") for file in told.files}
     asked = job.Job(told.name, code, told.files[0].name, tuple(told.words), told.executors)
-    return yaml.safe_dump_all(job.objects(asked, settings.house(room, site)), sort_keys=False)
+    said: str = yaml.safe_dump_all(job.objects(asked, settings.house(room, site)), sort_keys=False)
+    return said
 
 
 def typed(argv: list[str]) -> argparse.Namespace:

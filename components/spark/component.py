@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pulumi
-
 from components.kit import fronts, half, naming, objects, secrets
 from components.kit.component import PlatformComponent
 from components.kit.connection import providers
@@ -22,7 +20,7 @@ class Spark(PlatformComponent[room.Settings]):
         """Secrets, then the chart."""
         probe = self.password(room.PROBE)
         auth = {fronts.USERS_FILE: fronts.users_file({room.PROBE: probe})}
-        made: list[pulumi.Resource] = [self.secret(naming.auth_secret(room.ROOM), auth)]
+        made: list[Any] = [self.secret(naming.auth_secret(room.ROOM), auth)]
         tls = self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.site))
         self.client_secret(room.PROBE, {"username": room.PROBE, "password": probe})
         if self.stores_are_ours():

@@ -121,11 +121,15 @@ def _service(job: Job, house: House, marks: Mapping[str, str]) -> Manifest:
 
 def _fence(job: Job, house: House, marks: Mapping[str, str]) -> Manifest:
     """The job's own pods on every port, the name server, the stores, and nobody else."""
-    same = [{"podSelector": {"matchLabels": {JOB: job.name}}}]
-    out = [dns_egress(), {"to": same}, *(_way(place) for place in (house.store, house.database))]
-    made = policy(job.name, house.namespace, {JOB: job.name}, ingress=[{"from": same}], egress=out)
+    own = {JOB: job.name}
+    out = [dns_egress(), {"to": [_pods_of(own)]}, *(_way(place) for place in (house.store, house.database))]
+    made = policy(job.name, house.namespace, own, ingress=[{"from": [_pods_of(own)]}], egress=out)
     made["metadata"]["labels"] = dict(marks)
     return made
+
+
+def _pods_of(marks: Mapping[str, str]) -> dict[str, Any]:
+    return {"podSelector": {"matchLabels": dict(marks)}}
 
 
 def _way(place: Place) -> dict[str, Any]:

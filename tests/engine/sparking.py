@@ -111,4 +111,4 @@ def spark() -> Iterator[Spark]:
         finally:
             for name, process in made.processes.items():
                 if name.startswith("spark-") and process.poll() is None:
-                    room.lose(process)  # one that we began
+                    room.lose(process)

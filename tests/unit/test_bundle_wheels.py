@@ -106,6 +106,24 @@ def downloading(names: dict[str, bytes]) -> Callable[..., str]:
     return run
 
 
+def test_what_is_served_as_source_alone_lies_among_the_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        whole.write(tmp_path / name, name.encode())
+    lock = LOCK.format(files.sha256(tmp_path / "a"), files.sha256(tmp_path / "b"))
+    here, python = pins(tmp_path, "lower==2.0  # MIT\n", lock)
+    asked: list[str] = []
+
+    def run(command: Sequence[str | Path], **more: object) -> str:
+        asked.extend(str(word) for word in command)
+        return downloading({"a.whl": b"a", "lower-2.0.tar.gz": b"b"})(command, **more)
+
+    monkeypatch.setattr(wheels, "run", run)
+    entry = python.sets["demo"].model_copy(update={"sources": ("lower",)})
+    target = wheels.collect(here, python.model_copy(update={"sets": {"demo": entry}}), "demo")
+    assert asked.index("--no-binary=lower") > asked.index("--only-binary=:all:"), "the last one counts"
+    assert {path.name for path in target.iterdir()} == {"a.whl", "lower-2.0.tar.gz"}
+
+
 def test_wheels_that_are_strange_or_lacking_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole.write(tmp_path / "a", b"one")
     lock = LOCK.format(files.sha256(tmp_path / "a"), "b" * 64)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from common.errors import Refusal
 from components.cluster import settings as cluster
+from components.kit import manifest
 from components.kit.contract import Component
 from components.kit.needs import Bucket, Database, Rights, contradictions
 from components.kit.settings import Resources, SiteFacts
@@ -161,6 +162,6 @@ def test_words_after_two_dashes_are_the_program_s() -> None:
 def test_a_site_without_spark_says_where_to_switch_it_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stacks.job.bundle.read", lambda _: type("Bundle", (), {"images": AnyImage()}))
+    monkeypatch.setattr(manifest, "read", lambda _: type("Bundle", (), {"images": AnyImage()}))
     assert printing.main(["lab", "clean", __file__]) == 1
     assert "stacks/Pulumi.lab-ml.yaml" in capsys.readouterr().err

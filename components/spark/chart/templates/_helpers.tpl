@@ -14,7 +14,6 @@
     {{- include "kit.containerSecurity" .ctx | nindent 4 }}
   env:
     - {name: STORE_ADDRESS, value: {{ .ctx.Values.events.address | quote }}}
-    - {name: STORE_CONNECT_SECONDS, value: {{ .ctx.Values.events.connect_seconds | quote }}}
     - {name: EVENTS, value: "s3a://{{ .ctx.Values.events.name }}/"}
     - {name: AWS_REGION, value: {{ .ctx.Values.region | quote }}}
     - {name: HEAP_MIB, value: {{ .ctx.Values.heap_mib | quote }}}

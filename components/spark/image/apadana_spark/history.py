@@ -14,7 +14,7 @@ WORK = Path(os.environ.get("APADANA_WORK", "/tmp/spark"))  # noqa: S108  of the 
 def settings() -> dict[str, str]:
     """The page on the pod's loopback, whose only guest is the front; nothing is deleted, the bucket has its days."""
     given = os.environ
-    return jvm.s3(given["STORE_ADDRESS"], given["AWS_REGION"], WORK, given["STORE_CONNECT_SECONDS"]) | {
+    return jvm.s3(given["STORE_ADDRESS"], given["AWS_REGION"], WORK) | {
         "spark.history.fs.logDirectory": given["EVENTS"],
         "spark.history.fs.update.interval": "15s",
         "spark.history.fs.cleaner.enabled": "false",

@@ -66,14 +66,15 @@ def driver(given: Mapping[str, str]) -> dict[str, str]:
     """Everything that the driver knows, and with it its executors."""
     executors = int(given["EXECUTORS"])
     led = f"spark://{given['DRIVER']}:{MASTER_PORT}" if executors else f"local[{given['CORES']}]"
-    apart = (pods(given) if executors else {}) | {
+    alone = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    apart = (pods(given) if executors else alone) | {
         "spark.executor.memory": f"{given['HEAP_MIB']}m",
         "spark.executor.extraJavaOptions": " ".join(jvm.common(WORK)),
         "spark.deploy.maxExecutorRetries": "-1",
     }
     told = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": given["EVENTS"]} if given["EVENTS"] else {}
     return {
-        **jvm.s3(given["STORE_ADDRESS"], given["AWS_REGION"], WORK, "5"),
+        **jvm.s3(given["STORE_ADDRESS"], given["AWS_REGION"], WORK),
         **tables(given),
         **apart,
         **told,

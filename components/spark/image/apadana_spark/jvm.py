@@ -1,6 +1,7 @@
 """The JVMs of Spark: their command lines, and the file that they read their settings from.
 
-Spark's own scripts start a shell and a second JVM to say the same; these words are its launcher's (JavaModuleOptions).
+Spark's own scripts start a shell and a second JVM to say the same; these words are its launcher's (JavaModuleOptions),
+but for the one that has Netty check no names of certificates.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ MODULES = (
     "--add-opens=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
     "-Djdk.reflect.useDirectMethodHandle=false",
     "-Dio.netty.tryReflectionSetAccessible=true",
+    "-Dio.netty.allocator.type=pooled",
     "--enable-native-access=ALL-UNNAMED",
 )
 
@@ -91,14 +93,13 @@ def trust(authorities: Path, work: Path) -> None:
         subprocess.run(["keytool", "-J-XX:TieredStopAtLevel=1", *asked, *kept], check=True, capture_output=True)
 
 
-def s3(address: str, region: str, work: Path, connect_s: str) -> dict[str, str]:
+def s3(address: str, region: str, work: Path) -> dict[str, str]:
     """Hadoop's way to an S3 store that is not Amazon's. The log-in stands in the environment, see `login`."""
     return {
         "spark.hadoop.fs.s3a.endpoint": f"https://{address}",
         "spark.hadoop.fs.s3a.endpoint.region": region,
         "spark.hadoop.fs.s3a.path.style.access": "true",
         "spark.hadoop.fs.s3a.aws.credentials.provider": f"{AWS}.EnvironmentVariableCredentialsProvider",
-        "spark.hadoop.fs.s3a.connection.establish.timeout": f"{connect_s}s",
         "spark.hadoop.fs.s3a.attempts.maximum": "10",
         "spark.hadoop.fs.s3a.bucket.probe": "0",
         "spark.hadoop.hadoop.tmp.dir": str(work),
