@@ -57,7 +57,7 @@ def interpreter(image: str = room.ROOM) -> Path:
         files = sorted(wheels.glob("*.whl"))
         subprocess.run([uv, "pip", "install", "-q", "--offline", "--no-deps", "--python", python, *files], check=True)
         for archive in wheels.glob("*.tar.gz"):  # what is served as source alone, unpacked as the image does
-            into = ["--directory", target / "lib" / f"python{PYTHON}" / "site-packages", "--strip-components", "1"]
+            into = ["--directory", str(target / "lib" / f"python{PYTHON}" / "site-packages"), "--strip-components", "1"]
             named = f"*/{archive.name.partition('_')[0]}/*"
             subprocess.run(["tar", "-xzf", archive, *into, "--wildcards", named], check=True)
         (target / "whole").touch()
