@@ -52,6 +52,8 @@ class Spark:
             "APADANA_LOGIN": str(self.login),
             "APADANA_WORK": str(self.made.state / name),
             "SPARK_JARS": str(self.jars),
+            # They start more than they work.
+            "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -Xshare:auto",
             "JOB_NAME": name,
             "JOB_MAIN": str(main),
             "EXECUTORS": "0",

@@ -17,7 +17,7 @@ from tests.engine import sparking
 from validate.ground.kubectl import wait_for
 from validate.ground.site import REPOSITORY
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.campaign  # two JVMs, a minute and more
 
 CLEANING = REPOSITORY / "problems" / "cleaning" / "job.py"
 TABLE = "clinic.glucose"
