@@ -8,7 +8,7 @@ import pytest
 
 from tests.rolling import audited, damage, roll
 
-pytestmark = pytest.mark.live
+pytestmark = pytest.mark.campaign
 
 
 def test_a_roll_of_all_members_loses_nothing(tmp_path: Path) -> None:
