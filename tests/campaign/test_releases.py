@@ -11,6 +11,8 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ from components.models.judge.words import JUDGEMENT, Phase
 from components.models.keeper.objects import predictor, short
 from components.models.keeper.wish import STATE
 from tests import lab, registering, serving
-from tests.serving import Load, Trained
+from tests.serving import Caller, Load, Trained
 from validate.ground.kubectl import wait_for
 from validate.ground.pods import new_run_id
 from validate.pod.integration.features import NAMES
@@ -166,3 +168,32 @@ def test_a_version_grows_with_its_load_and_shrinks_again_and_no_answer_is_lost(r
         print(f"  {len(each.answers)} questions, not answered: {lost or 'none'}")
         assert sum(lost.values()) <= 0.001 * len(each.answers)
     serving.did("deploy", release.name, release.stable.reference, "--most", "0")
+
+
+def test_a_second_model_shares_the_pods_and_both_say_whether_they_are_sure(release: Release) -> None:
+    other, second = f"{release.name}-b", release.candidates["contrary"]
+    shared = ("--beside", f"{other}={second.reference}", "--floor", "0.5")
+    serving.did("deploy", release.name, release.stable.reference, *shared)
+
+    def asked(name: str, body: bytes) -> Any:
+        status, told = Caller(name, release.token).ask(body)
+        return told if status == 200 and len(told["outputs"]) == 2 else None
+
+    for name, trained in ((release.name, release.stable), (other, second)):
+        look = partial(asked, name, serving.question(trained.asked))
+        told = wait_for("the proxies to know the shared pods", look, timeout=60)
+        assert (told["model_name"], told["model_version"]) == (name, release.version(trained))
+        labels, sure = told["outputs"]
+        # Of two classes one always has half of the probability.
+        assert (labels["data"], sure["data"]) == (trained.answers, [True] * len(trained.answers))
+        assert told["parameters"] == {"floor": 0.5, "not_sure": 0}
+    body = serving.question(release.stable.asked)
+    assert Caller(other).ask(body)[0] == 401
+    serving.did("deploy", release.name, release.stable.reference, "--beside", "none", "--floor", "none")
+
+    def gone() -> bool | None:
+        return Caller(other, release.token).ask(body)[0] == 404 or None
+
+    wait_for("the proxies to forget the other one's name", gone, timeout=60)
+    (labels,) = Caller(release.name, release.token).ask(body)[1]["outputs"]
+    assert labels["data"] == release.stable.answers

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pytest
@@ -197,34 +196,6 @@ def test_the_judge_gives_a_canary_its_first_share_by_what_the_pods_count(release
     assert re.search(r"^decision  \S+ judge: \S+: 0 % -> 10 %: ", said, re.MULTILINE), said
     assert "waits to show that answers that are no 2xx" in said
     serving.did("rollback", release.name)
-
-
-def test_a_second_model_shares_the_pods_and_both_say_whether_they_are_sure(release: Release) -> None:
-    other = f"{release.name}-b"
-    shared = ("--beside", f"{other}={release.second.reference}", "--floor", "0.5")
-    serving.did("deploy", release.name, release.first.reference, *shared)
-
-    def asked(name: str, body: bytes) -> Any:
-        status, told = Caller(name, release.token).ask(body)
-        return told if status == 200 and len(told["outputs"]) == 2 else None
-
-    for name, trained in ((release.name, release.first), (other, release.second)):
-        body = serving.question(trained.asked)
-        told = wait_for("the proxies to know the shared pods", partial(asked, name, body), timeout=60)
-        assert (told["model_name"], told["model_version"]) == (name, release.version(trained))
-        labels, sure = told["outputs"]
-        # Of two classes one always has half of the probability.
-        assert (labels["data"], sure["data"]) == (trained.answers, [True] * len(trained.answers))
-        assert told["parameters"] == {"floor": 0.5, "not_sure": 0}
-    assert Caller(other).ask(release.body)[0] == 401
-    serving.did("deploy", release.name, release.first.reference, "--beside", "none", "--floor", "none")
-
-    def gone() -> bool | None:
-        return Caller(other, release.token).ask(release.body)[0] == 404 or None
-
-    wait_for("the proxies to forget the other one's name", gone, timeout=60)
-    (labels,) = release.caller().ask(release.body)[1]["outputs"]
-    assert labels["data"] == release.first.answers
 
 
 def test_a_predictor_dies_under_load_and_answers_go_on(release: Release) -> None:

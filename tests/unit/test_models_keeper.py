@@ -376,3 +376,20 @@ def test_every_pod_of_every_version_is_told_to_whoever_watches_ready_or_not() ->
         {"targets": ["10.0.0.2:8080", "10.0.0.3:8080"], "labels": {"release": "iris-1", "version": "2222222222"}},
         {"targets": ["10.0.0.1:8080"], "labels": {"release": "iris", "version": "1111111111"}},
     ]
+
+
+def test_a_version_that_the_route_has_left_makes_room_also_while_another_one_waits_for_it(world: World) -> None:
+    world.wish(STABLE)
+    world.round(), world.round()
+    world.wish(CANARY)
+    world.round(), world.round()
+    assert set(world.weights()) == {"iris-1111111111-predictor", "iris-2222222222-predictor"}
+    world.wish(STABLE)
+    world.round()
+    world.wish(replace(STABLE, floor=0.5))
+    for _ in range(2):
+        state = world.round(ready=False, after=LEAVE_SECONDS)
+    assert state["phase"] == "waits"
+    waiting = objects.version(replace(STABLE, floor=0.5), DIGESTS[STABLE.stable])
+    assert world.cluster.names("InferenceService") == {"iris-1111111111", waiting}
+    assert world.weights() == {"iris-1111111111-predictor": 100}

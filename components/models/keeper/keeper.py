@@ -153,6 +153,9 @@ class Keeper:
             "since": before.get("since", 0),
         }
         if waits:
+            # What the route has left makes room, or on a full cluster the next one would wait for ever.
+            wanted = {objects.version(wish, digest) for digest in digests.values()}
+            self._leave(wanted | objects.backends(route), services, float(told["since"]))
             return {**told, "phase": "waits", "why": waits}
         shown, reasons, told["judged"] = self._judged(wish, item, digests)
         want = objects.route(self._place, shown, digests)
