@@ -111,7 +111,8 @@ class Release:
 
     def stands(self, address: str, ports: tuple[int, int]) -> None:
         """What KServe and Kubernetes would have made, and what the keeper told of it."""
-        for (_, digest), port in zip(DIGESTS.items(), ports, strict=True):
+        digests = {ref: DIGESTS[ref] for ref in self.wish.references()}
+        for digest, port in zip(digests.values(), ports, strict=True):
             name = version(self.wish, digest)
             pod = {"kind": "Pod", "name": f"{name}-0", "namespace": PLACE.work}
             end = {"addresses": [address], "conditions": {"ready": True}, "targetRef": pod}
@@ -120,8 +121,8 @@ class Release:
             self.server.make(
                 manifest("discovery.k8s.io/v1", "EndpointSlice", name, namespace=PLACE.work, marks=marks, **slices)
             )
-        versions = {ref: {"digest": digest, "form": "sklearn"} for ref, digest in DIGESTS.items()}
-        state = {"versions": versions, "ready": [short(digest) for digest in DIGESTS.values()]}
+        versions = {ref: {"digest": digest, "form": "sklearn"} for ref, digest in digests.items()}
+        state = {"versions": versions, "ready": [short(digest) for digest in digests.values()]}
         data = {WISH: self.wish.text(), STATE: json.dumps(state)}
         marks = {LABEL: self.wish.name}
         self.server.make(manifest("v1", "ConfigMap", self.map, namespace=PLACE.work, marks=marks, data=data))
