@@ -205,11 +205,11 @@ def states(wish: Wish, made: World, looks_every: float, most_seconds: float) -> 
         yield state
 
 
-def page(now: Reading) -> str:
-    """As a predictor shows its counters."""
+def page(now: Reading, model: str = "iris") -> str:
+    """As a predictor shows its counters: answers by the name of the model that gave them."""
     other = now.errors - now.failed
-    lines = [f'{ANSWERS}{{model="iris",code="200"}} {now.answers - now.errors}']
-    lines += [f'{ANSWERS}{{code="400"}} {other}', f'{ANSWERS}{{code="500"}} {float(now.failed)}']
+    by_code = {200: now.answers - now.errors, 400: other, 500: float(now.failed)}
+    lines = [f'{ANSWERS}{{model="{model}",code="{code}"}} {number}' for code, number in by_code.items()]
     lines += [f"# TYPE {SECONDS} histogram", f"{INVALID} {now.invalid}"]
     bounds = [*map(str, BUCKETS), "+Inf"]
     lines += [f'{SECONDS}_bucket{{le="{at}"}} {n}' for at, n in zip(bounds, now.buckets, strict=True)]
@@ -217,7 +217,7 @@ def page(now: Reading) -> str:
 
 
 @contextmanager
-def shows(address: str, pod: Pod) -> Iterator[int]:
+def shows(address: str, pod: Pod, model: str = "iris") -> Iterator[int]:
     """The port at which a pod shows its counters and its answers."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -226,7 +226,7 @@ def shows(address: str, pod: Pod) -> Iterator[int]:
             self.end_headers()
             asked = urlsplit(self.path)
             since = parse_qs(asked.query).get("since", [""])[0]
-            text = pod.answers.page(since) if asked.path == answers.PATH else page(pod.reading)
+            text = pod.answers.page(since) if asked.path == answers.PATH else page(pod.reading, model)
             self.wfile.write(text.encode())
 
         def log_message(self, format: str, *args: Any) -> None:
