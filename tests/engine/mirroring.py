@@ -14,7 +14,7 @@ import subprocess
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ ROUTER = f"{TYPE}.extensions.filters.http.router.v3.Router"
 ROUTES = f"{TYPE}.config.route.v3.RouteConfiguration"
 R = TypeVar("R")
 START_S = 180
+LOG = "servers.log"
 SENDERS = 4
 
 #: Imported once, then a process for each server: reading KServe takes as long as all the rest. A model says 1 for
@@ -88,23 +89,31 @@ def python() -> tuple[list[str], dict[str, str]]:
 @contextmanager
 def servers(place: Path, limits: Mapping[str, float]) -> Iterator[dict[str, int]]:
     """Model servers by their versions' names; their ports."""
-    command, variables = python()
     told = {name: (limit, free_port()) for name, limit in limits.items()}
-    with (place / "servers.log").open("wb") as log:
+    with forked(place, SERVERS, told) as started:
+        for name, (_, port) in told.items():
+            look = alive(started, place / LOG, partial(counted, port))
+            wait_for(f"server {name}", look, timeout=START_S, swallow=(OSError,))
+        yield {name: port for name, (_, port) in told.items()}
+
+
+@contextmanager
+def forked(place: Path, code: str, told: object) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the image's Python that runs `code` and forks servers: it gets `place`, and `told` as JSON."""
+    command, variables = python()
+    with (place / LOG).open("wb") as log:
         started = subprocess.Popen(
-            [*command, "-c", SERVERS, str(place), json.dumps(told)],
+            [*command, "-c", code, str(place), json.dumps(told)],
             env=variables,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
     try:
-        for name, (_, port) in told.items():
-            look = alive(started, place / "servers.log", partial(counted, port))
-            wait_for(f"server {name}", look, timeout=START_S, swallow=(OSError,))
-        yield {name: port for name, (_, port) in told.items()}
+        yield started
     finally:
-        os.killpg(started.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # all of them ended: what they said is told
+            os.killpg(started.pid, signal.SIGKILL)
         started.wait()
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import signal
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from components.models.judge import answers
-from tests.engine.mirroring import START_S, alive, python
+from tests.engine.mirroring import LOG, START_S, alive, forked
 from tests.engine.stores import HOST, free_port
 from tests.serving import question
 from validate.ground.kubectl import wait_for
@@ -114,28 +111,15 @@ class Server:
 @contextmanager
 def started(place: Path, wanted: Mapping[str, Wanted], fails: Sequence[str] = ()) -> Iterator[dict[str, Server]]:
     """Servers by their names, live but for those that fail."""
-    command, variables = python()
     found = {name: Server(name, place, free_port()) for name in wanted}
     told = {
         name: (dict(each.models), [f"--http_port={found[name].port}", *each.arguments]) for name, each in wanted.items()
     }
-    with (place / "servers.log").open("wb") as log:
-        running = subprocess.Popen(
-            [*command, "-c", SERVERS, str(place), json.dumps(told)],
-            env=variables,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
+    with forked(place, SERVERS, told) as running:
         for name in wanted.keys() - set(fails):
-            look = alive(running, place / "servers.log", partial(_lives, found[name]))
+            look = alive(running, place / LOG, partial(_lives, found[name]))
             wait_for(f"server {name}", look, timeout=START_S, swallow=(OSError,))
         yield found
-    finally:
-        with suppress(ProcessLookupError):  # all of them ended: what they said is told
-            os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
 
 
 def _lives(server: Server) -> bool | None:
