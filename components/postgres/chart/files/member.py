@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ def main() -> None:
     config = complete(yaml.safe_load(TEMPLATE.read_text(encoding="utf-8")))
     os.umask(0o077)
     TARGET.write_text(yaml.safe_dump(config), encoding="utf-8")
+    # Patroni, as the pod's first process, takes leave of it when it ends.
+    subprocess.Popen(["/usr/bin/python3", "/opt/apadana/founding.py"])
     os.execv("/usr/bin/patroni", ["patroni", str(TARGET)])
 
 

@@ -9,3 +9,10 @@
   {{- $text | nindent 2 }}
 {{- end }}
 {{- end -}}
+
+{{- /* The members' names, from the first one on. */ -}}
+{{- define "postgres.members" -}}
+{{- $names := list -}}
+{{- range until (int .Values.members) }}{{ $names = append $names (printf "%s-%d" $.Release.Name .) }}{{ end -}}
+{{ join " " $names }}
+{{- end -}}
