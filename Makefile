@@ -56,15 +56,15 @@ unit: venv ## tests that need nothing but Python
 engine: venv ## tests of the validator on real processes of this machine, no cluster
 	@road/prerequisites.sh engine
 	@python -m validate.suites.load.beside >/dev/null
-	pytest -q -n 3 --dist loadfile tests/engine -m engine
+	pytest -q -n 3 --dist loadfile tests/engine -m "engine and not campaign"
 
 rendered: venv ## tests of rendered manifests (builds helm into the cache first)
 	python -m tests.repo.charts helm
-	pytest -q tests/rendered -m rendered
+	pytest -q tests/rendered -m "rendered and not campaign"
 
 live: venv ## brings the lab up and tests on it
 	$(ROAD) up
-	pytest -q tests/live -m live --durations=15 --durations-min=20
+	pytest -q tests/live -m "live and not campaign" --durations=15 --durations-min=20
 
 roles: venv ## all roles on a machine of their own, beside the lab: built, built again, checked, taken apart
 	@road/prerequisites.sh all
@@ -73,7 +73,7 @@ roles: venv ## all roles on a machine of their own, beside the lab: built, built
 
 campaign: venv ## the long trials: kill -9 of the road, hosts killed in turn, drifts
 	APADANA_MUTANTS=all pytest -q tests/rendered/test_admission.py -m rendered
-	pytest -q tests/campaign -m campaign
+	pytest -q tests/engine tests/rendered tests/live tests/campaign -m campaign
 
 bench: venv ## the table of figures
 	pytest -q -s tests/bench -m bench

@@ -14,6 +14,7 @@ from components.kit import layers
 from road import certificates, drift, kubectl, orphans, preview, running
 from road.work import StepFailed, Work
 
+TRIES = 4  # of one `pulumi up` that was cut off; what an earlier one made stays
 ROLL_MINUTES = 20  # for all members of the slowest store, one after the other
 #: What Pulumi says where the API server's connection broke, not where it said no.
 CUT_OFF = re.compile(
@@ -137,15 +138,20 @@ class Stack:
         """All of it, or only the resources whose URNs these patterns name."""
         chosen = [word for target in targets for word in ("--target", target)]
         command = ("up", "--yes", "--skip-preview", *chosen, *self.on_settings())
-        try:
-            self._complete(*command)
-        except StepFailed as failed:
-            if not CUT_OFF.search(failed.text):
-                raise
-            # Kubernetes' own clients try again; Pulumi does not, and a control plane that moves costs a whole run.
-            self.work.notes.append(f"{self.name}: the API server was away for a moment; compared with it, and gone on")
-            self.compare_with_cluster()
-            self._complete(*command)
+        for left in reversed(range(TRIES)):
+            try:
+                if left < TRIES - 1:
+                    self.compare_with_cluster()
+                self._complete(*command)
+            except StepFailed as failed:
+                if not left or not CUT_OFF.search(failed.text):
+                    raise
+                # Kubernetes' own clients try again; Pulumi does not, and a control plane that moves costs a whole run.
+                self.work.notes.append(
+                    f"{self.name}: the API server was away for a moment; compared with it, and gone on"
+                )
+            else:
+                return
 
     def _complete(self, *command: str) -> None:
         """Takes over what a run that was cut off has made: each run of Pulumi is another owner of fields to

@@ -130,7 +130,11 @@ def whole(found: dict[str, Any], count: int) -> None:
     assert found["best"] == max(complete, key=lambda each: float(each["mean"]))["parameters"]
 
 
-@pytest.mark.parametrize("searching", SAMPLERS, indirect=True)
+@pytest.mark.parametrize(
+    "searching",
+    [SAMPLERS[0], *(pytest.param(each, marks=pytest.mark.campaign) for each in SAMPLERS[1:])],
+    indirect=True,
+)
 def test_one_of_two_workers_is_killed_in_a_trial_and_a_new_one_ends_the_search(searching: Searching) -> None:
     """Both begin at once, so that both want to make the tables."""
     first, second = searching.begin(0), searching.begin(1, stands=1)
@@ -148,6 +152,7 @@ def test_one_of_two_workers_is_killed_in_a_trial_and_a_new_one_ends_the_search(s
     assert len(again) == 2, "it was not tried again"
 
 
+@pytest.mark.campaign
 def test_a_worker_that_stood_still_goes_on_after_another_one_has_taken_its_trial(searching: Searching) -> None:
     searching.trials = 4
     still = searching.begin(0)
@@ -160,6 +165,7 @@ def test_a_worker_that_stood_still_goes_on_after_another_one_has_taken_its_trial
     assert result(still) == found
 
 
+@pytest.mark.campaign
 def test_a_search_that_lost_all_its_workers_goes_on_where_it_was(searching: Searching) -> None:
     searching.trials = 5
     first = searching.begin(0, stands=3)

@@ -101,6 +101,7 @@ def _phase(made: flows.Flows, name: str) -> str:
     return str(made.workflow(name).get("status", {}).get("phase", ""))
 
 
+@pytest.mark.campaign
 def test_a_problem_that_failed_a_gate_goes_on_from_there(made: flows.Flows) -> None:
     """By the commands of a person; what the steps themselves do, tests/engine/test_problem_steps.py runs."""
     runs = Runs(made.as_a_site())
@@ -145,6 +146,7 @@ def test_a_problem_is_stopped(made: flows.Flows) -> None:
     wait_for("its end", lambda: _phase(made, name) == "Failed" or None, timeout=STEP_S)
 
 
+@pytest.mark.campaign
 def test_the_leader_is_killed_and_the_other_one_goes_on(made: flows.Flows) -> None:
     """A workflow that it left half done ends, and a new one runs: kept in PostgreSQL both."""
     made.submit("halfway")

@@ -162,7 +162,10 @@ def called(path: str) -> dict[object, tuple[Any, SiteFacts]]:
     return found
 
 
-@pytest.mark.parametrize("path", ["namespace", "cluster_domain", "web_domain"])
+@pytest.mark.parametrize(
+    "path",
+    ["namespace", *(pytest.param(each, marks=pytest.mark.campaign) for each in ("cluster_domain", "web_domain"))],
+)
 def test_what_the_site_may_be_called_the_api_server_takes(path: str, server: ApiServer, maker: objects.Maker) -> None:
     seen: set[str] = set()
     found = called(path)

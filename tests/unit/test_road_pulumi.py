@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
 from road import pulumi
+from road.work import StepFailed
 
 
 def test_exports_are_read_as_a_shell_reads_them() -> None:
@@ -57,3 +61,36 @@ def test_errors_of_a_json_preview_are_found() -> None:
     text = "warning: before the document\n" + json.dumps(document)
     assert pulumi.diagnostics(text) == ["apadana:kafka: 'replica' is not known", "  allowed: replicas"]
     assert pulumi.diagnostics("no document") == []
+
+
+class Flaky(pulumi.Stack):
+    """A stack whose `pulumi up` is cut off `times` times."""
+
+    def __init__(self, times: int, said: str) -> None:
+        self.name, self.settings, self.left, self.said = "lab-data", "settings.yaml", times, said
+        self.work = SimpleNamespace(notes=[])  # type: ignore[assignment]  # all that is asked of it
+        self.ran: list[str] = []
+
+    def call(self, *argv: str, more: Mapping[str, str] | None = None) -> str:
+        self.ran.append(argv[0])
+        if argv[0] == "up" and self.left:
+            self.left -= 1
+            raise StepFailed([self.said], text=self.said)
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("times", "said", "ran", "fails"),
+    [
+        (0, "", ["up"], False),
+        (2, "etcdserver: request timed out", ["up", "refresh", "up", "refresh", "up"], False),
+        (9, "etcdserver: request timed out", ["up", *["refresh", "up"] * (pulumi.TRIES - 1)], True),
+        (9, 'pods "x" is forbidden', ["up"], True),
+    ],
+)
+def test_what_was_cut_off_goes_on_and_nothing_else(times: int, said: str, ran: list[str], fails: bool) -> None:
+    stack = Flaky(times, said)
+    with pytest.raises(StepFailed, match=said) if fails else nullcontext():
+        stack.up()
+    assert stack.ran == ran
+    assert len(stack.work.notes) == ran.count("refresh")
