@@ -63,7 +63,7 @@ def configuration(settings: Settings, site: SiteFacts) -> str:
         "watch": {"type": "Namespaces", "namespaces": watched(settings, site)},
         "shutdownManager": {"image": site.image(IMAGE)},
         "proxyTopologyInjector": {"disabled": True},  # a webhook for zones, which no site has
-        "leaderElection": {"leaseDuration": "15s", "renewDeadline": "10s", "retryPeriod": "2s"},
+        "leaderElection": {"leaseDuration": "30s", "renewDeadline": "20s", "retryPeriod": "5s"},
     }
     wanted = {
         "apiVersion": "gateway.envoyproxy.io/v1alpha1",

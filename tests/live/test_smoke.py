@@ -45,6 +45,18 @@ def test_the_report_covers_each_store_and_the_cluster(smoke: lab.Done) -> None:
     }
 
 
+def test_a_forbidden_connection_is_refused_while_an_allowed_one_passes(smoke: lab.Done) -> None:
+    report = json.loads((lab.REPORTS / "latest" / "results.json").read_text())
+    found = [result for result in report["results"] if result["name"] == "NetworkPolicy"]
+    assert [result["verdict"] for result in found] == ["PASS"], lab.told(smoke)
+    evidence = found[0]["evidence"]
+    during = evidence["with_policy"]
+    assert during["allowed"]["ok"] and not during["forbidden"]["ok"]
+    assert abs(during["allowed"]["began"] - during["forbidden"]["began"]) <= 1.0
+    for control in (evidence["before"], evidence["after"]):
+        assert control["allowed"]["ok"] and control["forbidden"]["ok"]
+
+
 def test_no_pod_and_no_policy_is_left(smoke: lab.Done) -> None:
     from validate.core.errors import ClusterError
     from validate.ground.kubectl import wait_for

@@ -23,9 +23,9 @@
   env:
     - name: LEADER_ELECTION_IDENTITY
       valueFrom: {fieldRef: {fieldPath: metadata.name}}
-    - {name: LEADER_ELECTION_LEASE_DURATION, value: 15s}
-    - {name: LEADER_ELECTION_RENEW_DEADLINE, value: 10s}
-    - {name: LEADER_ELECTION_RETRY_PERIOD, value: 2s}
+    - {name: LEADER_ELECTION_LEASE_DURATION, value: 30s}
+    - {name: LEADER_ELECTION_RENEW_DEADLINE, value: 20s}
+    - {name: LEADER_ELECTION_RETRY_PERIOD, value: 5s}
     # How soon a step follows the one before; 10 s if it were not said.
     - {name: DEFAULT_REQUEUE_TIME, value: 2s}
     # Closed off: its pods take a patch from whoever submits (CVE-2026-54526). The bucket's own rule collects.
