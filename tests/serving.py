@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -95,6 +95,23 @@ def token(account: str = PROBE) -> str:
     return str(json.loads(told)["access_token"])
 
 
+class Tokens:
+    """The token of a service's account, asked for anew while it still lives: a test may take longer than it does."""
+
+    YOUNG_S = 60.0
+
+    def __init__(self, account: str = PROBE) -> None:
+        self.account = account
+        self._lock = threading.Lock()
+        self._token, self._until = "", 0.0
+
+    def __call__(self) -> str:
+        with self._lock:
+            if time.monotonic() >= self._until:
+                self._token, self._until = token(self.account), time.monotonic() + self.YOUNG_S
+            return self._token
+
+
 def looker() -> str:
     """A token of one who may only look."""
     return token(LOOKER)
@@ -117,7 +134,7 @@ class Caller:
     """A client with one connection; after an error the next question opens another."""
 
     release: str
-    token: str = ""
+    token: str | Callable[[], str] = ""
     trusted: ssl.SSLContext = field(default_factory=context)
     _line: http.client.HTTPConnection | None = None
 
@@ -125,12 +142,14 @@ class Caller:
         """Status and JSON, or the text."""
         heads = {"Content-Type": "application/json", **head}
         if self.token:
-            heads["Authorization"] = f"Bearer {self.token}"
+            heads["Authorization"] = f"Bearer {self.token() if callable(self.token) else self.token}"
         try:
             self._line = self._line or line(host(), self.trusted)
             self._line.request("POST", f"{PATHS}/{self.release}/infer", body, heads)
             answer = self._line.getresponse()
             content = answer.read()
+            if answer.will_close:  # else it would be opened again by a name that only the gateway knows
+                self.close()
         except (OSError, http.client.HTTPException):
             self.close()
             raise
@@ -151,7 +170,7 @@ class Load:
 
     release: str
     body: bytes
-    token: str
+    token: str | Callable[[], str]
     rate: float
     threads: int = 8
     others: Sequence[bytes] = ()

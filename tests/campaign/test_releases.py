@@ -75,7 +75,7 @@ class Release:
     name: str
     stable: Trained
     candidates: dict[str, Trained]
-    token: str
+    token: serving.Tokens
 
     def load(self, rate: float = RATE, threads: int = 8) -> Load:
         first, *others = questions()
@@ -102,7 +102,7 @@ def release() -> Iterator[Release]:
         candidates = {kind: serving.train(pod, name, SEED, kind) for kind in registering.KINDS}
     try:
         serving.did("deploy", name, stable.reference, "--why", "a test")
-        yield Release(name, stable, candidates, serving.token())
+        yield Release(name, stable, candidates, serving.Tokens())
     finally:
         serving.command("retire", name, "--wait", "90")
 

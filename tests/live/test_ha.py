@@ -14,7 +14,8 @@ import pytest
 
 from tests import lab
 
-pytestmark = pytest.mark.live
+# It takes minutes of a machine that has nothing else to do, so the campaign alone does it.
+pytestmark = [pytest.mark.live, pytest.mark.campaign]
 
 
 def test_the_host_that_leads_everything_may_die() -> None:

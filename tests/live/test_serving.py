@@ -27,12 +27,12 @@ RATE, KILLED_SECONDS = 20, 25
 
 @dataclass
 class Release:
-    """A release of the lab, two versions of its model, and a token."""
+    """A release of the lab, two versions of its model, and who asks."""
 
     name: str
     first: Trained
     second: Trained
-    token: str
+    token: serving.Tokens
 
     @property
     def body(self) -> bytes:
@@ -66,7 +66,7 @@ def release() -> Iterator[Release]:
         first, second = (serving.train(pod, name, seed) for seed in (1, 2))
     try:
         serving.did("deploy", name, first.reference, "--why", "a test")
-        yield Release(name, first, second, serving.token())
+        yield Release(name, first, second, serving.Tokens())
     finally:
         serving.command("retire", name, "--wait", "90")
 
