@@ -186,8 +186,9 @@ class ClusterGround:
                     pod.wait_admitted()
                 yield pod
         finally:
+            # Not through its host, which may be the one that was taken.
             with suppress(ClusterError):
-                near.delete(namespace, "networkpolicies", f"{RUN_LABEL}={run}")
+                self.site.cluster.delete(namespace, "networkpolicies", f"{RUN_LABEL}={run}")
 
     def _through(self, node: Node) -> Cluster:
         """Commands must not hang on the host that a fault is about to take."""

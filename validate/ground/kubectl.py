@@ -71,19 +71,14 @@ class Cluster:
         what = "the API to take the objects of this run"
         wait_for(what, once, timeout=timeout, swallow=(SilentError,))
 
-    def delete(self, namespace: str, kinds: str, selector: str, timeout: float = 30.0) -> None:
-        self.run(
-            "-n",
-            namespace,
-            "delete",
-            kinds,
-            "-l",
-            selector,
-            "--wait=false",
-            "--now",
-            "--ignore-not-found",
-            timeout=timeout,
-        )
+    def delete(self, namespace: str, kinds: str, selector: str, timeout: float = 60.0) -> None:
+        """What the selector finds, whether or not it is there; tried again while nobody answers."""
+        args = ("-n", namespace, "delete", kinds, "-l", selector, "--wait=false", "--now", "--ignore-not-found")
+
+        def once() -> str:
+            return self.run(*args, timeout=timeout / 3)
+
+        wait_for(f"the API to delete {kinds} of {selector}", once, timeout=timeout, swallow=(SilentError,))
 
     def exec(
         self,
