@@ -138,13 +138,13 @@ class Stack:
         """All of it, or only the resources whose URNs these patterns name."""
         chosen = [word for target in targets for word in ("--target", target)]
         command = ("up", "--yes", "--skip-preview", *chosen, *self.on_settings())
-        for left in reversed(range(TRIES)):
+        for attempt in range(1, TRIES + 1):
             try:
-                if left < TRIES - 1:
+                if attempt > 1:
                     self.compare_with_cluster()
                 self._complete(*command)
             except StepFailed as failed:
-                if not left or not CUT_OFF.search(failed.text):
+                if attempt == TRIES or not CUT_OFF.search(failed.text):
                     raise
                 # Kubernetes' own clients try again; Pulumi does not, and a control plane that moves costs a whole run.
                 self.work.notes.append(

@@ -49,14 +49,9 @@ def test_a_plan_of_the_lab_can_be_read_before_it_is_carried_out() -> None:
     [
         (("all", "--budget", "3s"), "is too small"),
         (("chaos", "--steps", "chaos/kafka/meteor"), "no step of chaos named"),
-        *(
-            pytest.param(args, words, marks=pytest.mark.campaign)
-            for args, words in [
-                (("all", "--only", "oracle"), "has no such component"),
-                (("all", "--budget", "soon"), "is no duration"),
-                (("all", "--sign-key", "/nonexistent/key.pem"), "/nonexistent/key.pem"),
-            ]
-        ),
+        pytest.param(("all", "--only", "oracle"), "has no such component", marks=pytest.mark.campaign),
+        pytest.param(("all", "--budget", "soon"), "is no duration", marks=pytest.mark.campaign),
+        pytest.param(("all", "--sign-key", "/nonexistent/key.pem"), "/nonexistent/key.pem", marks=pytest.mark.campaign),
     ],
 )
 def test_wrong_wishes_are_refused_before_anything_is_begun(args: tuple[str, ...], words: str) -> None:

@@ -186,9 +186,8 @@ class ClusterGround:
                     pod.wait_admitted()
                 yield pod
         finally:
-            # Not through its host, which may be the one that was taken.
             with suppress(ClusterError):
-                self.site.cluster.delete(namespace, "networkpolicies", f"{RUN_LABEL}={run}")
+                near.delete(namespace, "networkpolicies", f"{RUN_LABEL}={run}")
 
     def _through(self, node: Node) -> Cluster:
         """Commands must not hang on the host that a fault is about to take."""

@@ -63,22 +63,21 @@ class Cluster:
         what it does not know anyway.
         """
         listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}).encode()
-        args = ["apply", "--server-side", "--validate=false", "--field-manager=apadana-validate"]
-
-        def once() -> str:
-            return self.run(*args, "-f", "-", stdin=listed, timeout=timeout / 3)
-
-        what = "the API to take the objects of this run"
-        wait_for(what, once, timeout=timeout, swallow=(SilentError,))
+        args = ("apply", "--server-side", "--validate=false", "--field-manager=apadana-validate", "-f", "-")
+        self._repeated("the API to take the objects of this run", *args, timeout=timeout, stdin=listed)
 
     def delete(self, namespace: str, kinds: str, selector: str, timeout: float = 60.0) -> None:
         """What the selector finds, whether or not it is there; tried again while nobody answers."""
         args = ("-n", namespace, "delete", kinds, "-l", selector, "--wait=false", "--now", "--ignore-not-found")
+        self._repeated(f"the API to delete {kinds} of {selector}", *args, timeout=timeout)
+
+    def _repeated(self, what: str, *args: str, timeout: float, stdin: bytes | None = None) -> None:
+        """A command that does no harm twice, until the API answers."""
 
         def once() -> str:
-            return self.run(*args, timeout=timeout / 3)
+            return self.run(*args, stdin=stdin, timeout=timeout / 3)
 
-        wait_for(f"the API to delete {kinds} of {selector}", once, timeout=timeout, swallow=(SilentError,))
+        wait_for(what, once, timeout=timeout, swallow=(SilentError,))
 
     def exec(
         self,

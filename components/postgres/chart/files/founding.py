@@ -93,7 +93,7 @@ def main() -> None:
                 config_map({"metadata": {"resourceVersion": claim, "annotations": {"initialize": None}}})
                 say(f"gave up a claim that nobody carried out for {GIVE_UP_SECONDS:.0f} s; the members claim anew")
         except (OSError, ValueError, KeyError) as error:
-            waiting.overdue("", [], 0.0)
+            waiting = Waiting()
             say(f"can't tell whether somebody founds the cluster: {error}")
 
 
