@@ -50,8 +50,7 @@ class Raft:
         self.next: dict[str, int] = {}
         self.acked: dict[str, float] = {}  # when the last message that was answered had been sent
         self.waiting: dict[int, tuple[int, asyncio.Future[Any]]] = {}
-        self._heard = time.monotonic()
-        self._patience = self._new_patience()
+        self._hear()
         self._sick_until = 0.0
         self._begins = 0  # as a leader: the index of its term's first entry
         self._work = asyncio.Event()
@@ -120,7 +119,7 @@ class Raft:
         yes = term == self.term and fresh and self.vote in ("", str(m["me"]))
         if yes:
             self._remember(term, str(m["me"]))
-            self._heard = time.monotonic()
+            self._hear()
         return {"term": self.term, "yes": yes}
 
     def on_append(self, m: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +127,8 @@ class Raft:
             return {"term": self.term, "ok": False, "match": 0}
         if int(m["term"]) > self.term or self.role == LEADER:
             self._step_down(int(m["term"]))
-        self._heard, self.leader = time.monotonic(), str(m["me"])
+        self._hear()
+        self.leader = str(m["me"])
         at = int(m["prev"])
         if at > len(self.log) or (at and self.log[at - 1][0] != int(m["prev_term"])):
             return {"term": self.term, "ok": False, "match": min(at - 1, len(self.log))}
@@ -188,6 +188,10 @@ class Raft:
     def _new_patience(self) -> float:
         return self.pace * random.uniform(8, 16)
 
+    def _hear(self) -> None:
+        """Draws its patience anew each time: a member that kept a long one would never lead."""
+        self._heard, self._patience = time.monotonic(), self._new_patience()
+
     async def _watch(self) -> None:
         """Stands for election when no leader is heard; as a leader without majority, steps down."""
         while True:
@@ -196,9 +200,9 @@ class Raft:
             if self.role == LEADER:
                 if not self._majority_since(now - self.pace * 16):
                     self._step_down(self.term)
-                    self._heard = now
+                    self._hear()
             elif now - self._heard > self._patience and now > self._sick_until:
-                self._heard, self._patience = now, self._new_patience()
+                self._hear()
                 with suppress(OSError):  # a full disk can't take a vote
                     await self._stand()
 

@@ -20,7 +20,7 @@ from validate.core.model import Result
 from validate.ground import Client, Ground, Member
 from validate.ground.nodes import Context, Node
 from validate.ground.power import hosts as power
-from validate.suites.chaos import ha, hostdeath
+from validate.suites.chaos import ha, hostdeath, leaders
 from validate.suites.chaos.aim import Aim, Outside, shots
 from validate.suites.chaos.controlplane import ControlPlane
 from validate.suites.chaos.hostdeath import HostDeath
@@ -122,6 +122,19 @@ def test_every_leader_is_moved_by_the_means_that_its_engine_has() -> None:
         "placement before the kill: kafka: kafka-1 on cp2, postgres: postgres-1 on cp2, redis: redis-1 on cp2, "
         "etcd: cp2, controller-manager: cp2"
     )
+
+
+def test_an_engine_that_takes_its_old_leader_again_is_asked_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stubborn(Stores):
+        def restart(self, member: Member) -> None:
+            super().restart(member)
+            if len(self.done) == 1:
+                self.leading[member.component] = member.name
+
+    monkeypatch.setattr(leaders, "MOVED_S", 0.01)
+    stores = Stubborn({"kafka": "kafka-2"})
+    assert leadership(stores, None, []).gather("cp2") == "cp2"
+    assert stores.done == [("restart", "kafka-2"), ("restart", "kafka-2")]
 
 
 def test_without_a_wish_those_go_along_that_can_be_told_where_to() -> None:

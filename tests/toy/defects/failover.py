@@ -73,12 +73,6 @@ class Patient(Raft):
     def _new_patience(self) -> float:
         return random.uniform(14, 16) if self.log else super()._new_patience()
 
-    def on_append(self, m: dict[str, Any]) -> dict[str, Any]:
-        answer = super().on_append(m)
-        if self._patience < 14:
-            self._patience = self._new_patience()
-        return answer
-
 
 class SlowFailover(Kv):
     """A new leader comes after a quarter of a minute, where eight seconds are promised."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from components.kit import contract
-from validate.core.errors import NotValidError
+from validate.core.errors import ClusterError, NotValidError
 from validate.ground import Client, Ground, Member
 from validate.ground.kubectl import wait_for
 from validate.suites.chaos.controlplane import ControlPlane
 
+MOVED_S = 30.0  # for another member to lead
 TRIES = 12  # where a leader can only be restarted, its engine chooses the next one
 
 
@@ -115,11 +117,14 @@ class Leadership:
         return []
 
     def _wait_moved(self, old: Leader) -> None:
+        """An engine may choose its old leader again, once that is back: a try like any other."""
+
         def moved() -> bool | None:
             now = self._named([old.service]).get(old.service)
             return True if now is not None and now["member"] != old.member else None
 
-        wait_for(f"{old.service} to be led by another than {old.member}", moved, timeout=60, every=1)
+        with suppress(ClusterError):
+            wait_for(f"{old.service} to be led by another than {old.member}", moved, timeout=MOVED_S, every=1)
 
     def _wait_whole(self, store: str) -> None:
         records = list(self.client.checks("whole", "--component", store, "--deadline", "120", timeout=150))
