@@ -122,6 +122,20 @@ def host(page: str = ROOM) -> str:
     return f"{page}.{loaded.facts({}).web_domain}"
 
 
+def page(room: str, method: str, path: str, word: str, body: object = None) -> tuple[int, Any]:
+    """What a page of the gateway answers to who brings this token: status, and JSON or text."""
+    link = line(host(room), context())
+    try:
+        heads = {"Authorization": f"Bearer {word}", "Content-Type": "application/json"}
+        link.request(method, path, None if body is None else json.dumps(body), heads)
+        answer = link.getresponse()
+        content = answer.read()
+        plain = answer.getheader("Content-Type", "") != "application/json"
+        return answer.status, content.decode(errors="replace") if plain else json.loads(content)
+    finally:
+        link.close()
+
+
 def question(rows: list[Row]) -> bytes:
     """By the Open Inference Protocol, v2."""
     data = [value for row in rows for value in row]

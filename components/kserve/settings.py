@@ -18,7 +18,8 @@ from components.kit.settings import ComponentSettings, Frozen, Resources, Resour
 ROOM = "kserve"
 VERSION = "0.20"  # the line; the exact version is that of the image
 STORE = "minio"
-RELEASES = "models"  # the room that judges versions by what their pods count
+#: The rooms that judge versions by what their pods count, and that keep what they answered.
+READERS = ("models", "outcomes")
 BUCKET = "models"
 #: Whose name the predictors read models under: they can't write any.
 READER = "predictor"
@@ -97,12 +98,11 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
 
 
 def _callers(site: SiteFacts) -> Iterator[dict[str, object]]:
-    """The way in from outside, the validator's clients, whoever watches, and who judges."""
+    """The way in from outside, the validator's clients, whoever watches, judges, or keeps what was answered."""
     if webs.present(webs.GATEWAY_ROOM, site) is not None:
         yield in_namespace(webs.GATEWAY_NAMESPACE, webs.PROXY_PODS)
     ours = [("apadana.io/client", "true"), ("app.kubernetes.io/name", "prometheus")]
-    if webs.present(RELEASES, site) is not None:
-        ours.append(("app.kubernetes.io/name", RELEASES))
+    ours += [("app.kubernetes.io/name", each) for each in READERS if webs.present(each, site) is not None]
     for label, value in ours:
         yield in_namespace(site.namespace, {label: value})
 

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import pytest
 
 from components.models.judge import scrape
-from components.models.judge.scrape import Place
+from components.models.judge.reading import Page, Place
 from components.models.judge.tally import Reading
 from tests import debian_programs
 from tests.engine.built import CACHE, built
@@ -130,7 +130,7 @@ def alive(process: subprocess.Popen[bytes], log: Path, look: Callable[[], R | No
 
 def counted(port: int) -> Reading:
     """What a server has counted so far."""
-    return scrape.reading(scrape.Page(Place("", HOST, port, ready=True)).read())
+    return scrape.reading(Page(Place("", HOST, port, ready=True)).read())
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pytest
 from components.models.judge.machine import YARDSTICK
 from components.models.keeper.objects import short
 from components.models.keeper.wish import LABEL
+from components.outcomes import settings as outcomes
 from tests import lab, serving
 from tests.serving import Caller, Load, Trained
 from validate.ground.kubectl import wait_for
@@ -120,6 +122,34 @@ def test_what_is_no_question_is_refused_and_the_model_goes_on(release: Release, 
     assert status in allowed, (status, told)
     caller.close()
     assert release.caller().ask(release.body)[0] == 200
+
+
+def test_an_answer_and_what_turned_out_to_be_true_meet(release: Release) -> None:
+    """Told by a service of its own account, through the gateway, as a client does."""
+    names = [f"{new_run_id()}-{number}" for number in range(3)]
+    question = json.loads(release.body)
+    for name in names:
+        status, told = release.caller().ask(json.dumps({**question, "id": name}).encode())
+        assert status == 200 and told["id"] == name, told
+    true = [release.first.answers, [1 - each for each in release.first.answers]]
+    items = [{"model": release.name, "id": n, "actual": each[:8]} for n, each in zip(names, true, strict=False)]
+    teller = serving.Tokens(outcomes.PROBE)
+    status, told = serving.page(outcomes.ROOM, "POST", "/outcomes", teller(), {"outcomes": items})
+    assert (status, told) == (200, {"kept": 2})
+
+    def known() -> dict[str, Any] | None:
+        path = f"/report?model={release.name}&days=1"
+        (found,) = serving.page(outcomes.ROOM, "GET", path, teller())[1]["figures"] or [{}]
+        return found if found.get("predictions") == len(names) else None
+
+    found = wait_for("both to be known", known, timeout=60, swallow=(OSError,))
+    rows = len(release.first.answers[:8])
+    assert (found["version"], found["known"], found["labels"]) == (release.version(release.first), 2, 2 * rows)
+    assert found["wrong"] == rows
+    assert serving.page(outcomes.ROOM, "POST", "/outcomes", serving.looker(), {"outcomes": items})[0] in (401, 403)
+    for name in names:
+        gone = f"/outcomes?model={release.name}&id={name}"
+        assert serving.page(outcomes.ROOM, "DELETE", gone, teller())[0] == 200
 
 
 def test_a_canary_answers_its_share(release: Release) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from components.kserve.image.server import answers
 from components.kserve.image.server.answers import ASKED, PATH, Answers, Marked, alike, read, said
+from components.kserve.image.server.pages import Page
 from components.models.judge.pairs import WAITING, Halves
-from components.models.judge.scrape import LARGEST
+from components.models.judge.reading import LARGEST
 from components.models.judge.tally import Pairs
 
 INFER = "/v2/models/iris/infer"
@@ -42,7 +43,7 @@ def asked(made: Answers, body: list[bytes], name: bytes = b"", path: str = INFER
     head = [(b"x-request-id", name)] if name else []
     method = "GET" if path == PATH else "POST"
     scope = {"type": "http", "method": method, "path": path, "headers": head, "query_string": query}
-    asyncio.run(Marked(app, made)(scope, receive, send))
+    asyncio.run(Page(Marked(app), PATH, made.page)(scope, receive, send))
     return sent
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.models.judge import looking, scrape
+from components.models.judge import looking, reading
 from components.models.keeper import objects
 from components.models.keeper.beside import Names, owners
 from components.models.keeper.keeper import LEAVE_SECONDS
@@ -74,7 +74,7 @@ class Shared(keepers.World):
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shared]:
     """On a machine that may be busy."""
-    monkeypatch.setattr(scrape, "SECONDS_OF_ALL", 30.0)
+    monkeypatch.setattr(reading, "SECONDS_OF_ALL", 30.0)
     made = Shared()
     yield made
     made.server.shutdown()

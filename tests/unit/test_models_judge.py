@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.models.judge import looking, plain, scrape
+from components.models.judge import looking, plain, reading, scrape
 from components.models.judge.counters import ANSWERS, BUCKETS, MEMORY, SECONDS, Counters
 from components.models.judge.machine import judge, waits
-from components.models.judge.scrape import Place
+from components.models.judge.reading import Place
 from components.models.judge.state import State
 from components.models.judge.tally import Look, Pairs, Reading, since, yardstick
 from components.models.judge.words import Phase, Verdict
@@ -288,7 +288,7 @@ def test_a_page_that_never_ends_is_left_in_time() -> None:
         over = threading.Event()
         threading.Thread(target=drip, daemon=True).start()
         began = time.monotonic()
-        texts, failures = scrape.ask({"p": Place("p", "127.0.0.1", drips.getsockname()[1], True)}, pool)
+        texts, failures = reading.ask({"p": Place("p", "127.0.0.1", drips.getsockname()[1], True)}, pool)
         assert (texts, list(failures)) == ({}, ["p"])
     over.set()
     # The reader is free again, too: the pool could not be closed before.

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from components.models.judge import answers, scrape
+from components.models.judge import answers, reading, scrape
 from components.models.judge.pairs import Halves
-from components.models.judge.scrape import Place
+from components.models.judge.reading import Place
 from components.models.judge.state import State
 from components.models.judge.tally import Look, Pairs, Reading
 from components.models.judge.wish import Wish
@@ -84,7 +84,7 @@ class Looks:
         self, asked: Mapping[Asked, Place], whose: Mapping[str, str]
     ) -> tuple[dict[str, Reading], dict[str, Said]]:
         """`whose`: of each pod the model that is judged; there may be others beside it."""
-        texts, failures = scrape.ask(asked, self._pool)
+        texts, failures = reading.ask(asked, self._pool)
         counted: dict[str, Reading] = {}
         said: dict[str, Said] = {}
         for (pod, what), text in texts.items():

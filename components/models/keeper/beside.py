@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.models.judge import looking, scrape
+from components.models.judge import looking, reading
 from components.models.keeper import objects
 from components.models.keeper.objects import PATHS
 from components.models.keeper.wish import Wish
@@ -31,7 +31,7 @@ class Asking:
             for model in (wish.name, *wish.beside)
             for pod in pods
         }
-        failures = scrape.ask(asked, self._pool)[1]
+        failures = reading.ask(asked, self._pool)[1]
         # Pods of one version hold the same: one of them is enough to say why.
         why = {model: said for (model, _), said in failures.items()}
         return [f"{model} does not answer: {said}" for model, said in why.items()]

@@ -150,6 +150,7 @@ class Keeper:
             "harmless": digests[wish.candidate] if wish.mode == SHADOW else "",
             "judged": before.get("judged", {}) if wish.judge else {},
             "traffic": before.get("traffic", {}),
+            "answering": before.get("answering", []),
             "since": before.get("since", 0),
         }
         if waits:
@@ -161,7 +162,10 @@ class Keeper:
         want = objects.route(self._place, shown, digests)
         if self._wanted("HTTPRoute", want, route) or before.get("wish") != text:
             told["since"] = round(self._clock(), 1)
-        told["traffic"] = {objects.short(digests[ref]): share for ref, share in shown.shares().items()}
+        shares = shown.shares()
+        told["traffic"] = {objects.short(digests[ref]): share for ref, share in shares.items()}
+        # Marks of the pods that answer users: a shadow's are none, nor those that have no share yet.
+        told["answering"] = sorted(objects.mark(wish, digests[ref]) for ref, share in shares.items() if share)
         self._leave(set(objects.backends(want)), services, float(told["since"]))
         return {**told, "phase": wish.mode, "why": reasons}
 

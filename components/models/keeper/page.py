@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import html
 import json
-import ssl
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from components.models.keeper import targets
+from components.models.keeper import serving, targets
 
-SECONDS = 5.0  # for a client to send its request
 States = Mapping[str, Mapping[str, Any]]
 
 PAGE = """<!doctype html>
@@ -74,63 +70,36 @@ def numbers(told: Told) -> str:
     return "\n".join([*lines, ""])
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = SECONDS
+class _Handler(serving.Handler):
     server: Server
 
-    def do_GET(self) -> None:
+    def get(self) -> None:
+        """A page, or what it is made of."""
         told = self.server.told
         path = self.path.partition("?")[0]
         if path == "/health":
-            self._answer(200 if told.fresh() else 503, "text/plain", "fresh\n" if told.fresh() else "the loop hangs\n")
+            self.answer(200 if told.fresh() else 503, "text/plain", "fresh\n" if told.fresh() else "the loop hangs\n")
         elif path == "/metrics":
-            self._answer(200, "text/plain; version=0.0.4", numbers(told))
+            self.answer(200, "text/plain; version=0.0.4", numbers(told))
         elif path == "/releases":
-            self._answer(200, "application/json", json.dumps(told.states(), sort_keys=True))
+            self.answer(200, "application/json", json.dumps(told.states(), sort_keys=True))
         elif path == targets.PATH:
-            self._answer(200, "application/json", json.dumps(told.pods()))
+            self.answer(200, "application/json", json.dumps(told.pods()))
         elif path == "/":
-            self._answer(200, "text/html; charset=utf-8", page(told))
+            self.answer(200, "text/html; charset=utf-8", page(told))
         else:
-            self._answer(404, "text/plain", "there are /, /releases, /predictors, /metrics and /health\n")
+            self.answer(404, "text/plain", "there are /, /releases, /predictors, /metrics and /health\n")
 
-    def do_POST(self) -> None:
+    def post(self) -> None:
         """A question that no release's route took."""
         self.close_connection = True  # what is left of the question would be read as the next one
         told = {"error": "no release of that name answers here; GET /releases lists those that do"}
-        self._answer(404, "application/json", json.dumps(told))
-
-    def _answer(self, status: int, kind: str, text: str) -> None:
-        body = text.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Requests are not logged."""
+        self.answer(404, "application/json", json.dumps(told))
 
 
-class Server(ThreadingHTTPServer):
-    """HTTPS in threads of its own; a renewed certificate is taken up by `renew`."""
-
-    daemon_threads = True
+class Server(serving.Server):
+    """What is told, over HTTPS."""
 
     def __init__(self, told: Told, port: int, folder: Path) -> None:
-        super().__init__(("0.0.0.0", port), _Handler)
+        super().__init__(_Handler, port, folder)
         self.told = told
-        self._folder = folder
-        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self.renew()
-        # The handshake is the thread's that answers: a silent client holds up nobody.
-        self.socket = self._context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
-
-    def renew(self) -> None:
-        """Read the certificate again."""
-        self._context.load_cert_chain(self._folder / "tls.crt", self._folder / "tls.key")
-
-    def start(self) -> None:
-        """Answer until the process ends."""
-        threading.Thread(target=self.serve_forever, daemon=True).start()

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import parse_qs
 
 #: No release's route leads there: who reaches the pods' port for the counters reaches this.
 PATH = "/answers"
@@ -102,22 +101,14 @@ def _answers(lines: list[str]) -> Iterator[tuple[str, str]]:
 
 
 class Marked:
-    """Between the network and the server: marks questions, and shows what was answered."""
+    """Between the network and the server: marks questions."""
 
-    def __init__(self, app: Any, answers: Answers) -> None:
-        self._app, self._answers = app, answers
+    def __init__(self, app: Any) -> None:
+        self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-        elif scope["path"] == PATH and scope["method"] == "GET":
-            await self._show(scope, send)
-        else:
-            await self._pass(scope, receive, send)
-
-    async def _pass(self, scope: Any, receive: Any, send: Any) -> None:
-        name = dict(scope["headers"]).get(REQUEST_ID)
+        name = dict(scope["headers"]).get(REQUEST_ID) if scope["type"] == "http" else None
         mark = blake2b(name + b"\0", digest_size=8) if name else None
 
         async def marked() -> Any:
@@ -131,9 +122,3 @@ class Marked:
             await self._app(scope, marked, send)
         finally:
             ASKED.reset(before)
-
-    async def _show(self, scope: Any, send: Any) -> None:
-        since = parse_qs(scope["query_string"].decode("latin-1")).get("since", [""])[0]
-        head = [(b"content-type", b"text/plain; charset=utf-8")]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        await send({"type": "http.response.body", "body": self._answers.page(since).encode()})

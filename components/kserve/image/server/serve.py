@@ -7,7 +7,8 @@ has no token, no Secret but its reader's, and no way out but to the store.
 A body that is too large is refused before it is read: 413. What is no question for this model is
 400, with the reason. Each answer names the version of the model that gave it, and is counted at
 /metrics; one that holds NaN, an infinite number or nothing is counted as invalid, too. The last ones
-can be compared with another version's: answers.py. What a version was trained with may lie beside it:
+can be compared with another version's: answers.py, or, by the name of the question, with what turned out to be true:
+predictions.py. What a version was trained with may lie beside it:
 drift.py. With a floor a row of which the model is not sure enough keeps no label: floors.py. A model
 that can't be served ends the server with one line that says why.
 
@@ -33,10 +34,14 @@ from kserve.utils.utils import get_predict_input, get_predict_response
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
+from components.kserve.image.server.answers import PATH as COMPARED
 from components.kserve.image.server.answers import Answers, Marked
 from components.kserve.image.server.counters import Counted, Counters, memory_limit, together, whole
 from components.kserve.image.server.drift import BadReferenceError, Drift, trained_with
 from components.kserve.image.server.floors import FLOOR, NOT_SURE, SURE, Floor, FloorError, Held, share
+from components.kserve.image.server.pages import Page
+from components.kserve.image.server.predictions import PATH as PREDICTED
+from components.kserve.image.server.predictions import Predictions
 
 SUFFIXES = (".joblib", ".pkl", ".skops")
 #: Of one question. A row of a hundred numbers is some 2 KiB.
@@ -126,11 +131,15 @@ class Limited:
 
 
 class Served(kserve.Model):  # type: ignore[misc]  # it has no types
-    """One model. `answers`: what is compared with another version's; `least`: its floor, if it has one."""
+    """One model. `answers`: what is compared with another version's; `predictions`: with what turned out to be true;
+    `least`: its floor, if it has one."""
 
-    def __init__(self, folder: Path, counters: Counters, answers: Answers | None, least: float | None) -> None:
+    def __init__(
+        self, folder: Path, counters: Counters, answers: Answers | None, predictions: Predictions, least: float | None
+    ) -> None:
         super().__init__(counters.model)
         self.counters, self._answers, self._least = counters, answers, least
+        self._predictions = predictions
         self.seen = Drift(counters.model)
         self._folder = folder
         self.why = ""  # it can't be served
@@ -179,8 +188,11 @@ class Served(kserve.Model):  # type: ignore[misc]  # it has no types
         held = self._floor.held(rows, answers) if self._floor else None
         if not whole(answers):
             self.counters.invalid += 1
-        elif self._answers is not None:
-            self._answers.note(held.plain if held else answers)
+        else:
+            kept = held.plain if held else answers
+            if self._answers is not None:
+                self._answers.note(kept)
+            self._predictions.note(self.name, self.counters.version, getattr(payload, "id", None), kept)
         return self._told(payload, answers) if held is None else self._held(payload, held)
 
     def _told(self, payload: Any, answers: Any) -> Any:
@@ -224,20 +236,20 @@ def typed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def models(told: argparse.Namespace, answers: Answers) -> list[Served]:
+def models(told: argparse.Namespace, answers: Answers, predictions: Predictions) -> list[Served]:
     """All that are asked for, each with its counters. The first one is the release's own, and compared alone."""
     made: list[Served] = []
     for name, version in ((told.model_name, told.model_version), *told.beside):
         counters = Counters(None if made else memory_limit(), name, version)
         folder = told.model_dir / name if told.beside else told.model_dir
-        made.append(Served(folder, counters, None if made else answers, told.floor).tried())
+        made.append(Served(folder, counters, None if made else answers, predictions, told.floor).tried())
     return made
 
 
 def main() -> None:
     """One process, REST alone."""
-    told, answers = typed(), Answers()
-    made = models(told, answers)
+    told, answers, predictions = typed(), Answers(), Predictions()
+    made = models(told, answers, predictions)
     if not any(model.ready for model in made):
         # The last line of a container's log is what KServe, and so the release, says of it.
         sys.exit("; ".join(f"{model.name}: {model.why}" for model in made))
@@ -249,7 +261,9 @@ def main() -> None:
         enable_latency_logging=told.enable_latency_logging,
     )
     # What is added last is asked first: what is refused as too large is counted, too.
-    kserve.model_server.app.add_middleware(Marked, answers=answers)
+    kserve.model_server.app.add_middleware(Marked)
+    kserve.model_server.app.add_middleware(Page, path=COMPARED, text=answers.page)
+    kserve.model_server.app.add_middleware(Page, path=PREDICTED, text=predictions.page)
     kserve.model_server.app.add_middleware(Limited)
     kserve.model_server.app.add_middleware(Counted, counters={model.name: model.counters for model in made})
     # A line or two for each answer would cost as much as the answer.

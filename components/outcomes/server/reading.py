@@ -1,0 +1,1 @@
+../../models/judge/reading.py
