@@ -16,7 +16,7 @@ import typer
 
 from common.errors import Refusal
 from problems import STEPS, copying
-from problems.cluster import Runs, known
+from problems.cluster import Runs, Told, known, scheduled
 from validate.core.errors import ClusterError
 from validate.ground import site
 
@@ -76,10 +76,19 @@ def schedule(
     stack: Stack,
     at: Annotated[str, typer.Option("--at", help="minute hour day month weekday, UTC: '30 3 * * *'")],
     settings: Settings = [],  # noqa: B006  typer reads it only
+    when_told: Annotated[
+        bool, typer.Option("--when-told", help="only where an alert of drift or of wrong answers fires for the model")
+    ] = False,
+    model: Annotated[
+        str, typer.Option("--model", help="with --when-told: its name in service; else the problem's")
+    ] = "",
+    rest_hours: Annotated[float, typer.Option("--rest-hours", min=0, help="with --when-told: between two runs")] = 24.0,
 ) -> None:
-    """A run at fixed times, with the code of now; in place of an earlier schedule."""
-    Runs(site.load(stack)).schedule(name, at, _read(settings))
-    print(f"{name} runs at '{at}' UTC; its runs are called {name}-<number>")
+    """A run at fixed times, with the code of now; in place of an earlier schedule of the same kind."""
+    told = Told(model or name, rest_hours) if when_told else None
+    Runs(site.load(stack)).schedule(name, at, _read(settings), told)
+    looks = f", where an alert is told of {model or name}, and after {rest_hours:g} h of rest" if when_told else ""
+    print(f"{name} runs at '{at}' UTC{looks}; its runs are called {scheduled(name, when_told)}-<number>")
 
 
 @app.command()

@@ -33,14 +33,16 @@ class Server:
     ca_file: str = ""
     login: tuple[str, str] | None = field(default=None, repr=False)  # name and password
 
-    def ask(self, method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> bytes:
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, kind: str = "application/json", tries: int = TRIES
+    ) -> bytes:
         """Raises AskedError for a no; goes on asking while the server is not there or not ready."""
         context = ssl.create_default_context(cafile=self.ca_file or None)
         heads = {"Content-Type": kind}
         if self.login:
             heads["Authorization"] = "Basic " + base64.b64encode(":".join(self.login).encode()).decode()
         request = urllib.request.Request(self.uri.rstrip("/") + path, body, heads, method=method)
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(tries)):
             try:
                 with urllib.request.urlopen(request, timeout=WAIT_S, context=context) as answer:
                     content: bytes = answer.read()

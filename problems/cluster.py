@@ -22,7 +22,21 @@ from components.kit.manifests import Manifest, in_namespace, manifest, ports
 from components.kit.naming import client_secret
 from components.kit.probing import Endpoint
 from problems import STEPS
-from problems.pipeline import CODE_FILE, GIVEN, PROBLEM, TIMED, TIMED_NAME, Features, House, Pipeline, Studies
+from problems.pipeline import (
+    ASKING_NAME,
+    CODE_FILE,
+    GIVEN,
+    MODEL,
+    PROBLEM,
+    REST,
+    TIMED,
+    TIMED_NAME,
+    Alerts,
+    Features,
+    House,
+    Pipeline,
+    Studies,
+)
 from validate.core.errors import ClusterError
 from validate.ground.kubectl import wait_for
 from validate.ground.site import Site
@@ -30,7 +44,7 @@ from validate.ground.site import Site
 HERE = Path(__file__).parent
 IMAGE = "trainer"
 OURS = "problems"  # the feature store's name for us
-MLFLOW, WORKFLOWS, FEAST, POSTGRES = "mlflow", "workflows", "feast", "postgres"
+MLFLOW, WORKFLOWS, FEAST, POSTGRES, PROMETHEUS = "mlflow", "workflows", "feast", "postgres", "prometheus"
 CRON = "cronworkflows.argoproj.io"
 GROUP, OF_WORKFLOW = "argoproj.io/v1alpha1", "workflows.argoproj.io/workflow"
 #: What a step runs: of the shared modules those that need no more than the image has, and the problem's own folder.
@@ -39,6 +53,7 @@ SHARED = tuple(
     for name in (
         "__init__",
         "asking",
+        "due",
         "gates",
         "quality",
         "reference",
@@ -78,13 +93,16 @@ def code(problem: str, folder: Path = HERE) -> bytes:
     return found
 
 
-def objects(problem: str, house: House, run: str = GIVEN) -> list[Manifest]:
+def objects(problem: str, house: House, run: str = GIVEN, *, asks: bool = False) -> list[Manifest]:
     """Code, the way to MLflow, feature store and studies, and the template: what a run needs beside itself."""
     packed = code(problem)
-    pipeline = Pipeline(house, problem, hashlib.sha256(packed).hexdigest(), run)
-    template: Manifest = importlib.import_module(f"problems.{problem}.pipeline").template(pipeline).to_dict()
+    pipeline = Pipeline(house, problem, hashlib.sha256(packed).hexdigest(), run, asks)
+    made = importlib.import_module(f"problems.{problem}.pipeline").template(pipeline)
+    template: Manifest = pipeline.when_told(made).to_dict()
     marks = {PROBLEM: problem}
     asked = {MLFLOW: house.mlflow} | ({FEAST: house.features.address} if house.features else {})
+    if house.alerts:
+        asked[PROMETHEUS] = house.alerts.addresses
     way = {
         "podSelector": {"matchExpressions": [{"key": PROBLEM, "operator": "Exists"}]},
         "policyTypes": ["Egress"],
@@ -136,11 +154,24 @@ def workflow(
     return manifest(GROUP, "Workflow", name, namespace=metadata["namespace"], marks=metadata["labels"], spec=spec)
 
 
-def schedule(template: Manifest, at: str, settings: Mapping[str, object], at_once: int) -> Manifest:
+@dataclass(frozen=True)
+class Told:
+    """Begin a run only when an alert is told of the model in service."""
+
+    model: str
+    rest_hours: float  # between two runs
+
+
+def schedule(
+    template: Manifest, at: str, settings: Mapping[str, object], at_once: int, told: Told | None = None
+) -> Manifest:
     """Starts of it at fixed times, UTC, one after another: a start is left out while the one before is at work. One
     that was missed for want of a controller is made up for within an hour."""
     started = workflow(template, "", "", settings, at_once)
     metadata = template["metadata"]
+    if told:
+        more = {MODEL: told.model, REST: f"{told.rest_hours:g}"}
+        started["spec"]["arguments"]["parameters"] += [{"name": key, "value": value} for key, value in more.items()]
     spec = {
         "schedules": [at],
         "timezone": "Etc/UTC",
@@ -151,8 +182,13 @@ def schedule(template: Manifest, at: str, settings: Mapping[str, object], at_onc
         "workflowMetadata": {"labels": metadata["labels"]},
         "workflowSpec": started["spec"],
     }
-    name = metadata["labels"][PROBLEM]
+    name = scheduled(metadata["labels"][PROBLEM], told is not None)
     return manifest(GROUP, "CronWorkflow", name, namespace=metadata["namespace"], marks=metadata["labels"], spec=spec)
+
+
+def scheduled(problem: str, when_told: bool) -> str:
+    """The name of a schedule: a problem may be trained at fixed times, and when an alert is told."""
+    return problem + ASKING_NAME if when_told else problem
 
 
 def refused(found: Json) -> str | None:
@@ -203,7 +239,8 @@ class Runs:
         studies = self._studies(flows)
         if studies is not None:
             uses[f"apadana.io/uses-{POSTGRES}"] = "true"
-        return House(namespace, self.site.image(IMAGE), address, mlflow.ca_ref or "", uses, features, studies)
+        image, ca = self.site.image(IMAGE), mlflow.ca_ref or ""
+        return House(namespace, image, address, ca, uses, features, studies, self._alerts())
 
     def _studies(self, flows: Component) -> Studies | None:
         """None where the site was set up before searches were shared."""
@@ -221,6 +258,14 @@ class Runs:
         address = next(e.address for e in found.endpoints_in if e.protocol == "feast-service")
         return Features(address, client_secret(FEAST, OURS), found.ca_ref or "")
 
+    def _alerts(self) -> Alerts | None:
+        found = next((c for c in self.site.platform.components if c.name == PROMETHEUS), None)
+        if found is None:
+            return None
+        address = next(e.address for e in found.endpoints_in if e.protocol == PROMETHEUS)
+        uses = {f"apadana.io/uses-{PROMETHEUS}": "true"}
+        return Alerts(address, client_secret(PROMETHEUS, OURS), found.ca_ref or "", uses)
+
     def submit(self, problem: str, settings: Mapping[str, object]) -> str:
         """The name of the run that was begun."""
         made, at_once = self._prepared(problem, settings)
@@ -228,24 +273,32 @@ class Runs:
         self.site.cluster.apply(*made, workflow(made[-1], name, name, settings, at_once))
         return name
 
-    def schedule(self, problem: str, at: str, settings: Mapping[str, object]) -> None:
+    def schedule(self, problem: str, at: str, settings: Mapping[str, object], told: Told | None = None) -> None:
         """Runs at fixed times with the code and the settings of now, in place of an earlier schedule. Raises Refusal
         for times that the controller does not take; then there is no schedule."""
         self.site.cluster.apply(*self._prepared(problem, settings)[0])  # for whoever retries one of its runs
-        made, at_once = self._prepared(problem, settings, TIMED)
-        self.site.cluster.apply(*made, schedule(made[-1], at, settings, at_once))
+        made, at_once = self._prepared(problem, settings, TIMED, asks=told is not None)
+        self.site.cluster.apply(*made, schedule(made[-1], at, settings, at_once, told))
+        name = scheduled(problem, told is not None)
         seen = wait_for(
             "the controller to look at the schedule",
-            lambda: [told] if (told := refused(self._get(CRON, problem))) is not None else None,
+            lambda: [wrong] if (wrong := refused(self._get(CRON, name))) is not None else None,
             timeout=60,
         )
         if seen[0]:
-            self.unschedule(problem)
+            self._delete(name)
             raise Refusal(f"--at {at!r}: {seen[0]}; five fields are needed, e.g. '30 3 * * *' for 03:30 UTC each day")
 
     def unschedule(self, problem: str) -> None:
-        """No more starts; runs that have begun go on."""
-        self.site.cluster.run("-n", self._namespace(), "delete", CRON, problem)
+        """No more starts, at fixed times or when an alert is told; runs that have begun go on."""
+        there = self.site.cluster.json("-n", self._namespace(), "get", CRON, "-l", f"{PROBLEM}={problem}")["items"]
+        if not there:
+            raise Refusal(f"{problem} has no schedule on {self.site.name}")
+        for each in there:
+            self._delete(each["metadata"]["name"])
+
+    def _delete(self, schedule: str) -> None:
+        self.site.cluster.run("-n", self._namespace(), "delete", CRON, schedule)
 
     def status(self, run: str) -> Json:
         """The workflow, as the cluster has it."""
@@ -280,7 +333,7 @@ class Runs:
         given = {each["name"]: each["value"] for each in found["spec"]["arguments"]["parameters"]}
         template = {
             "metadata": {
-                "name": found["spec"]["workflowTemplateRef"]["name"].removesuffix(TIMED_NAME),
+                "name": found["spec"]["workflowTemplateRef"]["name"].removesuffix(TIMED_NAME).removesuffix(ASKING_NAME),
                 "namespace": self._namespace(),
                 "labels": {PROBLEM: found["metadata"]["labels"][PROBLEM]},
             }
@@ -291,13 +344,19 @@ class Runs:
         self.site.cluster.apply(workflow(template, name, begun, json.loads(given["settings"]), at_once, first))
         return name, first
 
-    def _prepared(self, problem: str, settings: Mapping[str, object], run: str = GIVEN) -> tuple[list[Manifest], int]:
+    def _prepared(
+        self, problem: str, settings: Mapping[str, object], run: str = GIVEN, *, asks: bool = False
+    ) -> tuple[list[Manifest], int]:
         """What a run needs, and how many search at once; nothing is sent yet."""
         if not (HERE / problem / "pipeline.py").is_file():
             raise Refusal(f"there is no problem {problem!r}; problems: {', '.join(known())}")
         house = self.house(problem)
+        if asks and house.alerts is None:
+            raise Refusal(
+                f"--when-told: the room {PROMETHEUS} is off on {self.site.name}, and nobody else knows of alerts"
+            )
         at_once = workers(problem, house, settings)
-        return objects(problem, house, run), at_once
+        return objects(problem, house, run, asks=asks), at_once
 
     def _get(self, kind: str, name: str) -> Json:
         found: Json = self.site.cluster.json("-n", self._namespace(), "get", kind, name)

@@ -11,20 +11,26 @@ from dataclasses import dataclass
 from hera.workflows import DAG, Container, Env, Parameter, Resources, RetryStrategy, S3Artifact, Task, WorkflowTemplate
 from hera.workflows import models as argo
 
-from problems import STEPS, STUDIES_ADDRESS, STUDIES_CA, STUDIES_DATABASE, STUDIES_LOGIN, store, tracking
+from problems import STEPS, STUDIES_ADDRESS, STUDIES_CA, STUDIES_DATABASE, STUDIES_LOGIN, due, store, tracking
 
 CODE_AT, CODE_FILE, CA_AT = "/opt/problem", "code.zip", "/etc/apadana/ca"
 LOGIN_AT, FEATURES_CA_AT = "/etc/apadana/features-login", "/etc/apadana/features-ca"
+ALERTS_AT, ALERTS_CA_AT = "/etc/apadana/alerts-login", "/etc/apadana/alerts-ca"
 STUDIES_AT, STUDIES_CA_AT = "/etc/apadana/studies-login", "/etc/apadana/studies-ca"
 #: Where a step finds earlier ones, and where it leaves its own; the mounts' folder belongs to root, so not below it.
 WORK, OUT = "/tmp/work", "/tmp/out"  # noqa: S108  of the step's own container
+#: The question whether it is time to train, where it leaves the answer, and all that follows.
+DUE, ANSWER, ALL = "due", "/tmp/due", "main"  # noqa: S108  of the step's own container
 PROBLEM = "apadana.io/problem"
 #: What a run is called, in Argo's words; one that a schedule begins has no name but its workflow's.
 TIMED_NAME = "-timed"  # a template's name ends so where its runs are called as their workflows
+ASKING_NAME = "-when-told"  # and so where it asks first whether an alert is told of its model
 GIVEN, TIMED = "{{workflow.parameters.run}}", "{{workflow.name}}"
 #: The step that several pods do at once, and how many: each has its number.
 SHARED_STEP, WORKERS, NUMBER = "tune", "{{workflow.parameters.workers}}", "{{inputs.parameters.worker}}"
 STEP_S = 900
+#: Of a template that asks: the model's name in service, and the hours between two runs.
+MODEL, REST = "model", "rest-hours"
 KEPT = "4h"  # a step's pod, for its log; then the log is in S3 only
 
 
@@ -49,6 +55,16 @@ class Studies:
 
 
 @dataclass(frozen=True)
+class Alerts:
+    """Who knows which alerts fire."""
+
+    addresses: str  # host:port[,host:port]
+    secret: str  # with username and password
+    ca: str  # ConfigMap with ca.crt; "": the system's own authorities
+    uses: Mapping[str, str]  # labels by which it lets a step in
+
+
+@dataclass(frozen=True)
 class House:
     """What the platform gives to a pipeline."""
 
@@ -59,6 +75,7 @@ class House:
     uses: Mapping[str, str]  # labels by which the platform's rooms let a step in
     features: Features | None = None  # None: this site's feature store is off, or does not know the problem
     studies: Studies | None = None  # None: a search is one worker's, and is lost with it
+    alerts: Alerts | None = None  # None: nobody here knows which alerts fire
 
 
 @dataclass(frozen=True)
@@ -69,6 +86,7 @@ class Pipeline:
     problem: str
     digest: str  # of the code
     run: str = GIVEN
+    asks: bool = False  # first, whether an alert is told of its model
 
     @property
     def code(self) -> str:
@@ -78,26 +96,31 @@ class Pipeline:
     @property
     def name(self) -> str:
         """The template's."""
+        if self.asks:
+            return self.code + ASKING_NAME
         return self.code if self.run == GIVEN else self.code + TIMED_NAME
 
     def template(self) -> WorkflowTemplate:
         """With no step yet. It takes `run`, `first` (the number of the first step to do), `workers` (of a search) and
         `settings` (JSON)."""
-        features, studies = self.house.features, self.house.studies
+        features, studies, alerts = self.house.features, self.house.studies, self._alerts
         files = {"code": self.code, "ca": self.house.mlflow_ca, "features-ca": features.ca if features else ""}
         files["studies-ca"] = studies.ca if studies else ""
+        files["alerts-ca"] = alerts.ca if alerts else ""
         files = {name: source for name, source in files.items() if source}
         marks = {PROBLEM: self.problem}
+        uses = dict(self.house.uses) | (dict(alerts.uses) if alerts else {})
         return WorkflowTemplate(
             name=self.name,
             namespace=self.house.namespace,
             labels=marks,
-            entrypoint="main",
+            entrypoint=ALL,
             arguments=[
                 Parameter(name="run", value=""),
                 Parameter(name="first", value="0"),
                 Parameter(name="workers", value="1"),
                 Parameter(name="settings", value="{}"),
+                *(Parameter(name=name, value="") for name in ((MODEL, REST) if alerts else ())),
             ],
             volumes=[
                 *(
@@ -106,7 +129,7 @@ class Pipeline:
                 ),
                 *self._logins(),
             ],
-            pod_metadata=argo.Metadata(labels=marks | dict(self.house.uses)),
+            pod_metadata=argo.Metadata(labels=marks | uses),
             pod_gc=argo.PodGC(strategy="OnPodSuccess", delete_delay_duration=KEPT),
         )
 
@@ -124,7 +147,51 @@ class Pipeline:
             with_sequence=argo.Sequence(count=argo.IntOrString(root=WORKERS)),
         )
 
-    def _container(self, name: str) -> Container:
+    @property
+    def _alerts(self) -> Alerts | None:
+        return self.house.alerts if self.asks else None
+
+    def when_told(self, made: WorkflowTemplate) -> WorkflowTemplate:
+        """The same, all of it behind a question where it asks: whether an alert is told of the model in service."""
+        if (alerts := self._alerts) is None:
+            return made
+        mounts, env = self._common()
+        mounts.append(argo.VolumeMount(name="alerts-login", mount_path=ALERTS_AT, read_only=True))
+        uris = ",".join(f"https://{address}" for address in alerts.addresses.split(","))
+        env += [Env(name=due.URIS, value=uris), Env(name=due.LOGIN, value=ALERTS_AT)]
+        if alerts.ca:
+            mounts.append(argo.VolumeMount(name="alerts-ca", mount_path=ALERTS_CA_AT, read_only=True))
+            env.append(Env(name=due.CA, value=f"{ALERTS_CA_AT}/ca.crt"))
+        with made:
+            asks = Container(
+                name=DUE,
+                image=self.house.image,
+                image_pull_policy="IfNotPresent",
+                command=["python3", "-m", "problems.due"],
+                args=[
+                    self.problem,
+                    f"--model={{{{workflow.parameters.{MODEL}}}}}",
+                    f"--rest-hours={{{{workflow.parameters.{REST}}}}}",
+                    f"--out={ANSWER}",
+                ],
+                env=env,
+                volume_mounts=mounts,
+                resources=Resources(cpu_request="20m", cpu_limit="1", memory_request="48Mi", memory_limit="256Mi"),
+                active_deadline_seconds=STEP_S,
+                termination_message_policy="FallbackToLogsOnError",
+                retry_strategy=RetryStrategy(limit="2", retry_policy="OnError"),
+                outputs=[Parameter(name=DUE, value_from=argo.ValueFrom(path=ANSWER))],
+            )
+            with DAG(name="when-told"):
+                asked = Task(name=DUE, template=asks)
+                asked >> Task(
+                    name="train-anew", template=ALL, when=f"{{{{tasks.{DUE}.outputs.parameters.{DUE}}}}} == {due.YES}"
+                )
+        made.entrypoint = "when-told"
+        return made
+
+    def _common(self) -> tuple[list[argo.VolumeMount], list[Env]]:
+        """Of every pod: the code, and MLflow."""
         mounts = [argo.VolumeMount(name="code", mount_path=CODE_AT, read_only=True)]
         env = [
             Env(name="PYTHONPATH", value=f"{CODE_AT}/{CODE_FILE}"),
@@ -134,6 +201,10 @@ class Pipeline:
         if self.house.mlflow_ca:
             mounts.append(argo.VolumeMount(name="ca", mount_path=CA_AT, read_only=True))
             env.append(Env(name=tracking.CA, value=f"{CA_AT}/ca.crt"))
+        return mounts, env
+
+    def _container(self, name: str) -> Container:
+        mounts, env = self._common()
         if (features := self.house.features) and name == "features":
             mounts.append(argo.VolumeMount(name="login", mount_path=LOGIN_AT, read_only=True))
             env += [Env(name=store.URI, value=f"https://{features.address}"), Env(name=store.LOGIN, value=LOGIN_AT)]
@@ -182,8 +253,8 @@ class Pipeline:
         )
 
     def _logins(self) -> list[argo.Volume]:
-        """Of the feature store and of the studies' database; the step that asks one mounts it, and no other."""
-        named = {"login": self.house.features, "studies-login": self.house.studies}
+        """Of the feature store, of the studies' database, of alerts; the step that asks one mounts it, and no other."""
+        named = {"login": self.house.features, "studies-login": self.house.studies, "alerts-login": self._alerts}
         return [
             argo.Volume(name=name, secret=argo.SecretVolumeSource(secret_name=given.secret))
             for name, given in named.items()
@@ -196,7 +267,7 @@ class Pipeline:
 
 def usual(pipeline: Pipeline) -> WorkflowTemplate:
     """All steps. Nothing is trained on records that failed; both judgements go on side by side."""
-    with pipeline.template() as made, DAG(name="main"):
+    with pipeline.template() as made, DAG(name=ALL):
         prepare, validate, features = (pipeline.step(name) for name in ("prepare", "validate", "features"))
         tune, train = pipeline.step("tune"), pipeline.step("train")
         evaluate, fairness, register = (pipeline.step(name) for name in ("evaluate", "fairness", "register"))

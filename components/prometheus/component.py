@@ -17,14 +17,15 @@ class Prometheus(PlatformComponent[room.Settings]):
 
     def managed(self) -> Mapping[str, Any]:
         """Secrets, then the chart."""
-        password = self.password("probe")
-        auth = {fronts.USERS_FILE: fronts.users_file({"probe": password})}
+        users = {user: self.password(user) for user in (room.PROBE, *self.settings.clients)}
+        auth = {fronts.USERS_FILE: fronts.users_file(users)}
         made = [self.secret(naming.auth_secret(room.ROOM), auth)]
         # It is shown to what is scraped, too.
         tls = self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.settings, self.site))
         expected = json.dumps(targets.expected(self.site), sort_keys=True)
-        data = {"username": "probe", "password": password, "expected": expected}
-        self.client_secret("probe", data)
+        for user, password in users.items():
+            more = {"expected": expected} if user == room.PROBE else {}
+            self.client_secret(user, {"username": user, "password": password, **more})
         wanted = room.values(self.settings, self.site)
         self.install(wanted | {"checksum": secrets.checksum(auth, tls)}, after=made)
         return room.contract(self.settings, self.site)

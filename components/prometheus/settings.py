@@ -14,8 +14,9 @@ from components.kit.connection import connection
 from components.kit.contract import managed
 from components.kit.fronts import FrontValues
 from components.kit.mistakes import Mistake
-from components.kit.settings import ComponentSettings, Mode, Resources, SiteFacts, StatefulValues, Storage
+from components.kit.settings import ComponentSettings, Mode, Name, Resources, SiteFacts, StatefulValues, Storage
 from components.kit.shape import Fixed
+from components.kit.syntax import Once
 from components.kit.web import Role, Web
 from components.prometheus import targets
 
@@ -23,6 +24,7 @@ ROOM = "prometheus"
 VERSION = "2.53"
 WEB_PORT, API_PORT, MEMBER_PORT = 9090, 9443, 9444
 ALERTMANAGER = "alertmanager"
+PROBE = "probe"  # the validator's user
 
 #: Of a volume. Blocks, log and head are counted against it; a compaction writes one more block
 #: before it removes the old ones, at most a tenth of the window, and the file system keeps 5 %.
@@ -44,6 +46,8 @@ class Settings(ComponentSettings):
     )
 
     replicas: Annotated[int, Field(ge=2, le=3)] = 2
+    # Services that ask by name and password: each gets the Secret prometheus-client-<name>.
+    clients: Annotated[tuple[Name, ...], Once] = ("problems",)
     scrape_seconds: Annotated[int, Field(ge=5, le=300)] = 30
     retention_days: Annotated[int, Field(ge=1, le=400)] = 15
     storage: Storage = Storage(class_="ssd", size_gib=50)
@@ -65,7 +69,9 @@ class Settings(ComponentSettings):
         return int(self.storage.size_gib * 1024 * SIZE_SHARE)
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
-        """Alerts need somebody who takes them, in a way that this room knows."""
+        """Alerts need somebody who takes them, in a way that this room knows; and the validator keeps its name."""
+        if PROBE in self.clients:
+            yield Mistake(f"{ROOM}.clients", PROBE, "any other name: the validator has this one", "remove it")
         settings = site.rooms.get(ALERTMANAGER)
         if settings is not None and settings.mode is Mode.EXTERNAL:
             yield Mistake(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from problems import STEPS
-from problems.cluster import Runs
+from problems.cluster import Runs, scheduled
 from problems.pipeline import PROBLEM
 from problems.tabular import features, problem
 from tests import deployable, lab, serving
@@ -190,6 +190,47 @@ def test_a_schedule_begins_a_run_by_itself_and_wrong_times_are_refused(story: St
         assert story.command("unschedule", NAME).returncode == 0
     assert story.ended(run) == "Succeeded"
     assert story.known(run)[run]["version"]
+
+
+def test_a_model_is_trained_anew_once_its_questions_are_others_and_not_before(story: Story, good: str) -> None:
+    """Looked at every minute: nothing is told, nothing is done; then what is asked drifts, and a run begins."""
+    schedule, release = scheduled(NAME, when_told=True), f"test-{new_run_id()}"
+    rows = [list(map(float, row)) for row in features.matrix(problem.records())[:100]]
+    drifted = serving.question([[value * 3 + 1 for value in row] for row in rows])
+    where = ("-n", lab.found().platform.namespace)
+
+    def looks() -> dict[str, str]:
+        """Each look that has ended its question, and what came of it."""
+        flows = lab.cluster().json(*where, "get", "workflows.argoproj.io", "-l", f"{CRON_OF}={schedule}")["items"]
+        nodes = {flow["metadata"]["name"]: flow.get("status", {}).get("nodes", {}).values() for flow in flows}
+        return {
+            name: str(node["phase"])
+            for name, each in nodes.items()
+            for node in each
+            if node["displayName"] == "train-anew"
+        }
+
+    try:
+        serving.did("deploy", release, f"models:/{NAME}/{story.known(good)[good]['version']}", "--why", "a test")
+        caller = serving.Caller(release, serving.Tokens())
+        wished = ("--at", "* * * * *", "--when-told", "--model", release, "--rest-hours", "0")
+        done = story.command("schedule", NAME, *wished)
+        assert done.returncode == 0, lab.told(done)
+        first = wait_for("a look", lambda: looks() or None, timeout=180)
+        assert set(first.values()) <= {"Skipped", "Omitted"}, first
+
+        def begun() -> str | None:
+            assert caller.ask(drifted)[0] == 200
+            return next((name for name, phase in looks().items() if phase in ("Running", "Succeeded")), None)
+
+        run = wait_for("an alert, and a run that it begins", begun, timeout=600, every=5)
+        story.begun.append(run)
+    finally:
+        assert story.command("unschedule", NAME).returncode == 0
+        serving.command("retire", release, "--wait", "90")
+    assert story.ended(run) == "Succeeded"
+    assert story.known(run)[run]["version"]
+    assert "is trained anew: ModelsDrift" in story.command("logs", run).stdout
 
 
 def test_a_stopped_run_goes_on_where_it_was(story: Story, stopped: str) -> None:
