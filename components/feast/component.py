@@ -19,7 +19,7 @@ class Feast(PlatformComponent[room.Settings]):
         users = {user: self.password(user) for user in (room.PROBE, *self.settings.clients)}
         auth = {fronts.USERS_FILE: fronts.users_file(users)}
         made = [self.secret(naming.auth_secret(room.ROOM), auth)]
-        tls = self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.site))
+        tls = self.services_certificate()
         for user, password in users.items():
             self.client_secret(user, {"username": user, "password": password})
         # A store's new password is not taken up while they run.

@@ -125,6 +125,10 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         self.secret(name, data, "kubernetes.io/tls")
         return data
 
+    def services_certificate(self) -> dict[str, str]:
+        """The certificate of replicas whose names don't last: it has those of the room's Services."""
+        return self.tls_secret(naming.tls_secret(self.room), naming.server_dns_names(self.room, 0, self.site))
+
     def client_secret(self, consumer: str, data: Mapping[str, str]) -> Secret:
         """The Secret of one consumer: `<room>-client-<consumer>`."""
         return self.secret(naming.client_secret(self.room, consumer), data)

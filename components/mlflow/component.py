@@ -22,7 +22,7 @@ class Mlflow(PlatformComponent[room.Settings]):
             "wrapping-key": secrets.derive(self.vault.root, f"{self.room}/wrapping", 1),
         }
         made = [self.secret(naming.auth_secret(room.ROOM), auth)]
-        self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.site))
+        self.services_certificate()
         # A renewed certificate is taken up while they run; a store's new password is not.
         rooms = self.site.rooms
         epochs = {name: str(rooms[name].epoch) for name in providers(self.site, self.settings)}

@@ -109,7 +109,7 @@ class Values(ChartValues):
 
 def hosts(site: SiteFacts) -> tuple[str, ...]:
     """MLflow refuses a request that calls it by another name, and takes the port for a part."""
-    return (webs.host(ROOM, site), *(f"{name}:{PORT}" for name in dns_names(site)))
+    return (webs.host(ROOM, site), *(f"{name}:{PORT}" for name in naming.server_dns_names(ROOM, 0, site)))
 
 
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
@@ -130,11 +130,6 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         migration_resources=limits(settings.migration_resources),
     )
     return wanted.model_dump(mode="json", by_alias=True)
-
-
-def dns_names(site: SiteFacts) -> list[str]:
-    """Names of the certificate: those of the Services, for replicas have none that last."""
-    return naming.server_dns_names(ROOM, 0, site)
 
 
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.kit import naming, objects, secrets
+from components.kit import objects, secrets
 from components.kit.component import PlatformComponent
 from components.kit.connection import providers
 from components.models import settings as room
@@ -21,7 +21,7 @@ class Models(PlatformComponent[room.Settings]):
             self.grant(room.ROOM, rules),
             self.grant(room.ROOM, [rule.model_dump() for rule in room.WORK_RULES], self.site.work),
         ]
-        self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.site))
+        self.services_certificate()
         made += [objects.make(item, self) for item in room.way(self.settings, self.site)]
         rooms = self.site.rooms
         epochs = {name: str(rooms[name].epoch) for name in providers(self.site, self.settings)}

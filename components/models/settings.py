@@ -213,11 +213,6 @@ def way(settings: Settings, site: SiteFacts) -> list[Manifest]:
     ]
 
 
-def dns_names(site: SiteFacts) -> list[str]:
-    """Names of the certificate: those of the Services, for replicas have none that last."""
-    return naming.server_dns_names(ROOM, 0, site)
-
-
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
     members = naming.members_service(ROOM)

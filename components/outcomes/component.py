@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.kit import naming, secrets
+from components.kit import secrets
 from components.kit.component import PlatformComponent
 from components.kit.connection import providers
 from components.outcomes import settings as room
@@ -16,10 +16,10 @@ class Outcomes(PlatformComponent[room.Settings]):
 
     def managed(self) -> Mapping[str, Any]:
         """The certificate, then the chart."""
-        tls = self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.site))
+        self.services_certificate()
         # A store's new password is taken up by the next connection; a replica that begins anew has no old ones.
         rooms = self.site.rooms
         epochs = {name: str(rooms[name].epoch) for name in providers(self.site, self.settings)}
-        wanted = room.values(self.settings, self.site) | {"checksum": secrets.checksum(tls, epochs)}
+        wanted = room.values(self.settings, self.site) | {"checksum": secrets.checksum(epochs)}
         self.install(wanted)
         return room.contract(self.settings, self.site)

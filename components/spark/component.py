@@ -21,7 +21,7 @@ class Spark(PlatformComponent[room.Settings]):
         probe = self.password(room.PROBE)
         auth = {fronts.USERS_FILE: fronts.users_file({room.PROBE: probe})}
         made: list[Any] = [self.secret(naming.auth_secret(room.ROOM), auth)]
-        tls = self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.site))
+        tls = self.services_certificate()
         self.client_secret(room.PROBE, {"username": room.PROBE, "password": probe})
         if self.stores_are_ours():
             made.append(objects.make(self.of_jobs(), self))

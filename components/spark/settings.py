@@ -150,11 +150,6 @@ def house(settings: Settings, site: SiteFacts) -> House:
     )
 
 
-def dns_names(site: SiteFacts) -> list[str]:
-    """Names of the certificate: those of the Services, for replicas have none that last."""
-    return naming.server_dns_names(ROOM, 0, site)
-
-
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
     each = site.service_dns(naming.members_service(ROOM))

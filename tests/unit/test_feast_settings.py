@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from components.feast import settings as feast
 from components.feast.image.apadana_feast import definitions
+from components.kit import naming
 from components.kit.contract import Component
 from components.kit.needs import Database, KeySpace
 from components.kit.settings import SiteFacts
@@ -137,4 +138,4 @@ def test_the_contract_asks_for_no_backup_and_for_a_log_in() -> None:
     assert not coverage.needed(contract, "backup.py")
     assert contract.servers == 3 and contract.secret_ref is not None
     for endpoint in contract.endpoints_in:
-        assert endpoint.address.rpartition(":")[0] in feast.dns_names(site())
+        assert endpoint.address.rpartition(":")[0] in naming.server_dns_names(feast.ROOM, 0, site())

@@ -7,6 +7,7 @@ from collections import defaultdict
 import pytest
 from pydantic import ValidationError
 
+from components.kit import naming
 from components.kit.contract import Component
 from components.kit.needs import Bucket, Database
 from components.kit.settings import Mode, SiteFacts
@@ -78,7 +79,7 @@ def test_it_may_be_called_by_every_name_that_it_has() -> None:
     contract = Component.model_validate(mlflow.contract(mlflow.Settings(), site()))
     for endpoint in contract.endpoints_in:
         assert endpoint.address in names
-        assert endpoint.address.rpartition(":")[0] in mlflow.dns_names(site())
+        assert endpoint.address.rpartition(":")[0] in naming.server_dns_names(mlflow.ROOM, 0, site())
 
 
 def test_the_contract_asks_for_no_backup_and_no_login() -> None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from common.errors import Refusal
 from components.cluster import settings as cluster
-from components.kit import manifest
+from components.kit import manifest, naming
 from components.kit.contract import Component
 from components.kit.needs import Bucket, Database, Rights, contradictions
 from components.kit.settings import Resources, SiteFacts
@@ -87,7 +87,7 @@ def test_the_contract_asks_for_no_backup_and_for_a_log_in() -> None:
     assert not coverage.needed(contract, "backup.py")
     assert contract.servers == 3 and contract.secret_ref == "spark-client-probe"
     for endpoint in contract.endpoints_in:
-        assert endpoint.address.rpartition(":")[0] in spark.dns_names(site())
+        assert endpoint.address.rpartition(":")[0] in naming.server_dns_names(spark.ROOM, 0, site())
 
 
 def test_a_job_is_one_object_that_ends_with_its_driver() -> None:
