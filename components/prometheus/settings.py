@@ -47,7 +47,7 @@ class Settings(ComponentSettings):
 
     replicas: Annotated[int, Field(ge=2, le=3)] = 2
     # Services that ask by name and password: each gets the Secret prometheus-client-<name>.
-    clients: Annotated[tuple[Name, ...], Once] = ("problems",)
+    clients: Annotated[tuple[Name, ...], Once] = ("portal", "problems")
     scrape_seconds: Annotated[int, Field(ge=5, le=300)] = 30
     retention_days: Annotated[int, Field(ge=1, le=400)] = 15
     storage: Storage = Storage(class_="ssd", size_gib=50)

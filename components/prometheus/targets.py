@@ -7,7 +7,6 @@ server, and goes on while that is away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import yaml
@@ -15,7 +14,8 @@ import yaml
 from components.kit import naming
 from components.kit.contract import Component, Metrics
 from components.kit.discovery import room
-from components.kit.settings import ComponentSettings, Frozen, Mode, SiteFacts, UseValues
+from components.kit.parts import parts
+from components.kit.settings import Frozen, Mode, SiteFacts, UseValues
 from components.prometheus.probe import ANY
 
 ALERTS, RUNBOOK = "alerts.yaml", "RUNBOOK.md"
@@ -34,21 +34,6 @@ class Scrape(Frozen):
     namespace: str = ""  # of that Service, where it is not the platform's
     server_name: str = ""  # of the certificate, where it is not the name that is asked for
     listed: str = ""  # path where the pods to scrape are told; "": they are not
-
-
-def parts(site: SiteFacts) -> Iterator[Component]:
-    """The contract of each room that runs here, as it tells it itself."""
-    for name, settings in sorted(site.rooms.items()):
-        part = _part(name, settings, site)
-        if part is not None:
-            yield part
-
-
-def _part(name: str, settings: ComponentSettings, site: SiteFacts) -> Component | None:
-    if settings.mode is not Mode.MANAGED:
-        return None  # what the client runs, the client's own monitoring watches
-    told = getattr(room(name).module("settings"), "contract", None)
-    return None if told is None else Component.model_validate(told(settings, site))
 
 
 def scrapes(site: SiteFacts) -> tuple[Scrape, ...]:

@@ -1,0 +1,80 @@
+"""The portal as its readers see it. Standard library and kit only."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from components.kit import replicas
+from components.kit.asking import Line, Place, given, places, required
+from components.kit.probing import Check, Target, attempt
+from components.kit.replicas import Found
+
+PROTOCOL = "portal"  # of the endpoint whose name leads to every replica
+AGE = re.compile(r"^apadana_portal_age_seconds (\S+)$", re.MULTILINE)
+LATE_SECONDS = 60.0
+
+
+def ask(target: Target, place: Place, path: str) -> bytes:
+    """One page over verified TLS; OSError where it is no success."""
+    connect_s = target.within(given(target, "timeouts", "connect_seconds", 2))
+    line = Line(place, target.ca_file, connect_s, given(target, "timeouts", "read_seconds", 10))
+    try:
+        line.request("GET", path)
+        answer = line.getresponse()
+        content = answer.read()
+        if answer.status != http.client.OK:
+            raise OSError(f"{path}: HTTP {answer.status} {content[:120].decode(errors='replace').strip()}")
+        return content
+    finally:
+        line.close()
+
+
+def _look(target: Target, place: Place) -> str:
+    """What is wrong with one replica; "": nothing."""
+    ask(target, place, "/health")
+    found = AGE.search(ask(target, place, "/metrics").decode())
+    age = float(found[1]) if found else LATE_SECONDS
+    return "" if age < LATE_SECONDS else f"has no answer of Prometheus for {age:.0f} s"
+
+
+def _replicas(target: Target) -> Found:
+    """Each one answers, and knows how things are."""
+    wanted = int(required(target, "replicas"))
+    return replicas.sound(target, PROTOCOL, partial(_look, target), wanted, "replicas")
+
+
+def _whole_list(target: Target) -> Found:
+    """Every replica lists the same parts, and none that nobody watches."""
+    lists: dict[str, list[str]] = {}
+    wrong = []
+    for place in places(target, PROTOCOL):
+        state: dict[str, Any] = json.loads(ask(target, place, "/state"))
+        lists[place[0]] = [part["name"] for part in state["parts"]]
+        wrong += [f"{place[0]}: {part['name']} is not watched" for part in state["parts"] if not part["watched"]]
+    same = len({tuple(each) for each in lists.values()}) == 1
+    if not same:
+        wrong.append(f"replicas list other parts: {lists}")
+    number = len(next(iter(lists.values()), []))
+    return not wrong and number > 0, "; ".join(wrong) or f"{number} parts, each is watched", {"parts": lists}
+
+
+def smoke(target: Target) -> Iterator[Check]:
+    """Replicas, and what they show."""
+    yield attempt("portal: every replica answers and knows how things are", lambda: _replicas(target))
+    yield attempt("portal: every part is listed and watched", lambda: _whole_list(target))
+
+
+def primary(target: Target) -> str | None:
+    """None: every replica serves every request."""
+    del target
+    return None
+
+
+def whole(target: Target) -> Check:
+    """Every replica is there and reaches what it needs."""
+    return attempt("portal: whole", lambda: _replicas(target))

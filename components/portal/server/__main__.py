@@ -1,0 +1,86 @@
+"""A replica: `python3 -m components.portal.server`.
+
+All replicas do the same, and keep nothing. What one has to know lies in files below `APADANA_MOUNTS`
+(/etc/apadana): portal.json, the log-in at Prometheus, certificates.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from components.portal.server.overview import Overview, Part, looked
+from components.portal.server.page import Facts, Server
+from components.portal.server.prometheus import Prometheus
+
+MOUNTS = Path(os.environ.get("APADANA_MOUNTS", "/etc/apadana"))
+PORT = int(os.environ.get("PORT", "8443"))
+ROUND_SECONDS, HANGS_SECONDS = 10.0, 120.0
+CERTIFICATE_ROUNDS = 60  # between two looks at the certificate
+
+
+def log(message: str) -> None:
+    """One JSON line."""
+    sys.stdout.write(json.dumps({"level": "INFO", "logger": "portal", "message": message}) + "\n")
+    sys.stdout.flush()
+
+
+class Loop:
+    """Round after round, until told to stop."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        places = [(host, int(port)) for host, port in told["prometheus"]]
+        self._prometheus = Prometheus(places, str(MOUNTS / "tls" / "ca.crt"), MOUNTS / "login")
+        self._rooms = told["rooms"]
+        # Without Prometheus the addresses are still worth something.
+        self.overview = Overview(tuple(Part(**each) for each in self._rooms))
+        self._last = self._answered = time.monotonic()
+        self._why = ""
+
+    def age(self) -> float:
+        """Seconds since Prometheus answered, or since this began."""
+        return time.monotonic() - self._answered
+
+    def health(self) -> str:
+        """Whether the loop goes on; that Prometheus is away is no reason to die."""
+        return "" if time.monotonic() - self._last < HANGS_SECONDS else "the loop hangs"
+
+    def round(self) -> None:
+        """One look; what fails is tried again in the next."""
+        why = ""
+        try:
+            self.overview = looked(self._rooms, self._prometheus.query)
+            self._answered = time.monotonic()
+        except OSError as error:
+            why = str(error)
+        if why != self._why:
+            log(why or "Prometheus answers")
+        self._why, self._last = why, time.monotonic()
+
+
+def main() -> None:
+    """Serve and look, until SIGTERM."""
+    told = json.loads((MOUNTS / "portal.json").read_text(encoding="utf-8"))
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    loop = Loop(told)
+    server = Server(Facts(told["site"], lambda: loop.overview, loop.age, loop.health), PORT, MOUNTS / "tls")
+    server.start()
+    rounds = 0
+    while not stop.is_set():
+        loop.round()
+        rounds += 1
+        if rounds % CERTIFICATE_ROUNDS == 0:
+            server.renew()
+        stop.wait(ROUND_SECONDS)
+
+
+if __name__ == "__main__":
+    main()

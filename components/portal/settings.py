@@ -1,0 +1,106 @@
+"""Settings of the portal, and everything of its installation that needs no Pulumi."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from components.kit import naming, webs
+from components.kit.charting import common
+from components.kit.connection import Connection, connection
+from components.kit.contract import managed
+from components.kit.mistakes import Mistake
+from components.kit.parts import parts
+from components.kit.settings import ChartValues, ComponentSettings, Resources, SiteFacts
+from components.kit.web import Web
+
+ROOM = "portal"
+VERSION = "1"
+PORT = 8443
+IMAGE = "clients"
+WATCHER = "prometheus"
+LABELS = {"app.kubernetes.io/name": ROOM, "app.kubernetes.io/component": "server"}
+
+#: In the contract: how a client has to behave for the promises to hold.
+CLIENT_TIMEOUTS: dict[str, float] = {"connect_seconds": 2, "read_seconds": 10}
+
+
+class Settings(ComponentSettings):
+    """Keys of `apadana:portal:`."""
+
+    layer: ClassVar[str] = "ml"
+    web: ClassVar[Web | None] = Web(name=ROOM, port=PORT, health="/health")
+
+    replicas: Annotated[int, Field(ge=2, le=9)] = 2
+    resources: Resources = Resources(cpu_millicores=20, memory_mib=64, cpu_limit_millicores=500, memory_limit_mib=128)
+
+    def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
+        """It shows what Prometheus knows."""
+        yield from super().misfits(site)
+        if webs.present(WATCHER, site) is None and WATCHER not in site.unread:
+            allowed = f"'off' where the site has no room {WATCHER}: nobody knows how its parts are"
+            action = f"add {WATCHER}, or set mode: off with off_because"
+            yield Mistake(f"{ROOM}.mode", self.mode.value, allowed, action)
+
+
+class Values(ChartValues):
+    """Values of the chart."""
+
+    replicas: int
+    portal: dict[str, Any]  # the program's file: nothing secret
+    login_secret: str
+
+
+def _watcher(site: SiteFacts) -> Connection:
+    return connection(site, WATCHER, ROOM)
+
+
+def told(site: SiteFacts) -> dict[str, Any]:
+    """The program's file: every other room that runs here, and who is asked how they are."""
+    pages = webs.pages(site)
+    rooms = [
+        {
+            "name": part.name,
+            "layer": site.rooms[part.name].layer,
+            "version": part.version,
+            "url": webs.url(pages[part.name].name, site) if part.name in pages else "",
+        }
+        for part in parts(site)
+        if part.name != ROOM
+    ]
+    asked = next(e for e in _watcher(site).endpoints if e.protocol == WATCHER)
+    return {"site": site.site, "rooms": rooms, "prometheus": [list(each) for each in asked.hosts()]}
+
+
+def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
+    """Full Helm values, but for the checksum of the secrets."""
+    shared = common(ROOM, settings, site, resources=settings.resources, image=IMAGE)
+    watcher = _watcher(site)
+    shared["uses"] = (*shared["uses"], watcher.use())
+    wanted = Values(**shared, replicas=settings.replicas, portal=told(site), login_secret=watcher.secret_ref)
+    return wanted.model_dump(mode="json", by_alias=True)
+
+
+def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
+    """This room's part of the platform contract."""
+    members = naming.members_service(ROOM)
+    found = managed(
+        ROOM,
+        VERSION,
+        {
+            "workloads": [{"role": "server", "replicas": settings.replicas, "labels": LABELS}],
+            # Headless: a client that asks the name server knows every replica.
+            "endpoints_in": [{"protocol": ROOM, "address": f"{site.service_dns(members)}:{PORT}"}],
+            "client": {"timeouts": CLIENT_TIMEOUTS, "required": {"replicas": settings.replicas}},
+            "promises": {
+                "survives": "the loss of one host; without Prometheus it shows addresses, and what it knew last",
+                "recovery_seconds": 40,
+                "loss": "keeps nothing: it asks Prometheus anew every ten seconds",
+            },
+            "metrics": {"port": PORT, "scheme": "https", "service": members},
+        },
+    )
+    # Pods log in nowhere: who may reach the port is the network's to say.
+    return found | {"secret_ref": None}
