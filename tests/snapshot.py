@@ -57,6 +57,8 @@ PATRONI = {
     "retain_slots",
     "failsafe",
 }
+# Of a token that lies in a Secret the API server writes the day of its last use, as a label.
+TOKEN, USED = "kubernetes.io/service-account-token", "kubernetes.io/legacy-token-last-used"
 FILES = """
 find /etc /root/.ssh /usr/local -type f -printf '%p %m %u:%g %s %T@\\n' | sort
 find /etc -type f -size -1024k -print0 | sort -z | xargs -0 sha256sum
@@ -96,7 +98,7 @@ def place(item: Mapping[str, Any]) -> str:
 def mark(item: Mapping[str, Any]) -> str:
     meta = item["metadata"]
     name = f"{meta['uid']} generation {meta.get('generation', '-')}"
-    if item["kind"] in WITH_STATUS or of_patroni(item):
+    if item["kind"] in WITH_STATUS or of_patroni(item) or item.get("type") == TOKEN:
         return f"{name} content {content(item)}"
     return f"{name} version {meta['resourceVersion']}"
 
@@ -109,8 +111,9 @@ def of_patroni(item: Mapping[str, Any]) -> bool:
 def content(item: Mapping[str, Any]) -> str:
     meta = {key: value for key, value in item["metadata"].items() if key not in ("resourceVersion", "managedFields")}
     kept = {k: v for k, v in (meta.get("annotations") or {}).items() if k not in PATRONI}
+    labels = {k: v for k, v in (meta.get("labels") or {}).items() if k != USED}
     rest = {key: value for key, value in item.items() if key not in ("status", "metadata")}
-    text = json.dumps({**rest, "metadata": {**meta, "annotations": kept}}, sort_keys=True)
+    text = json.dumps({**rest, "metadata": {**meta, "annotations": kept, "labels": labels}}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
