@@ -49,18 +49,24 @@ def _replicas(target: Target) -> Found:
 
 
 def _whole_list(target: Target) -> Found:
-    """Every replica lists the same parts, and none that nobody watches."""
+    """Every replica lists the same parts, and all that show figures are watched."""
     lists: dict[str, list[str]] = {}
     wrong = []
     for place in places(target, PROTOCOL):
         state: dict[str, Any] = json.loads(ask(target, place, "/state"))
         lists[place[0]] = [part["name"] for part in state["parts"]]
-        wrong += [f"{place[0]}: {part['name']} is not watched" for part in state["parts"] if not part["watched"]]
+        wrong += [
+            f"{place[0]}: {part['name']} is not watched" for part in state["parts"] if part["state"] == "not watched"
+        ]
     same = len({tuple(each) for each in lists.values()}) == 1
     if not same:
         wrong.append(f"replicas list other parts: {lists}")
     number = len(next(iter(lists.values()), []))
-    return not wrong and number > 0, "; ".join(wrong) or f"{number} parts, each is watched", {"parts": lists}
+    return (
+        not wrong and number > 0,
+        "; ".join(wrong) or f"{number} parts, each that shows figures is watched",
+        {"parts": lists},
+    )
 
 
 def smoke(target: Target) -> Iterator[Check]:

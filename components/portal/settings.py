@@ -66,6 +66,7 @@ def told(site: SiteFacts) -> dict[str, Any]:
             "layer": site.rooms[part.name].layer,
             "version": part.version,
             "url": webs.url(pages[part.name].name, site) if part.name in pages else "",
+            "shows": bool(part.metrics),
         }
         for part in parts(site)
         if part.name != ROOM

@@ -60,7 +60,8 @@ def test_each_part_is_as_its_members_and_its_alerts_say(found: Overview) -> None
         "models": ("told of", 2, 2, 1),
         "new": ("not watched", 0, 0, 0),
     }
-    assert [overview.Part("a", "ml", "1", "", up, 2).state for up in (0, 2)] == ["down", "well"]
+    assert [overview.Part("a", "ml", "1", "", up=up, watched=2).state for up in (0, 2)] == ["down", "well"]
+    assert overview.Part("a", "ml", "1", "", shows=False).state == "shows nothing"
 
 
 def test_the_worst_alert_comes_first_with_what_tells_it_from_others(found: Overview) -> None:

@@ -45,6 +45,7 @@ class Part:
     layer: str
     version: str
     url: str  # of its page; "": it has none
+    shows: bool = True  # figures, that Prometheus is to ask for
     up: int = 0
     watched: int = 0
     alerts: int = 0
@@ -53,7 +54,7 @@ class Part:
     def state(self) -> str:
         """In a word."""
         if not self.watched:
-            return "not watched"
+            return "not watched" if self.shows else "shows nothing"
         if self.up == self.watched:
             return "told of" if self.alerts else "well"
         return "down" if not self.up else "part of it"
@@ -69,8 +70,8 @@ class Overview:
     models: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)  # of model and version
 
 
-def looked(rooms: Sequence[Mapping[str, str]], query: Query) -> Overview:
-    """Ask once. `rooms`: name, layer, version and url of each. Raises OSError: nobody answers."""
+def looked(rooms: Sequence[Mapping[str, Any]], query: Query) -> Overview:
+    """Ask once. `rooms`: name, layer, version, url of each, and whether it shows figures. Raises OSError: nobody answers."""
     up, watched = (_by(query(text), "component") for text in (UP, WATCHED))
     alerts = tuple(sorted(map(_alert, query(ALERTS)), key=_order))
     parts = tuple(
