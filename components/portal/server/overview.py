@@ -71,7 +71,10 @@ class Overview:
 
 
 def looked(rooms: Sequence[Mapping[str, Any]], query: Query) -> Overview:
-    """Ask once. `rooms`: name, layer, version, url of each, and whether it shows figures. Raises OSError: nobody answers."""
+    """Ask once. `rooms`: name, layer, version, url of each, and whether it shows figures.
+
+    Raises OSError: nobody answers.
+    """
     up, watched = (_by(query(text), "component") for text in (UP, WATCHED))
     alerts = tuple(sorted(map(_alert, query(ALERTS)), key=_order))
     parts = tuple(
