@@ -55,9 +55,8 @@ def page(facts: Facts) -> str:
     """HTML without scripts."""
     found = facts.overview()
     wrong = [part.name for part in found.parts if part.watched and part.up < part.watched]
-    summary = f"{len(found.parts)} parts, {len(found.alerts)} alerts." + (
-        f" Not whole: {', '.join(wrong)}." if wrong else ""
-    )
+    told = f"{len(found.alerts)} alert{'' if len(found.alerts) == 1 else 's'}"
+    summary = f"{len(found.parts)} parts, {told}." + (f" Not whole: {', '.join(wrong)}." if wrong else "")
     return PAGE.format(
         site=html.escape(facts.site),
         mood="part" if wrong else "told" if found.alerts else "well",
