@@ -298,7 +298,8 @@ class Runs:
             self._delete(each["metadata"]["name"])
 
     def _delete(self, schedule: str) -> None:
-        self.site.cluster.run("-n", self._namespace(), "delete", CRON, schedule)
+        """Runs are the schedule's own, and would go with it."""
+        self.site.cluster.run("-n", self._namespace(), "delete", CRON, schedule, "--cascade=orphan")
 
     def status(self, run: str) -> Json:
         """The workflow, as the cluster has it."""
