@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.kserve.image.server import predictions
-from components.kserve.image.server.predictions import KEPT, LETTERS, ROWS, SHOWN, Prediction, Predictions, read
+from components.kserve.image.server.predictions import KEPT, LETTERS, ROWS, SHOWN, Prediction, Predictions, Value, read
 from components.models.judge.reading import LARGEST
 
 WIDEST = "W" * LETTERS
@@ -37,7 +37,7 @@ def names(text: str) -> list[str]:
         (np.array([[1.5, 2.5]]), True, (1.5, 2.5)),
     ],
 )
-def test_what_was_answered_is_read_as_it_was(answers: Any, measured: bool, kept: tuple[object, ...]) -> None:
+def test_what_was_answered_is_read_as_it_was(answers: Any, measured: bool, kept: tuple[Value, ...]) -> None:
     made = Predictions(clock=lambda: 12.3456)
     note(made, "q-1", answers)
     stand, found = read(made.page(""))
