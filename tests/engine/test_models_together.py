@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from components.kserve.image.server.drift import EXPECTED, SEEN
-from components.models.judge import scrape
+from components.models.judge import reading, scrape
 from components.models.judge.counters import READY
 from components.models.keeper.beside import Asking
 from components.models.keeper.objects import predictor, version
@@ -130,7 +130,7 @@ def test_only_the_first_ones_answers_are_compared(servers: dict[str, Server]) ->
 def test_the_keeper_learns_which_model_does_not_answer(
     servers: dict[str, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scrape, "SECONDS_OF_ALL", 30.0)  # the machine may be busy
+    monkeypatch.setattr(reading, "SECONDS_OF_ALL", 30.0)  # the machine may be busy
     wish = Wish(ONE[0], "sha256:" + ONE[1], beside={name: "sha256:" + version for name, version in (TWO, BAD)})
     name = version(wish, wish.stable)
     (told,) = Asking().silent(wish, name, [slice_of(predictor(name), servers["shared"].port)])
