@@ -26,12 +26,13 @@ TRIALS, GRACE_S = 10, 15
 LONG_S = 480
 
 #: A trial says that it has begun by a file, and takes a while; that many into its work the worker stands for good.
+#: The first trial of one that is to meet another goes on until that one is in a trial: else a slow start came too late.
 WORKER = """
 import json, sys, time
 from pathlib import Path
 from problems import studies, tuning
 
-study, sampler, worker, trials, grace, place, stands = json.loads(sys.argv[1])
+study, sampler, worker, trials, grace, place, stands, meets = json.loads(sys.argv[1])
 studies.HEARTBEAT_S, studies.GRACE_S = 1, grace
 begun = []
 
@@ -40,6 +41,8 @@ def scores(trial):
     begun.append(trial.number)
     (Path(place) / f"{worker}-{trial.number}").touch()
     time.sleep(3600 * (len(begun) == stands))
+    while meets is not None and not list(Path(place).glob(f"{meets}-*")):
+        time.sleep(0.05)
     for _ in range(3):
         time.sleep(0.2)
         yield 1 - (x - 0.3) ** 2 - (y - 0.6) ** 2
@@ -61,8 +64,8 @@ class Searching:
     trials: int = TRIALS
     begun: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def begin(self, worker: int, stands: int = 0) -> subprocess.Popen[str]:
-        told = [f"x/{self.place.name}", self.sampler, worker, self.trials, GRACE_S, str(self.place), stands]
+    def begin(self, worker: int, stands: int = 0, meets: int | None = None) -> subprocess.Popen[str]:
+        told = [f"x/{self.place.name}", self.sampler, worker, self.trials, GRACE_S, str(self.place), stands, meets]
         given = json.dumps(told)
         login = self.store.state / "secrets" / "postgres"
         named = {
@@ -137,7 +140,7 @@ def whole(found: dict[str, Any], count: int) -> None:
 )
 def test_one_of_two_workers_is_killed_in_a_trial_and_a_new_one_ends_the_search(searching: Searching) -> None:
     """Both begin at once, so that both want to make the tables."""
-    first, second = searching.begin(0), searching.begin(1, stands=1)
+    first, second = searching.begin(0, meets=1), searching.begin(1, stands=1)
     searching.waits_for(1)
     second.send_signal(signal.SIGKILL)
     lost = searching.in_a_trial(1)
