@@ -30,8 +30,9 @@ MOMENT = "%Y-%m-%dT%H:%M:%S.%f%z"
 @pytest.fixture(scope="module")
 def feast() -> Iterator[featuring.Feast]:
     with featuring.feast(FILES) as made:
-        # Sentinel's own patience is 30 s.
-        made.sentinel.execute_command("SENTINEL", "SET", "redis", "down-after-milliseconds", "1000")
+        # Sentinel's own patience is 30 s. With one second a busy machine may change the primary twice, the second time
+        # to a server that still takes over what it lacks; no pair of servers survives that.
+        made.sentinel.execute_command("SENTINEL", "SET", "redis", "down-after-milliseconds", "3000")
         made.sentinel.execute_command("SENTINEL", "SET", "redis", "failover-timeout", "3000")
         yield made
 
