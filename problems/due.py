@@ -46,12 +46,11 @@ def _told(labels: dict[str, str]) -> str:
 def tried(mlflow: tracking.Mlflow, problem: str) -> float | None:
     """When the newest run of the problem was told of, whether its model passed or not; None: never."""
     try:
-        found = json.loads(mlflow.ask("GET", f"{tracking.API}experiments/get-by-name?experiment_name={quote(problem)}"))
+        number = mlflow.experiment(problem)
     except AskedError as error:
         if error.code == tracking.MISSING:
             return None
         raise
-    number = found["experiment"]["experiment_id"]
     runs = mlflow.post(
         "runs/search", experiment_ids=[number], order_by=["attributes.start_time DESC"], max_results=1
     ).get("runs", [])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hera.workflows import DAG, Container, Env, Parameter, Resources, RetryStrategy, S3Artifact, Task, WorkflowTemplate
 from hera.workflows import models as argo
@@ -156,30 +157,21 @@ class Pipeline:
         if (alerts := self._alerts) is None:
             return made
         mounts, env = self._common()
-        mounts.append(argo.VolumeMount(name="alerts-login", mount_path=ALERTS_AT, read_only=True))
         uris = ",".join(f"https://{address}" for address in alerts.addresses.split(","))
-        env += [Env(name=due.URIS, value=uris), Env(name=due.LOGIN, value=ALERTS_AT)]
-        if alerts.ca:
-            mounts.append(argo.VolumeMount(name="alerts-ca", mount_path=ALERTS_CA_AT, read_only=True))
-            env.append(Env(name=due.CA, value=f"{ALERTS_CA_AT}/ca.crt"))
+        env.append(Env(name=due.URIS, value=uris))
+        _let_in(mounts, env, ("alerts-login", ALERTS_AT, due.LOGIN), ("alerts-ca", ALERTS_CA_AT, due.CA), alerts.ca)
+        args = [
+            self.problem,
+            f"--model={{{{workflow.parameters.{MODEL}}}}}",
+            f"--rest-hours={{{{workflow.parameters.{REST}}}}}",
+            f"--out={ANSWER}",
+        ]
         with made:
-            asks = Container(
-                name=DUE,
-                image=self.house.image,
-                image_pull_policy="IfNotPresent",
-                command=["python3", "-m", "problems.due"],
-                args=[
-                    self.problem,
-                    f"--model={{{{workflow.parameters.{MODEL}}}}}",
-                    f"--rest-hours={{{{workflow.parameters.{REST}}}}}",
-                    f"--out={ANSWER}",
-                ],
-                env=env,
-                volume_mounts=mounts,
-                resources=Resources(cpu_request="20m", cpu_limit="1", memory_request="48Mi", memory_limit="256Mi"),
-                active_deadline_seconds=STEP_S,
-                termination_message_policy="FallbackToLogsOnError",
-                retry_strategy=RetryStrategy(limit="2", retry_policy="OnError"),
+            asks = self._pod(
+                DUE,
+                ("problems.due", args),
+                (mounts, env),
+                Resources(cpu_request="20m", cpu_limit="1", memory_request="48Mi", memory_limit="256Mi"),
                 outputs=[Parameter(name=DUE, value_from=argo.ValueFrom(path=ANSWER))],
             )
             with DAG(name="when-told"):
@@ -206,50 +198,62 @@ class Pipeline:
     def _container(self, name: str) -> Container:
         mounts, env = self._common()
         if (features := self.house.features) and name == "features":
-            mounts.append(argo.VolumeMount(name="login", mount_path=LOGIN_AT, read_only=True))
-            env += [Env(name=store.URI, value=f"https://{features.address}"), Env(name=store.LOGIN, value=LOGIN_AT)]
-            if features.ca:
-                mounts.append(argo.VolumeMount(name="features-ca", mount_path=FEATURES_CA_AT, read_only=True))
-                env.append(Env(name=store.CA, value=f"{FEATURES_CA_AT}/ca.crt"))
+            env.append(Env(name=store.URI, value=f"https://{features.address}"))
+            _let_in(
+                mounts, env, ("login", LOGIN_AT, store.LOGIN), ("features-ca", FEATURES_CA_AT, store.CA), features.ca
+            )
         if (kept := self.house.studies) and name == SHARED_STEP:
-            mounts.append(argo.VolumeMount(name="studies-login", mount_path=STUDIES_AT, read_only=True))
             env += [Env(name=STUDIES_ADDRESS, value=kept.address), Env(name=STUDIES_DATABASE, value=kept.database)]
-            env.append(Env(name=STUDIES_LOGIN, value=STUDIES_AT))
-            if kept.ca:
-                mounts.append(argo.VolumeMount(name="studies-ca", mount_path=STUDIES_CA_AT, read_only=True))
-                env.append(Env(name=STUDIES_CA, value=f"{STUDIES_CA_AT}/ca.crt"))
-        return self._pod(name, mounts, env)
-
-    def _pod(self, name: str, mounts: list[argo.VolumeMount], env: list[Env]) -> Container:
+            login = ("studies-login", STUDIES_AT, STUDIES_LOGIN)
+            _let_in(mounts, env, login, ("studies-ca", STUDIES_CA_AT, STUDIES_CA), kept.ca)
         numbered = [Parameter(name="worker")] if name == SHARED_STEP else []
-        return Container(
-            name=name,
-            image=self.house.image,
-            image_pull_policy="IfNotPresent",
-            command=["python3", "-m", "problems.steps"],
-            args=[
-                self.problem,
-                name,
-                f"--work={WORK}",
-                f"--out={OUT}",
-                f"--run={self.run}",
-                "--settings={{workflow.parameters.settings}}",
-                *(f"--worker={NUMBER}" for _ in numbered),
-            ],
-            env=env,
-            volume_mounts=mounts,
-            resources=Resources(cpu_request="50m", cpu_limit="1", memory_request="192Mi", memory_limit="512Mi"),
-            active_deadline_seconds=STEP_S,
-            # What it said last is told with the workflow, too: the gates that were failed.
-            termination_message_policy="FallbackToLogsOnError",
-            # A pod that was lost is tried again; a step that said no is not.
-            retry_strategy=RetryStrategy(limit="2", retry_policy="OnError"),
+        args = [
+            self.problem,
+            name,
+            f"--work={WORK}",
+            f"--out={OUT}",
+            f"--run={self.run}",
+            "--settings={{workflow.parameters.settings}}",
+            *(f"--worker={NUMBER}" for _ in numbered),
+        ]
+        return self._pod(
+            name,
+            ("problems.steps", args),
+            (mounts, env),
+            Resources(cpu_request="50m", cpu_limit="1", memory_request="192Mi", memory_limit="512Mi"),
             inputs=[
                 *numbered,
                 *(S3Artifact(name=step, path=f"{WORK}/{step}", key=self._key(step)) for step in STEPS[name]),
             ],
             # Those who share a step leave the same, and so under one name.
             outputs=[S3Artifact(name="out", path=OUT, key=self._key(name))],
+        )
+
+    def _pod(
+        self,
+        name: str,
+        program: tuple[str, list[str]],
+        reached: tuple[list[argo.VolumeMount], list[Env]],
+        resources: Resources,
+        **more: Any,
+    ) -> Container:
+        """`program`: a module and its arguments; `reached`: what it mounts, and its environment."""
+        (module, args), (mounts, env) = program, reached
+        return Container(
+            name=name,
+            image=self.house.image,
+            image_pull_policy="IfNotPresent",
+            command=["python3", "-m", module],
+            args=args,
+            env=env,
+            volume_mounts=mounts,
+            resources=resources,
+            active_deadline_seconds=STEP_S,
+            # What it said last is told with the workflow, too: the gates that were failed.
+            termination_message_policy="FallbackToLogsOnError",
+            # A pod that was lost is tried again; a step that said no is not.
+            retry_strategy=RetryStrategy(limit="2", retry_policy="OnError"),
+            **more,
         )
 
     def _logins(self) -> list[argo.Volume]:
@@ -263,6 +267,23 @@ class Pipeline:
 
     def _key(self, step: str) -> str:
         return f"problems/{self.problem}/{self.run}/{step}.tgz"
+
+
+def _let_in(
+    mounts: list[argo.VolumeMount],
+    env: list[Env],
+    login: tuple[str, str, str],
+    authority: tuple[str, str, str],
+    ca: str,
+) -> None:
+    """Adds a server's log-in, and its authority where `ca` names one: each is a volume, its folder, a variable."""
+    volume, folder, variable = login
+    mounts.append(argo.VolumeMount(name=volume, mount_path=folder, read_only=True))
+    env.append(Env(name=variable, value=folder))
+    if ca:
+        volume, folder, variable = authority
+        mounts.append(argo.VolumeMount(name=volume, mount_path=folder, read_only=True))
+        env.append(Env(name=variable, value=f"{folder}/ca.crt"))
 
 
 def usual(pipeline: Pipeline) -> WorkflowTemplate:

@@ -81,6 +81,10 @@ class Mlflow(Server):
         except AskedError as error:
             if error.code != TAKEN:
                 raise
+        return self.experiment(name)
+
+    def experiment(self, name: str) -> str:
+        """The number of one that is there. Raises AskedError."""
         found = self.ask("GET", f"{API}experiments/get-by-name?experiment_name={quote(name)}")
         return str(json.loads(found)["experiment"]["experiment_id"])
 

@@ -75,12 +75,13 @@ class Loop:
                 log(f"{gone} rows went: older than {self._days} days, or more than {self._most}")
             self._collecting.round()
             self._collected = time.monotonic()
-            self._rounds += 1
         except (OSError, ValueError, KeyError, TypeError) as error:
             why = f"{type(error).__name__}: {error}"
         if why != self._why:
             log(f"a round failed: {why}" if why else "goes on")
         self._why = why
+        # Counted whether it failed or not: while keepers are away the tables are not looked through each time.
+        self._rounds += 1
         self._last = time.monotonic()
 
 
