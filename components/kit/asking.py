@@ -114,3 +114,22 @@ class Line(http.client.HTTPSConnection):
         plain = socket.create_connection(self._at, connect_s)
         self.sock = self._trusted.wrap_socket(plain, server_hostname=self.host)
         self.sock.settimeout(read_s)
+
+
+def request(
+    target: Target,
+    place: Place,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """One request over verified TLS to one server, on a connection of its own, with the contract's time-outs."""
+    connect_s = target.within(given(target, "timeouts", "connect_seconds", 2))
+    line = Line(place, target.ca_file, connect_s, given(target, "timeouts", "read_seconds", 10))
+    try:
+        line.request(method, path, body, dict(headers or {}))
+        answer = line.getresponse()
+        return Answer(answer.status, answer.read())
+    finally:
+        line.close()

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from components.kit.asking import Place
+from components.kit.asking import Place, places
+from components.kit.probing import Target
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,11 @@ class Repeated:
     def tls(self) -> ssl.SSLContext | None:
         """The site's CA and no other."""
         return ssl.create_default_context(cafile=self._ca)
+
+
+def looks(target: Target, protocol: str, path: str, accept: str = "application/json") -> Repeated:
+    """One page, asked of all replicas in turn; the endpoint's one name leads to all of them."""
+    known = places(target, protocol)
+    _, port, host = known[0]
+    headers = {"Host": f"{host}:{port}", "Accept": accept}
+    return Repeated(known, target.ca_file, lambda: wire("GET", path, headers))

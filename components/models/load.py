@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from components.kit.asking import places
-from components.kit.driving import Asker, Job, Repeated, chosen, wire
+from components.kit.driving import Asker, Job, chosen, looks
 from components.kit.probing import Target
 
 OPERATIONS = {"releases": "what the keepers say of every release, as the page asks them"}
@@ -12,7 +11,4 @@ OPERATIONS = {"releases": "what the keepers say of every release, as the page as
 def driver(target: Target, job: Job) -> Asker:
     """One process of the generator: requests to all keepers in turn."""
     chosen(OPERATIONS, job)
-    known = places(target, "models")
-    _, port, host = known[0]  # one name for all keepers
-    headers = {"Host": f"{host}:{port}", "Accept": "application/json"}
-    return Repeated(known, target.ca_file, lambda: wire("GET", "/releases", headers))
+    return looks(target, "models", "/releases")

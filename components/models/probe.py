@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from components.kit.asking import Line, Place, given, places, required
+from components.kit.asking import Place, places, request, required
 from components.kit.probing import Check, Target, attempt
 
 PATHS = "/v2/models"
@@ -30,19 +30,13 @@ def ask(
     target: Target, place: Place, path: str, *, form: Mapping[str, str] | None = None, token: str = ""
 ) -> tuple[int, bytes]:
     """One request over verified TLS; a form is posted."""
-    connect_s = target.within(given(target, "timeouts", "connect_seconds", 2))
-    line = Line(place, target.ca_file, connect_s, given(target, "timeouts", "read_seconds", 10))
     head = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        if form is None:
-            line.request("GET", path, headers=head)
-        else:
-            head["Content-Type"] = "application/x-www-form-urlencoded"
-            line.request("POST", path, urlencode(form).encode(), head)
-        answer = line.getresponse()
-        return answer.status, answer.read()
-    finally:
-        line.close()
+    if form is None:
+        answer = request(target, place, "GET", path, headers=head)
+    else:
+        head["Content-Type"] = "application/x-www-form-urlencoded"
+        answer = request(target, place, "POST", path, urlencode(form).encode(), head)
+    return answer.status, answer.body
 
 
 def one(target: Target, protocol: str) -> Place:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from components.kit import replicas
-from components.kit.asking import Line, Place, given, places, required
+from components.kit.asking import Place, places, request, required
 from components.kit.probing import Check, Target, attempt
 from components.kit.replicas import Found
 
@@ -25,15 +25,9 @@ LATE_SECONDS = 60.0
 
 def ask(target: Target, place: Place, method: str, path: str, body: object = None) -> tuple[int, bytes]:
     """One request over verified TLS."""
-    connect_s = target.within(given(target, "timeouts", "connect_seconds", 2))
-    line = Line(place, target.ca_file, connect_s, given(target, "timeouts", "read_seconds", 25))
-    try:
-        text = None if body is None else json.dumps(body).encode()
-        line.request(method, path, text, {"Content-Type": JSON})
-        answer = line.getresponse()
-        return answer.status, answer.read()
-    finally:
-        line.close()
+    text = None if body is None else json.dumps(body).encode()
+    answer = request(target, place, method, path, text, {"Content-Type": JSON})
+    return answer.status, answer.body
 
 
 def one(name: str) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from components.kit import replicas
-from components.kit.asking import Line, Place, given, places, required
+from components.kit.asking import Place, places, request, required
 from components.kit.probing import Check, Target, attempt
 from components.kit.replicas import Found
 
@@ -21,17 +21,10 @@ LATE_SECONDS = 60.0
 
 def ask(target: Target, place: Place, path: str) -> bytes:
     """One page over verified TLS; OSError where it is no success."""
-    connect_s = target.within(given(target, "timeouts", "connect_seconds", 2))
-    line = Line(place, target.ca_file, connect_s, given(target, "timeouts", "read_seconds", 10))
-    try:
-        line.request("GET", path)
-        answer = line.getresponse()
-        content = answer.read()
-        if answer.status != http.client.OK:
-            raise OSError(f"{path}: HTTP {answer.status} {content[:120].decode(errors='replace').strip()}")
-        return content
-    finally:
-        line.close()
+    answer = request(target, place, "GET", path)
+    if answer.status != http.client.OK:
+        raise OSError(f"{path}: HTTP {answer.status} {answer.body[:120].decode(errors='replace').strip()}")
+    return answer.body
 
 
 def _look(target: Target, place: Place) -> str:

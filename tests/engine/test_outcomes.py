@@ -17,7 +17,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from components.kit.driving import Job
+from components.kit.probing import Endpoint, Target
 from components.models.keeper import page as keepers
+from components.outcomes import load, probe
 from components.outcomes.server.keeping import Kept, Where
 from components.outcomes.server.predictions import Prediction
 from components.outcomes.server.told import Outcome
@@ -241,6 +244,20 @@ def test_page_and_numbers_show_what_is_known(world: World) -> None:
     status, text = world.call("GET", "/metrics")
     assert status == 200 and "apadana_outcomes_pods 2\n" in text
     assert "apadana_outcomes_wrong_share_allowed 0.2\n" in text
+
+
+def test_the_probe_and_the_load_ask_every_replica(world: World) -> None:
+    places = [f"{stores.HOST}:{port}" for port in world.ports]
+    endpoint = Endpoint(probe.PROTOCOL, ",".join(places))
+    ca = str(world.where.folder / "ca.crt")
+    target = Target("outcomes", [endpoint], "", "", ca, {"required": {"replicas": 2}}, patience=20)
+    said = [(check.name, str(check.verdict), check.detail) for check in probe.smoke(target)]
+    assert len(said) == 3 and {verdict for _, verdict, _ in said} == {"PASS"}, said
+    asker = load.driver(target, Job("look", "run-0", 0, 1))
+    wire = asker.wires()().decode()
+    assert wire.startswith("GET /outcomes?model=apadana-probe&id=run-0 HTTP/1.1\r\n")
+    assert f"Host: {places[0]}" in wire
+    assert [asker.place()[1] for _ in range(3)] == [*world.ports, world.ports[0]]
 
 
 @pytest.fixture
