@@ -21,9 +21,9 @@ from components.kit.syntax import refused
 ROOM = "redis"
 VERSION = "8.1"
 PRIMARY_SET = "redis"  # what clients call "master name" or "service name"
-VALKEY_PORT, SENTINEL_PORT = 6379, 26379
+VALKEY_PORT, SENTINEL_PORT, METRICS_PORT = 6379, 26379, 9121
 
-SERVER_USERS = ("admin", "health", "replication", "sentinel")
+SERVER_USERS = ("admin", "health", "metrics", "replication", "sentinel")
 Fsync = Literal["everysec", "always"]
 POWER_LOSS = "up to 2 s of writes, or those since a host's clock was set back"  # everysec
 
@@ -42,6 +42,7 @@ class Settings(ProviderSettings):
     storage: Storage = Storage(class_="ssd", size_gib=20)
     resources: Resources = Resources(cpu_millicores=500, memory_mib=4096, cpu_limit_millicores=2000)
     sentinel_resources: Resources = Resources(cpu_millicores=50, memory_mib=64, cpu_limit_millicores=500)
+    metrics_resources: Resources = Resources(cpu_millicores=10, memory_mib=32, cpu_limit_millicores=200)
     maxmemory_mib: Annotated[int, Field(ge=16)] = 2048
     # everysec: an acknowledged write (WAIT 1) is in the memory of two hosts; only power lost on all
     # of them at once can cost the last second. `always` closes that with an fsync for each write.
@@ -84,6 +85,7 @@ class Values(StatefulValues):
     primary_set: str
     consumers: dict[str, str]  # user to what it may do with which keys, as rules of an ACL
     sentinel_resources: ResourceValues
+    metrics_resources: ResourceValues
     maxmemory_mib: int
     fsync: Fsync
     down_after_ms: int
@@ -106,6 +108,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         **common(ROOM, settings, site, resources=settings.resources, image="valkey"),
         storage=volume(settings.storage, ROOM, site),
         sentinel_resources=limits(settings.sentinel_resources),
+        metrics_resources=limits(settings.metrics_resources),
         members=settings.members,
         cluster_domain=site.cluster_domain,
         primary_set=PRIMARY_SET,
@@ -160,5 +163,6 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
                 "loss": "no write acknowledged by WAIT 1; a plain SET may be lost at a failover; "
                 f"power lost on all hosts at once: {power_loss}",
             },
+            "metrics": {"port": METRICS_PORT, "scheme": "https"},
         },
     )

@@ -2,67 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from components.kserve.image.server.counters import ANSWERS, BUCKETS, NOT_SURE, ROWS, SECONDS
 from components.kserve.image.server.drift import EXPECTED, SEEN
 from components.models import settings as models
-from tests import debian_programs
+from tests.rendered import alerting
+from tests.rendered.alerting import Series, labelled
 
 pytestmark = pytest.mark.rendered
 RULES = Path(str(models.__file__)).with_name("alerts.yaml")
 JOB = "models-predictors"
 MINUTES, RATE, SHARES = 130, 20, 10  # of drift: values a minute, buckets
 SLO = 0.3  # seconds
-Series = dict[str, str]
-
-
-def labelled(name: str, **labels: object) -> str:
-    inner = ",".join(f"{key}={json.dumps(str(value))}" for key, value in labels.items())
-    return f"{name}{{{inner}}}"
-
-
-def expect(tmp_path: Path, series: Sequence[Series], alert: str, when: Mapping[int, Sequence[Series]]) -> None:
-    """Minute -> the labels of the alerts that fire then, but for those that the rule itself gives."""
-    (rule,) = [
-        each
-        for group in yaml.safe_load(RULES.read_text())["groups"]
-        for each in group["rules"]
-        if each.get("alert") == alert
-    ]
-
-    def told(labels: Mapping[str, str]) -> dict[str, Any]:
-        summary = rule["annotations"]["summary"]
-        for key, value in labels.items():
-            summary = summary.replace(f"{{{{ $labels.{key} }}}}", value)
-        return {"exp_labels": {**rule["labels"], **labels}, "exp_annotations": {"summary": summary}}
-
-    tests = {
-        "interval": "1m",
-        "input_series": list(series),
-        "alert_rule_test": [
-            {"eval_time": f"{at}m", "alertname": alert, "exp_alerts": [told(labels) for labels in found]}
-            for at, found in when.items()
-        ],
-    }
-    file = tmp_path / "test.yml"
-    file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [tests]}))
-    try:
-        programs = debian_programs.root("image/prometheus")
-    except debian_programs.NotHereError as error:
-        pytest.skip(str(error))
-    command = [*debian_programs.command(programs, "bin/promtool"), "test", "rules", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+expect = partial(alerting.expect, RULES)
 
 
 def judged(phase: str, values: str) -> Series:

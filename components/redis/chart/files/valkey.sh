@@ -5,7 +5,7 @@ set -eu
 
 umask 077
 # shellcheck disable=SC2086  # a list of names, split on purpose
-need_secrets admin health replication sentinel $CONSUMERS
+need_secrets admin health metrics replication sentinel $CONSUMERS
 started=$(date +%s)
 
 write_acl() {
@@ -15,6 +15,7 @@ write_acl() {
 user default off resetkeys resetchannels -@all
 user admin on #$(hash admin) ~* &* +@all
 user health on #$(hash health) resetkeys resetchannels -@all +ping +info
+user metrics on #$(hash metrics) resetkeys resetchannels -@all +ping +info +slowlog|len +latency|latest
 user replication on #$(hash replication) resetkeys resetchannels -@all +ping +psync +replconf
 user sentinel on #$(hash sentinel) resetkeys &* -@all +multi +slaveof +replicaof +ping +exec +subscribe +config|rewrite +role +publish +info +client|setname +client|kill +script|kill
 ACL
