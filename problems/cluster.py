@@ -21,6 +21,8 @@ from components.kit.contract import Component
 from components.kit.manifests import Manifest, in_namespace, manifest, ports
 from components.kit.naming import client_secret
 from components.kit.probing import Endpoint
+from components.workflows import runs
+from components.workflows.runs import said
 from problems import STEPS
 from problems.pipeline import (
     ASKING_NAME,
@@ -46,7 +48,7 @@ IMAGE = "trainer"
 OURS = "problems"  # the feature store's name for us
 MLFLOW, WORKFLOWS, FEAST, POSTGRES, PROMETHEUS = "mlflow", "workflows", "feast", "postgres", "prometheus"
 CRON = "cronworkflows.argoproj.io"
-GROUP, OF_WORKFLOW = "argoproj.io/v1alpha1", "workflows.argoproj.io/workflow"
+OF_WORKFLOW = "workflows.argoproj.io/workflow"
 #: What a step runs: of the shared modules those that need no more than the image has, and the problem's own folder.
 SHARED = tuple(
     f"{name}.py"
@@ -68,12 +70,8 @@ SHARED = tuple(
 LARGEST = 900_000  # bytes; a ConfigMap holds 1 MiB, a third more in its form as text
 #: As in ZIP's own calendar, so that the same code is the same file.
 EPOCH = (1980, 1, 1, 0, 0, 0)
-#: Argo's executor writes into the same output as the step.
-EXECUTOR = re.compile(
-    r'(?:^\[pod/\S+\] )?(?:\{[^\n]*"argo":true[^\n]*\}|Error: exit status \d+)(?:\n|\Z)', re.MULTILINE
-)
 #: One of those who do a step at once; where it failed, it is told beside the step.
-WORKER, LOST = re.compile(rf"({'|'.join(STEPS)})\(\d+:\d+\)"), ("Failed", "Error")
+WORKER = re.compile(rf"({'|'.join(STEPS)})\(\d+:\d+\)")
 Json = dict[str, Any]
 
 
@@ -140,18 +138,22 @@ def workers(problem: str, house: House, settings: Mapping[str, object]) -> int:
     return int(given.workers) if house.studies else 1
 
 
-def workflow(
-    template: Manifest, name: str, run: str, settings: Mapping[str, object], at_once: int, first: str = ""
-) -> Manifest:
+def workflow(template: Manifest, name: str, run: str, settings: Mapping[str, object], at_once: int) -> Manifest:
     """One start of it, as the site allows it: a template's name and arguments."""
-    begin = list(STEPS).index(first) if first else 0
-    given = {"run": run, "settings": json.dumps(settings, sort_keys=True), "first": str(begin), "workers": str(at_once)}
+    given = {"run": run, "settings": json.dumps(settings, sort_keys=True), "first": "0", "workers": str(at_once)}
     metadata = template["metadata"]
     spec = {
         "workflowTemplateRef": {"name": metadata["name"]},
         "arguments": {"parameters": [{"name": key, "value": value} for key, value in given.items()]},
     }
-    return manifest(GROUP, "Workflow", name, namespace=metadata["namespace"], marks=metadata["labels"], spec=spec)
+    made = manifest(runs.API, "Workflow", name, namespace=metadata["namespace"], marks=metadata["labels"], spec=spec)
+    made["metadata"]["annotations"] = goes_on(metadata["name"])
+    return made
+
+
+def goes_on(template: str) -> dict[str, str]:
+    """What a run tells of how it goes on after a failure: by the template for runs that people begin."""
+    return {runs.AGAIN: template.removesuffix(TIMED_NAME).removesuffix(ASKING_NAME), runs.STEPS: ",".join(STEPS)}
 
 
 @dataclass(frozen=True)
@@ -179,11 +181,13 @@ def schedule(
         "startingDeadlineSeconds": 3600,
         "successfulJobsHistoryLimit": 3,
         "failedJobsHistoryLimit": 3,
-        "workflowMetadata": {"labels": metadata["labels"]},
+        "workflowMetadata": {"labels": metadata["labels"], "annotations": goes_on(metadata["name"])},
         "workflowSpec": started["spec"],
     }
     name = scheduled(metadata["labels"][PROBLEM], told is not None)
-    return manifest(GROUP, "CronWorkflow", name, namespace=metadata["namespace"], marks=metadata["labels"], spec=spec)
+    return manifest(
+        runs.API, "CronWorkflow", name, namespace=metadata["namespace"], marks=metadata["labels"], spec=spec
+    )
 
 
 def scheduled(problem: str, when_told: bool) -> str:
@@ -198,25 +202,6 @@ def refused(found: Json) -> str | None:
     if wrong:
         return str(wrong[0].get("message", wrong[0]["type"]))
     return "" if status.get("phase") == "Active" else None
-
-
-def said(output: str) -> str:
-    """A step's own lines, without those of Argo's executor."""
-    return EXECUTOR.sub("", output)
-
-
-def to_repeat(found: Json) -> str:
-    """The first step of an ended workflow that did not succeed. Raises Refusal where there is none."""
-    status = found.get("status", {})
-    name, phase = found["metadata"]["name"], status.get("phase", "")
-    if phase not in ("Failed", "Error"):
-        raise Refusal(f"{name} is {phase or 'not begun'}: only a run that failed or was stopped is retried")
-    done = {
-        node["displayName"]
-        for node in status.get("nodes", {}).values()
-        if node.get("phase") in ("Succeeded", "Skipped")
-    }
-    return next((step for step in STEPS if step not in done), list(STEPS)[-1])
 
 
 @dataclass(frozen=True)
@@ -311,7 +296,7 @@ class Runs:
         steps = [
             (str(n["displayName"]), str(n.get("phase", "")), " ".join(said(str(n.get("message", ""))).split()))
             for n in sorted(nodes, key=lambda n: str(n.get("startedAt")))
-            if n["displayName"] in STEPS or (WORKER.fullmatch(n["displayName"]) and n.get("phase") in LOST)
+            if n["displayName"] in STEPS or (WORKER.fullmatch(n["displayName"]) and n.get("phase") in runs.LOST)
         ]
         wanted = ("logs", "-l", f"{OF_WORKFLOW}={run}", "-c", "main", "--prefix", "--tail=-1")
         try:
@@ -329,21 +314,12 @@ class Runs:
 
     def retry(self, run: str) -> tuple[str, str]:
         """The new workflow's name, and the step that it begins with; what was done before is read from the store."""
-        found = self.status(run)
-        first = to_repeat(found)
-        given = {each["name"]: each["value"] for each in found["spec"]["arguments"]["parameters"]}
-        template = {
-            "metadata": {
-                "name": found["spec"]["workflowTemplateRef"]["name"].removesuffix(TIMED_NAME).removesuffix(ASKING_NAME),
-                "namespace": self._namespace(),
-                "labels": {PROBLEM: found["metadata"]["labels"][PROBLEM]},
-            }
-        }
-        begun = given["run"] or run
-        name = f"{begun}-{datetime.now(UTC):%H%M%S}"
-        at_once = int(given.get("workers", "1"))
-        self.site.cluster.apply(workflow(template, name, begun, json.loads(given["settings"]), at_once, first))
-        return name, first
+        try:
+            made, first = runs.again(self.status(run))
+        except ValueError as error:
+            raise Refusal(str(error)) from None
+        self.site.cluster.apply(made)
+        return made["metadata"]["name"], first
 
     def _prepared(
         self, problem: str, settings: Mapping[str, object], run: str = GIVEN, *, asks: bool = False

@@ -1,4 +1,7 @@
-"""The API server as a pod asks it: the standard library alone."""
+"""The API server as a pod asks it. Standard library only.
+
+A room's own folder has this very file by a link, so that its pods have it, too.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ KINDS = {
     "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),
     "InferenceService": ("apis/serving.kserve.io/v1beta1", "inferenceservices"),
     "Lease": ("apis/coordination.k8s.io/v1", "leases"),
+    "Pod": ("api/v1", "pods"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
+    "Workflow": ("apis/argoproj.io/v1alpha1", "workflows"),
 }
 
 
@@ -50,19 +55,27 @@ class Api:
 
     def ask(self, method: str, path: str, body: object = None, kind: str = "application/json") -> Any:
         """One request. Raises ApiError; OSError and HTTPException where there was no answer."""
+        return json.loads(self._asked(method, path, body, kind))
+
+    def log(self, namespace: str, pod: str, container: str, lines: int) -> str:
+        """The last lines that a container said."""
+        wanted = urlencode({"container": container, "tailLines": lines})
+        return self._asked("GET", f"{place('Pod', namespace, pod)}/log?{wanted}").decode(errors="replace")
+
+    def _asked(self, method: str, path: str, body: object = None, kind: str = "application/json") -> bytes:
         # Kubernetes renews the token in its file.
         token = (ACCOUNT / "token").read_text(encoding="ascii").strip()
         head = {"Authorization": f"Bearer {token}", "Content-Type": kind, "Accept": "application/json"}
         try:
             self._line.request(method, path, None if body is None else json.dumps(body).encode(), head)
             answer = self._line.getresponse()
-            content = answer.read()
+            content: bytes = answer.read()
         except Exception:
             self._line.close()
             raise
         if answer.status >= http.client.BAD_REQUEST:
             raise ApiError(f"{method} {path.partition('?')[0]}", answer.status, content)
-        return json.loads(content)
+        return content
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """None: there is no such object."""
@@ -74,8 +87,8 @@ class Api:
             raise
         return found
 
-    def all(self, kind: str, namespace: str, label: str) -> list[Object]:
-        """Every object with that label, by name."""
+    def all(self, kind: str, namespace: str, label: str = "") -> list[Object]:
+        """Every object with that label, or every one, by name."""
         found = self.ask("GET", f"{place(kind, namespace)}?{urlencode({'labelSelector': label})}")
         items: list[Object] = sorted(found["items"], key=lambda item: str(item["metadata"]["name"]))
         return items

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import ssl
 import threading
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = SECONDS
+    leads_to = ""  # where a 303 sends the browser
 
     def do_GET(self) -> None:
         """A look."""
@@ -62,6 +64,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
+        if status == HTTPStatus.SEE_OTHER:
+            self.send_header("Location", self.leads_to)
         self.end_headers()
         self.wfile.write(body)
 

@@ -62,10 +62,20 @@ def _whole_list(target: Target) -> Found:
     )
 
 
+def _runs(target: Target) -> Found:
+    """Every replica may look at runs, and shows those of the same namespace."""
+    space = str(required(target, "runs_in"))
+    if not space:
+        return True, "there are no workflows on this site", {}
+    titles = {place[0]: b"<h1>Workflows</h1>" in ask(target, place, "/runs") for place in places(target, PROTOCOL)}
+    return all(titles.values()), f"runs of {space}, shown by {len(titles)} replicas", {"shown": titles}
+
+
 def smoke(target: Target) -> Iterator[Check]:
     """Replicas, and what they show."""
     yield attempt("portal: every replica answers and knows how things are", lambda: _replicas(target))
     yield attempt("portal: every part is listed and watched", lambda: _whole_list(target))
+    yield attempt("portal: every replica shows workflows", lambda: _runs(target))
 
 
 def primary(target: Target) -> str | None:

@@ -13,14 +13,16 @@ from components.kit.connection import Connection, connection
 from components.kit.contract import managed
 from components.kit.mistakes import Mistake
 from components.kit.parts import parts
-from components.kit.settings import ChartValues, ComponentSettings, Resources, SiteFacts
-from components.kit.web import Web
+from components.kit.settings import ApiServers, ChartValues, ComponentSettings, Once, Resources, SiteFacts
+from components.kit.syntax import Port
+from components.kit.web import Role, Web
 
 ROOM = "portal"
 VERSION = "1"
 PORT = 8443
 IMAGE = "clients"
 WATCHER = "prometheus"
+ENGINE = "workflows"
 LABELS = {"app.kubernetes.io/name": ROOM, "app.kubernetes.io/component": "server"}
 
 #: In the contract: how a client has to behave for the promises to hold.
@@ -31,10 +33,15 @@ class Settings(ComponentSettings):
     """Keys of `apadana:portal:`."""
 
     layer: ClassVar[str] = "ml"
-    web: ClassVar[Web | None] = Web(name=ROOM, port=PORT, health="/health")
+    # To stop a run and to begin it again is a POST; everybody else may look.
+    web: ClassVar[Web | None] = Web(
+        name=ROOM, port=PORT, roles=(Role.SCIENTIST, Role.RELEASER, Role.ADMIN), reads=(Role.VIEWER,), health="/health"
+    )
 
     replicas: Annotated[int, Field(ge=2, le=9)] = 2
     resources: Resources = Resources(cpu_millicores=20, memory_mib=64, cpu_limit_millicores=500, memory_limit_mib=128)
+    # Of the API servers, for the NetworkPolicy: it sees ports after translation.
+    api_ports: Annotated[tuple[Port, ...], Field(min_length=1, max_length=50), Once] = (443, 6443)
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """It shows what Prometheus knows."""
@@ -51,6 +58,8 @@ class Values(ChartValues):
     replicas: int
     portal: dict[str, Any]  # the program's file: nothing secret
     login_secret: str
+    asks_api: bool  # for workflows
+    api_servers: ApiServers
 
 
 def _watcher(site: SiteFacts) -> Connection:
@@ -72,7 +81,15 @@ def told(site: SiteFacts) -> dict[str, Any]:
         if part.name != ROOM
     ]
     asked = next(e for e in _watcher(site).endpoints if e.protocol == WATCHER)
-    return {"site": site.site, "rooms": rooms, "prometheus": [list(each) for each in asked.hosts()]}
+    found = {"site": site.site, "rooms": rooms, "prometheus": [list(each) for each in asked.hosts()]}
+    return found | {"runs_in": runs_in(site)}
+
+
+def runs_in(site: SiteFacts) -> str:
+    """The namespace of workflows; "": there are none here."""
+    if webs.present(ENGINE, site) is None:
+        return ""
+    return str(connection(site, ENGINE, ROOM).client.get("required", {}).get("namespace", site.namespace))
 
 
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
@@ -80,7 +97,14 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     shared = common(ROOM, settings, site, resources=settings.resources, image=IMAGE)
     watcher = _watcher(site)
     shared["uses"] = (*shared["uses"], watcher.use())
-    wanted = Values(**shared, replicas=settings.replicas, portal=told(site), login_secret=watcher.secret_ref)
+    wanted = Values(
+        **shared,
+        replicas=settings.replicas,
+        portal=told(site),
+        login_secret=watcher.secret_ref,
+        asks_api=bool(runs_in(site)),
+        api_servers=site.api_servers(settings.api_ports),
+    )
     return wanted.model_dump(mode="json", by_alias=True)
 
 
@@ -94,11 +118,11 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
             "workloads": [{"role": "server", "replicas": settings.replicas, "labels": LABELS}],
             # Headless: a client that asks the name server knows every replica.
             "endpoints_in": [{"protocol": ROOM, "address": f"{site.service_dns(members)}:{PORT}"}],
-            "client": {"timeouts": CLIENT_TIMEOUTS, "required": {"replicas": settings.replicas}},
+            "client": {"timeouts": CLIENT_TIMEOUTS, "required": {"replicas": settings.replicas, "runs_in": runs_in(site)}},
             "promises": {
                 "survives": "the loss of one host; without Prometheus it shows addresses, and what it knew last",
                 "recovery_seconds": 40,
-                "loss": "keeps nothing: it asks Prometheus anew every ten seconds",
+                "loss": "keeps nothing: it asks Prometheus anew every ten seconds, and for runs the API servers each time",
             },
             "metrics": {"port": PORT, "scheme": "https", "service": members},
         },

@@ -12,6 +12,8 @@ METRICS_PORT, HEALTH_PORT = 9090, 6060
 
 #: Accounts: of the controllers, of steps, of the helper beside a step, of the validator's probe.
 CONTROLLER, STEP, EXECUTOR, PROBE = ROOM, "workflows-step", "workflows-executor", "workflows-probe"
+#: Whose page shows runs, ends them and begins them again.
+PORTAL = "portal"
 LEASE = "workflow-controller"  # Argo's own name for it
 LABELS = {"app.kubernetes.io/name": ROOM, "app.kubernetes.io/component": "controller"}
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from components.kit import half, naming
+from components.kit import half, naming, webs
 from components.kit.manifests import Manifest, api_egress, dns_egress, in_namespace, labels, manifest, ports, role_pair
 from components.kit.settings import Mode, SiteFacts
 from components.workflows import configuration, sample
-from components.workflows.names import CONTROLLER, EXECUTOR, OF_WORKFLOW, PROBE, ROOM, STEP, STORE, token_secret
+from components.workflows.names import CONTROLLER, EXECUTOR, OF_WORKFLOW, PORTAL, PROBE, ROOM, STEP, STORE, token_secret
 from components.workflows.settings import Settings
 
 GROUP = "argoproj.io"
@@ -50,6 +50,12 @@ def controller_rules() -> Rules:
 EXECUTOR_RULES: Rules = [{"apiGroups": [GROUP], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}]
 #: The probe starts the probe's own template, looks, and takes its workflow away.
 PROBE_RULES: Rules = [{"apiGroups": [GROUP], "resources": ["workflows"], "verbs": ["create", "get", "delete"]}]
+#: The page `portal` draws runs, shows what their pods said, stops one, and begins one again by its template's name.
+PORTAL_RULES: Rules = [
+    {"apiGroups": [GROUP], "resources": ["workflows"], "verbs": ["create", "get", "list", "patch"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+]
 
 
 def objects(settings: Settings, site: SiteFacts, keys: half.Keys) -> list[Manifest]:
@@ -67,6 +73,8 @@ def objects(settings: Settings, site: SiteFacts, keys: half.Keys) -> list[Manife
         _fence(settings, site),
         sample.template(settings, site),
     ]
+    if webs.present(PORTAL, site) is not None:
+        made += role_pair(f"{ROOM}-{PORTAL}", steps, (home, PORTAL), PORTAL_RULES)
     return made if steps == home else made + _copies(site, steps, keys)
 
 

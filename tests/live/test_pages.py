@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from components.kit.manifests import manifest
 from components.kit.web import Role
-from tests import pages
+from tests import lab, pages
 from validate.ground.pods import new_run_id
 
 pytestmark = pytest.mark.live
@@ -67,3 +68,40 @@ def test_who_may_only_look_can_not_write(browser: Browser) -> None:
             gone = {"experiment_id": made["experiment_id"]}
             assert pages.posted(page, "/api/2.0/mlflow/experiments/delete", gone)[0] == 200
         page.context.close()
+
+
+@pytest.fixture
+def run() -> Iterator[str]:
+    """A workflow by the probe's template, just begun; it is gone afterwards, and what its retry made."""
+    name = f"pages-{new_run_id()}"
+    marks = {"apadana.io/pages": name}
+    spec = {"workflowTemplateRef": {"name": "workflows-probe"}}
+    lab.cluster().apply(manifest("argoproj.io/v1alpha1", "Workflow", name, namespace=space(), marks=marks, spec=spec))
+    yield name
+    lab.cluster().run("-n", space(), "delete", "workflows.argoproj.io", "-l", f"apadana.io/pages={name}")
+
+
+def space() -> str:
+    """Where workflows are."""
+    found = next(each for each in lab.found().platform.components if each.name == "workflows")
+    return str(found.client.required["namespace"])
+
+
+def test_a_run_is_drawn_stopped_and_begun_again(browser: Browser, run: str) -> None:
+    portal = pages.addresses()["portal"]
+    looker = pages.logged_in(browser, portal, Role.VIEWER)
+    assert looker.evaluate(f"fetch('/runs/{run}/stop', {{method: 'POST'}}).then(got => got.status)") == 403
+    looker.context.close()
+    page = pages.logged_in(browser, portal, Role.SCIENTIST)
+    page.goto(f"{portal}runs/{run}")
+    page.click("text=Stop")
+    page.wait_for_function("document.body.innerText.includes('Stopped')")
+    assert page.locator("svg .step").count() == 2
+    page.click("text=Retry")
+    page.wait_for_url(f"**/runs/{run}-*")
+    page.wait_for_function("document.querySelectorAll('svg .done').length == 2")
+    if PICTURES:
+        page.screenshot(path=Path(PICTURES) / "run.png")
+    page.click("text=what its steps said")
+    page.wait_for_function("document.body.innerText.includes('== write')")
+    page.context.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.portal import server
+from components.workflows import settings as workflows
 from tests.rendered import datarooms, objects
 from tests.unit.test_portal import SETTINGS, site
 
@@ -28,8 +29,23 @@ def test_the_code_goes_in_as_it_stands_here(documents: list[datarooms.Document])
     assert code == {file.name: file.read_text(encoding="utf-8") for file in folder.glob("*.py")}
 
 
-def test_it_reaches_prometheus_and_nothing_else(documents: list[datarooms.Document]) -> None:
+def reached(documents: list[datarooms.Document]) -> tuple[bool, list[str], bool]:
+    """Whether it has a token, the rooms that it may reach, and whether it may reach the API servers."""
     pod = datarooms.named(documents, "Deployment", "portal")["spec"]["template"]
-    assert pod["spec"]["automountServiceAccountToken"] is False
     uses = [label for label in pod["metadata"]["labels"] if label.startswith("apadana.io/uses-")]
-    assert uses == ["apadana.io/uses-prometheus"]
+    egress = datarooms.named(documents, "NetworkPolicy", "portal-server")["spec"]["egress"]
+    to_api = any({"protocol": "TCP", "port": 6443} in rule.get("ports", []) for rule in egress)
+    return pod["spec"]["automountServiceAccountToken"], uses, to_api
+
+
+def test_without_workflows_it_reaches_prometheus_and_nothing_else(documents: list[datarooms.Document]) -> None:
+    assert reached(documents) == (False, ["apadana.io/uses-prometheus"], False)
+
+
+def test_with_workflows_it_asks_the_api_servers_by_an_account_of_its_own() -> None:
+    documents = objects.rendered("portal", SETTINGS, site(workflows=workflows.Settings()))
+    datarooms.assert_sound(documents)
+    assert reached(documents) == (True, ["apadana.io/uses-prometheus"], True)
+    # Its rights are granted where workflows are, by their own room.
+    assert not [each for each in documents if each["kind"] in ("Role", "RoleBinding")]
+    assert datarooms.named(documents, "ServiceAccount", "portal")["automountServiceAccountToken"] is False

@@ -252,21 +252,6 @@ def test_code_has_all_that_a_step_imports_of_here() -> None:
         )
 
 
-@pytest.mark.parametrize(
-    ("phases", "first"),
-    [
-        ({"prepare": "Succeeded", "validate": "Failed"}, "validate"),
-        ({"prepare": "Skipped", "validate": "Skipped", "features": "Error"}, "features"),
-        ({step: "Succeeded" for step in STEPS} | {"register": "Failed"}, "register"),
-        ({}, "prepare"),
-    ],
-)
-def test_a_retry_begins_at_the_first_step_that_is_not_done(phases: dict[str, str], first: str) -> None:
-    nodes = {name: {"displayName": name, "phase": phase} for name, phase in phases.items()}
-    found = {"metadata": {"name": "x"}, "status": {"phase": "Failed", "nodes": nodes}}
-    assert cluster.to_repeat(found) == first
-
-
 def test_a_new_problem_is_a_whole_one(tmp_path: Path) -> None:
     shutil.copytree(cluster.HERE / "tabular", tmp_path / "tabular")
     place = copying.new("churn", tmp_path)
@@ -282,22 +267,3 @@ def test_a_new_problem_is_a_whole_one(tmp_path: Path) -> None:
 def test_a_name_that_can_t_be_one_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="small letters and digits"):
         copying.new(name, tmp_path)
-
-
-TOLD = '{"time":"2026-01-01T00:00:00Z","level":"INFO","msg":"capturing logs","argo":true}\n'
-
-
-@pytest.mark.parametrize(
-    ("output", "left"),
-    [
-        (f"main: Error (exit code 3): {TOLD}a gate\n{TOLD}Error: exit status 3", "main: Error (exit code 3): a gate\n"),
-        (
-            f"[pod/a-1/main] {TOLD}[pod/a-1/main] a gate\n[pod/a-1/main] Error: exit status 3\n",
-            "[pod/a-1/main] a gate\n",
-        ),
-        ('{"loss": 0.1}\n', '{"loss": 0.1}\n'),
-        ("a gate", "a gate"),
-    ],
-)
-def test_a_steps_own_lines_are_told_and_not_those_of_argo(output: str, left: str) -> None:
-    assert cluster.said(output) == left

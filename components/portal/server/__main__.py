@@ -15,8 +15,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from components.portal.server.answering import Server
+from components.portal.server.flows import Flows
+from components.portal.server.kubernetes import Api
 from components.portal.server.overview import Overview, Part, looked
-from components.portal.server.page import Facts, Server
+from components.portal.server.page import Facts
 from components.portal.server.prometheus import Prometheus
 
 MOUNTS = Path(os.environ.get("APADANA_MOUNTS", "/etc/apadana"))
@@ -71,7 +74,9 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     loop = Loop(told)
-    server = Server(Facts(told["site"], lambda: loop.overview, loop.age, loop.health), PORT, MOUNTS / "tls")
+    facts = Facts(told["site"], lambda: loop.overview, loop.age, loop.health)
+    flows = Flows(told["runs_in"], Api) if told["runs_in"] else None
+    server = Server(facts, flows, PORT, MOUNTS / "tls", log)
     server.start()
     rounds = 0
     while not stop.is_set():
