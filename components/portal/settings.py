@@ -13,8 +13,8 @@ from components.kit.connection import Connection, connection
 from components.kit.contract import managed
 from components.kit.mistakes import Mistake
 from components.kit.parts import parts
-from components.kit.settings import ApiServers, ChartValues, ComponentSettings, Once, Resources, SiteFacts
-from components.kit.syntax import Port
+from components.kit.settings import ApiServers, ChartValues, ComponentSettings, Resources, SiteFacts
+from components.kit.syntax import Once, Port
 from components.kit.web import Role, Web
 
 ROOM = "portal"

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 
 from components.portal.server import graph
-from components.portal.server.runs import LOST, Run
+from components.portal.server.runs import LOST, Run, Step
 from components.portal.server.style import cell, document, row, table
 
 RUNS_S, RUN_S = 15, 5  # a page asks again so often
@@ -55,7 +55,7 @@ def state(run: Run) -> str:
     return run.phase or "Waits"
 
 
-def _step(step: graph.Step) -> str:
+def _step(step: Step) -> str:
     told = graph.phase(step)
     lasted = "" if step.seconds is None else graph.lasting(step.seconds)
     moods = {"done": "well", "failed": "down", "runs": "told"}
