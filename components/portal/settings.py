@@ -118,11 +118,14 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
             "workloads": [{"role": "server", "replicas": settings.replicas, "labels": LABELS}],
             # Headless: a client that asks the name server knows every replica.
             "endpoints_in": [{"protocol": ROOM, "address": f"{site.service_dns(members)}:{PORT}"}],
-            "client": {"timeouts": CLIENT_TIMEOUTS, "required": {"replicas": settings.replicas, "runs_in": runs_in(site)}},
+            "client": {
+                "timeouts": CLIENT_TIMEOUTS,
+                "required": {"replicas": settings.replicas, "runs_in": runs_in(site)},
+            },
             "promises": {
                 "survives": "the loss of one host; without Prometheus it shows addresses, and what it knew last",
                 "recovery_seconds": 40,
-                "loss": "keeps nothing: it asks Prometheus anew every ten seconds, and for runs the API servers each time",
+                "loss": "keeps nothing: it asks Prometheus every ten seconds, and for runs the API servers each time",
             },
             "metrics": {"port": PORT, "scheme": "https", "service": members},
         },
