@@ -12,6 +12,7 @@ from components.kit.charting import common
 from components.kit.connection import Connection, connection
 from components.kit.contract import managed
 from components.kit.mistakes import Mistake
+from components.kit.needs import Bucket, Need, Rights
 from components.kit.parts import parts
 from components.kit.settings import ApiServers, ChartValues, ComponentSettings, Resources, SiteFacts
 from components.kit.syntax import Once, Port
@@ -22,7 +23,7 @@ VERSION = "1"
 PORT = 8443
 IMAGE = "clients"
 WATCHER = "prometheus"
-ENGINE = "workflows"
+ENGINE, STORE = "workflows", "minio"
 LABELS = {"app.kubernetes.io/name": ROOM, "app.kubernetes.io/component": "server"}
 
 #: In the contract: how a client has to behave for the promises to hold.
@@ -43,6 +44,10 @@ class Settings(ComponentSettings):
     # Of the API servers, for the NetworkPolicy: it sees ports after translation.
     api_ports: Annotated[tuple[Port, ...], Field(min_length=1, max_length=50), Once] = (443, 6443)
 
+    def needs(self) -> tuple[Need, ...]:
+        """To read what the steps of workflows said."""
+        return (Bucket(owner=ROOM, name=ENGINE, rights=Rights.READ),)
+
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """It shows what Prometheus knows."""
         yield from super().misfits(site)
@@ -58,6 +63,8 @@ class Values(ChartValues):
     replicas: int
     portal: dict[str, Any]  # the program's file: nothing secret
     login_secret: str
+    store_secret: str
+    store_ca: str  # ConfigMap with ca.crt; "": the system's own authorities
     asks_api: bool  # for workflows
     api_servers: ApiServers
 
@@ -82,7 +89,10 @@ def told(site: SiteFacts) -> dict[str, Any]:
     ]
     asked = next(e for e in _watcher(site).endpoints if e.protocol == WATCHER)
     found = {"site": site.site, "rooms": rooms, "prometheus": [list(each) for each in asked.hosts()]}
-    return found | {"runs_in": runs_in(site)}
+    used = connection(site, STORE, ROOM)
+    address = next((e for e in used.endpoints if e.protocol == "s3-service"), used.endpoints[0]).address
+    region = str(used.client.get("required", {}).get("region", "us-east-1"))
+    return found | {"runs_in": runs_in(site), "store": {"address": address, "region": region, "bucket": ENGINE}}
 
 
 def runs_in(site: SiteFacts) -> str:
@@ -95,13 +105,15 @@ def runs_in(site: SiteFacts) -> str:
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """Full Helm values, but for the checksum of the secrets."""
     shared = common(ROOM, settings, site, resources=settings.resources, image=IMAGE)
-    watcher = _watcher(site)
+    watcher, store = _watcher(site), connection(site, STORE, ROOM)
     shared["uses"] = (*shared["uses"], watcher.use())
     wanted = Values(
         **shared,
         replicas=settings.replicas,
         portal=told(site),
         login_secret=watcher.secret_ref,
+        store_secret=store.secret_ref,
+        store_ca=store.ca_ref or "",
         asks_api=bool(runs_in(site)),
         api_servers=site.api_servers(settings.api_ports),
     )

@@ -145,6 +145,17 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
+def kept_logs(found: Mapping[str, Any]) -> dict[str, str]:
+    """Where in the bucket of workflows the lines of each pod are kept, in the order in which they began."""
+    nodes = ((found.get("status") or {}).get("nodes") or {}).values()
+    kept: dict[str, str] = {}
+    for node in sorted(nodes, key=lambda each: str(each.get("startedAt") or "")):
+        for each in (node.get("outputs") or {}).get("artifacts") or ():
+            if each.get("name") == "main-logs" and (key := (each.get("s3") or {}).get("key")):
+                kept[str(node["displayName"])] = str(key)
+    return kept
+
+
 def to_begin_with(found: Mapping[str, Any], steps: Sequence[str]) -> str:
     """The first of these steps that an ended run did not do."""
     nodes = ((found.get("status") or {}).get("nodes") or {}).values()

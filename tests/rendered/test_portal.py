@@ -29,6 +29,9 @@ def test_the_code_goes_in_as_it_stands_here(documents: list[datarooms.Document])
     assert code == {file.name: file.read_text(encoding="utf-8") for file in folder.glob("*.py")}
 
 
+USES = ["apadana.io/uses-minio", "apadana.io/uses-prometheus"]
+
+
 def reached(documents: list[datarooms.Document]) -> tuple[bool, list[str], bool]:
     """Whether it has a token, the rooms that it may reach, and whether it may reach the API servers."""
     pod = datarooms.named(documents, "Deployment", "portal")["spec"]["template"]
@@ -38,14 +41,14 @@ def reached(documents: list[datarooms.Document]) -> tuple[bool, list[str], bool]
     return pod["spec"]["automountServiceAccountToken"], uses, to_api
 
 
-def test_without_workflows_it_reaches_prometheus_and_nothing_else(documents: list[datarooms.Document]) -> None:
-    assert reached(documents) == (False, ["apadana.io/uses-prometheus"], False)
+def test_without_workflows_it_reaches_no_api_server(documents: list[datarooms.Document]) -> None:
+    assert reached(documents) == (False, USES, False)
 
 
 def test_with_workflows_it_asks_the_api_servers_by_an_account_of_its_own() -> None:
     documents = objects.rendered("portal", SETTINGS, site(workflows=workflows.Settings()))
     datarooms.assert_sound(documents)
-    assert reached(documents) == (True, ["apadana.io/uses-prometheus"], True)
+    assert reached(documents) == (True, USES, True)
     # Its rights are granted where workflows are, by their own room.
     assert not [each for each in documents if each["kind"] in ("Role", "RoleBinding")]
     assert datarooms.named(documents, "ServiceAccount", "portal")["automountServiceAccountToken"] is False

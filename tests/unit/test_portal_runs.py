@@ -61,6 +61,11 @@ class Api:
             raise ApiError("GET log", 400, b'{"message": "it is waiting to start"}')
         return '{"level": "INFO", "argo":true}\n' + self.says
 
+    def kept(self, key: str) -> str:
+        if key != "steps/tabular-1/prepare/main.log":
+            raise OSError("the store of logs: NoSuchKey")
+        return "kept\n"
+
     def _answers(self, kind: str, namespace: str) -> None:
         assert (kind, namespace) == ("Workflow", "steps")
         if self.away:
@@ -86,7 +91,7 @@ def ask(tmp_path: Path, api: Api) -> Iterator[Ask]:
     (tmp_path / "tls.crt").write_bytes(leaf.certificate.read_bytes())
     (tmp_path / "tls.key").write_bytes(leaf.key.read_bytes())
     facts = Facts("lab", Overview, lambda: 1.0, lambda: "")
-    server = answering.Server(facts, Flows("steps", lambda: api), 0, tmp_path, lambda _: None)
+    server = answering.Server(facts, Flows("steps", lambda: api, api.kept), 0, tmp_path, lambda _: None)
     server.start()
     context = ssl.create_default_context(cafile=str(tmp_path / "pki" / "ca.crt"))
 
@@ -123,12 +128,17 @@ def test_one_run_is_drawn_with_what_may_be_done(ask: Ask) -> None:
     assert "a &lt;gate&gt;" in failed and failed.count("<rect") == 5
 
 
-def test_what_steps_said_is_shown_without_what_argo_said(ask: Ask) -> None:
+def test_what_steps_said_is_shown_without_what_argo_said(ask: Ask, api: Api) -> None:
     status, text, _ = ask("GET", "/runs/tabular-1/log")
-    assert (status, text) == (
-        200,
-        "== prepare(0)\nloss 0.1\n\n== late(0)\nno lines: GET log: 400 it is waiting to start\n",
-    )
+    late = "== late(0)\nno lines: GET log: 400 it is waiting to start\n"
+    assert (status, text) == (200, f"== prepare(0)\nloss 0.1\n\n{late}")
+    # What is kept is shown in place of what a pod says, and what is not there does not hide the rest.
+    for at, name in (("0", "prepare(0)"), ("1", "a(0)")):
+        key = f"steps/tabular-1/{name.partition('(')[0]}/main.log"
+        outputs = {"artifacts": [{"name": "data"}, {"name": "main-logs", "s3": {"key": key}}]}
+        api.held["tabular-1"]["status"]["nodes"][at] = {"displayName": name, "startedAt": at, "outputs": outputs}
+    _, text, _ = ask("GET", "/runs/tabular-1/log")
+    assert text == f"== prepare(0)\nkept\n\n== a(0)\nno lines: the store of logs: NoSuchKey\n\n{late}"
 
 
 def test_a_run_is_stopped_in_the_name_of_who_asked(ask: Ask, api: Api) -> None:

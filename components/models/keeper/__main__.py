@@ -22,7 +22,7 @@ import urllib3
 from minio import Minio
 from minio.error import S3Error
 
-from components.models.keeper import artefacts, objects
+from components.models.keeper import artefacts, bucket, objects
 from components.models.keeper.artefacts import Registry, Version
 from components.models.keeper.keeper import Keeper
 from components.models.keeper.kubernetes import Api
@@ -48,21 +48,6 @@ class Bucket:
     def __init__(self, told: dict[str, Any]) -> None:
         self._told = told
 
-    def _store(self) -> Minio:
-        """Made anew each time: a promotion is rare, and a new password is in the file."""
-        folder, given = MOUNTS / "store", self._told["store"]
-        ca = folder / "ca.crt"
-        pool = urllib3.PoolManager(
-            cert_reqs="CERT_REQUIRED",
-            ca_certs=str(ca) if ca.is_file() else None,
-            timeout=urllib3.Timeout(connect=3, read=30),
-            retries=urllib3.Retry(3, backoff_factor=0.3, status_forcelist=[500, 502, 503, 504]),
-        )
-        user, password = ((folder / name).read_text(encoding="utf-8").strip() for name in ("username", "password"))
-        return Minio(
-            endpoint=given["address"], access_key=user, secret_key=password, region=given["region"], http_client=pool
-        )
-
     def _registry(self) -> Registry:
         places = [(host, int(port)) for host, port in self._told["registry"]]
         return Registry(places, str(MOUNTS / "tls" / "ca.crt"))
@@ -85,7 +70,7 @@ class Bucket:
 
     def _asked(self, what: Callable[[Minio, str], T]) -> T:
         try:
-            return what(self._store(), self._told["place"]["bucket"])
+            return what(bucket.client(MOUNTS / "store", self._told["store"]), self._told["place"]["bucket"])
         except (S3Error, urllib3.exceptions.HTTPError) as error:
             raise OSError(f"the store of models: {error}") from None
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from components.portal.server.answering import Server
+from components.portal.server.archive import Archive
 from components.portal.server.flows import Flows
 from components.portal.server.kubernetes import Api
 from components.portal.server.overview import Overview, Part, looked
@@ -75,7 +76,8 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     loop = Loop(told)
     facts = Facts(told["site"], lambda: loop.overview, loop.age, loop.health)
-    flows = Flows(told["runs_in"], Api) if told["runs_in"] else None
+    archive = Archive(MOUNTS / "store", told["store"])
+    flows = Flows(told["runs_in"], Api, archive.read) if told["runs_in"] else None
     server = Server(facts, flows, PORT, MOUNTS / "tls", log)
     server.start()
     rounds = 0

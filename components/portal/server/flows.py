@@ -50,6 +50,7 @@ class Flows:
 
     namespace: str
     api: Callable[[], Asked]  # one for each thread that asks
+    archive: Callable[[str], str]  # by key; raises OSError
 
     def all(self) -> list[Run]:
         """The newest first."""
@@ -61,18 +62,26 @@ class Flows:
         return runs.read(self._found(name))
 
     def lines(self, name: str) -> str:
-        """What the steps said whose pods are still there."""
-        self._found(name)
-        asked, told = self.api(), []
+        """What its steps said: what is kept of those that ended, and what pods say that are still there."""
+        found = self._found(name)
+        told = {step: self._kept(key) for step, key in runs.kept_logs(found).items()}
+        asked = self.api()
         for pod in asked.all("Pod", self.namespace, f"{OF_WORKFLOW}={name}"):
             metadata = pod["metadata"]
-            node = (metadata.get("annotations") or {}).get(OF_NODE, metadata["name"]).partition(".")[2]
+            step = (metadata.get("annotations") or {}).get(OF_NODE, "").removeprefix(f"{name}.") or metadata["name"]
+            if step in told:
+                continue
             try:
-                said = runs.said(asked.log(self.namespace, metadata["name"], "main", LINES))
+                told[step] = asked.log(self.namespace, metadata["name"], "main", LINES)
             except ApiError as error:  # it has not begun, or went meanwhile
-                said = f"no lines: {error}\n"
-            told.append(f"== {node or metadata['name']}\n{said}")
-        return "\n".join(told) or "No pod of this run is there any more.\n"
+                told[step] = f"no lines: {error}\n"
+        return "\n".join(f"== {step}\n{runs.said(said)}" for step, said in told.items()) or "No step has begun.\n"
+
+    def _kept(self, key: str) -> str:
+        try:
+            return self.archive(key)
+        except OSError as error:
+            return f"no lines: {error}\n"
 
     def stop(self, name: str, by: str) -> None:
         """No further step begins, and those that run are ended. Raises NoSuchRun; ValueError: it has ended."""

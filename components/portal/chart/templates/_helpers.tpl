@@ -21,6 +21,16 @@
             - {key: username, path: login/username}
             - {key: password, path: login/password}
       - secret:
+          name: {{ .ctx.Values.store_secret }}
+          items:
+            - {key: username, path: store/username}
+            - {key: password, path: store/password}
+      {{- with .ctx.Values.store_ca }}
+      - configMap:
+          name: {{ . }}
+          items: [{key: ca.crt, path: store/ca.crt}]
+      {{- end }}
+      - secret:
           name: {{ .ctx.Values.secrets.tls }}
           items:
             - {key: tls.crt, path: tls/tls.crt}
