@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -16,6 +17,8 @@ WINDOW_RULES = 3  # of the room's own file window.yml
 WINDOW_JOB = "window"
 OWN_MINUTES = 'sum(apadana:watched_minutes{job=""})'
 TOLERANCE_MINUTES = 10
+LISTED_SECONDS = 75.0  # until a new pod is in every list, and each certificate was looked at once
+CERTIFICATES = "count by (component) (probe_ssl_earliest_cert_expiry)"
 ANY = -1  # of a job's targets: pods that come and go, or none
 
 Found = tuple[bool, str, Mapping[str, object]]
@@ -67,6 +70,14 @@ def _targets(caller: Caller, wanted: Mapping[str, int]) -> str:
     return "; ".join([*lacking, *down])
 
 
+def _settled(target: Target, look: Callable[[Caller], str]) -> Found:
+    """A pod that was made a moment ago is asked only when the name servers were asked again."""
+    end = time.monotonic() + target.within(LISTED_SECONDS)
+    while not (found := _each(target, look))[0] and time.monotonic() < end:
+        time.sleep(2)  # between two looks at a condition that has a deadline
+    return found
+
+
 def _rules(caller: Caller, wanted: Mapping[str, int]) -> str:
     groups = caller.ask("/api/v1/rules").json()["data"]["groups"]
     found: Counter[str] = Counter()
@@ -77,6 +88,15 @@ def _rules(caller: Caller, wanted: Mapping[str, int]) -> str:
     whole = {**wanted, WINDOW_JOB: WINDOW_RULES}
     lacking = [f"{room}: {found[room]} rules of {n}" for room, n in whole.items() if found[room] != n]
     return "; ".join([*lacking, *sick])
+
+
+def _certificates(caller: Caller, wanted: Mapping[str, int]) -> str:
+    """How long each is good, is seen where a client meets it."""
+    told = caller.ask("/api/v1/query", {"query": CERTIFICATES}).json()["data"]["result"]
+    seen = {each["metric"].get("component", ""): int(float(each["value"][1])) for each in told}
+    return "; ".join(
+        f"{room}: {seen.get(room, 0)} of {n} are seen" for room, n in wanted.items() if seen.get(room) != n
+    )
 
 
 def _helpful(caller: Caller) -> str:
@@ -146,11 +166,15 @@ def smoke(target: Target) -> Iterator[Check]:
     yield attempt("prometheus: every replica is ready", lambda: _each(target, _ready))
     yield attempt(
         "prometheus: every target of the contracts is up",
-        lambda: _each(target, lambda caller: _targets(caller, wanted["targets"])),
+        lambda: _settled(target, lambda caller: _targets(caller, wanted["targets"])),
     )
     yield attempt(
         "prometheus: the rules of every room are loaded and sound",
         lambda: _each(target, lambda caller: _rules(caller, wanted["rules"])),
+    )
+    yield attempt(
+        "prometheus: every certificate is watched",
+        lambda: _settled(target, lambda caller: _certificates(caller, wanted["certificates"])),
     )
     yield attempt("prometheus: every alert names its runbook", lambda: _each(target, _helpful))
     if "alertmanager" in wanted["targets"]:

@@ -14,11 +14,21 @@ from components.kit.connection import connection
 from components.kit.contract import managed
 from components.kit.fronts import FrontValues
 from components.kit.mistakes import Mistake
-from components.kit.settings import ComponentSettings, Mode, Name, Resources, SiteFacts, StatefulValues, Storage
+from components.kit.settings import (
+    ComponentSettings,
+    Frozen,
+    Mode,
+    Name,
+    Resources,
+    ResourceValues,
+    SiteFacts,
+    StatefulValues,
+    Storage,
+)
 from components.kit.shape import Fixed
 from components.kit.syntax import Once
 from components.kit.web import Role, Web
-from components.prometheus import targets
+from components.prometheus import certificates, targets
 
 ROOM = "prometheus"
 VERSION = "2.53"
@@ -55,6 +65,10 @@ class Settings(ComponentSettings):
     front_resources: Resources = Resources(
         cpu_millicores=20, memory_mib=32, cpu_limit_millicores=500, memory_limit_mib=64
     )
+    # Of what looks at certificates from outside.
+    certificates_resources: Resources = Resources(
+        cpu_millicores=10, memory_mib=32, cpu_limit_millicores=200, memory_limit_mib=64
+    )
 
     def claims(self) -> tuple[Claim, ...]:
         """One volume for each replica."""
@@ -82,6 +96,13 @@ class Settings(ComponentSettings):
             )
 
 
+class CertificatesValues(Frozen):
+    """Who looks at certificates, and at which."""
+
+    looks: tuple[certificates.Look, ...]
+    resources: ResourceValues
+
+
 class Values(StatefulValues):
     """Values of the chart."""
 
@@ -96,6 +117,7 @@ class Values(StatefulValues):
     memory_limit_mib: int
     front: FrontValues
     scrapes: tuple[targets.Scrape, ...]
+    certificates: CertificatesValues
     rules: dict[str, str]
     alertmanagers: tuple[str, ...]
 
@@ -123,6 +145,9 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
             resources=limits(settings.front_resources),
         ),
         scrapes=targets.scrapes(site),
+        certificates=CertificatesValues(
+            looks=certificates.looks(site), resources=limits(settings.certificates_resources)
+        ),
         rules=targets.rules(site),
         alertmanagers=taking,
     )

@@ -7,6 +7,7 @@ server, and goes on while that is away.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Literal
 
 import yaml
@@ -16,6 +17,7 @@ from components.kit.contract import Component, Metrics
 from components.kit.discovery import room
 from components.kit.parts import parts
 from components.kit.settings import Frozen, Mode, SiteFacts, UseValues
+from components.prometheus.certificates import looks
 from components.prometheus.probe import ANY
 
 ALERTS, RUNBOOK = "alerts.yaml", "RUNBOOK.md"
@@ -130,8 +132,9 @@ def _each(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def expected(site: SiteFacts) -> dict[str, dict[str, int]]:
-    """For the probe: targets of each job (0: at least one; ANY: none, too), rules of each room."""
+    """For the probe: targets of each job (0: at least one; ANY: none, too), rules and certificates of each room."""
     return {
         "targets": {scrape.job: ANY if scrape.listed else len(scrape.hosts) for scrape in scrapes(site)},
         "rules": {name: len(_each(yaml.safe_load(text))) for name, text in rules(site).items()},
+        "certificates": dict(Counter(look.room for look in looks(site) for _ in look.places)),
     }

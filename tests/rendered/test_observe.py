@@ -15,6 +15,7 @@ from components.kit import fronts, pki
 from components.kit.settings import SiteFacts
 from stacks.composition import compose
 from tests import debian_programs
+from tests.engine.built import built
 from tests.images import AnyImage
 from tests.rendered import datarooms
 
@@ -130,6 +131,21 @@ def test_prometheus_reads_its_settings_and_every_rule(
     loaded = {path.stem for path in where["rules"].glob("*.yml")}
     assert {"postgres", "kafka", "minio", "redis", "prometheus", "alertmanager", "window"} <= loaded
     assert said.count("rules found") == len(loaded)
+
+
+def test_what_looks_at_certificates_reads_its_settings(
+    documents: dict[str, list[datarooms.Document]], tmp_path: Path
+) -> None:
+    program = built("bin/*/blackbox-exporter")
+    where = placed(documents, PROMETHEUS, tmp_path)
+    run([str(program)], "--config.check", f"--config.file={where['files'] / 'certificates.yml'}")
+
+
+def test_what_is_found_of_certificates_is_no_member_of_the_room(documents: dict[str, list[datarooms.Document]]) -> None:
+    told = yaml.safe_load(files(documents[PROMETHEUS], "prometheus-files")["prometheus.yml"])
+    (job,) = [each for each in told["scrape_configs"] if each["job_name"] == "certificates"]
+    assert all("component" not in each["labels"] for each in job["static_configs"])
+    assert {"source_labels": ["of"], "target_label": "component"} in job["metric_relabel_configs"]
 
 
 def test_alertmanager_reads_its_settings(programs: dict[str, Path], tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from components.kit.discovery import room
 from components.kit.settings import ComponentSettings, External, Mode, SiteFacts
 from components.minio import settings as minio
 from components.postgres import settings as postgres
-from components.prometheus import probe, targets
+from components.prometheus import certificates, probe, targets
 from components.prometheus import settings as prometheus
 from components.redis import settings as redis
+from tests.unit import test_outcomes_settings as outcomes
 from validate.suites import coverage
 
 
@@ -75,7 +76,10 @@ def test_what_the_client_runs_or_nobody_runs_is_not_watched() -> None:
     assert not {"postgres", "kafka"} & set(targets.rules(facts))
 
 
-def test_a_room_that_shows_nothing_is_told() -> None:
+def test_a_room_that_shows_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert targets.unwatched(site()) == []
+    told = redis.contract
+    monkeypatch.setattr(redis, "contract", lambda *given: {**told(*given), "metrics": []})
     assert targets.unwatched(site()) == ["redis"]
 
 
@@ -171,3 +175,19 @@ def test_a_password_that_the_front_would_misread_is_refused() -> None:
     for bad in ("", "a b", 'a"b', "a#b", "a\\b", "a$b"):
         with pytest.raises(ValueError, match="probe"):
             fronts.users_file({"probe": bad})
+
+
+def test_certificates_are_looked_at_where_a_port_begins_with_tls() -> None:
+    found = {(look.room, look.server_name): look.places for look in certificates.looks(site())}
+    assert {room for room, _ in found} == {"alertmanager", "kafka", "minio", "postgres", "prometheus", "redis"}
+    ports = {room: {place.rpartition(":")[2] for place in places} for (room, _), places in found.items()}
+    assert (ports["kafka"], ports["postgres"], ports["redis"]) == ({"9092"}, {"8008"}, {"26379"})
+    assert targets.expected(site())["certificates"]["postgres"] == 3
+
+
+def test_the_gateway_s_certificate_is_asked_for_by_a_name_that_it_has_and_once() -> None:
+    looks = certificates.looks(outcomes.site())
+    (way_in,) = [look for look in looks if look.room == "gateway"]
+    assert way_in.server_name.endswith("lab.internal") and len(way_in.places) == 1
+    places = [place for look in looks for place in look.places]
+    assert len(places) == len(set(places))

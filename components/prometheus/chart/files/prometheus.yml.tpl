@@ -76,3 +76,21 @@ scrape_configs:
     relabel_configs: *names
     {{- end }}
   {{- end }}
+  # Certificates, as a client meets them. `component` is put on what is found and not on the place itself: of a room's
+  # members `up` is told by what they show themselves, and by nothing else.
+  - job_name: certificates
+    scrape_interval: 1m
+    metrics_path: /probe
+    static_configs:
+      {{- range .Values.certificates.looks }}
+      - targets: {{ toJson .places }}
+        labels: {of: {{ .room }}, __param_module: {{ .server_name | default "its-own-name" }}}
+      {{- end }}
+    relabel_configs:
+      - {source_labels: [__address__], target_label: __param_target}
+      - {source_labels: [__address__], regex: "([^.]+)[.].*:([0-9]+)", target_label: instance, replacement: "$1:$2"}
+      - {target_label: __address__, replacement: "127.0.0.1:9115"}
+    metric_relabel_configs:
+      - {source_labels: [__name__], regex: "probe_ssl_earliest_cert_expiry|probe_success", action: keep}
+      - {source_labels: [of], target_label: component}
+      - {regex: of, action: labeldrop}

@@ -11,7 +11,7 @@
 {{- end -}}
 
 {{- define "prometheus.files" -}}
-{{ tpl (.Files.Get "files/prometheus.yml.tpl") . }}{{ tpl (.Files.Get "files/window.yml.tpl") . }}{{ .Values.rules | toJson }}{{ include "prometheus.front" . }}
+{{ tpl (.Files.Get "files/prometheus.yml.tpl") . }}{{ tpl (.Files.Get "files/certificates.yml.tpl") . }}{{ tpl (.Files.Get "files/window.yml.tpl") . }}{{ .Values.rules | toJson }}{{ include "prometheus.front" . }}
 {{- end -}}
 
 {{- define "prometheus.containers" -}}
@@ -48,6 +48,25 @@
     - {name: rules, mountPath: /etc/apadana/rules, readOnly: true}
     - {name: tls, mountPath: /etc/apadana/tls, readOnly: true}
     - {name: tmp, mountPath: /tmp}
+- name: certificates
+  image: {{ .ctx.Values.image }}
+  imagePullPolicy: {{ .ctx.Values.imagePullPolicy }}
+  command: [blackbox-exporter]
+  args:
+    - --config.file=/etc/apadana/files/certificates.yml
+    # It looks wherever it is told to: the NetworkPolicy opens its port to nobody but the replicas.
+    - --web.listen-address=:9115
+    - --log.format=json
+  securityContext:
+    {{- include "kit.containerSecurity" .ctx | nindent 4 }}
+  env:
+    - {name: GOMAXPROCS, value: "1"}
+    - {name: GOMEMLIMIT, value: 24MiB}
+  {{- include "kit.webProbes" (dict "path" "/-/healthy" "port" 9115 "scheme" "HTTP") | nindent 2 }}
+  resources:
+    {{- toYaml .ctx.Values.certificates.resources | nindent 4 }}
+  volumeMounts:
+    - {name: files, mountPath: /etc/apadana/files, readOnly: true}
 {{ include "kit.frontContainer" (dict "ctx" .ctx "web" 9090 "api" 9443 "member" 9444) }}
 {{- end -}}
 
