@@ -15,6 +15,7 @@ from components.kit.contract import managed
 from components.kit.fronts import FrontValues
 from components.kit.mistakes import Mistake
 from components.kit.settings import (
+    ApiServers,
     ComponentSettings,
     Frozen,
     Mode,
@@ -26,7 +27,7 @@ from components.kit.settings import (
     Storage,
 )
 from components.kit.shape import Fixed
-from components.kit.syntax import Once
+from components.kit.syntax import Once, Port
 from components.kit.web import Role, Web
 from components.prometheus import certificates, targets
 
@@ -69,6 +70,11 @@ class Settings(ComponentSettings):
     certificates_resources: Resources = Resources(
         cpu_millicores=10, memory_mib=32, cpu_limit_millicores=200, memory_limit_mib=64
     )
+
+    # How full volumes are, kubelets know. It takes a right to ask them, which the cluster's half gives.
+    watch_volumes: bool = True
+    # Of the API servers, for the NetworkPolicy: it sees ports after translation.
+    api_ports: Annotated[tuple[Port, ...], Field(min_length=1, max_length=50), Once] = (443, 6443)
 
     def claims(self) -> tuple[Claim, ...]:
         """One volume for each replica."""
@@ -120,6 +126,8 @@ class Values(StatefulValues):
     certificates: CertificatesValues
     rules: dict[str, str]
     alertmanagers: tuple[str, ...]
+    watch_volumes: bool
+    api_servers: ApiServers
 
 
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
@@ -150,6 +158,8 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         ),
         rules=targets.rules(site),
         alertmanagers=taking,
+        watch_volumes=settings.watch_volumes,
+        api_servers=site.api_servers(settings.api_ports),
     )
     return wanted.model_dump(mode="json", by_alias=True)
 

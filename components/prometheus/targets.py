@@ -20,6 +20,7 @@ from components.kit.settings import Frozen, Mode, SiteFacts, UseValues
 from components.prometheus.certificates import looks
 from components.prometheus.probe import ANY
 
+VOLUMES_JOB = "volumes"
 ALERTS, RUNBOOK = "alerts.yaml", "RUNBOOK.md"
 
 
@@ -131,10 +132,12 @@ def _each(content: dict[str, Any]) -> list[dict[str, Any]]:
     return [rule for group in content["groups"] for rule in group["rules"]]
 
 
-def expected(site: SiteFacts) -> dict[str, dict[str, int]]:
+def expected(site: SiteFacts, *, volumes: bool = False) -> dict[str, dict[str, int]]:
     """For the probe: targets of each job (0: at least one; ANY: none, too), rules and certificates of each room."""
+    targets = {scrape.job: ANY if scrape.listed else len(scrape.hosts) for scrape in scrapes(site)}
     return {
-        "targets": {scrape.job: ANY if scrape.listed else len(scrape.hosts) for scrape in scrapes(site)},
+        "targets": targets
+        | ({VOLUMES_JOB: 0} if getattr(site.rooms.get("prometheus"), "watch_volumes", False) else {}),
         "rules": {name: len(_each(yaml.safe_load(text))) for name, text in rules(site).items()},
         "certificates": dict(Counter(look.room for look in looks(site) for _ in look.places)),
     }

@@ -17,11 +17,12 @@ from stacks.composition import compose
 from tests import debian_programs
 from tests.engine.built import built
 from tests.images import AnyImage
-from tests.rendered import datarooms
+from tests.rendered import datarooms, objects
 
 pytestmark = pytest.mark.rendered
 PROMETHEUS, ALERTMANAGER = "prometheus", "alertmanager"
 ROOMS = (PROMETHEUS, ALERTMANAGER)
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105  a path
 
 
 LAB = compose("lab")
@@ -72,6 +73,7 @@ def placed(documents: dict[str, list[datarooms.Document]], room: str, folder: Pa
     for part, data in parts.items():
         (folder / part).mkdir()
         for name, text in data.items():
+            text = text.replace(TOKEN, str(folder / "tls" / "tls.key"))
             (folder / part / name).write_text(text.replace("/etc/apadana/", f"{folder}/"))
     return {part: folder / part for part in parts}
 
@@ -87,10 +89,21 @@ def test_it_is_what_a_restricted_namespace_takes(documents: dict[str, list[datar
     datarooms.assert_sound(documents[room])
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_no_pod_gets_a_token(documents: dict[str, list[datarooms.Document]], room: str) -> None:
-    for _, template in datarooms.templates(documents[room]):
-        assert template["spec"]["automountServiceAccountToken"] is False
+def test_who_asks_kubelets_has_a_token_and_nobody_else(documents: dict[str, list[datarooms.Document]]) -> None:
+    for room in ROOMS:
+        for _, template in datarooms.templates(documents[room]):
+            assert template["spec"]["automountServiceAccountToken"] is (room == PROMETHEUS)
+
+
+def test_what_does_not_watch_volumes_has_no_token_and_asks_nobody_for_them() -> None:
+    settings = LAB.rooms[PROMETHEUS].model_copy(update={"watch_volumes": False})
+    documents = objects.rendered(PROMETHEUS, settings, SITE)
+    ((_, template),) = datarooms.templates(documents)
+    assert template["spec"]["automountServiceAccountToken"] is False
+    assert not [each for each in documents if each["kind"] == "ServiceAccount"]
+    assert "kubernetes_sd_configs" not in files(documents, "prometheus-files")["prometheus.yml"]
+    assert objects.halved(PROMETHEUS, settings, SITE) == []
+    assert len(objects.halved(PROMETHEUS, LAB.rooms[PROMETHEUS], SITE)) == 2
 
 
 @pytest.mark.parametrize("room", ROOMS)

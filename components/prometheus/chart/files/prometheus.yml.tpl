@@ -94,3 +94,17 @@ scrape_configs:
       - {source_labels: [__name__], regex: "probe_ssl_earliest_cert_expiry|probe_success", action: keep}
       - {source_labels: [of], target_label: component}
       - {regex: of, action: labeldrop}
+  {{- if .Values.watch_volumes }}
+  # How full volumes are. A kubelet shows a certificate that it has signed itself; the token that it is shown can read
+  # this of any kubelet, and which hosts there are.
+  - job_name: volumes
+    scrape_interval: 1m
+    scheme: https
+    authorization: {credentials_file: /var/run/secrets/kubernetes.io/serviceaccount/token}
+    tls_config: {insecure_skip_verify: true}
+    kubernetes_sd_configs: [{role: node}]
+    relabel_configs:
+      - {source_labels: [__meta_kubernetes_node_name], target_label: instance}
+    metric_relabel_configs:
+      - {source_labels: [__name__], regex: "kubelet_volume_stats_(available|capacity)_bytes", action: keep}
+  {{- end }}
