@@ -22,7 +22,7 @@ from tests.rendered import datarooms, objects
 pytestmark = pytest.mark.rendered
 PROMETHEUS, ALERTMANAGER = "prometheus", "alertmanager"
 ROOMS = (PROMETHEUS, ALERTMANAGER)
-TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105  a path
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 
 LAB = compose("lab")
