@@ -22,7 +22,7 @@ def listed(site: str, found: Sequence[Run]) -> str:
                 cell(run.template),
                 cell(state(run), MOODS.get(run.phase, "")),
                 cell(run.started.replace("T", " ").removesuffix("Z")),
-                cell("" if run.seconds is None else graph.lasting(run.seconds), "n"),
+                cell("" if run.seconds is None else graph.lasting(run.seconds)),
             ]
         )
         for run in found
@@ -59,7 +59,7 @@ def _step(step: Step) -> str:
     told = graph.phase(step)
     lasted = "" if step.seconds is None else graph.lasting(step.seconds)
     moods = {"done": "well", "failed": "down", "runs": "told"}
-    return row([cell(step.name), cell(told, moods.get(told, "")), cell(lasted, "n"), cell(step.message)])
+    return row([cell(step.name), cell(told, moods.get(told, "")), cell(lasted), cell(step.message)])
 
 
 def _button(name: str, what: str, word: str) -> str:
