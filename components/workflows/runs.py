@@ -149,7 +149,8 @@ def kept_logs(found: Mapping[str, Any]) -> dict[str, str]:
     """Where in the bucket of workflows the lines of each pod are kept, in the order in which they began."""
     nodes = ((found.get("status") or {}).get("nodes") or {}).values()
     kept: dict[str, str] = {}
-    for node in sorted(nodes, key=lambda each: str(each.get("startedAt") or "")):
+    # A step that may be tried again has its last try's outputs, too; only the tries are pods.
+    for node in sorted((n for n in nodes if n.get("type") == "Pod"), key=lambda n: str(n.get("startedAt") or "")):
         for each in (node.get("outputs") or {}).get("artifacts") or ():
             if each.get("name") == "main-logs" and (key := (each.get("s3") or {}).get("key")):
                 kept[str(node["displayName"])] = str(key)

@@ -136,7 +136,17 @@ def test_what_steps_said_is_shown_without_what_argo_said(ask: Ask, api: Api) -> 
     for at, name in (("0", "prepare(0)"), ("1", "a(0)")):
         key = f"steps/tabular-1/{name.partition('(')[0]}/main.log"
         outputs = {"artifacts": [{"name": "data"}, {"name": "main-logs", "s3": {"key": key}}]}
-        api.held["tabular-1"]["status"]["nodes"][at] = {"displayName": name, "startedAt": at, "outputs": outputs}
+        api.held["tabular-1"]["status"]["nodes"][at] = {
+            "displayName": name,
+            "type": "Pod",
+            "startedAt": at,
+            "outputs": outputs,
+        }
+        api.held["tabular-1"]["status"]["nodes"][f"{at}-tries"] = {
+            "displayName": name.partition("(")[0],
+            "type": "Retry",
+            "outputs": outputs,
+        }
     _, text, _ = ask("GET", "/runs/tabular-1/log")
     assert text == f"== prepare(0)\nkept\n\n== a(0)\nno lines: the store of logs: NoSuchKey\n\n{late}"
 

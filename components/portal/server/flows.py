@@ -14,6 +14,7 @@ from components.portal.server.runs import Run
 OF_WORKFLOW, OF_NODE = "workflows.argoproj.io/workflow", "workflows.argoproj.io/node-name"
 LINES = 500  # of each pod
 MOST = 100  # runs in the list
+NOTHING = "(nothing)\n"
 
 
 class Asked(Protocol):
@@ -75,7 +76,10 @@ class Flows:
                 told[step] = asked.log(self.namespace, metadata["name"], "main", LINES)
             except ApiError as error:  # it has not begun, or went meanwhile
                 told[step] = f"no lines: {error}\n"
-        return "\n".join(f"== {step}\n{runs.said(said)}" for step, said in told.items()) or "No step has begun.\n"
+        return (
+            "\n".join(f"== {step}\n{runs.said(said) or NOTHING}" for step, said in told.items())
+            or "No step has begun.\n"
+        )
 
     def _kept(self, key: str) -> str:
         try:
