@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from components.portal.server.runs import Step
 
-WIDE, HIGH = 150, 46  # of a box
-ACROSS, DOWN = 200, 66  # from one to the next
+WIDE, HIGH = 132, 46  # of a box
+ACROSS, DOWN = 172, 66  # from one to the next
 EDGE = 8  # around the drawing
 
 

@@ -17,7 +17,8 @@ td.n{{text-align:right;font-variant-numeric:tabular-nums}}
 nav a{{margin-right:1rem}}
 form{{display:inline-block;margin-right:.6rem}}
 button{{font:inherit;padding:.3rem .9rem}}
-.graph{{overflow-x:auto;margin:1rem 0}}
+.graph{{margin:1rem 0}}
+.graph svg{{max-width:100%;height:auto}}
 .edge{{fill:none;stroke:#9aa5b4;stroke-width:1.5}}
 .step rect{{fill:#f4f6f9;stroke:#9aa5b4}}
 .step text{{text-anchor:middle;font-size:13px}}
