@@ -6,7 +6,7 @@ They come from the module of the version that is compiled, so a CRD and its cont
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +19,7 @@ from bundle.versions import Binary, Go
 
 def wanted(go: Go) -> list[str]:
     """The binaries whose modules give more than their code."""
-    return [name for name, binary in go.binaries.items() if binary.crds or binary.files]
+    return [name for name, binary in go.binaries.items() if binary.crds or binary.crds_of or binary.files]
 
 
 def folder(places: Places, go: Go, name: str) -> Path:
@@ -27,7 +27,12 @@ def folder(places: Places, go: Go, name: str) -> Path:
     binary = go.binaries[name]
     sums = places.go_sets / binary.set / "go.sum"
     key = files.key_of(
-        binary.module, binary.version, files.sha256(sums) if sums.exists() else "", binary.crds, binary.files
+        binary.module,
+        binary.version,
+        files.sha256(sums) if sums.exists() else "",
+        binary.crds,
+        binary.files,
+        *((binary.crds_of,) if binary.crds_of else ()),  # the others' keys stay what they were
     )
     return places.cache / "module" / f"{name}-{key}"
 
@@ -40,21 +45,28 @@ def collect(places: Places, go: Go, name: str) -> Path:
     with files.building(target) as part, TemporaryDirectory() as work:
         source = Path(work) / binary.set
         shutil.copytree(places.go_sets / binary.set, source)
-        copy(binary, name, module_folder(binary.module, source, environment(places, go)), part)
+        env = environment(places, go)
+        others = {module: module_folder(module, source, env) for module in binary.crds_of}
+        copy(binary, name, module_folder(binary.module, source, env), part, others)
     return target
 
 
-def copy(binary: Binary, name: str, module: Path, part: Path) -> None:
-    """Fill a folder from an unpacked module; every pattern has to find something."""
+def copy(binary: Binary, name: str, module: Path, part: Path, others: Mapping[str, Path] | None = None) -> None:
+    """Fill a folder from an unpacked module; every pattern has to find something.
+
+    `others`: the unpacked modules that `crds_of` names.
+    """
     (part / "crds").mkdir()
     (part / "files").mkdir()
+    sources = [(module, pattern, "crds") for pattern in binary.crds]
+    for other, patterns in binary.crds_of.items():
+        sources += [((others or {})[other], pattern, "crds_of") for pattern in patterns]
     taken: dict[str, Path] = {}
-    for pattern in binary.crds:
-        for path in _matches(module, pattern, f"go.binaries.{name}.crds"):
+    for folder, pattern, key in sources:
+        for path in _matches(folder, pattern, f"go.binaries.{name}.{key}"):
             if path.name in taken:
                 raise BundleError(
-                    f"go.binaries.{name}.crds takes two files of the name {path.name}:"
-                    f" {taken[path.name].relative_to(module)} and {path.relative_to(module)}"
+                    f"go.binaries.{name}.{key} takes two files of the name {path.name}: {taken[path.name]} and {path}"
                 )
             taken[path.name] = path
             _copy_file(path, part / "crds" / path.name)

@@ -38,13 +38,16 @@ class Binary(Model):
     """Files that the module lacks, each with the one of its own that it is a copy of."""
     crds: tuple[str, ...] = ()
     """Patterns of the module's files that lie in the bundle at crds/<binary>/."""
+    crds_of: dict[str, tuple[str, ...]] = {}
+    """The same of other modules of the set that are compiled into the binary."""
     files: dict[str, str] = {}
     """Files or folders of the module, mounted under these names at /module-in/<binary>."""
 
     @model_validator(mode="after")
     def _inside_the_module(self) -> Binary:
         derived = (*self.derive, *self.derive.values())
-        for place in (*self.crds, *self.files, *self.files.values(), *derived):
+        others = [pattern for patterns in self.crds_of.values() for pattern in patterns]
+        for place in (*self.crds, *others, *self.files, *self.files.values(), *derived):
             if place.startswith("/") or ".." in Path(place).parts:
                 raise ValueError(f"{place!r} must be a path below the module's folder")
         return self

@@ -1,0 +1,1 @@
+"""Room: trainings spread over several hosts, as TrainJobs of Kubeflow's Trainer."""

@@ -1,0 +1,1 @@
+"""Boosted trees whose rows lie at several workers."""
