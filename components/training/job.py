@@ -1,8 +1,8 @@
 """A training over several hosts as plain Kubernetes objects. Pure.
 
 The TrainJob names a TrainingRuntime; Kubeflow's Trainer makes a JobSet of both, and JobSet an Indexed Job whose pods
-are the workers. None has a token. A worker that is lost, with its host or without, is made anew by the Job; the others find
-their connections broken, end, and are made anew, too. All of them begin after the last checkpoint.
+are the workers. None has a token. A worker that is lost, with its host or without, is made anew by the Job; the others
+find their connections broken, end, and are made anew, too. All of them begin after the last checkpoint.
 """
 
 from __future__ import annotations

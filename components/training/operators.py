@@ -109,9 +109,11 @@ def _made() -> list[dict[str, Any]]:
         {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": OWN},
         {"apiGroups": ["batch"], "resources": ["jobs/status"], "verbs": CHANGE},
         {"apiGroups": [""], "resources": ["services"], "verbs": OWN},
+        # Trainer writes down which runtime a job was begun with.
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": [*LOOK, "create", "update", "patch"]},
         # Of jobs by MPI, which no runtime here asks for: Trainer's caches fill before it does anything. So its account
         # reads the Secrets of this namespace, and of no other.
-        {"apiGroups": [""], "resources": ["configmaps", "secrets"], "verbs": LOOK},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": LOOK},
         {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]},
     ]
 

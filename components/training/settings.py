@@ -80,7 +80,6 @@ class Values(Frozen):
     secret: str  # of the store, in that namespace
     marks: dict[str, str]  # labels of workers
     env: dict[str, str]
-    apart: str  # placement of one job's workers
 
 
 def store(site: SiteFacts) -> Connection:
@@ -121,7 +120,6 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         secret=JOBS_SECRET,
         marks={**JOB_MARKS, f"apadana.io/uses-{STORE}": "true"},
         env=_env(settings, site),
-        apart=_apart(settings),
     ).model_dump(mode="json")
 
 

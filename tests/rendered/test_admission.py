@@ -21,6 +21,8 @@ from components.kit.names import is_text
 from components.kit.settings import VOLUME_ROOM, ComponentSettings, SiteFacts
 from components.spark import job as spark_job
 from components.spark import settings as spark
+from components.training import job as training_job
+from components.training import settings as training
 from tests.images import AnyImage
 from tests.mutants import HOSTILE, Mutant, changed, inherited, mutants
 from tests.rendered import objects
@@ -110,9 +112,12 @@ def own(maker: objects.Maker, site: SiteFacts, name: str) -> list[Any]:
 
 def jobs(settings: object, site: SiteFacts) -> list[Any]:
     """What people start with them, where it is made of them."""
-    if not isinstance(settings, spark.Settings):
-        return []
-    return spark_job.objects(spark_job.Job("clean", {"main.py": ""}, "main.py"), spark.house(settings, site))
+    if isinstance(settings, spark.Settings):
+        return spark_job.objects(spark_job.Job("clean", {"main.py": ""}, "main.py"), spark.house(settings, site))
+    if isinstance(settings, training.Settings):
+        asked = training_job.Job("trees", {"main.py": "def train(job): ..."}, "main.py")
+        return training_job.objects(asked, training.house(settings, site))
+    return []
 
 
 def assert_taken(server: ApiServer, documents: list[Any], why: str, seen: set[str]) -> None:

@@ -1,0 +1,78 @@
+"""What a worker's program is given: its part of the rows, and checkpoints that are whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.training.image.worker.apadana_training import __main__ as worker
+from components.training.image.worker.apadana_training.job import Job
+from components.training.image.worker.apadana_training.kept import Checkpoints, Folder, store
+
+
+class Alone:
+    """A group as one of its workers sees it."""
+
+    def __init__(self, rank: int = 0, workers: int = 1, first: Any = None) -> None:
+        self.rank, self.workers, self._first = rank, workers, first
+
+    def all_sum(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return values
+
+    def from_first(self, value: Any) -> Any:
+        return value if self.rank == 0 else self._first
+
+
+@pytest.mark.parametrize(("rows", "workers"), [(10, 3), (2, 5), (0, 2), (7, 1), (9, 3)])
+def test_the_workers_parts_are_all_rows_and_none_twice(rows: int, workers: int, tmp_path: Path) -> None:
+    kept = Checkpoints(Folder(tmp_path), "j")
+    parts = [Job(Alone(rank, workers), kept, ()).mine(rows) for rank in range(workers)]
+    assert [row for part in parts for row in range(rows)[part]] == list(range(rows))
+    assert max(len(range(rows)[p]) for p in parts) - min(len(range(rows)[p]) for p in parts) <= 1
+
+
+def test_checkpoints_are_in_the_order_of_steps_and_old_ones_go(tmp_path: Path) -> None:
+    kept = Checkpoints(Folder(tmp_path), "j")
+    assert kept.last() is None
+    for step in (9, 10, 100):
+        kept.keep(step, str(step).encode())
+    assert kept.last() == (100, b"100")
+    assert len(Folder(tmp_path).names("j/steps/")) == 2
+    assert Checkpoints(Folder(tmp_path), "other").last() is None
+
+
+def test_half_a_checkpoint_is_none(tmp_path: Path) -> None:
+    kept = Checkpoints(Folder(tmp_path), "j")
+    kept.keep(3, b"three")
+    (tmp_path / "j" / "steps" / "000000004.part").write_bytes(b"fo")
+    assert kept.last() == (3, b"three")
+
+
+def test_who_is_not_first_begins_where_the_first_one_says(tmp_path: Path) -> None:
+    """Also where it would see another checkpoint by itself."""
+    kept = Checkpoints(Folder(tmp_path), "j")
+    kept.keep(6, b"six")
+    assert Job(Alone(), kept, ()).last() == (6, b"six")
+    second = Job(Alone(1, 2, (4, b"four")), kept, ())
+    assert second.last() == (4, b"four")
+    second.keep(8, lambda: b"never made")
+    second.result("model", b"never kept")
+    assert kept.last() == (6, b"six") and not (tmp_path / "j" / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("", "no `def train"), ("train = 3\n", "no `def train"), (None, "is no Python file")]
+)
+def test_a_file_that_is_no_program_is_refused(text: str | None, told: str, tmp_path: Path) -> None:
+    file = tmp_path / ("x.py" if text is not None else "x.txt")
+    file.write_text(text or "")
+    with pytest.raises(SystemExit, match=told):
+        worker.load(file)
+
+
+def test_a_place_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="ftp://x"):
+        store({"CHECKPOINTS": "ftp://x"}, tmp_path)
