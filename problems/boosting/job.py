@@ -68,5 +68,6 @@ def train(job: Any) -> None:
     # What every worker has of it, added up: the same number at each of them.
     total = job.all_sum(np.array([error, len(label)], dtype=np.float64))
     figures = {"rows": int(total[1]), "rounds": rounds, "rmse": float(np.sqrt(total[0] / total[1])), "from": done}
+    job.say(json.dumps(figures))
     job.result("model.ubj", bytes(model.save_raw("ubj")))
     job.result("figures.json", json.dumps(figures).encode())
