@@ -104,6 +104,7 @@ def test_a_wish_becomes_two_workers_on_two_hosts_and_one_that_is_lost_is_made_an
     for number, pod in enumerate(first):
         told = environment(pod)
         assert told["DMLC_TRACKER_URI"] == "trees-node-0-0.trees" and told["DMLC_NUM_WORKER"] == "2"
+        assert pod["metadata"]["labels"]["jobset.sigs.k8s.io/jobset-uid"], "what JOB_UID is taken from"
         assert told["JOB_NAME"] == "trees" and int(told["DMLC_TRACKER_PORT"]) == 29500
         assert "job-completion-index" in told["DMLC_TASK_ID"]["fieldRef"]["fieldPath"]
         (container,) = pod["spec"]["containers"]

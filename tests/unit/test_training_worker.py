@@ -63,6 +63,15 @@ def test_who_is_not_first_begins_where_the_first_one_says(tmp_path: Path) -> Non
     assert kept.last() == (6, b"six") and not (tmp_path / "j" / "model").exists()
 
 
+def test_a_wish_that_was_met_is_known_and_a_new_one_is_not(tmp_path: Path) -> None:
+    """A job of the same name that is wished for again has its own end."""
+    kept = Checkpoints(Folder(tmp_path), "j")
+    assert not kept.ended("first")
+    kept.end("first")
+    assert kept.ended("first") and not kept.ended("second")
+    assert kept.last() is None, "that it ended is no checkpoint"
+
+
 @pytest.mark.parametrize(
     ("text", "told"), [("", "no `def train"), ("train = 3\n", "no `def train"), (None, "is no Python file")]
 )

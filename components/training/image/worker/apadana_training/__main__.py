@@ -39,9 +39,15 @@ def main(argv: Sequence[str]) -> None:
     given = os.environ
     program = load(Path(argv[0]))
     kept = Checkpoints(store(given, LOGIN), given["JOB_NAME"])
+    # Of the TrainJob that this is: one of the same name may have been before.
+    wish = given.get("JOB_UID", "")
+    if wish and kept.ended(wish):
+        return
     with joined(given) as group:
         try:
             program.train(Job(group, kept, argv[1:]))
+            if group.rank == 0:
+                kept.end(wish)
         except Exception as error:  # noqa: BLE001  whatever it is, the pod is to end
             traceback.print_exc()
             _end(group, error)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 #: Older ones go. The last but one stays, for whoever just reads it.
 KEPT = 2
+ENDED = "ended"  # whose wish was met last
 WIDTH = 9  # of a step's number in a name, so that names are in the order of steps
 
 
@@ -135,3 +136,12 @@ class Checkpoints:
     def result(self, name: str, data: bytes) -> None:
         """What the job was for."""
         self._store.write(f"{self._job}/{name}", data)
+
+    def end(self, wish: str) -> None:
+        """This wish for the job is met."""
+        self._store.write(f"{self._job}/{ENDED}", wish.encode())
+
+    def ended(self, wish: str) -> bool:
+        """Whether it was: a worker that is lost at the very end has nothing left to do."""
+        name = f"{self._job}/{ENDED}"
+        return name in self._store.names(name) and self._store.read(name).decode() == wish

@@ -17,11 +17,13 @@ from xgboost import collective
 from xgboost.core import XGBoostError
 from xgboost.tracker import RabitTracker
 
+from .watching import Watch
+
 #: Until all workers are there: images are fetched, a host is lost and its pod made elsewhere.
 MEET_S = 900.0
 #: One try. A worker that is lost while all of them meet costs the others the rest of it.
 TRY_S = 60
-AGAIN_S = 1.0
+AGAIN_S, ANSWERS_S = 1.0, 5.0
 #: How long one worker may be behind the others before they take it for lost.
 SILENCE_S = 600
 
@@ -44,38 +46,56 @@ def joined(given: Mapping[str, str], meet_s: float = MEET_S) -> Iterator[Group]:
     """All workers are there, as Trainer's environment says; ranks are those of the pods."""
     rank, workers = int(given["DMLC_TASK_ID"]), int(given["DMLC_NUM_WORKER"])
     with ExitStack() as held:
-        tracker = _met(given, rank, workers, held, time.monotonic() + meet_s)
+        tracker, watch = _met(given, rank, workers, held, time.monotonic() + meet_s)
         group = Group()
         if (group.rank, group.workers) != (rank, workers):
             raise RuntimeError(f"is worker {group.rank} of {group.workers}, and was told {rank} of {workers}")
         yield group
+        # Nobody has succeeded before all have: who succeeds is not begun again, and the others could not do without it.
+        group.all_sum(np.zeros(1))
+        watch.end()
         held.close()
         if tracker is not None:
             tracker.wait_for(TRY_S)
 
 
-def _met(given: Mapping[str, str], rank: int, workers: int, held: ExitStack, end: float) -> RabitTracker | None:
+def _met(
+    given: Mapping[str, str], rank: int, workers: int, held: ExitStack, end: float
+) -> tuple[RabitTracker | None, Watch]:
     """Try until the first worker's tracker is there and all have come to it. A name may lead to a pod that is gone."""
     name, port = given["DMLC_TRACKER_URI"], int(given["DMLC_TRACKER_PORT"])
     while True:
+        tracker, watch = None, Watch()
         try:
-            tracker = None
             if rank == 0:
                 tracker = RabitTracker(workers, given.get("POD_IP", "127.0.0.1"), port, sortby="task", timeout=TRY_S)
                 tracker.start()
-            held.enter_context(
-                collective.CommunicatorContext(
-                    dmlc_communicator="rabit",
-                    dmlc_tracker_uri=socket.gethostbyname(name),
-                    dmlc_tracker_port=port,
-                    # Ranks are given in the order of these words.
-                    dmlc_task_id=f"{rank:06d}",
-                    dmlc_retry=1,
-                    dmlc_timeout=int(given.get("SILENCE_S", SILENCE_S)),
-                )
+                watch.over_all(port + 1)
+            address = _address(name, port, rank)
+            context = collective.CommunicatorContext(
+                dmlc_communicator="rabit",
+                dmlc_tracker_uri=address,
+                dmlc_tracker_port=port,
+                # Ranks are given in the order of these words.
+                dmlc_task_id=f"{rank:06d}",
+                dmlc_retry=1,
+                dmlc_timeout=int(given.get("SILENCE_S", SILENCE_S)),
             )
-            return tracker
+            held.enter_context(context)
         except (OSError, XGBoostError) as error:
+            watch.close()
             if time.monotonic() > end:
                 raise TimeoutError(f"worker {rank} did not meet the others at {name}:{port}: {error}") from error
             time.sleep(AGAIN_S)  # between two looks at a condition that has a deadline
+        else:
+            if rank:
+                watch.over_first(address, port + 1)
+            return tracker, watch
+
+
+def _address(name: str, port: int, rank: int) -> str:
+    """Of the tracker, which answers there: at a pod that is gone the collective waits as long as for a slow peer."""
+    address = socket.gethostbyname(name)
+    if rank:  # the tracker says "Failed to initialize worker proxy" of it, and goes on
+        socket.create_connection((address, port), timeout=ANSWERS_S).close()
+    return address
