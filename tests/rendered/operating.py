@@ -94,8 +94,8 @@ class Operating:
         process.wait()
 
     def control(self) -> None:
-        """Kubernetes' own: Jobs get pods, pods get hosts."""
-        mine = ["--controllers=job", "--leader-elect=false", "--use-service-account-credentials=false"]
+        """Kubernetes' own: namespaces get an account, Jobs get pods, pods get hosts."""
+        mine = ["--controllers=job,serviceaccount", "--leader-elect=false", "--use-service-account-credentials=false"]
         for program, flags in (("kube-controller-manager", mine), ("kube-scheduler", ["--leader-elect=false"])):
             link = self.folder / program
             link.symlink_to(built("kubernetes"))
