@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundle import charts, debian, files, manifest, oci, sbom
+from bundle import charts, debian, files, manifest, modules, oci, sbom
 from bundle.apt import Package
 from bundle.gobuild import Builder
 from bundle.images import BuiltImage
@@ -108,13 +108,14 @@ class Collector:
         for name, folder in sorted(folders.items()):
             binary = self.versions.go.binaries[name]
             for path in sorted((folder / "crds").iterdir()):
+                module, version = modules.origin(binary, path.name)
                 yield self.item(
                     path,
                     kind="crd",
                     name=path.name,
-                    version=binary.version,
+                    version=version,
                     path=f"crds/{name}/{path.name}",
-                    origin=binary.module,
+                    origin=module,
                     licence=binary.licence,
                 )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -46,9 +47,26 @@ def collect(places: Places, go: Go, name: str) -> Path:
         source = Path(work) / binary.set
         shutil.copytree(places.go_sets / binary.set, source)
         env = environment(places, go)
-        others = {module: module_folder(module, source, env) for module in binary.crds_of}
+        others = {named: _other(name, named, source, env) for named in binary.crds_of}
         copy(binary, name, module_folder(binary.module, source, env), part, others)
     return target
+
+
+def _other(name: str, named: str, source: Path, env: dict[str, str]) -> Path:
+    """The unpacked module@version that crds_of names: in that version it is compiled into the binary."""
+    found = module_folder(named.partition("@")[0], source, env)
+    if not found.as_posix().endswith(named):
+        raise BundleError(f"go.binaries.{name}.crds_of names {named}, and the set has {found.name}")
+    return found
+
+
+def origin(binary: Binary, file: str) -> tuple[str, str]:
+    """Module and version of a definition, by its file's name."""
+    for named, patterns in binary.crds_of.items():
+        if any(fnmatch(file, Path(pattern).name) for pattern in patterns):
+            module, _, version = named.partition("@")
+            return module, version
+    return binary.module, binary.version
 
 
 def copy(binary: Binary, name: str, module: Path, part: Path, others: Mapping[str, Path] | None = None) -> None:

@@ -39,7 +39,7 @@ class Binary(Model):
     crds: tuple[str, ...] = ()
     """Patterns of the module's files that lie in the bundle at crds/<binary>/."""
     crds_of: dict[str, tuple[str, ...]] = {}
-    """The same of other modules of the set that are compiled into the binary."""
+    """module@version -> the same of another module that is compiled into the binary."""
     files: dict[str, str] = {}
     """Files or folders of the module, mounted under these names at /module-in/<binary>."""
 

@@ -55,7 +55,31 @@ def test_what_the_module_does_not_give_is_told(tmp_path: Path, more: dict[str, o
         modules.copy(binary(**more), "demo", module(tmp_path / "module"), tmp_path / "part")
 
 
-@pytest.mark.parametrize("more", [{"crds": ["../x"]}, {"files": {"a": "/etc"}}])
+def test_another_module_s_definitions_lie_beside_the_own_and_say_whose_they_are(tmp_path: Path) -> None:
+    other = "example.org/other@v2.0.0"
+    told = pins(crds=["crds/a.yaml"], crds_of={other: ["more/o_*.yaml"]})
+    wanted, here = told.go.binaries["demo"], Places(tmp_path / "repository", tmp_path / "cache", tmp_path / "state")
+    whole.write(tmp_path / "other" / "more" / "o_x.yaml", "o")
+    (tmp_path / "part").mkdir()
+    modules.copy(wanted, "demo", module(tmp_path / "module"), tmp_path / "part", {other: tmp_path / "other"})
+    collector = Collector(here, told, files.Memo(tmp_path / "memo"))
+    items = [item.artefact for item in collector.crds({"demo": tmp_path / "part"})]
+    assert [(item.path, item.origin, item.version) for item in items] == [
+        ("crds/demo/a.yaml", "example.org/demo", "v1.0.0"),
+        ("crds/demo/o_x.yaml", "example.org/other", "v2.0.0"),
+    ]
+
+
+def test_another_module_in_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Places(tmp_path / "repository", tmp_path / "cache", tmp_path / "state")
+    whole.write(here.go_sets / "demo" / "go.mod", "module demo\n")
+    monkeypatch.setattr(modules, "module_folder", lambda name, *_: tmp_path / f"{name}@v1.9.0")
+    told = pins(crds_of={"example.org/other@v2.0.0": ["more/*.yaml"]})
+    with pytest.raises(BundleError, match=r"names example.org/other@v2.0.0, and the set has other@v1.9.0"):
+        modules.collect(here, told.go, "demo")
+
+
+@pytest.mark.parametrize("more", [{"crds_of": {"m@v1": ["../x"]}}, {"crds": ["../x"]}, {"files": {"a": "/etc"}}])
 def test_a_path_that_leaves_the_module_is_refused(more: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="below the module"):
         binary(**more)
@@ -95,6 +119,7 @@ def test_its_key_follows_the_pins_and_not_the_code(tmp_path: Path) -> None:
     first = modules.folder(here, pins(crds=["a"]).go, "demo")
     assert modules.folder(here, pins(crds=["a"], tags=["x"]).go, "demo") == first
     assert modules.folder(here, pins(crds=["b"]).go, "demo") != first
+    assert modules.folder(here, pins(crds=["a"], crds_of={"m@v1": ["x"]}).go, "demo") != first
 
 
 def derived(tmp_path: Path, **files_: str) -> tuple[versions.Binary, Path, Path]:

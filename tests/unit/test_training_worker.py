@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ import pytest
 from components.training.image.worker.apadana_training import __main__ as worker
 from components.training.image.worker.apadana_training.job import Job
 from components.training.image.worker.apadana_training.kept import Checkpoints, Folder, store
+from components.training.image.worker.apadana_training.watching import BYE
+from validate.ground.site import REPOSITORY
 
 
 class Alone:
@@ -85,3 +90,35 @@ def test_a_file_that_is_no_program_is_refused(text: str | None, told: str, tmp_p
 def test_a_place_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="ftp://x"):
         store({"CHECKPOINTS": "ftp://x"}, tmp_path)
+
+
+WATCHER = """
+import sys, time
+from components.training.image.worker.apadana_training.watching import Watch
+watch = Watch()
+watch.over_all(int(sys.argv[1]))
+print("here", flush=True)
+sys.stdin.read()  # until the test has seen enough
+"""
+
+
+@pytest.mark.parametrize(("goodbye", "code"), [(True, 0), (False, 1)])
+def test_who_goes_without_a_goodbye_is_lost(goodbye: bool, code: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    first = subprocess.Popen(
+        [sys.executable, "-c", WATCHER, str(port)],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert first.stdout is not None and first.stdout.readline() == b"here\n"
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        if goodbye:
+            line.sendall(BYE)
+    if not goodbye:
+        first.wait(20)  # of itself
+    _, told = first.communicate(timeout=20)
+    assert first.returncode == code
+    assert (b"is lost" in told) is not goodbye
