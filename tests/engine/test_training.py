@@ -10,7 +10,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,10 @@ class Job:
         port, self._starts = free_port(), self._starts + 1
         return [self._worker(number, workers, port, words) for number in range(workers)]
 
-    def _worker(self, number: int, workers: int, port: int, words: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    def _worker(
+        self, number: int, workers: int, port: int, words: tuple[str, ...], before: Sequence[str] = (), **more: str
+    ) -> subprocess.Popen[bytes]:
+        """`before`: the words of a program that starts it elsewhere."""
         said = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(IMAGE),
@@ -60,10 +64,21 @@ class Job:
             "DMLC_TASK_ID": str(number),
             "DMLC_NUM_WORKER": str(workers),
             **self._environment,
+            **more,
         }
         command = [sys.executable, "-m", "apadana_training", str(PROGRAM), str(ROWS), str(ROUNDS), *words]
         with self._log(number).open("wb") as log:
-            return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdout=log, stderr=log, env=said)
+            return subprocess.Popen(
+                [*before, "setpriv", "--pdeathsig", "KILL", *command], stdout=log, stderr=log, env=said
+            )
+
+    def apart(self, first: str, second: str, space: str, *words: str) -> list[subprocess.Popen[bytes]]:
+        """Two workers at these addresses, the second one on a network of its own."""
+        port, self._starts = 29500, self._starts + 1
+        return [
+            self._worker(0, 2, port, words, POD_IP=first, DMLC_TRACKER_URI=first),
+            self._worker(1, 2, port, words, ("ip", "netns", "exec", space), POD_IP=second, DMLC_TRACKER_URI=first),
+        ]
 
     def _log(self, number: int) -> Path:
         return self.folder / f"{self._starts}-{number}.log"
@@ -147,3 +162,46 @@ def test_a_worker_is_killed_and_all_go_on_after_the_last_checkpoint(
     # One that was lost between its end and Kubernetes' knowing of it is made anew, and there is nobody left to meet.
     (late,) = job.start(2)[lost : lost + 1]
     assert late.wait(ENDS_S) == 0, job.log(lost)
+
+
+@pytest.fixture
+def wire() -> Iterator[tuple[str, str, str]]:
+    """A host with a network of its own: both addresses, and the name of it and of the wire's end here."""
+    number = os.getpid() % 16384
+    name, here, there = f"train{os.getpid()}", *(f"198.18.{number // 64}.{number % 64 * 4 + end}" for end in (1, 2))
+    made = (
+        f"ip netns add {name}",
+        f"ip link add {name} type veth peer name eth0 netns {name}",
+        f"ip addr add {here}/30 dev {name}",
+        f"ip link set {name} up",
+        f"ip -n {name} addr add {there}/30 dev eth0",
+        f"ip -n {name} link set eth0 up",
+        f"ip -n {name} link set lo up",
+    )
+    try:
+        for command in made:
+            if subprocess.run(command.split(), capture_output=True, check=False).returncode:
+                pytest.skip(f"this machine lets nobody do `{command}`")
+        yield here, there, name
+    finally:
+        for command in (f"ip link del {name}", f"ip netns del {name}"):
+            subprocess.run(command.split(), capture_output=True, check=False)
+
+
+def test_a_host_that_is_gone_without_a_word_is_noticed(wire: tuple[str, str, str], tmp_path: Path) -> None:
+    """Nothing is closed and nothing refused: no packet is answered any more. The collective alone would wait on."""
+    here, there, name = wire
+    job = Job("silent", tmp_path, {"CHECKPOINTS": f"file://{tmp_path}/kept"})
+    workers = job.apart(here, there, name, "1.0")
+
+    def begun() -> bool | None:
+        assert all(worker.poll() is None for worker in workers), job.log(0) + job.log(1)
+        return True if "kept step 2" in job.log(0) else None
+
+    wait_for("a checkpoint", begun, timeout=ENDS_S)
+    subprocess.run(["ip", "link", "set", name, "down"], check=True)
+    began = time.monotonic()
+    for number, worker in enumerate(workers):
+        assert worker.wait(ENDS_S) == 1
+        assert "is lost" in job.log(number)
+    assert time.monotonic() - began < 60  # 20 s, on a machine that has its hands full
