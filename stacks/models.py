@@ -6,6 +6,7 @@
     deploy   NAME VERSION --most 6            the same, with up to so many pods of a version under load
     deploy   NAME VERSION --floor 0.8         rows of which it is less sure get no label; `--floor none`: all get one
     deploy   NAME VERSION --beside OTHER=VERSION   the model OTHER shares its pods; `--beside none`: nobody does
+    deploy   NAME VERSION --fall-back VERSION   a light one answers what this one answers wrongly or too late; `none`
     canary   NAME VERSION [--percent 10]      the candidate answers so many of a hundred requests
     canary   NAME VERSION --judge             its share grows by itself, or ends; `explain` says why
     shadow   NAME VERSION [--percent 10]      the candidate gets copies; nobody sees its answers
@@ -69,17 +70,20 @@ Change = Callable[[Wish | None, argparse.Namespace], Wish]
 
 
 def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
-    """One version alone; the one that answered before is where a rollback leads. Floor and growth stay, and what is
-    beside it, where nothing is said of them."""
-    previous, floor, most, beside = "", told.floor, told.most, told.beside
+    """One version alone; the one that answered before is where a rollback leads. Floor, growth and fall-back stay, and
+    what is beside it, where nothing is said of them."""
+    previous, floor, most, beside, back = "", told.floor, told.most, told.beside, told.fall_back
     if before is not None:
         previous = before.stable if before.stable != told.version else before.previous
         floor = before.floor if floor is None else floor
         most = before.most if most is None else most
+        back = before.fall_back if back is None else back
         beside = list(before.beside.items()) if beside is None else beside
     named = _once([each for each in beside or () if each[0] != NONE])
     floor = None if floor == NONE else floor
-    return Wish(told.name, told.version, SERVE, most=most or 0, floor=floor, beside=named, previous=previous)
+    back = "" if back in (None, NONE) else back
+    more = {"floor": floor, "beside": named, "fall_back": back}
+    return Wish(told.name, told.version, SERVE, most=most or 0, previous=previous, **more)
 
 
 def canary(before: Wish | None, told: argparse.Namespace) -> Wish:
@@ -232,7 +236,8 @@ def _state(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _said(wish: Wish) -> str:
     floor = "" if wish.floor is None else f", with a floor of {wish.floor:g}"
-    return _served(wish) + floor + (f", with {', '.join(wish.beside)} in its pods" if wish.beside else "")
+    behind = f", with {wish.fall_back} to fall back on" if wish.fall_back else ""
+    return _served(wish) + floor + behind + (f", with {', '.join(wish.beside)} in its pods" if wish.beside else "")
 
 
 def _served(wish: Wish) -> str:
@@ -261,7 +266,8 @@ def listed(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
             said = _said(_now(item, name))
         except BadWishError as error:
             said = str(error).splitlines()[0]
-        yield f"{name:<24} {state.get('phase', 'new'):<8} {said}"
+        now = "; the fall-back answers now" if state.get("fall_back", {}).get("answers") else ""
+        yield f"{name:<24} {state.get('phase', 'new'):<8} {said}{now}"
 
 
 def explained(site: SiteFacts) -> Callable[[Wishes, argparse.Namespace], Iterator[str]]:
@@ -288,6 +294,9 @@ def explained(site: SiteFacts) -> Callable[[Wishes, argparse.Namespace], Iterato
             yield f"version   {ref} is {version['digest']}, served as {version['form']}"
         for digest, share in state.get("traffic", {}).items():
             yield f"traffic   {share} % to {digest}"
+        if wish.fall_back:
+            now = "answers now" if state.get("fall_back", {}).get("answers") else "waits behind"
+            yield f"fall-back {wish.fall_back} {now}, for answers that are errors or take too long"
         yield from _judgement(wish, item)
         if wish.previous:
             yield f"before    {wish.previous}: a rollback without a candidate leads there"
@@ -344,6 +353,8 @@ def typed(argv: list[str] | None) -> argparse.Namespace:
                 f"NAME=VERSION of a model that shares its pods, once for each; {NONE}: no model; left out: as before"
             )
             each.add_argument("--beside", type=beside, action="append", help=words)
+            words = f"a light version that answers what the others answer wrongly or too late; {NONE}: no version; "
+            each.add_argument("--fall-back", metavar="VERSION", help=words + "left out: as before")
         if verb in ("canary", "shadow"):
             each.add_argument("--percent", type=int, help=f"left out: {DEFAULT_PERCENT}")
             each.add_argument("--judge", action="store_true", help="widen it, or take it back, by what its pods count")

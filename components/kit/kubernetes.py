@@ -21,6 +21,7 @@ Object = dict[str, Any]
 
 #: Where each kind lies: group and version, and its name in the plural.
 KINDS = {
+    "Backend": ("apis/gateway.envoyproxy.io/v1alpha1", "backends"),
     "ConfigMap": ("api/v1", "configmaps"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "EndpointSlice": ("apis/discovery.k8s.io/v1", "endpointslices"),
@@ -29,6 +30,7 @@ KINDS = {
     "Lease": ("apis/coordination.k8s.io/v1", "leases"),
     "Pod": ("api/v1", "pods"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
+    "Service": ("api/v1", "services"),
     "Workflow": ("apis/argoproj.io/v1alpha1", "workflows"),
 }
 

@@ -41,6 +41,7 @@ PROBE, LOOKER = "models-probe", "models-looker"
 ASKS = (Role.SCIENTIST, Role.RELEASER, Role.ADMIN)
 LEASE = "models"
 LABELS = {"app.kubernetes.io/name": ROOM, "app.kubernetes.io/component": "server"}
+CONNECT_MS = 250  # to a pod, of a release with a fall-back
 OWN = ("get", "list", "create", "patch", "delete")
 
 #: In the contract: how a client of a model has to behave for the promises to hold.
@@ -49,6 +50,7 @@ CLIENT_TIMEOUTS: dict[str, float] = {"connect_seconds": 2, "read_seconds": 10}
 #: In the platform's namespace: the routes of releases, and who writes.
 RULES = (
     Rule(apiGroups=("gateway.networking.k8s.io",), resources=("httproutes",), verbs=OWN),
+    Rule(apiGroups=("gateway.envoyproxy.io",), resources=("backends",), verbs=OWN),
     Rule(apiGroups=("coordination.k8s.io",), resources=("leases",), verbs=("get", "create", "update")),
 )
 #: Where predictors are: wishes, which it reads and answers, and what it makes of them.
@@ -56,6 +58,7 @@ WORK_RULES = (
     Rule(resources=("configmaps",), verbs=("get", "list", "patch")),
     Rule(apiGroups=("serving.kserve.io",), resources=("inferenceservices",), verbs=OWN),
     Rule(apiGroups=("apps",), resources=("deployments",), verbs=("get",)),
+    Rule(resources=("services",), verbs=("get",)),
     Rule(apiGroups=("discovery.k8s.io",), resources=("endpointslices",), verbs=("get", "list")),
     Rule(apiGroups=("policy",), resources=("poddisruptionbudgets",), verbs=OWN),
 )
@@ -77,6 +80,8 @@ class Settings(ComponentSettings):
     scale_at_percent: Annotated[int, Field(ge=10, le=100)] = 70
     # Memory more for each model that shares the pods of another one.
     beside_mib: Annotated[int, Field(ge=16, le=65_536)] = 128
+    # Of a release with a fall-back: so long one try of a question may take, then another model is asked.
+    try_ms: Annotated[int, Field(ge=20, le=10_000)] = 300
     answer_seconds: Annotated[int, Field(ge=1, le=600)] = 30  # then the caller is told that it took too long
     largest_mib: Annotated[int, Field(ge=1, le=64)] = 4  # of one question
     # A version lies here while it is copied.
@@ -181,12 +186,8 @@ def way(settings: Settings, site: SiteFacts) -> list[Manifest]:
     issuer = webs.login(site)
     if issuer is None:
         return []
-    chosen = {"group": webs.GATEWAY_API, "kind": "HTTPRoute", "matchLabels": dict(objects.ROUTE_PART)}
-    targets = {"targetSelectors": [chosen]}
     asked = {"path": "/v2/health/ready", "expectedStatuses": [200]}
-    policy = webs.resilience({"type": "HTTP", "http": asked}) | {
-        "requestBuffer": {"limit": f"{settings.largest_mib}Mi"}
-    }
+    held = {"requestBuffer": {"limit": f"{settings.largest_mib}Mi"}}
     marks = labels(ROOM)
     grant = {
         "from": [{"group": webs.GATEWAY_API, "kind": "HTTPRoute", "namespace": site.namespace}],
@@ -199,7 +200,7 @@ def way(settings: Settings, site: SiteFacts) -> list[Manifest]:
             f"{ROOM}-answers",
             namespace=site.namespace,
             marks=marks,
-            spec=targets | webs.by_token(ROOM, ASKS, issuer),
+            spec=_chosen() | webs.by_token(ROOM, ASKS, issuer),
         ),
         manifest(
             webs.ENVOY_API,
@@ -207,10 +208,42 @@ def way(settings: Settings, site: SiteFacts) -> list[Manifest]:
             f"{ROOM}-answers",
             namespace=site.namespace,
             marks=marks,
-            spec=targets | policy,
+            spec=_chosen("NotIn") | webs.resilience({"type": "HTTP", "http": asked}) | held,
+        ),
+        manifest(
+            webs.ENVOY_API,
+            "BackendTrafficPolicy",
+            f"{ROOM}-fall-back",
+            namespace=site.namespace,
+            marks=marks,
+            spec=_chosen("In") | falling_back(settings) | held,
         ),
         manifest(f"{webs.GATEWAY_API}/v1", "ReferenceGrant", ROOM, namespace=site.work, marks=marks, spec=grant),
     ]
+
+
+def _chosen(falls_back: str = "") -> dict[str, Any]:
+    """Routes of releases: all of them, or those `In` or `NotIn` the ones with a fall-back."""
+    chosen = {"group": webs.GATEWAY_API, "kind": "HTTPRoute", "matchLabels": dict(objects.ROUTE_PART)}
+    asked = [{"key": objects.FALLS_BACK, "operator": falls_back, "values": [objects.YES]}] if falls_back else []
+    return {"targetSelectors": [chosen | ({"matchExpressions": asked} if asked else {})]}
+
+
+def falling_back(settings: Settings) -> dict[str, Any]:
+    """How the gateway itself, asking nobody, lets a light model answer what the others answer wrongly or too late.
+
+    Each try goes to the next priority, and three of them are over within a second. Pods that fail five times on end
+    get no questions for some seconds, and longer each time. No check asks them beside that: Envoy takes a pod that is
+    alive and wrong back as soon as such a check finds it alive.
+    """
+    tried = {"timeout": f"{settings.try_ms}ms", "backOff": {"baseInterval": "1ms", "maxInterval": "5ms"}}
+    left = {"consecutive5XxErrors": 5, "interval": "1s", "baseEjectionTime": "3s", "maxEjectionPercent": 100}
+    return {
+        "healthCheck": {"passive": left},
+        "retry": {"numRetries": 2, "numAttemptsPerPriority": 1, "retryOn": {"triggers": ["5xx"]}, "perRetry": tried},
+        "timeout": {"tcp": {"connectTimeout": f"{min(settings.try_ms, CONNECT_MS)}ms"}},
+        "tcpKeepalive": {"probes": 2, "idleTime": "5s", "interval": "2s"},
+    }
 
 
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:

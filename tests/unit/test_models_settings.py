@@ -46,8 +46,9 @@ def site(**rooms: Any) -> SiteFacts:
     return SiteFacts("lab", images=AnyImage(), web_domain="lab.internal", rooms=found)
 
 
-def way(kind: str) -> dict[str, Any]:
-    (found,) = [item for item in models.way(SETTINGS, site()) if item["kind"] == kind]
+def way(kind: str, name: str = "") -> dict[str, Any]:
+    named = [item for item in models.way(SETTINGS, site()) if name in ("", item["metadata"]["name"])]
+    (found,) = [item for item in named if item["kind"] == kind]
     return dict(found)
 
 
@@ -70,10 +71,38 @@ def test_a_token_of_the_right_audience_and_role_and_no_way_around() -> None:
     (rule,) = spec["authorization"]["rules"]
     assert rule["principal"]["jwt"]["claims"][0]["values"] == ["scientist", "releaser", "admin"]
     assert "oidc" not in spec
-    for kind in ("SecurityPolicy", "BackendTrafficPolicy"):
-        (chosen,) = way(kind)["spec"]["targetSelectors"]
+    # Every route of a release, whatever else its labels say.
+    (chosen,) = spec["targetSelectors"]
+    assert chosen["matchLabels"] == objects.ROUTE_PART
+    assert "matchExpressions" not in chosen
+
+
+def test_a_route_has_one_policy_of_what_is_tried_again_and_none_that_was_made_before_lacks_it() -> None:
+    found = {}
+    for name in ("models-answers", "models-fall-back"):
+        spec = way("BackendTrafficPolicy", name)["spec"]
+        (chosen,) = spec["targetSelectors"]
         assert chosen["matchLabels"] == objects.ROUTE_PART
-    assert way("BackendTrafficPolicy")["spec"]["requestBuffer"] == {"limit": "4Mi"}
+        assert spec["requestBuffer"] == {"limit": "4Mi"}  # or a longer question could not be asked a second time
+        (asked,) = chosen["matchExpressions"]
+        assert (asked["key"], asked["values"]) == (objects.FALLS_BACK, [objects.YES])
+        found[name] = asked["operator"]
+    # NotIn is true of a route without the label.
+    assert found == {"models-answers": "NotIn", "models-fall-back": "In"}
+
+
+@pytest.mark.parametrize(("milliseconds", "connect"), [(100, "100ms"), (300, "250ms"), (3000, "250ms")])
+def test_a_fall_back_is_asked_when_a_try_fails_or_takes_too_long(milliseconds: int, connect: str) -> None:
+    spec = models.falling_back(models.Settings(try_ms=milliseconds))
+    again = spec["retry"]
+    # The next try goes to the next priority, and the third one is over within a second where a try has 300 ms.
+    assert (again["numAttemptsPerPriority"], again["numRetries"]) == (1, 2)
+    assert again["retryOn"] == {"triggers": ["5xx"]}
+    assert again["perRetry"]["timeout"] == f"{milliseconds}ms"
+    assert spec["timeout"]["tcp"]["connectTimeout"] == connect
+    # A check that finds a pod alive would give it back what it answers wrongly.
+    assert "active" not in spec["healthCheck"]
+    assert spec["healthCheck"]["passive"]["maxEjectionPercent"] == 100
 
 
 def test_routes_lead_from_the_platform_to_predictors_and_the_gateway_reads_them() -> None:
@@ -103,13 +132,15 @@ def test_its_accounts_are_for_models_alone() -> None:
 
 def test_the_keeper_writes_routes_and_wishes_become_objects_where_predictors_are() -> None:
     kinds = {kind for rule in models.RULES for kind in rule.resources}
-    assert kinds == {"httproutes", "leases"}
+    assert kinds == {"httproutes", "backends", "leases"}
     there = {kind for rule in models.WORK_RULES for kind in rule.resources}
     assert "secrets" not in there
     # All that it may ask for by name, and nothing else; two kinds are the portal's.
     assert kinds | there == {plural for _, plural in kubernetes.KINDS.values()} - {"pods", "workflows"}
     (pods,) = [rule for rule in models.WORK_RULES if "endpointslices" in rule.resources]
     assert pods.verbs == ("get", "list")
+    (services,) = [rule for rule in models.WORK_RULES if "services" in rule.resources]
+    assert services.verbs == ("get",)
     assert models.place(SETTINGS, site()).account == "kserve-predictor"
 
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from components.models.judge import looking
 from components.models.keeper import beside, judging, objects, targets
 from components.models.keeper.artefacts import EFFECTS, PromotionError, Version
+from components.models.keeper.falling import Falling
 from components.models.keeper.following import Following
 from components.models.keeper.judging import Judging
 from components.models.keeper.kubernetes import ApiError
@@ -62,6 +63,7 @@ class Keeper:
         self._place, self._cluster, self._artefacts, self._log, self._clock = place, cluster, artefacts, log, clock
         self._judging = Judging(place, cluster, log, clock)
         self._following = Following(place.work, cluster, artefacts, log, clock)
+        self._falling = Falling(place, cluster, clock)
         self._asking = beside.Asking()
         self._owners: dict[str, str] = {}
         #: By the release's name, for the page and the metrics.
@@ -78,7 +80,9 @@ class Keeper:
         routes = self._by_release(self._cluster.all("HTTPRoute", self._place.platform, LABEL))
         wished = {}
         self._owners = beside.owners(_names(maps))
-        self._judging.look(known for known in _known(maps) if known[0].judge)
+        known = list(_known(maps))
+        self._judging.look(each for each in known if each[0].judge)
+        self._falling.look((wish, digests) for wish, _, digests in known if wish.fall_back)
         # What is judged goes first: a version that is copied from the registry may take minutes.
         for item in sorted(maps, key=lambda item: not self._judging.due(_name(item))):
             name = _name(item)
@@ -137,8 +141,8 @@ class Keeper:
             return {**before, "phase": "refused", "why": why}
         versions = self._resolved(wish, before)
         known = {ref: {"digest": v.digest, "form": v.form} for ref, v in versions.items()}
-        if harm := self._harm(wish, versions, before):
-            return {**before, "versions": known, "phase": "refused", "why": [harm]}
+        if why := _same(wish, versions) or self._harm(wish, versions, before):
+            return {**before, "versions": known, "phase": "refused", "why": why}
         digests = {ref: found.digest for ref, found in versions.items()}
         wish = wish.pinned(digests)
         answered, waits = self._pods(wish, versions, {s["metadata"]["name"]: s for s in services}, before)
@@ -147,12 +151,19 @@ class Keeper:
             "wish": text,
             "ready": answered,
             "beside": sorted(wish.beside),
-            "harmless": digests[wish.candidate] if wish.mode == SHADOW else "",
+            "harmless": sorted(digests[ref] for ref, _ in _twice(wish)),
             "judged": before.get("judged", {}) if wish.judge else {},
             "traffic": before.get("traffic", {}),
             "answering": before.get("answering", []),
             "since": before.get("since", 0),
+            "fall_back": self._falling.said(wish, digests),
         }
+        if wish.fall_back and not waits:
+            back = self._falling.backend(wish, digests[wish.fall_back])
+            if back:
+                self._wanted("Backend", back)
+            else:
+                waits = [f"{wish.fall_back} has no address of the cluster yet"]
         if waits:
             # What the route has left makes room, or on a full cluster the next one would wait for ever.
             wanted = {objects.version(wish, digest) for digest in digests.values()}
@@ -232,15 +243,15 @@ class Keeper:
                 found[ref] = self._artefacts.known(ref) if DIGEST.fullmatch(ref) else self._artefacts.promote(ref)
         return found
 
-    def _harm(self, wish: Wish, versions: Mapping[str, Version], before: State) -> str:
-        """Why a version can be no shadow; "": it can. Who was found harmless is not asked about again."""
-        if wish.mode != SHADOW or before.get("harmless") == versions[wish.candidate].digest:
-            return ""
-        said = self._artefacts.effects(wish.candidate, versions[wish.candidate].digest)
-        if not said:
-            return ""
-        tag = f"{EFFECTS}: {said[:100]}"
-        return f"{wish.candidate} has side effects ({tag}), and copies would have them twice; allowed: mode canary"
+    def _harm(self, wish: Wish, versions: Mapping[str, Version], before: State) -> list[str]:
+        """Why a version can't be what it is wished for. Who was found harmless is not asked about again."""
+        for ref, why in _twice(wish):
+            digest = versions[ref].digest
+            if digest in before.get("harmless", ()):
+                continue
+            if said := self._artefacts.effects(ref, digest):
+                return [f"{ref} has side effects ({EFFECTS}: {said[:100]}), and {why}"]
+        return []
 
     def _wanted(self, kind: str, want: dict[str, Any], have: dict[str, Any] | None = None) -> bool:
         """Make it, or change it. True: something was written."""
@@ -273,9 +284,29 @@ class Keeper:
                 self._end(item["metadata"]["name"])
 
     def _end(self, version: str) -> None:
+        self._cluster.delete("Backend", self._place.platform, objects.predictor(version))
         self._cluster.delete("PodDisruptionBudget", self._place.work, version)
         self._cluster.delete("InferenceService", self._place.work, version)
         self._log(f"{version}: gone")
+
+
+def _twice(wish: Wish) -> Iterator[tuple[str, str]]:
+    """Who is asked what another version was asked already, so that its effects would come a second time."""
+    if wish.mode == SHADOW:
+        yield wish.candidate, "copies would have them twice; allowed: mode canary"
+    if wish.fall_back:
+        yield wish.fall_back, "what it is asked was asked before; allowed: a fall-back without"
+
+
+def _same(wish: Wish, versions: Mapping[str, Version]) -> list[str]:
+    """A fall-back that is another one by its name only."""
+    if not wish.fall_back:
+        return []
+    return [
+        f"fall_back {wish.fall_back} is the same version as {ref}, and breaks with it; allowed: another one"
+        for ref in (wish.stable, wish.candidate)
+        if ref and versions[ref].digest == versions[wish.fall_back].digest
+    ]
 
 
 def _name(item: Mapping[str, Any]) -> str:

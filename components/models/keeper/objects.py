@@ -15,12 +15,15 @@ from typing import Any
 from components.models.keeper.wish import LABEL, SHADOW, Wish
 
 Manifest = dict[str, Any]
-GROUP = "serving.kserve.io"
+GROUP, ENVOY = "serving.kserve.io", "gateway.envoyproxy.io"
 VERSION = "apadana.io/model-version"
 DIGEST = "apadana.io/model-digest"  # an annotation: too long for a label
 #: KServe's own label of a predictor's pods.
 OF = f"{GROUP}/inferenceservice"
 ROUTE_PART = {"app.kubernetes.io/part-of": "apadana", "apadana.io/route": "model"}
+#: Of a route: which policy says what is tried again. Always there, because a patch takes no label away.
+FALLS_BACK = "apadana.io/falls-back"
+YES, NO = "yes", "no"
 SHORT = 10  # digits of a digest in names
 SERVICE_PORT = 80  # of the Service that KServe makes
 PATHS = "/v2/models"
@@ -161,7 +164,7 @@ def route(place: Place, wish: Wish, digests: Mapping[str, str]) -> Manifest:
     backends = [_backend(place, wish, digests[ref]) | {"weight": share} for ref, share in wish.shares().items()]
     rule: dict[str, Any] = {
         "matches": [_path(wish.name)],
-        "backendRefs": backends,
+        "backendRefs": [*backends, *_behind(wish, digests)],
         "timeouts": {"request": f"{place.seconds}s"},
     }
     rule["filters"] = []
@@ -172,9 +175,33 @@ def route(place: Place, wish: Wish, digests: Mapping[str, str]) -> Manifest:
     if wish.mode == SHADOW:
         copied = {"backendRef": _backend(place, wish, digests[wish.candidate]), "percent": wish.percent}
         rule["filters"].append({"type": "RequestMirror", "requestMirror": copied})
-    metadata = {"name": route_name(wish.name), "namespace": place.platform, "labels": {LABEL: wish.name, **ROUTE_PART}}
+    marks = {LABEL: wish.name, **ROUTE_PART, FALLS_BACK: YES if wish.fall_back else NO}
+    metadata = {"name": route_name(wish.name), "namespace": place.platform, "labels": marks}
     spec = {"parentRefs": [{"name": place.gateway, "sectionName": "https"}], "hostnames": [place.host], "rules": rules}
     return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
+
+
+def fall_back(place: Place, wish: Wish, digest: str, address: str) -> Manifest:
+    """The gateway's name for who answers when the others do not: a second priority behind them.
+
+    `address`: of the cluster, of the version's Service. It stays while pods come and go, so nobody has to write here
+    when one dies; a name would be no neighbour of the stable's addresses in one cluster of Envoy.
+    """
+    name = predictor(version(wish, digest))
+    return {
+        "apiVersion": f"{ENVOY}/v1alpha1",
+        "kind": "Backend",
+        "metadata": {"name": name, "namespace": place.platform, "labels": labels(wish, digest)},
+        "spec": {"fallback": True, "endpoints": [{"ip": {"address": address, "port": SERVICE_PORT}}]},
+    }
+
+
+def _behind(wish: Wish, digests: Mapping[str, str]) -> list[dict[str, Any]]:
+    if not wish.fall_back:
+        return []
+    name = predictor(version(wish, digests[wish.fall_back]))
+    # Its weight is among those of its own priority, where it is alone.
+    return [{"group": ENVOY, "kind": "Backend", "name": name, "weight": 1}]
 
 
 def _path(model: str) -> dict[str, Any]:

@@ -49,11 +49,16 @@ def _row(name: str, state: Mapping[str, Any]) -> str:
     cells = (
         ", ".join((name, *state.get("beside", ()))),
         str(state.get("phase", "")),
-        ", ".join(f"{digest}: {share} %" for digest, share in state.get("traffic", {}).items()),
+        ", ".join((*(f"{digest}: {share} %" for digest, share in state.get("traffic", {}).items()), *_behind(state))),
         ", ".join(f"{ref} ({v['digest'][:17]})" for ref, v in versions.items()),
         "; ".join(state.get("why", [])),
     )
     return f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _behind(state: Mapping[str, Any]) -> list[str]:
+    back = state.get("fall_back")
+    return [f"fall-back {back['version']}" + (" answers now" if back["answers"] else "")] if back else []
 
 
 def numbers(told: Told) -> str:
@@ -67,6 +72,12 @@ def numbers(told: Told) -> str:
     lines += [f'apadana_models_judged{{release="{name}",phase="{far["phase"]}"}} 1' for name, far in judged.items()]
     lines.append("# TYPE apadana_models_decisions_total counter")
     lines += [f'apadana_models_decisions_total{{release="{name}"}} {far["decisions"]}' for name, far in judged.items()]
+    lines.append("# TYPE apadana_models_fall_back gauge")
+    lines += [
+        f'apadana_models_fall_back{{release="{name}",version="{state["fall_back"]["version"]}"}} 1'
+        for name, state in sorted(told.states().items())
+        if state.get("fall_back")
+    ]
     return "\n".join([*lines, ""])
 
 

@@ -58,6 +58,7 @@ class Wish:
     Under load each version grows up to `most` pods, and back; 0, or fewer than the site's `replicas`: it never grows.
     With `floor` no version answers a row by a label that it gives a lower probability: it says that it is not sure.
     `beside`: versions by the names that they answer to, of models that share the pods of this one.
+    `fall_back`: a light version that answers what the others answer wrongly, or too late.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Wish:
     follow: str = ""
     floor: float | None = None
     beside: Mapping[str, str] = field(default_factory=dict)
+    fall_back: str = ""
     previous: str = ""  # the stable version before this one: where a rollback leads
     by: str = ""
     why: str = ""
@@ -83,7 +85,7 @@ class Wish:
 
     def references(self) -> tuple[str, ...]:
         """The versions that have pods."""
-        return tuple(dict.fromkeys(ref for ref in (self.stable, self.candidate) if ref))
+        return tuple(dict.fromkeys(ref for ref in (self.stable, self.candidate, self.fall_back) if ref))
 
     def all(self) -> tuple[str, ...]:
         """The versions that have pods, and those that are in them."""
@@ -118,6 +120,7 @@ def wrong(wish: Wish) -> Iterator[str]:
     if wish.mode in (CANARY, SHADOW) and not wish.candidate:
         yield f"candidate is missing; mode {wish.mode} is about one"
     yield from _not_beside(wish)
+    yield from _no_fall_back(wish) if wish.fall_back else ()
     yield from _no_share(wish)
     yield from _no_number(wish)
     yield from _not_to_be_judged(wish) if wish.judge else _only_judged(wish)
@@ -142,6 +145,16 @@ def _not_beside(wish: Wish) -> Iterator[str]:
             yield f"beside has {name[:LONGEST]!r}; allowed: names as a release's, and not its own"
         if not (DIGEST.fullmatch(ref) or MODEL.fullmatch(ref)):
             yield f"beside has {ref[:LONGEST]!r} as {name[:LONGEST]!r}; allowed: {REFERENCE}"
+
+
+def _no_fall_back(wish: Wish) -> Iterator[str]:
+    if not (DIGEST.fullmatch(wish.fall_back) or MODEL.fullmatch(wish.fall_back)):
+        yield f"fall_back is {wish.fall_back[:LONGEST]!r}; allowed: {REFERENCE}"
+    for key, value in (("stable", wish.stable), ("candidate", wish.candidate)):
+        if wish.fall_back == value:
+            yield f"fall_back is {value[:LONGEST]!r}, and so is {key}; allowed: one that does not break with it"
+    if wish.beside:
+        yield f"fall_back is {wish.fall_back[:LONGEST]!r} with beside; allowed: one of them, a try's time holds for all"
 
 
 def _no_share(wish: Wish) -> Iterator[str]:
@@ -204,7 +217,8 @@ def read(text: str, name: str | None = None) -> Wish:
 
 
 def _made(found: Mapping[str, Any]) -> Wish:
-    texts = dict.fromkeys(("name", "stable", "mode", "candidate", "then", "follow", "previous", "by", "why"), str)
+    words = ("name", "stable", "mode", "candidate", "then", "follow", "fall_back", "previous", "by", "why")
+    texts = dict.fromkeys(words, str)
     numbers: dict[str, type] = {"percent": int, "disagree": int, "most": int, "floor": float}
     kinds = numbers | {"judge": bool, "beside": dict} | texts
     mistakes = [f"{key} is not known; allowed: {', '.join(sorted(kinds))}" for key in found.keys() - kinds.keys()]
