@@ -236,8 +236,8 @@ def _state(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _said(wish: Wish) -> str:
     floor = "" if wish.floor is None else f", with a floor of {wish.floor:g}"
-    behind = f", with {wish.fall_back} to fall back on" if wish.fall_back else ""
-    return _served(wish) + floor + behind + (f", with {', '.join(wish.beside)} in its pods" if wish.beside else "")
+    beside = f", with {', '.join(wish.beside)} in its pods" if wish.beside else ""
+    return _served(wish) + floor + beside + (f", with {wish.fall_back} to fall back on" if wish.fall_back else "")
 
 
 def _served(wish: Wish) -> str:
@@ -266,7 +266,7 @@ def listed(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
             said = _said(_now(item, name))
         except BadWishError as error:
             said = str(error).splitlines()[0]
-        now = "; the fall-back answers now" if state.get("fall_back", {}).get("answers") else ""
+        now = "; it answers now" if _falls_back(state) else ""
         yield f"{name:<24} {state.get('phase', 'new'):<8} {said}{now}"
 
 
@@ -294,9 +294,7 @@ def explained(site: SiteFacts) -> Callable[[Wishes, argparse.Namespace], Iterato
             yield f"version   {ref} is {version['digest']}, served as {version['form']}"
         for digest, share in state.get("traffic", {}).items():
             yield f"traffic   {share} % to {digest}"
-        if wish.fall_back:
-            now = "answers now" if state.get("fall_back", {}).get("answers") else "waits behind"
-            yield f"fall-back {wish.fall_back} {now}, for answers that are errors or take too long"
+        yield from _behind(wish, state)
         yield from _judgement(wish, item)
         if wish.previous:
             yield f"before    {wish.previous}: a rollback without a candidate leads there"
@@ -304,6 +302,16 @@ def explained(site: SiteFacts) -> Callable[[Wishes, argparse.Namespace], Iterato
             yield f"address   https://{host(ROOM, site)}{PATHS}/{name}/infer"
 
     return explain
+
+
+def _falls_back(state: Mapping[str, Any]) -> bool:
+    return bool(state.get("fall_back", {}).get("answers"))
+
+
+def _behind(wish: Wish, state: Mapping[str, Any]) -> Iterator[str]:
+    if wish.fall_back:
+        now = "answers now" if _falls_back(state) else "waits behind the others"
+        yield f"fall-back {wish.fall_back} {now}: it gets what they answer wrongly or too late"
 
 
 def _judgement(wish: Wish, item: Mapping[str, Any]) -> Iterator[str]:

