@@ -19,6 +19,7 @@ import pytest
 from components.models.judge import plain
 from components.models.judge.state import State
 from components.models.judge.words import JUDGEMENT, Phase
+from components.models.keeper import objects
 from components.models.keeper.objects import predictor, short
 from components.models.keeper.wish import STATE
 from tests import lab, registering, serving
@@ -197,3 +198,27 @@ def test_a_second_model_shares_the_pods_and_both_say_whether_they_are_sure(relea
     wait_for("the proxies to forget the other one's name", gone, timeout=60)
     (labels,) = Caller(release.name, release.token).ask(body)[1]["outputs"]
     assert labels["data"] == release.stable.answers
+
+
+def test_a_light_model_answers_when_all_pods_of_the_other_one_are_killed(release: Release) -> None:
+    """The time from the kill to its first answer is measured at the client; no keeper has to act for it."""
+    light = release.candidates["good"]
+    serving.did("deploy", release.name, release.stable.reference, "--fall-back", light.reference)
+    pods = f"{objects.OF}={release.name}-{release.version(release.stable)}"
+    load = release.load(2 * RATE, 16)
+    with load.running():
+        enough = len(load.answers) + 4 * RATE
+        wait_for("answers before", lambda: len(load.answers) > enough or None, timeout=60)
+        killed = time.monotonic()
+        where = ("-n", lab.found().platform.work, "delete", "pods", "--selector", pods)
+        lab.cluster().run(*where, "--grace-period=0", "--force", timeout=30)
+        said = f"fall-back {light.reference} answers now"
+        look = partial(serving.command, "explain", release.name)
+        wait_for("explain to say so", lambda: said in look().stdout or None, timeout=60)
+        wait_for("the other one", lambda: load.answers[-1][1] == release.version(release.stable) or None, timeout=240)
+    first = min(start for start, told in load.answers if told == release.version(light) and start > killed) - killed
+    lost = {told: count for told, count in load.counted().items() if not re.fullmatch(r"[0-9a-f]{10}", told)}
+    print(f"\nthe light model answers what was asked {first:.2f} s after the kill; not answered: {lost or 'none'}")
+    assert first < 1
+    assert sum(lost.values()) <= 0.001 * len(load.answers)
+    serving.did("deploy", release.name, release.stable.reference, "--fall-back", "none")

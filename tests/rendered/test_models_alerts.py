@@ -74,6 +74,22 @@ def test_a_version_that_keeps_back_more_than_half_of_its_rows_is_told(
     expect(tmp_path, series, "ModelsNotSure", {3: [], 55: [whose("iris")] if told else []})
 
 
+@pytest.mark.parametrize(("light", "told"), [(0, False), (4, False), (10, True)])
+def test_a_light_model_that_answers_is_told_and_no_other_version_is(tmp_path: Path, light: int, told: bool) -> None:
+    """So many of a hundred answers a minute. Only the keepers know which version it is."""
+
+    def answered(version: str, many: int) -> Series:
+        labels = {"release": "iris", "version": version, "model": "iris", "code": 200}
+        return {"series": labelled(ANSWERS, component=JOB, **labels), "values": f"0+{many}x40"}
+
+    known = labelled("apadana_models_fall_back", component="models", release="iris", version="light", instance="a")
+    other = known.replace('"a"', '"b"')
+    series = [answered("heavy", 100 - light), answered("light", light)]
+    series += [{"series": each, "values": "1x40"} for each in (known, other)]
+    found = {"release": "iris", "version": "light", "model": "iris"}
+    expect(tmp_path, series, "ModelsFallBackAnswers", {10: [found] if told else []})
+
+
 def asked(release: str, seed: int, moved_at: int, rate: int = RATE) -> Iterator[Series]:
     """Ten buckets that were alike in the training; from one minute on half of the values lie in the last one."""
     draw = random.Random(seed)
