@@ -6,7 +6,7 @@ import json
 import shutil
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from components.models.judge import looking, plain
 from components.models.judge.state import State
 from components.models.judge.words import JUDGEMENT, Phase
 from components.models.keeper import kubernetes
+from components.models.keeper import objects as manifests
 from components.models.keeper.artefacts import Version
 from components.models.keeper.keeper import Keeper
 from components.models.keeper.kubernetes import Api, ApiError
@@ -27,7 +28,8 @@ from components.models.keeper.wish import LABEL, STATE, WISH, Wish
 from tests.releases import World, shows, world
 from tests.rendered import objects
 from tests.rendered.apiserver import HOST, ApiServer
-from tests.unit.test_models_wish import DIGESTS, JUDGED, PLACE
+from tests.unit.test_models_settings import site
+from tests.unit.test_models_wish import BACKED, DIGESTS, JUDGED, PLACE
 from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.rendered
@@ -185,3 +187,27 @@ def test_what_was_read_before_somebody_wrote_is_refused(server: ApiServer) -> No
         api.patch("ConfigMap", PLACE.work, "stale", part | {"data": {"a": "3"}})
     found = api.get("ConfigMap", PLACE.work, "stale")
     assert found and found["data"] == {"a": "2"}
+
+
+def test_the_keepers_rights_reach_to_a_fall_back_and_the_gateways_definitions_take_it(server: ApiServer) -> None:
+    wish = replace(BACKED, name="backed")
+    name = predictor(version(wish, DIGESTS[wish.fall_back]))
+    ports = [{"port": 80, "targetPort": 8080}]
+    server.make(manifest("v1", "Service", name, namespace=PLACE.work, spec={"ports": ports}))
+    api = Api()
+    service = api.get("Service", PLACE.work, name)
+    assert service
+    address = service["spec"]["clusterIP"]
+    back = manifests.fall_back(PLACE, wish, DIGESTS[wish.fall_back], address)
+    route = manifests.route(PLACE, wish, DIGESTS)
+    for want in (back, route):
+        api.make(want)
+        have = api.get(want["kind"], PLACE.platform, want["metadata"]["name"])
+        # What the API server fills in is nothing that the next round would write anew.
+        assert have and not manifests.differs(have, want)
+    for policy in [each for each in models.way(models.Settings(), site()) if each["kind"] == "BackendTrafficPolicy"]:
+        server.make(policy)
+    with pytest.raises(ApiError, match="403"):
+        api.delete("Service", PLACE.work, name)
+    api.delete("Backend", PLACE.platform, name)
+    assert api.get("Backend", PLACE.platform, name) is None

@@ -16,6 +16,7 @@ from components.models.judge import looking
 from components.models.judge.counters import ANSWERS
 from components.models.keeper import objects, page
 from components.models.keeper.falling import SECONDS
+from components.models.keeper.following import following
 from components.models.keeper.keeper import LEAVE_SECONDS
 from components.models.keeper.wish import SERVE, Wish
 from tests.unit import test_models_keeper as keepers
@@ -238,3 +239,9 @@ def test_a_state_that_an_earlier_keeper_wrote_is_read(world: World) -> None:
     item["data"]["state"] = json.dumps(world.state() | {"harmless": DIGESTS[SHADOW.candidate]})
     world.round()
     assert world.given.asked.count("effects of models:/iris/2") == 1
+
+
+def test_an_alias_that_comes_to_name_the_fall_back_tries_nothing() -> None:
+    item = {"metadata": {"name": "release-iris"}, "data": {}}
+    assert following(BACKED, BACKED.fall_back, "models:/iris@best", item) == BACKED
+    assert following(BACKED, "models:/iris/9", "models:/iris@best", item).fall_back == BACKED.fall_back
