@@ -27,7 +27,7 @@ RATE = 60  # questions a second
 BEFORE, BROKEN, AFTER = 1.5, 3.0, 5.5  # seconds
 GOAL = 1.0  # seconds from the fault until the light model is in service
 STARVED = 0.25  # seconds: who asks so late measures itself
-TRIES = 3
+TRIES = 5
 HEAVY, LIGHT = "heavy", "light"
 
 
