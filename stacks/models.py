@@ -81,9 +81,8 @@ def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
         beside = list(before.beside.items()) if beside is None else beside
     named = _once([each for each in beside or () if each[0] != NONE])
     floor = None if floor == NONE else floor
-    back = "" if back in (None, NONE) else back
-    more = {"floor": floor, "beside": named, "fall_back": back}
-    return Wish(told.name, told.version, SERVE, most=most or 0, previous=previous, **more)
+    wish = Wish(told.name, told.version, SERVE, most=most or 0, floor=floor, beside=named, previous=previous)
+    return replace(wish, fall_back="" if back in (None, NONE) else back)
 
 
 def canary(before: Wish | None, told: argparse.Namespace) -> Wish:
@@ -266,7 +265,7 @@ def listed(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
             said = _said(_now(item, name))
         except BadWishError as error:
             said = str(error).splitlines()[0]
-        now = "; it answers now" if _falls_back(state) else ""
+        now = "; it answers now" if state.get("fall_back", {}).get("answers") else ""
         yield f"{name:<24} {state.get('phase', 'new'):<8} {said}{now}"
 
 
@@ -304,13 +303,9 @@ def explained(site: SiteFacts) -> Callable[[Wishes, argparse.Namespace], Iterato
     return explain
 
 
-def _falls_back(state: Mapping[str, Any]) -> bool:
-    return bool(state.get("fall_back", {}).get("answers"))
-
-
 def _behind(wish: Wish, state: Mapping[str, Any]) -> Iterator[str]:
     if wish.fall_back:
-        now = "answers now" if _falls_back(state) else "waits behind the others"
+        now = "answers now" if state.get("fall_back", {}).get("answers") else "waits behind the others"
         yield f"fall-back {wish.fall_back} {now}: it gets what they answer wrongly or too late"
 
 

@@ -76,7 +76,7 @@ class Model:
 
     def start(self) -> None:
         self.process = subprocess.Popen([sys.executable, "-c", MODEL, str(self.port), self.version])
-        wait_for(f"the model {self.version}", lambda: self.say() or True, timeout=60, every=0.1, swallow=(OSError,))
+        wait_for(f"the model {self.version}", lambda: self.say() is None, timeout=60, every=0.1, swallow=(OSError,))
 
     def say(self, every: int = 1, status: int = 200, wait: float = 0) -> None:
         """From now on."""
@@ -188,7 +188,7 @@ def names(port: int, objects: Sequence[Manifest], pods: Mapping[str, Sequence[in
 
 def arguments(folder: Path, objects: Sequence[Manifest], stack: ExitStack) -> list[str]:
     """What the controller starts its Envoy with; it goes on, and answers Envoy, until `stack` ends."""
-    program = built("bin/*/envoy-gateway")
+    program = str(built("bin/*/envoy-gateway"))
     started, read = folder / "data" / "envoy-versions" / VERSION / "bin" / "envoy", folder / "objects"
     for each in (started.parent, read):
         each.mkdir(parents=True)
