@@ -76,7 +76,11 @@ class Model:
 
     def start(self) -> None:
         self.process = subprocess.Popen([sys.executable, "-c", MODEL, str(self.port), self.version])
-        wait_for(f"the model {self.version}", lambda: self.say() is None, timeout=60, every=0.1, swallow=(OSError,))
+        wait_for(f"the model {self.version}", self.answers, timeout=60, every=0.1, swallow=(OSError,))
+
+    def answers(self) -> bool:
+        self.say()
+        return True
 
     def say(self, every: int = 1, status: int = 200, wait: float = 0) -> None:
         """From now on."""
