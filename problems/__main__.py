@@ -1,13 +1,15 @@
-"""`python -m problems new|run|submit|status|logs|stop|retry`.
+"""`python -m problems new|run|submit|schedule|logs|stop|retry|reproduce|lineage`.
 
-Exit codes: 0 done, 1 the run failed, 2 wrong use.
+Exit codes: 0 done, 1 the run failed or gave other figures, 2 wrong use, or it can't be done.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +17,10 @@ from typing import Annotated
 import typer
 
 from common.errors import Refusal
-from problems import STEPS, copying
+from problems import STEPS, archive, checkout, copying, lineage, origin, picture, reproducing, tracking
+from problems.asking import AskedError
 from problems.cluster import Runs, Told, known, scheduled
+from problems.lineage import LineageError
 from validate.core.errors import ClusterError
 from validate.ground import site
 
@@ -29,6 +33,13 @@ app = typer.Typer(
 Name = Annotated[str, typer.Argument(help="the problem, a folder of problems/")]
 RunName = Annotated[str, typer.Argument(help="as `submit` told it")]
 Stack = Annotated[str, typer.Option("--stack", help="site or stack, e.g. lab")]
+MaybeStack = Annotated[str, typer.Option("--stack", help="site or stack; left out: this machine")]
+Version = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL@VERSION", help="of VERSION: a number, an alias, or sha256: and how its lineage begins"
+    ),
+]
 Settings = Annotated[list[str], typer.Option("--set", help='KEY=VALUE, JSON on the right: leave_out=["sex"]')]
 
 
@@ -54,11 +65,13 @@ def run(
     if name not in known():
         raise Refusal(f"there is no problem {name!r}; problems: {', '.join(known())}")
     of_now = f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    environment = _snapshot(name, work)
     for step in list(STEPS)[list(STEPS).index(first) :]:
         print(step)
-        command = [sys.executable, "-m", "problems.steps", name, step, f"--work={work}", f"--out={work / step}"]
+        # -P: not what lies here by then.
+        command = [sys.executable, "-P", "-m", "problems.steps", name, step, f"--work={work}", f"--out={work / step}"]
         given = [f"--run={of_now}", f"--settings={json.dumps(_read(settings))}"]
-        done = subprocess.run([*command, *given], check=False)
+        done = subprocess.run([*command, *given], env=environment, check=False)
         if done.returncode:
             raise typer.Exit(done.returncode)
 
@@ -125,6 +138,55 @@ def retry(run: RunName, stack: Stack) -> None:
     print(f"{made} has begun at {first}: python -m problems logs {made} --stack {stack}")
 
 
+@app.command()
+def reproduce(
+    version: Version,
+    stack: MaybeStack = "",
+    work: Annotated[Path | None, typer.Option("--work", help="an empty folder for the steps' own folders")] = None,
+    anyway: Annotated[bool, typer.Option("--anyway", help="with other libraries than then, too")] = False,
+) -> None:
+    """Trains and judges a version once more, from what its lineage names alone; exit code 1: the figures are others.
+
+    With --stack as a run of the site, which `logs` tells of; else on this machine, from the MLflow that
+    MLFLOW_TRACKING_URI names.
+    """
+    wanted = lineage.named(version)
+    if stack:
+        made = Runs(site.load(stack)).reproduce(wanted, anyway=anyway)
+        print(f"{made} has begun: python -m problems logs {made} --stack {stack}")
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        lines, equal = reproducing.reproduce(_mlflow(), wanted, work or Path(temporary), anyway=anyway)
+    print(*lines, "the same figures" if equal else "other figures", sep="\n")
+    raise typer.Exit(not equal)
+
+
+@app.command("lineage")
+def lineage_(
+    version: Version, svg: Annotated[Path | None, typer.Option("--svg", help="a file for the picture")] = None
+) -> None:
+    """What a version comes from and what became of it, from the MLflow that MLFLOW_TRACKING_URI names."""
+    found = reproducing.find(_mlflow(), lineage.named(version))
+    graph = picture.graph(found)
+    if svg:
+        svg.write_text(picture.svg(graph, str(found)), encoding="utf-8")
+    print(picture.text(graph))
+
+
+def _mlflow() -> tracking.Mlflow:
+    if (found := tracking.from_environment()) is None:
+        raise Refusal(f"{tracking.URI} is not set: nobody knows of versions; set it to MLflow's address")
+    return found
+
+
+def _snapshot(name: str, work: Path) -> dict[str, str]:
+    """The environment of a run's steps: all of them run the code of now, whatever becomes of this folder meanwhile."""
+    work.mkdir(parents=True, exist_ok=True)
+    code = work / "code.zip"
+    code.write_bytes(archive.of_folder(name))
+    return dict(os.environ) | {"PYTHONPATH": str(code.absolute()), origin.COMMIT: checkout.commit(name)}
+
+
 def _read(settings: list[str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for each in settings:
@@ -142,7 +204,7 @@ def main() -> None:
     """Errors that are a person's to mend are told in words."""
     try:
         app()
-    except (Refusal, ClusterError) as error:
+    except (Refusal, ClusterError, LineageError, AskedError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from error
 

@@ -18,6 +18,7 @@ class AskedError(Exception):
 
     def __init__(self, what: str, status: int, content: bytes) -> None:
         super().__init__(f"{what}: {status} {content[:300].decode(errors='replace')}")
+        self.status = status
         try:
             told = json.loads(content)
         except ValueError:

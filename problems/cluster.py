@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import importlib
-import io
 import json
 import re
 import secrets
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,8 +20,10 @@ from components.kit.naming import client_secret
 from components.kit.probing import Endpoint
 from components.workflows import runs
 from components.workflows.runs import said
-from problems import STEPS
+from problems import STEPS, archive, checkout
+from problems.lineage import Named
 from problems.pipeline import (
+    AGAIN,
     ASKING_NAME,
     CODE_FILE,
     GIVEN,
@@ -49,40 +48,15 @@ OURS = "problems"  # the feature store's name for us
 MLFLOW, WORKFLOWS, FEAST, POSTGRES, PROMETHEUS = "mlflow", "workflows", "feast", "postgres", "prometheus"
 CRON = "cronworkflows.argoproj.io"
 OF_WORKFLOW = "workflows.argoproj.io/workflow"
-#: What a step runs: of the shared modules those that need no more than the image has, and the problem's own folder.
-SHARED = tuple(
-    f"{name}.py"
-    for name in (
-        "__init__",
-        "asking",
-        "due",
-        "gates",
-        "quality",
-        "reference",
-        "settings",
-        "steps",
-        "store",
-        "studies",
-        "tracking",
-        "tuning",
-    )
-)
 LARGEST = 900_000  # bytes; a ConfigMap holds 1 MiB, a third more in its form as text
-#: As in ZIP's own calendar, so that the same code is the same file.
-EPOCH = (1980, 1, 1, 0, 0, 0)
 #: One of those who do a step at once; where it failed, it is told beside the step.
 WORKER = re.compile(rf"({'|'.join(STEPS)})\(\d+:\d+\)")
 Json = dict[str, Any]
 
 
 def code(problem: str, folder: Path = HERE) -> bytes:
-    """The problem's code as Python imports it out of a ZIP file; the same code is the same bytes."""
-    files = [folder / name for name in SHARED] + sorted((folder / problem).glob("*.py"))
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as into:
-        for file in files:
-            into.writestr(zipfile.ZipInfo(f"problems/{file.relative_to(folder)}", EPOCH), file.read_bytes())
-    found = packed.getvalue()
+    """The problem's code as one file, as large as an object of the cluster may be."""
+    found = archive.of_folder(problem, folder)
     if len(found) * 4 / 3 > LARGEST:
         raise Refusal(
             f"the code of {problem} is {len(found)} bytes, and at most {LARGEST * 3 // 4} go into an object of the "
@@ -91,12 +65,15 @@ def code(problem: str, folder: Path = HERE) -> bytes:
     return found
 
 
-def objects(problem: str, house: House, run: str = GIVEN, *, asks: bool = False) -> list[Manifest]:
+def objects(problem: str, house: House, run: str = GIVEN, *, asks: bool = False, again: bool = False) -> list[Manifest]:
     """Code, the way to MLflow, feature store and studies, and the template: what a run needs beside itself."""
     packed = code(problem)
-    pipeline = Pipeline(house, problem, hashlib.sha256(packed).hexdigest(), run, asks)
-    made = importlib.import_module(f"problems.{problem}.pipeline").template(pipeline)
-    template: Manifest = pipeline.when_told(made).to_dict()
+    pipeline = Pipeline(house, problem, archive.sha256(packed), run, asks)
+    if again:
+        template: Manifest = pipeline.again().to_dict()
+    else:
+        made = importlib.import_module(f"problems.{problem}.pipeline").template(pipeline)
+        template = pipeline.when_told(made).to_dict()
     marks = {PROBLEM: problem}
     asked = {MLFLOW: house.mlflow} | ({FEAST: house.features.address} if house.features else {})
     if house.alerts:
@@ -138,17 +115,24 @@ def workers(problem: str, house: House, settings: Mapping[str, object]) -> int:
     return int(given.workers) if house.studies else 1
 
 
-def workflow(template: Manifest, name: str, run: str, settings: Mapping[str, object], at_once: int) -> Manifest:
+def workflow(
+    template: Manifest, name: str, run: str, settings: Mapping[str, object], at_once: int, commit: str = ""
+) -> Manifest:
     """One start of it, as the site allows it: a template's name and arguments."""
     given = {"run": run, "settings": json.dumps(settings, sort_keys=True), "first": "0", "workers": str(at_once)}
+    made = started(template, name, given | {"commit": commit})
+    made["metadata"]["annotations"] = goes_on(template["metadata"]["name"])
+    return made
+
+
+def started(template: Manifest, name: str, given: Mapping[str, str]) -> Manifest:
+    """A start of any template of ours, with its arguments."""
     metadata = template["metadata"]
     spec = {
         "workflowTemplateRef": {"name": metadata["name"]},
         "arguments": {"parameters": [{"name": key, "value": value} for key, value in given.items()]},
     }
-    made = manifest(runs.API, "Workflow", name, namespace=metadata["namespace"], marks=metadata["labels"], spec=spec)
-    made["metadata"]["annotations"] = goes_on(metadata["name"])
-    return made
+    return manifest(runs.API, "Workflow", name, namespace=metadata["namespace"], marks=metadata["labels"], spec=spec)
 
 
 def goes_on(template: str) -> dict[str, str]:
@@ -165,15 +149,20 @@ class Told:
 
 
 def schedule(
-    template: Manifest, at: str, settings: Mapping[str, object], at_once: int, told: Told | None = None
+    template: Manifest,
+    at: str,
+    settings: Mapping[str, object],
+    at_once: int,
+    told: Told | None = None,
+    commit: str = "",
 ) -> Manifest:
     """Starts of it at fixed times, UTC, one after another: a start is left out while the one before is at work. One
     that was missed for want of a controller is made up for within an hour."""
-    started = workflow(template, "", "", settings, at_once)
+    begun = workflow(template, "", "", settings, at_once, commit=commit)
     metadata = template["metadata"]
     if told:
         more = {MODEL: told.model, REST: f"{told.rest_hours:g}"}
-        started["spec"]["arguments"]["parameters"] += [{"name": key, "value": value} for key, value in more.items()]
+        begun["spec"]["arguments"]["parameters"] += [{"name": key, "value": value} for key, value in more.items()]
     spec = {
         "schedules": [at],
         "timezone": "Etc/UTC",
@@ -182,7 +171,7 @@ def schedule(
         "successfulJobsHistoryLimit": 3,
         "failedJobsHistoryLimit": 3,
         "workflowMetadata": {"labels": metadata["labels"], "annotations": goes_on(metadata["name"])},
-        "workflowSpec": started["spec"],
+        "workflowSpec": begun["spec"],
     }
     name = scheduled(metadata["labels"][PROBLEM], told is not None)
     return manifest(
@@ -255,7 +244,17 @@ class Runs:
         """The name of the run that was begun."""
         made, at_once = self._prepared(problem, settings)
         name = f"{problem}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        self.site.cluster.apply(*made, workflow(made[-1], name, name, settings, at_once))
+        commit = checkout.commit(problem)
+        self.site.cluster.apply(*made, workflow(made[-1], name, name, settings, at_once, commit=commit))
+        return name
+
+    def reproduce(self, named: Named, *, anyway: bool = False) -> str:
+        """The name of the run that has a version's figures once more."""
+        _there(named.model)
+        made = objects(named.model, self.house(named.model), again=True)
+        name = f"{named.model}-{AGAIN}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        given = {"version": str(named), "anyway": "yes" if anyway else "no"}
+        self.site.cluster.apply(*made, started(made[-1], name, given))
         return name
 
     def schedule(self, problem: str, at: str, settings: Mapping[str, object], told: Told | None = None) -> None:
@@ -263,7 +262,8 @@ class Runs:
         for times that the controller does not take; then there is no schedule."""
         self.site.cluster.apply(*self._prepared(problem, settings)[0])  # for whoever retries one of its runs
         made, at_once = self._prepared(problem, settings, TIMED, asks=told is not None)
-        self.site.cluster.apply(*made, schedule(made[-1], at, settings, at_once, told))
+        commit = checkout.commit(problem)
+        self.site.cluster.apply(*made, schedule(made[-1], at, settings, at_once, told, commit))
         name = scheduled(problem, told is not None)
         seen = wait_for(
             "the controller to look at the schedule",
@@ -296,7 +296,8 @@ class Runs:
         steps = [
             (str(n["displayName"]), str(n.get("phase", "")), " ".join(said(str(n.get("message", ""))).split()))
             for n in sorted(nodes, key=lambda n: str(n.get("startedAt")))
-            if n["displayName"] in STEPS or (WORKER.fullmatch(n["displayName"]) and n.get("phase") in runs.LOST)
+            if n["displayName"] in (*STEPS, AGAIN)
+            or (WORKER.fullmatch(n["displayName"]) and n.get("phase") in runs.LOST)
         ]
         wanted = ("logs", "-l", f"{OF_WORKFLOW}={run}", "-c", "main", "--prefix", "--tail=-1")
         try:
@@ -314,8 +315,11 @@ class Runs:
 
     def retry(self, run: str) -> tuple[str, str]:
         """The new workflow's name, and the step that it begins with; what was done before is read from the store."""
+        found = self.status(run)
+        if "version" in (each["name"] for each in found["spec"]["arguments"]["parameters"]):
+            raise Refusal(f"{run} does a version again and is no training: begin it anew by `reproduce`")
         try:
-            made, first = runs.again(self.status(run))
+            made, first = runs.again(found)
         except ValueError as error:
             raise Refusal(str(error)) from None
         self.site.cluster.apply(made)
@@ -325,8 +329,7 @@ class Runs:
         self, problem: str, settings: Mapping[str, object], run: str = GIVEN, *, asks: bool = False
     ) -> tuple[list[Manifest], int]:
         """What a run needs, and how many search at once; nothing is sent yet."""
-        if not (HERE / problem / "pipeline.py").is_file():
-            raise Refusal(f"there is no problem {problem!r}; problems: {', '.join(known())}")
+        _there(problem)
         house = self.house(problem)
         if asks and house.alerts is None:
             raise Refusal(
@@ -349,6 +352,11 @@ class Runs:
                 f"the room {name} is off on {self.site.name}; switch it on in stacks/Pulumi.{self.site.name}-ml.yaml"
             )
         return found
+
+
+def _there(problem: str) -> None:
+    if problem not in known():
+        raise Refusal(f"there is no problem {problem!r}; problems: {', '.join(known())}")
 
 
 def known() -> Sequence[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from hera.workflows import DAG, Container, Env, Parameter, Resources, RetryStrategy, S3Artifact, Task, WorkflowTemplate
 from hera.workflows import models as argo
 
-from problems import STEPS, STUDIES_ADDRESS, STUDIES_CA, STUDIES_DATABASE, STUDIES_LOGIN, due, store, tracking
+from problems import STEPS, STUDIES_ADDRESS, STUDIES_CA, STUDIES_DATABASE, STUDIES_LOGIN, due, origin, store, tracking
 
 CODE_AT, CODE_FILE, CA_AT = "/opt/problem", "code.zip", "/etc/apadana/ca"
 LOGIN_AT, FEATURES_CA_AT = "/etc/apadana/features-login", "/etc/apadana/features-ca"
@@ -29,6 +29,10 @@ ASKING_NAME = "-when-told"  # and so where it asks first whether an alert is tol
 GIVEN, TIMED = "{{workflow.parameters.run}}", "{{workflow.name}}"
 #: The step that several pods do at once, and how many: each has its number.
 SHARED_STEP, WORKERS, NUMBER = "tune", "{{workflow.parameters.workers}}", "{{inputs.parameters.worker}}"
+#: Of the code, where whoever submitted it knew.
+COMMIT = "{{workflow.parameters.commit}}"
+#: The one step of a workflow that has a version's figures once more, and which version that is.
+AGAIN, VERSION, ANYWAY = "reproduce", "{{workflow.parameters.version}}", "{{workflow.parameters.anyway}}"
 STEP_S = 900
 #: Of a template that asks: the model's name in service, and the hours between two runs.
 MODEL, REST = "model", "rest-hours"
@@ -121,6 +125,7 @@ class Pipeline:
                 Parameter(name="first", value="0"),
                 Parameter(name="workers", value="1"),
                 Parameter(name="settings", value="{}"),
+                Parameter(name="commit", value=""),
                 *(Parameter(name=name, value="") for name in ((MODEL, REST) if alerts else ())),
             ],
             volumes=[
@@ -147,6 +152,23 @@ class Pipeline:
             arguments=numbered,
             with_sequence=argo.Sequence(count=argo.IntOrString(root=WORKERS)),
         )
+
+    def again(self) -> WorkflowTemplate:
+        """One pod that does a version's steps again, with the version's own code. It takes `version` and `anyway`."""
+        with self.template() as made:
+            made.name = f"{self.code}-{AGAIN}"
+            made.arguments = [Parameter(name="version", value=""), Parameter(name="anyway", value="no")]
+            mounts, env = self._common()
+            env = [each for each in env if each.name != origin.COMMIT]
+            step = self._pod(
+                AGAIN,
+                ("problems.reproducing", [VERSION, f"--work={WORK}", f"--anyway={ANYWAY}"]),
+                (mounts, env),
+                Resources(cpu_request="50m", cpu_limit="1", memory_request="192Mi", memory_limit="512Mi"),
+            )
+            with DAG(name=ALL):
+                Task(name=AGAIN, template=step)
+        return made
 
     @property
     def _alerts(self) -> Alerts | None:
@@ -189,6 +211,8 @@ class Pipeline:
             Env(name="PYTHONPATH", value=f"{CODE_AT}/{CODE_FILE}"),
             Env(name=tracking.URI, value=f"https://{self.house.mlflow}"),
             Env(name=tracking.CODE, value=self.digest),
+            Env(name=origin.COMMIT, value=COMMIT),
+            Env(name=origin.IMAGE, value=self.house.image),
         ]
         if self.house.mlflow_ca:
             mounts.append(argo.VolumeMount(name="ca", mount_path=CA_AT, read_only=True))

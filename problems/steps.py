@@ -9,12 +9,11 @@ Exit codes: 0 done, 2 wrong use, 3 a gate was failed.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
-from problems import STEPS, quality, reference, store, tracking
+from problems import STEPS, archive, origin, quality, recording, reference, store, tracking
 from problems.gates import Gate, Refused, failed, fairness, judge, metrics
 
 FAILED_A_GATE = 3
@@ -40,6 +39,7 @@ class Job:
     run: str
     settings: Mapping[str, Any]
     worker: int = 0  # of several that do this step at once
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def part(self, module: str) -> Any:
         """One of the problem's own modules."""
@@ -59,13 +59,8 @@ def prepare(job: Job) -> None:
     problem = job.part("problem")
     records = problem.records()
     job.write("records.json", records)
-    digest = hashlib.sha256((job.out / "records.json").read_bytes()).hexdigest()
-    about = {
-        "source": problem.SOURCE,
-        "records": len(records),
-        "sha256": digest,
-        "arrived": datetime.now(UTC).isoformat(),
-    }
+    digest = archive.sha256((job.out / "records.json").read_bytes())
+    about = {"source": problem.SOURCE, "records": len(records), "sha256": digest, "arrived": job.now.isoformat()}
     job.write("data.json", about)
 
 
@@ -74,8 +69,9 @@ def validate(job: Job) -> None:
     problem, columns = job.part("problem"), job.part("features").COLUMNS
     arrived = datetime.fromisoformat(job.read("prepare", "data.json")["arrived"])
     records = job.read("prepare", "records.json")
-    found = quality.figures(records, columns, arrived, datetime.now(UTC), problem.FRESH)
+    found = quality.figures(records, columns, arrived, job.now, problem.FRESH)
     job.write("quality.json", found)
+    job.write("judged.json", {"at": job.now.isoformat()})
     gates = judge(found, problem.QUALITY)
     if failed(gates):
         _tell(job, gates, {}, ())
@@ -203,7 +199,8 @@ def register(job: Job) -> None:
 
 
 def _tell(job: Job, gates: Sequence[Gate], figures: Mapping[str, float | None], model: Sequence[Path]) -> str | None:
-    """The version that was made of it. Without MLFLOW_TRACKING_URI nobody is told, and this is said."""
+    """The version that was made of it. Without MLFLOW_TRACKING_URI nobody is told, and this is said. Raises ValueError
+    for a model that nobody could have again."""
     mlflow = tracking.from_environment()
     if mlflow is None:
         sys.stderr.write("nobody is told: MLFLOW_TRACKING_URI is not set\n")
@@ -221,7 +218,14 @@ def _tell(job: Job, gates: Sequence[Gate], figures: Mapping[str, float | None], 
             "gates": "failed: " + ", ".join(g.name for g in failed(gates)) if failed(gates) else "passed",
         },
     )
-    return mlflow.tell(record, model)
+    return mlflow.tell(record, model, _lineage(job, gates, record.figures, model) if model else None)
+
+
+def _lineage(
+    job: Job, gates: Sequence[Gate], figures: Mapping[str, float | None], model: Sequence[Path]
+) -> recording.Told:
+    settings = json.loads(json.dumps(asdict(job.part("problem").given(job.settings))))  # tuples are lists in JSON
+    return recording.Ended(job.name, job.run, settings, job.work, gates, figures, model).told()
 
 
 BODIES: Mapping[str, Callable[[Job], None]] = {
@@ -246,12 +250,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", default="local", help="what the run is called in MLflow")
     parser.add_argument("--settings", default="{}", help="JSON; the problem's Settings says which there are")
     parser.add_argument("--worker", type=int, default=0, help="the number of this one, where several do the step")
+    parser.add_argument("--now", type=datetime.fromisoformat, help="the moment of it, where a step is done again")
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
+    at = (given.now,) if given.now else ()
     try:
-        job = Job(given.name, given.work, given.out, given.run, json.loads(given.settings), given.worker)
+        job = Job(given.name, given.work, given.out, given.run, json.loads(given.settings), given.worker, *at)
         job.part("problem").given(job.settings)
         BODIES[given.step](job)
+        job.write(origin.FILE, origin.of_process(given.name))
     except Refused as error:
         sys.stderr.write(f"{given.name} {given.step}: {error}\n")
         return FAILED_A_GATE

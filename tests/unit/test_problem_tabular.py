@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from common.errors import Refusal
 from components.feast.image.apadana_feast import definitions
-from problems import STEPS, cluster, copying
+from problems import STEPS, archive, cluster, copying
 from problems.pipeline import TIMED, Features, House, Studies
 from problems.quality import Column, complete
 from problems.tabular import features, problem
@@ -227,7 +227,7 @@ def test_each_container_says_its_command_limits_and_where_its_folders_are(templa
 def test_the_same_code_is_the_same_template_and_other_code_another(tmp_path: Path) -> None:
     for name in ("here", "there"):
         (tmp_path / name / "tabular").mkdir(parents=True)
-        for file in (*cluster.SHARED, "tabular/problem.py"):
+        for file in (*archive.SHARED, "tabular/problem.py"):
             (tmp_path / name / file).write_bytes((cluster.HERE / file).read_bytes())
     assert cluster.code("tabular", tmp_path / "here") == cluster.code("tabular", tmp_path / "there")
     (tmp_path / "there/tabular/problem.py").write_text("SOURCE = 1\n")
@@ -236,7 +236,7 @@ def test_the_same_code_is_the_same_template_and_other_code_another(tmp_path: Pat
 
 def test_code_that_no_object_holds_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tabular").mkdir()
-    for file in cluster.SHARED:
+    for file in archive.SHARED:
         (tmp_path / file).write_text("")
     import secrets
 
