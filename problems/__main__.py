@@ -36,9 +36,7 @@ Stack = Annotated[str, typer.Option("--stack", help="site or stack, e.g. lab")]
 MaybeStack = Annotated[str, typer.Option("--stack", help="site or stack; left out: this machine")]
 Version = Annotated[
     str,
-    typer.Argument(
-        metavar="MODEL@VERSION", help="of VERSION: a number, an alias, or sha256: and how its lineage begins"
-    ),
+    typer.Argument(metavar="MODEL@VERSION", help="VERSION: a number, an alias, or sha256: and how its lineage begins"),
 ]
 Settings = Annotated[list[str], typer.Option("--set", help='KEY=VALUE, JSON on the right: leave_out=["sex"]')]
 

@@ -198,11 +198,8 @@ def named(text: str) -> Named:
     """MODEL@VERSION. Raises LineageError."""
     found = NAMED.fullmatch(text)
     if found is None:
-        raise LineageError(
-            [
-                f"{text!r} is no MODEL@VERSION; say tabular@3, tabular@deployable, or tabular@sha256:0123abcd of its lineage"
-            ]
-        )
+        allowed = "tabular@3, tabular@deployable, or tabular@sha256:0123abcd, as its lineage begins"
+        raise LineageError([f"{text!r} is no MODEL@VERSION; say {allowed}"])
     return Named(**{key: value for key, value in found.groupdict().items() if value})
 
 

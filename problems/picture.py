@@ -74,11 +74,11 @@ def _code(found: Lineage) -> tuple[str, ...]:
 
 def _parameters(found: Lineage) -> tuple[str, ...]:
     training = found.training
-    chosen = (
-        f"{key} {value:.6g}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in _sorted(training.parameters)
-    )
-    return (*chosen, *(f"{key} {value}" for key, value in _sorted(training.seeds)))
+    return tuple(f"{key} {_told(value)}" for key, value in [*_sorted(training.parameters), *_sorted(training.seeds)])
+
+
+def _told(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _ground(found: Lineage) -> tuple[str, ...]:

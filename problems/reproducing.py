@@ -184,18 +184,9 @@ def again(found: Lineage, had: Fetched, work: Path) -> dict[str, float | None]:
     for step in origin.AGAIN:
         # -P: what lies in the folder where this was begun is not what is run.
         command = [sys.executable, "-P", "-m", "problems.steps", found.model, step, f"--work={work}"]
-        given = [
-            f"--out={work / step}",
-            f"--run={found.run}",
-            f"--settings={json.dumps(dict(found.training.settings))}",
-        ]
-        done = subprocess.run(
-            [*command, *given, f"--now={found.data.judged}"],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command += [f"--out={work / step}", f"--run={found.run}", f"--now={found.data.judged}"]
+        command += [f"--settings={json.dumps(dict(found.training.settings))}"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode not in (0, FAILED_A_GATE):
             raise LineageError([f"the step {step} ended with {done.returncode}: {done.stderr[-2000:].strip()}"])
         if step in FIGURES:
