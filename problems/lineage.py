@@ -145,8 +145,15 @@ def _read(where: str, value: object, hint: Any, wrong: list[str]) -> Any:
     if origin is Annotated:
         _matches(where, value, kinds[1], wrong)
     elif hint is not Any and not _is(value, hint):
-        wrong.append(f"{where} is {value!r:.80}; a {getattr(hint, '__name__', 'list or object')} is needed")
+        wrong.append(f"{where} is {value!r:.80}; {_kind(hint)} is needed")
     return value
+
+
+def _kind(hint: Any) -> str:
+    """In JSON's words."""
+    return {tuple: "a list", collections.abc.Mapping: "an object"}.get(
+        get_origin(hint), f"a {getattr(hint, '__name__', hint)}"
+    )
 
 
 def _matches(where: str, value: object, form: re.Pattern[str], wrong: list[str]) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from common.errors import Refusal
 from components.feast.image.apadana_feast import definitions
-from problems import STEPS, archive, cluster, copying
+from problems import STEPS, archive, cluster, copying, origin, tracking
 from problems.pipeline import TIMED, Features, House, Studies
 from problems.quality import Column, complete
 from problems.tabular import features, problem
@@ -267,3 +267,32 @@ def test_a_new_problem_is_a_whole_one(tmp_path: Path) -> None:
 def test_a_name_that_can_t_be_one_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="small letters and digits"):
         copying.new(name, tmp_path)
+
+
+def test_a_version_is_done_again_by_one_pod_that_is_let_into_mlflow_and_tells_its_image() -> None:
+    *_, template = cluster.objects("tabular", HOUSE, again=True)
+    usual = cluster.objects("tabular", HOUSE)[-1]
+    assert template["metadata"]["name"] == f"{usual['metadata']['name']}-reproduce"
+    (step,) = (each for each in template["spec"]["templates"] if "container" in each)
+    assert step["container"]["command"] == ["python3", "-m", "problems.reproducing"]
+    args = ["{{workflow.parameters.version}}", "--work=/tmp/work", "--anyway={{workflow.parameters.anyway}}"]
+    assert step["container"]["args"] == args
+    told = {each["name"]: each["value"] for each in step["container"]["env"]}
+    assert (told[tracking.URI], told[origin.IMAGE]) == ("https://mlflow.platform.svc:5000", HOUSE.image)
+    made = cluster.started(template, "x", {"version": "tabular@3", "anyway": "no"})
+    given = {each["name"] for each in made["spec"]["arguments"]["parameters"]}
+    assert given == {each["name"] for each in template["spec"]["arguments"]["parameters"]}
+
+
+def test_a_run_tells_its_steps_the_commit_and_the_image() -> None:
+    template = cluster.objects("tabular", HOUSE)[-1]
+    for each in template["spec"]["templates"]:
+        if "container" in each:
+            told = {one["name"]: one["value"] for one in each["container"]["env"]}
+            assert told[origin.COMMIT] == "{{workflow.parameters.commit}}" and told[origin.IMAGE] == HOUSE.image
+    for made in (
+        cluster.workflow(template, "x", "x", {}, 1, commit="c+"),
+        cluster.schedule(template, "* * * * *", {}, 1, commit="c+"),
+    ):
+        given = made["spec"].get("workflowSpec", made["spec"])["arguments"]["parameters"]
+        assert {"name": "commit", "value": "c+"} in given
