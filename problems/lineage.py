@@ -151,9 +151,8 @@ def _read(where: str, value: object, hint: Any, wrong: list[str]) -> Any:
 
 def _kind(hint: Any) -> str:
     """In JSON's words."""
-    return {tuple: "a list", collections.abc.Mapping: "an object"}.get(
-        get_origin(hint), f"a {getattr(hint, '__name__', hint)}"
-    )
+    named = {tuple: "a list", collections.abc.Mapping: "an object"}
+    return named.get(get_origin(hint), f"a {getattr(hint, '__name__', hint)}")
 
 
 def _matches(where: str, value: object, form: re.Pattern[str], wrong: list[str]) -> None:
