@@ -1,4 +1,4 @@
-"""`python -m problems new|run|submit|schedule|logs|stop|retry|reproduce|lineage`.
+"""`python -m problems new|run|submit|schedule|logs|stop|retry|reproduce|lineage|erase`.
 
 Exit codes: 0 done, 1 the run failed or gave other figures, 2 wrong use, or it can't be done.
 """
@@ -17,8 +17,8 @@ from typing import Annotated
 import typer
 
 from common.errors import Refusal
-from problems import STEPS, archive, checkout, copying, lineage, origin, picture, reproducing, tracking
-from problems.asking import AskedError
+from problems import STEPS, archive, checkout, copying, erasing, lineage, origin, picture, reproducing, tracking
+from problems.asking import AskedError, Server
 from problems.cluster import Runs, Told, known, scheduled
 from problems.lineage import LineageError
 from validate.core.errors import ClusterError
@@ -169,6 +169,53 @@ def lineage_(
     if svg:
         svg.write_text(picture.svg(graph, str(found)), encoding="utf-8")
     print(picture.text(graph))
+
+
+@app.command()
+def erase(
+    who: Annotated[str, typer.Argument(metavar="PERSON", help="PROBLEM/NUMBER: a record's number, e.g. tabular/17")],
+    stack: MaybeStack = "",
+    questions: Annotated[
+        list[str], typer.Option("--question", help="the id of a question about the person, in outcomes")
+    ] = [],  # noqa: B006  typer reads it only
+    release: Annotated[str, typer.Option("--release", help="with --question: the model's name in service")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="erase it; else what would go is told")] = False,
+) -> None:
+    """What is kept of a person goes, and what stays where is told; exit code 1: something is still there.
+
+    Each store is asked that is named: MLflow by MLFLOW_TRACKING_URI, outcomes by OUTCOMES_URI, the feature store by
+    --stack.
+    """
+    person = erasing.person(who)
+    named = _stores(stack, release or person.problem, questions)
+    stores = [store for store in named.values() if store is not None]
+    if not stores:
+        raise Refusal("no store is named: set MLFLOW_TRACKING_URI or OUTCOMES_URI, or say --stack")
+    found = [item for store in stores for item in store.of(person)]
+    for item in found:
+        if yes:
+            item.erase()
+        print(f"{'erased' if yes else 'would go'}: {item.what}")
+    left = [item for store in stores for item in store.of(person)] if yes else []
+    for item in left:
+        print(f"still there: {item.what}")
+    for text in [text for store in stores for text in store.stays(person)] + list(erasing.everywhere(person)):
+        print(f"stays: {text}")
+    for name in (name for name, store in named.items() if store is None):
+        print(f"not asked: {name}")
+    raise typer.Exit(bool(left))
+
+
+def _stores(stack: str, release: str, questions: list[str]) -> dict[str, erasing.Store | None]:
+    mlflow, outcomes = tracking.from_environment(), os.environ.get("OUTCOMES_URI", "")
+    if questions and not outcomes:
+        raise Refusal("--question: OUTCOMES_URI is not set; set it to the address of the room outcomes")
+    server = Server(outcomes, os.environ.get("OUTCOMES_CA", ""))
+    return {
+        f"MLflow ({tracking.URI} is not set)": erasing.Registry(mlflow) if mlflow else None,
+        "outcomes (OUTCOMES_URI is not set)": erasing.Outcomes(server, release, questions) if outcomes else None,
+        "the feature store (no --stack)": erasing.FeatureStore(site.load(stack)) if stack else None,
+    }
 
 
 def _mlflow() -> tracking.Mlflow:

@@ -149,6 +149,10 @@ class Mlflow(Server):
         """An artefact."""
         self.ask("PUT", f"{ARTEFACTS}/{quote(place)}", content, "application/octet-stream")
 
+    def remove(self, place: str) -> None:
+        """An artefact goes; the store behind may keep an old version of it for a while."""
+        self.ask("DELETE", f"{ARTEFACTS}/{quote(place)}")
+
     def fetch(self, place: str) -> bytes | None:
         """An artefact; None where there is none: the server takes a missing one for its own mistake, so it is asked
         what there is first."""

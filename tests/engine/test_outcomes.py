@@ -24,6 +24,7 @@ from components.outcomes import load, probe
 from components.outcomes.server.keeping import Kept, Where
 from components.outcomes.server.predictions import Prediction
 from components.outcomes.server.told import Outcome
+from problems import asking, erasing
 from tests.engine import modelserving, stores
 from tests.engine.modelserving import Server, Wanted
 from validate.ground.kubectl import wait_for
@@ -300,3 +301,18 @@ def test_what_is_kept_twice_is_kept_once(kept: Kept) -> None:
     (found,) = kept.figures(24)
     assert (found.predictions, found.known, found.unsure, found.numbers) == (1, 1, 1, 1)
     assert found.absolute == pytest.approx(0.5)
+
+
+def test_a_persons_questions_are_erased_by_the_command_of_problems(world: World) -> None:
+    world.tell("tree", "of-a-person", "low")
+    world.tell("tree", "of-another", "low")
+    server = asking.Server(f"https://localhost:{world.ports[0]}", str(world.where.folder.parent / "pki" / "ca.crt"))
+    store, who = erasing.Outcomes(server, "tree", ["of-a-person", "never asked?"]), erasing.Person("tabular", 17)
+    (item,) = store.of(who)
+    assert item.what == "outcomes: question of-a-person to tree: 0 predictions, an outcome"
+    item.erase()
+    assert not list(store.of(who))
+    kept = [
+        world.call("GET", f"/outcomes?model=tree&id={name}")[1]["outcome"] for name in ("of-a-person", "of-another")
+    ]
+    assert kept[0] is None and kept[1]["actual"] == ["low"]

@@ -238,3 +238,26 @@ def test_the_lineage_as_words_and_as_a_picture(checkout: Checkout, trained: Vers
     assert trained.lineage.code.commit[:12] in done.stdout
     words = "".join(ElementTree.fromstring(file.read_text()).itertext())
     assert "deployable" in words and f"sha256:{trained.lineage.data.sha256[:12]}" in words
+
+
+def test_a_persons_records_are_shown_then_erased_and_what_stays_is_said(checkout: Checkout, trained: Version) -> None:
+    """The last test: no version before it can be had again after."""
+    server, found = checkout.server, trained.lineage
+    names = {found.data.sha256, found.features.sha256}
+
+    def there() -> list[str]:
+        return [key for key in server.keys("/contents/") if key.rpartition("/")[2] in names]
+
+    shown = checkout.command("erase", "tabular/17")
+    assert (shown.returncode, len(there())) == (0, len(names)), shown.stderr
+    assert f"/{found.data.sha256[:12]}: the records of" in shown.stdout and str(trained) in shown.stdout
+    assert "would go" in shown.stdout and "not asked: the feature store" in shown.stdout
+    nobody = checkout.command("erase", "tabular/442", "--yes")  # of 442 records the last one is 441
+    assert (nobody.returncode, len(there())) == (0, len(names)) and "erased" not in nobody.stdout
+    done = checkout.command("erase", "tabular/17", "--yes")
+    assert (done.returncode, there()) == (0, []), done.stdout + done.stderr
+    assert done.stdout.count("erased: ") == shown.stdout.count("would go: ") and "still there" not in done.stdout
+    assert "stays: what models learnt: model.joblib of " in done.stdout and "old versions for 30 days" in done.stdout
+    versions = server.bucket.list_objects(room.ROOM, recursive=True, include_version=True)
+    assert any(found.data.sha256 in str(each.object_name) and not each.is_delete_marker for each in versions)
+    assert "the data (records as they arrived) is gone" in refused(checkout, str(trained))

@@ -161,6 +161,22 @@ class SentinelOnlineStore(OnlineStore):  # type: ignore[misc]  # it has no types
             )
         return count
 
+    def held(self, config: Any, table: Any, entity: Any) -> int:
+        """Whether there is a value of this one: 1 or 0."""
+        return int(self.client(config).exists(_key(config, table, entity)))
+
+    def forget(self, config: Any, table: Any, entity: Any) -> int:
+        """The value of this one goes, from replicas, too: 1 or 0. Raises NotAcknowledgedError or what the client
+        raises."""
+        told = config.online_store
+        with self.client(config).pipeline(transaction=False) as pipe:
+            pipe.unlink(_key(config, table, entity))
+            pipe.set(_fence(config), uuid.uuid4().hex, ex=FENCE_SECONDS)
+            pipe.execute_command("WAIT", told.wait_replicas, told.wait_ms)
+            gone, _, replicas = pipe.execute()
+        _acknowledged(config, int(replicas))
+        return int(gone)
+
     def update(
         self,
         config: Any,
@@ -205,6 +221,17 @@ def _key(config: Any, table: Any, entity: Any) -> bytes:
     return _prefix(config, table) + serialised
 
 
+def _fence(config: Any) -> str:
+    """It always changes: WAIT waits for what its own connection wrote, also when nothing else was to be changed."""
+    return f"{config.online_store.prefix}:{config.project}::fence"
+
+
+def _acknowledged(config: Any, replicas: int) -> None:
+    told = config.online_store
+    if replicas < told.wait_replicas:
+        raise NotAcknowledgedError(f"{replicas} of {told.wait_replicas} replicas had it after {told.wait_ms} ms")
+
+
 def _held(config: Any, table: Any, data: list[Row]) -> Iterator[Held]:
     lasts_ms = int(table.ttl.total_seconds() * 1000)
     for entity, values, event, created in data:
@@ -236,8 +263,6 @@ def _chosen(value: bytes, wanted: Sequence[str]) -> tuple[datetime, dict[str, An
 def _replace(client: Any, config: Any, rows: list[Held]) -> None:
     """Those that are not older than what is there; again, when somebody else was faster."""
     told = config.online_store
-    # It always changes: WAIT waits for what its own connection wrote, also when nothing was newer.
-    fence = f"{told.prefix}:{config.project}::fence"
     for _ in range(RACES):
         with client.pipeline(transaction=False) as pipe:
             pipe.watch(*(row.key for row in rows))
@@ -249,14 +274,13 @@ def _replace(client: Any, config: Any, rows: list[Held]) -> None:
             queue("MULTI")
             for row in newer:
                 queue("SET", row.key, row.value, "PXAT", row.until_ms)
-            queue("SET", fence, uuid.uuid4().hex, "EX", FENCE_SECONDS)
+            queue("SET", _fence(config), uuid.uuid4().hex, "EX", FENCE_SECONDS)
             queue("EXEC")
             # On the same connection, and after the transaction: inside it WAIT waits for nobody.
             queue("WAIT", told.wait_replicas, told.wait_ms)
             *_, done, replicas = pipe.execute()
         if done is None:
             continue
-        if int(replicas) < told.wait_replicas:
-            raise NotAcknowledgedError(f"{replicas} of {told.wait_replicas} replicas had it after {told.wait_ms} ms")
+        _acknowledged(config, int(replicas))
         return
     raise NotAcknowledgedError(f"others changed the same keys in each of {RACES} tries")

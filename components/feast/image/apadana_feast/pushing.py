@@ -7,9 +7,9 @@ counted twice, because the newest row of an entity is one whichever way it came.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import psycopg
@@ -23,6 +23,7 @@ from .moving import online, rows
 from .quality import Look
 from .tables import columns
 
+T = TypeVar("T")
 MOST_ROWS = 5000  # of one request
 WAIT_SECONDS = 3.0  # for one of the few connections
 #: PostgreSQL's warning that a commit is here and on no standby.
@@ -96,6 +97,11 @@ class Pusher:
                 line.remove_notice_handler(warn)
         if NOT_ON_STANDBY in warned:
             raise UnsureError("PostgreSQL has it on one host only")
+
+    def within(self, act: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """Something else with one of the few connections."""
+        with self._pool.connection() as line:
+            return act(line)
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -28,8 +28,9 @@ from psycopg_pool import PoolTimeout
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.routing import Route
 
-from . import opening, page
+from . import forgetting, opening, page
 from .definitions import Definitions
+from .forget import PATH as FORGET
 from .history import BusyError, Historian
 from .moving import say
 from .pushing import Pusher, RefusedError, UnsureError
@@ -37,6 +38,7 @@ from .tables import RUNS
 
 QUESTION, PUSH, HISTORY = "/get-online-features", "/push", "/history"
 UNSURE, AGAIN = "not sure that it is kept, send it again", "the history can't be read now, ask again"
+UNFORGOTTEN = "not sure that all of it is gone, ask again"
 LOOK_SECONDS = 30.0  # how old what is known of registry and runs may be
 BOUNDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 Message = MutableMapping[str, Any]
@@ -108,6 +110,12 @@ def application(
     async def history(request: Request) -> Response:
         return await _answered(request, lambda asked: {"rows": historian.rows(asked)}, AGAIN)
 
+    async def forget(request: Request) -> Response:
+        def act(asked: Any) -> Any:
+            return pusher.within(lambda line: forgetting.forget(store, line, wanted, asked))
+
+        return await _answered(request, act, UNFORGOTTEN)
+
     async def here(_: Request) -> Response:
         return Response("here", media_type="text/plain")
 
@@ -120,6 +128,7 @@ def application(
     pages = {"/": front, "/-/healthy": here, "/-/ready": here, "/metrics": metrics}
     app.router.routes.extend(Route(path, answer, methods=["GET"]) for path, answer in pages.items())
     app.router.routes.extend([Route(PUSH, push, methods=["POST"]), Route(HISTORY, history, methods=["POST"])])
+    app.router.routes.append(Route(FORGET, forget, methods=["POST"]))
     # A store that changes its primary is nobody's mistake: the client asks again.
     app.add_exception_handler(redis.RedisError, _away)
     return Measured(app, numbers)
