@@ -85,15 +85,13 @@ class Registry:
         places = {self.mlflow.contents(version.experiment).folder for version in self.versions}
         of_digest: dict[str, list[str]] = {}
         for version in self.versions:
-            for digest in {version.lineage.data.sha256, version.lineage.features.sha256}:
+            for digest in sorted({version.lineage.data.sha256, version.lineage.features.sha256}):
                 of_digest.setdefault(digest, []).append(str(version))
         for place in sorted(places):
             for digest, names in of_digest.items():
                 content = self.mlflow.fetch(f"{place}/{digest}")
                 if content is not None and len(json.loads(content)) > who.number:
-                    what = (
-                        f"MLflow {place}/{digest[:12]}: the records of {', '.join(names)}: without, not to be had again"
-                    )
+                    what = f"MLflow {place}/{digest[:12]}: records of {', '.join(names)}; not to be had again then"
                     yield Item(what, partial(self.mlflow.remove, f"{place}/{digest}"))
 
     def _look(self, who: Person) -> None:

@@ -250,7 +250,7 @@ def test_a_persons_records_are_shown_then_erased_and_what_stays_is_said(checkout
 
     shown = checkout.command("erase", "tabular/17")
     assert (shown.returncode, len(there())) == (0, len(names)), shown.stderr
-    assert f"/{found.data.sha256[:12]}: the records of" in shown.stdout and str(trained) in shown.stdout
+    assert f"/{found.data.sha256[:12]}: records of" in shown.stdout and str(trained) in shown.stdout
     assert "would go" in shown.stdout and "not asked: the feature store" in shown.stdout
     nobody = checkout.command("erase", "tabular/442", "--yes")  # of 442 records the last one is 441
     assert (nobody.returncode, len(there())) == (0, len(names)) and "erased" not in nobody.stdout
