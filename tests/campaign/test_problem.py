@@ -162,6 +162,17 @@ def _read(value: str) -> Any:
         return value
 
 
+def test_the_version_has_the_same_figures_again_in_a_pod(story: Story, good: str) -> None:
+    """The search had two workers; what it found is part of the lineage."""
+    done = story.command("reproduce", f"{NAME}@{story.known(good)[good]['version']}")
+    assert done.returncode == 0, lab.told(done)
+    run = done.stdout.split()[0]
+    story.begun.append(run)
+    phase, said = story.ended(run), story.command("logs", run)
+    assert (phase, said.returncode) == ("Succeeded", 0), lab.told(said)
+    assert "the same figures" in said.stdout
+
+
 def test_a_model_that_fails_a_gate_is_not_registered_and_the_run_says_which(story: Story, begun: Begun) -> None:
     run = begun.refused
     assert story.ended(run) == "Failed"

@@ -366,6 +366,16 @@ def test_what_names_no_entity_is_not_forgotten(feast: featuring.Feast, asked: ob
     assert code == 422 and words in told["error"], told
 
 
+@pytest.mark.parametrize("path", ["/%2D/forget", "/%2d/forget", "/-/f%6frget", "/-%2fforget", "//-/forget"])
+def test_the_page_has_one_spelling_which_the_front_knows(feast: featuring.Feast, path: str) -> None:
+    assert ask(feast, "/push", activity(75, 1, now(minutes=5)))[0] == 200
+    line = http.client.HTTPConnection(stores.HOST, feast.port, timeout=10)
+    line.request("POST", path, json.dumps({"entity": "customer", "key": 75, "really": True}))
+    assert line.getresponse().status == 404
+    line.close()
+    assert online(feast, [75]) == [1]
+
+
 def test_the_command_says_what_the_server_has_against_it(feast: featuring.Feast) -> None:
     done = forgotten(feast, {"entity": "nobody", "key": 1, "really": True})
     assert (done.returncode, done.stdout) == (2, "") and "no entity 'nobody'" in done.stderr

@@ -15,7 +15,8 @@ from common.errors import Refusal
 from components.kit.probing import Verdict
 from components.workflows import names, probe, sample
 from problems.cluster import Runs
-from problems.pipeline import OUT
+from problems.lineage import Named
+from problems.pipeline import AGAIN, OUT
 from problems.steps import FAILED_A_GATE
 from tests.engine import flows
 from tests.rendered.apiserver import HOST
@@ -144,6 +145,19 @@ def test_a_problem_is_stopped(made: flows.Flows) -> None:
         runs.retry(name)
     runs.stop(name)
     wait_for("its end", lambda: _phase(made, name) == "Failed" or None, timeout=STEP_S)
+
+
+def test_a_version_is_done_again_by_one_pod(made: flows.Flows) -> None:
+    runs = Runs(made.as_a_site())
+    name = runs.reproduce(Named("tabular", number="3"))
+    pod = made.ends(name, AGAIN)
+    (args,) = (each["args"] for each in pod["spec"]["containers"] if each["name"] == "main")
+    assert args == ["tabular@3", "--work=/tmp/work", "--anyway=no"]
+    assert pod["metadata"]["labels"]["apadana.io/uses-mlflow"] == "true"
+    ended(made, name)
+    assert runs.logs(name)[0][0][:2] == (AGAIN, "Succeeded")
+    with pytest.raises(Refusal, match="begin it anew by `reproduce`"):
+        runs.retry(name)
 
 
 @pytest.mark.campaign

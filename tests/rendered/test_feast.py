@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from components.feast import settings as feast
-from components.feast.image.apadana_feast import definitions
+from components.feast.image.apadana_feast import definitions, forget
 from tests.rendered import datarooms
 from tests.unit.test_feast_settings import site
 
@@ -95,3 +95,10 @@ def test_who_asks_shows_a_certificate_or_a_password(documents: list[datarooms.Do
         "http-request auth realm apadana unless health or showed_certificate known_certificate or known_user" in front
     )
     assert "ssl_c_s_dn(cn) -m str prometheus-tls\n" in front
+
+
+def test_nobody_from_outside_the_pod_has_an_entity_forgotten(documents: list[datarooms.Document]) -> None:
+    front = datarooms.named(documents, "ConfigMap", "feast-files")["data"]["haproxy.cfg"]
+    ways = [part for part in front.split("\nfrontend ")[1:] if " bind " in part]
+    assert len(ways) == 2 and forget.PATH.startswith("/-/")
+    assert all("http-request deny if { path_beg /-/ } !{ method GET HEAD }" in way for way in ways)

@@ -111,6 +111,10 @@ def application(
         return await _answered(request, lambda asked: {"rows": historian.rows(asked)}, AGAIN)
 
     async def forget(request: Request) -> Response:
+        # The front knows the page by its letters: by any others (%2D) somebody came past it.
+        if request.scope["raw_path"] != FORGET.encode():
+            return JSONResponse({"error": "there is no such page"}, 404)
+
         def act(asked: Any) -> Any:
             return pusher.within(lambda line: forgetting.forget(store, line, wanted, asked))
 
