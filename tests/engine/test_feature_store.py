@@ -330,8 +330,9 @@ def lost(feast: featuring.Feast, written: list[int]) -> list[int]:
 
 def forgotten(feast: featuring.Feast, asked: object) -> subprocess.CompletedProcess[str]:
     """By the command that is run in the server's pod."""
-    command, text = [feast.python, "-m", "apadana_feast.forget"], json.dumps(asked)
-    return subprocess.run(command, env=feast.environment(), input=text, capture_output=True, text=True, check=False)
+    command = [str(feast.python), "-m", "apadana_feast.forget"]
+    said = json.dumps(asked)
+    return subprocess.run(command, env=feast.environment(), input=said, capture_output=True, text=True, check=False)
 
 
 def test_one_entity_is_forgotten_in_history_and_online_and_no_other(feast: featuring.Feast) -> None:
@@ -388,9 +389,8 @@ def test_a_persons_features_are_erased_by_the_command_of_problems(feast: featuri
         def exec(self, namespace: str, pod: str, command: tuple[str, ...], **said: Any) -> str:
             assert (namespace, pod, said["container"]) == ("platform", "deploy/feast", "feast")
             words = [str(feast.python), *command[1:]]
-            return subprocess.run(
-                words, env=feast.environment(), input=said["stdin"], stdout=-1, check=True
-            ).stdout.decode()
+            done = subprocess.run(words, env=feast.environment(), input=said["stdin"], capture_output=True, check=True)
+            return str(done.stdout.decode())
 
     names = features.names()[:-1]
     rows = {
