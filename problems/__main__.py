@@ -13,6 +13,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
+from urllib.error import URLError
 
 import typer
 
@@ -249,7 +250,7 @@ def main() -> None:
     """Errors that are a person's to mend are told in words."""
     try:
         app()
-    except (Refusal, ClusterError, LineageError, AskedError) as error:
+    except (Refusal, ClusterError, LineageError, AskedError, URLError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from error
 

@@ -95,9 +95,9 @@ class Mlflow(Server):
 
     def _version(self, record: Record, run: Json, files: Sequence[Path], told: Told) -> str:
         number, place = run["info"]["run_id"], self.place(run)
-        kept = self.contents(run["info"]["experiment_id"])
+        contents = self.contents(run["info"]["experiment_id"])
         for content in told.contents:
-            kept.put(content)
+            contents.put(content)
         self.put(f"{place}/{FILE}", told.lineage.text())
         for file in files:
             self.put(f"{place}/model/{file.name}", file.read_bytes())
@@ -137,7 +137,7 @@ class Mlflow(Server):
         return found
 
     def place(self, run: Json) -> str:
-        """Where the artefacts of a run are. Raises ValueError where the server does not hand them down itself."""
+        """Where the artefacts of a run are. Raises LineageError where the server does not hand them down itself."""
         return _place(run["info"]["artifact_uri"])
 
     def contents(self, experiment: str) -> Contents:
@@ -170,7 +170,7 @@ class Mlflow(Server):
 
 def _place(uri: str) -> str:
     if not uri.startswith(SCHEME):
-        raise ValueError(f"MLflow keeps artefacts at {uri}; a server that hands them down ({SCHEME}) is needed")
+        raise LineageError([f"MLflow keeps artefacts at {uri}; a server that hands them down ({SCHEME}) is needed"])
     return uri.removeprefix(SCHEME).strip("/")
 
 
