@@ -137,6 +137,7 @@ def test_a_retry_begins_at_the_first_step_that_is_not_done(phases: dict[str, str
         "settings": '{"seed": 2}',
         "first": str(list(STEPS).index(first)),
         "workers": "3",
+        "commit": "",
     }
     # Runs at fixed times have a template of their own, that names its files by the run.
     assert made["spec"]["workflowTemplateRef"] == {"name": "problem-tabular"}
