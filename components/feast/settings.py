@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -152,6 +153,21 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     return wanted.model_dump(mode="json", by_alias=True)
 
 
+def opened(wanted: definitions.Definitions) -> list[dict[str, object]]:
+    """The views that are open to rows from outside, for whoever writes them into the stores itself."""
+    return [
+        {
+            "name": view.name,
+            "key": wanted.entity(view).key,
+            "key_type": wanted.entity(view).type,
+            "ttl_hours": view.ttl_hours,
+            "features": [each.model_dump(mode="json", exclude_defaults=True) for each in view.features],
+        }
+        for view in wanted.views
+        if view.pushed
+    ]
+
+
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
     each = site.service_dns(naming.members_service(ROOM))
@@ -176,6 +192,7 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
                     "login": "basic",
                     "acknowledged": "200 to POST /push; anything else: send it again",
                     "definitions": ",".join(settings.definitions),
+                    "views": json.dumps(opened(definitions.read(files(settings))), separators=(",", ":")),
                 },
             },
             "promises": {

@@ -1,0 +1,1 @@
+"""Streams of features: from Kafka into both stores, effectively once."""

@@ -1,0 +1,1 @@
+../../feast/image/apadana_feast/replacing.py
