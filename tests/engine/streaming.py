@@ -1,4 +1,4 @@
-"""The room `streaming` as processes: workers on a real Kafka, PostgreSQL and Valkey, and the room `feast` beside them."""
+"""The room `streaming` as processes: workers on a real Kafka, PostgreSQL and Valkey, the room `feast` beside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from confluent_kafka import Message, Producer
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from components.feast import settings as features
@@ -128,8 +128,6 @@ class World:
 
     def finished(self, *ports: int) -> None:
         """Until nothing that was sent waits: by what Kafka knows of the group."""
-        from confluent_kafka import Consumer, TopicPartition
-
         ends: dict[int, int] = {}
         for each in self.sent:
             ends[each.partition] = max(ends.get(each.partition, 0), each.offset + 1)

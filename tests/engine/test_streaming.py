@@ -15,6 +15,7 @@ from components.streaming import settings as room
 from components.streaming.worker.records import REASONS
 from tests.engine import streaming
 from tests.engine.streaming import World, record
+from tests.engine.test_feature_store import ask
 from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.engine
@@ -111,14 +112,13 @@ def test_history_for_training_is_that_of_the_stream(fresh: World) -> None:
     at = datetime.now(UTC) - timedelta(minutes=5)
     fresh.send([record("h-1", 40, at, 1)])
     between = datetime.now(UTC)
-    wait_for("another moment", lambda: datetime.now(UTC) - between > timedelta(milliseconds=20) or None, every=0.01)
+    later = between + timedelta(milliseconds=20)
+    wait_for("another moment", lambda: datetime.now(UTC) > later or None, timeout=5, every=0.01)
     fresh.send([record("h-2", 40, at, 2)])
     fresh.finished()
     check(fresh)
     asked = {"features": ["activity:visits"], "entities": {"customer_id": [40, 40], "event_time": []}}
     asked["entities"]["event_time"] = [each.isoformat() for each in (between, datetime.now(UTC))]  # type: ignore[index]
-    from tests.engine.test_feature_store import ask
-
     code, found = ask(fresh.feast, "/history", asked)
     assert (code, found["rows"]["visits"]) == (200, [1, 2])
 
