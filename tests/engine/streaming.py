@@ -54,6 +54,10 @@ class World:
     workers: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)  # by port
     sent: list[Sent] = field(default_factory=list)
 
+    @property
+    def trusted_file(self) -> str:
+        return str(self.feast.made.state / "pki" / "ca.crt")
+
     def start(self) -> int:
         """A worker more. Returns its port."""
         port, folder = stores.free_port(), self.feast.made.state

@@ -11,9 +11,15 @@ from typing import Any
 
 import pytest
 
+from components.kit.probing import Endpoint, Target, Verdict
+from components.streaming import probe
 from components.streaming import settings as room
-from components.streaming.worker.records import REASONS
-from tests.engine import streaming
+from components.streaming.worker import layout
+from components.streaming.worker.__main__ import Place
+from components.streaming.worker.records import REASONS, Feature, Row, View, views
+from components.streaming.worker.replacing import HEAD, connect
+from components.streaming.worker.rounds import Online
+from tests.engine import featuring, streaming
 from tests.engine.streaming import World, record
 from tests.engine.test_feature_store import ask
 from validate.ground.kubectl import wait_for
@@ -144,3 +150,128 @@ def test_workers_that_are_killed_and_frozen_lose_nothing_and_do_nothing_twice(fr
     fresh.finished()
     check(fresh)
     assert sum(fresh.numbers(port)["records_total"] > 0 for port in ports)
+
+
+def test_what_was_known_already_never_comes_back_over_what_is_newer(world: World) -> None:
+    """Somebody who was fenced has looked, and writes now: the store refuses, and he looks again."""
+    known = views(streaming.told(world.feast.made, world.target)["views"])
+    place = Place(world.feast.address("redis"), "redis", "feast", world.feast.password, world.trusted_file, 5)
+    first, second = Online(connect(place), "feast"), Online(connect(place), "feast")
+    old, new = (Row("activity", f"f-{n}", 77, 10**15 * 2 + n, n, (n, 1.0, "a"), 0, n) for n in (1, 2))
+    raced: list[int] = []
+
+    class Between:
+        """The first one's client: the second one writes after each of its first two looks."""
+
+        def pipeline(self, **how: Any) -> Any:
+            line = first.client.pipeline(**how)
+            look = line.mget
+
+            def mget(keys: list[bytes]) -> Any:
+                found = look(keys)
+                if len(raced) < 2:
+                    raced.append(1)
+                    second.keep(known, [new])
+                return found
+
+            line.mget = mget
+            return line
+
+    Online(Between(), "feast").keep(known, [old])
+    assert len(raced) == 2
+    key = layout.key("feast", known["activity"], 77)
+    assert HEAD.unpack_from(first.client.get(key)) == (new.at, new.created)
+    second.keep(known, [old])
+    assert HEAD.unpack_from(first.client.get(key)) == (new.at, new.created)
+
+
+BYTES = """
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.protos.feast.types import EntityKey_pb2, Value_pb2
+kinds = {"int64": "int64_val", "float64": "double_val", "string": "string_val", "bool": "bool_val"}
+def value(kind, told):
+    return Value_pb2.Value() if told is None else Value_pb2.Value(**{kinds[kind]: told})
+answer = []
+for name, kind, entity, values in given:
+    key = EntityKey_pb2.EntityKey(join_keys=[name], entity_values=[value(kind, entity)])
+    content = Value_pb2.Map(val={each: value(*pair) for each, pair in values.items()})
+    answer.append([serialize_entity_key(key, 3).hex(), content.SerializeToString(deterministic=True).hex()])
+"""
+
+
+def test_bytes_are_those_of_feasts_own_functions(world: World) -> None:
+    dice = random.Random(3)
+    samples: dict[str, list[Any]] = {
+        "int64": [None, 0, 1, -1, 127, 128, 300, (1 << 63) - 1, -(1 << 63)],
+        "float64": [None, 0.0, -0.0, 1.5, -2e300, 5e-324],
+        "string": [None, "", "a", "ü" * 90, "x" * 4096, "日本"],
+        "bool": [None, True, False],
+    }
+    asked, ours = [], []
+    for number in range(300):
+        kind = dice.choice(["int64", "string"])
+        entity = dice.choice([each for each in samples[kind] if each is not None])
+        types = dice.choices(list(samples), k=dice.randrange(1, 6))
+        values = [dice.choice(samples[each]) for each in types]
+        names = [f"{dice.choice('abz')}{'_long' * dice.randrange(3)}_{n}" for n in range(len(types))]
+        view = View("v", f"key_{number % 3}", kind, 1, tuple(map(Feature, names, types)))
+        asked.append([view.key, kind, entity, dict(zip(names, zip(types, values, strict=True), strict=True))])
+        key = layout.key("feast", view, entity).removeprefix(b"feast:platform:v:")
+        ours.append([key.hex(), layout.content(view, tuple(values)).hex()])
+    assert world.feast.script(BYTES, asked) == ours
+
+
+def test_the_validators_record_comes_through_both_replicas(fresh: World) -> None:
+    ports = [fresh.start(), fresh.start()]
+    fresh.reads(*ports)
+    address = ",".join(f"localhost:{port}" for port in ports)
+    required = {"replicas": 2}
+    target = Target(
+        "streaming", [Endpoint("streaming", address)], "", "", fresh.trusted_file, {"required": required}, patience=30
+    )
+    assert [(check.verdict, check.detail) for check in probe.smoke(target) if check.verdict is not Verdict.PASS] == []
+    assert probe.whole(target).verdict is Verdict.PASS
+    assert fresh.feast.sql("SELECT 1 FROM apadana_probe") == []
+    for name, send in probe.bad_requests(target):
+        with pytest.raises(OSError, match="4"):
+            send()
+        assert probe.whole(target).verdict is Verdict.PASS, name
+    fresh.kill(ports[1])
+    assert probe.whole(target).verdict is not Verdict.PASS
+
+
+def test_nothing_is_lost_when_valkeys_primary_dies_and_records_go_on_coming(fresh: World) -> None:
+    """What only the old primary has is written again: a batch is finished when a replica has it."""
+    feast = fresh.feast
+    for option in ("down-after-milliseconds", "failover-timeout"):
+        feast.sentinel.execute_command("SENTINEL", "SET", "redis", option, "3000")
+    port = fresh.start()
+    fresh.reads(port)
+    before = feast.primary()
+    fresh.send(mixed(400, 400, range(300, 340)))
+    feast.made.processes[before].kill()
+    feast.made.processes[before].wait()
+    fresh.send(mixed(401, 400, range(300, 340)))
+    wait_for("another primary", lambda: feast.primary() != before or None, timeout=60, every=0.1)
+    feast.restart(before)
+    featuring.follow(feast)
+    fresh.finished()
+    check(fresh)
+
+
+def test_records_wait_while_postgresql_answers_nobody(fresh: World) -> None:
+    """And the worker says that they do."""
+    port = fresh.start()
+    fresh.reads(port)
+    fresh.send(mixed(500, 50, range(400, 410)))
+    fresh.finished()
+    database = fresh.feast.made.processes["postgres-0"]
+    database.send_signal(signal.SIGSTOP)
+    try:
+        fresh.send(mixed(501, 50, range(400, 410)))
+        wait_for("the lag to be told", lambda: fresh.numbers(port)["behind_seconds"] > 1 or None, timeout=60)
+    finally:
+        database.send_signal(signal.SIGCONT)
+    fresh.finished()
+    check(fresh)
+    wait_for("the lag to be over", lambda: fresh.numbers(port)["behind_seconds"] == 0 or None, timeout=30)
