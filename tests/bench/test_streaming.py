@@ -1,4 +1,4 @@
-"""From a record in Kafka to its feature in both stores: how long it takes, and how many go through. One broker, one worker."""
+"""From a record in Kafka to its feature in both stores: how long it takes, and how many go through one worker."""
 
 from __future__ import annotations
 

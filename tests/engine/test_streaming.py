@@ -16,6 +16,7 @@ from components.streaming import probe
 from components.streaming import settings as room
 from components.streaming.worker import layout
 from components.streaming.worker.__main__ import Place
+from components.streaming.worker.history import Where
 from components.streaming.worker.records import REASONS, Feature, Row, View, views
 from components.streaming.worker.replacing import HEAD, connect
 from components.streaming.worker.rounds import Online
@@ -259,19 +260,43 @@ def test_nothing_is_lost_when_valkeys_primary_dies_and_records_go_on_coming(fres
     check(fresh)
 
 
-def test_records_wait_while_postgresql_answers_nobody(fresh: World) -> None:
-    """And the worker says that they do."""
+def test_records_wait_while_a_store_answers_nobody(fresh: World) -> None:
+    """Somebody holds the table for longer than a statement may take: a worker tries again, and says so."""
     port = fresh.start()
     fresh.reads(port)
     fresh.send(mixed(500, 50, range(400, 410)))
     fresh.finished()
-    database = fresh.feast.made.processes["postgres-0"]
-    database.send_signal(signal.SIGSTOP)
-    try:
+    address = fresh.feast.address("postgres")
+    where = Where(address, "postgres", 15, fresh.feast.made.state / "streaming" / "database")
+    log = fresh.feast.made.state / "streaming.log"
+    with where.connect() as holder:
+        holder.execute("LOCK TABLE activity IN ACCESS EXCLUSIVE MODE")
         fresh.send(mixed(501, 50, range(400, 410)))
         wait_for("the lag to be told", lambda: fresh.numbers(port)["behind_seconds"] > 1 or None, timeout=60)
-    finally:
-        database.send_signal(signal.SIGCONT)
+        wait_for("words", lambda: "waits: QueryCanceled" in log.read_text() or None, timeout=60)
+        assert fresh.call(port, "GET", "/health")[0] == 200
     fresh.finished()
     check(fresh)
     wait_for("the lag to be over", lambda: fresh.numbers(port)["behind_seconds"] == 0 or None, timeout=30)
+
+
+def test_a_worker_that_is_frozen_in_a_transaction_holds_up_nobody(fresh: World) -> None:
+    """Its rows are written and not committed: the next one would wait for them as long as it is frozen."""
+    frozen = fresh.start()
+    fresh.reads(frozen)
+    address = fresh.feast.address("postgres")
+    where = Where(address, "postgres", 15, fresh.feast.made.state / "streaming" / "database")
+    with where.connect() as holder:
+        holder.execute("LOCK TABLE activity IN SHARE MODE")
+        fresh.send(mixed(600, 60, range(500, 510)))
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'activity'::regclass"
+        wait_for("the worker to wait", lambda: fresh.feast.sql(waiting) or None, timeout=30, every=0.05)
+        fresh.workers[frozen].send_signal(signal.SIGSTOP)
+    other = fresh.start()
+    fresh.finished()
+    check(fresh)
+    fresh.workers[frozen].send_signal(signal.SIGCONT)
+    fresh.reads(frozen, other)
+    fresh.send(mixed(601, 60, range(500, 510)))
+    fresh.finished()
+    check(fresh)

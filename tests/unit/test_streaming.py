@@ -1,4 +1,4 @@
-"""Records of streams: what is one, what is wrong with one; nothing depends on how often and in which order they come."""
+"""Records of streams: what is one, what is wrong with one; how often and in which order they come is no matter."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Numbers:
         self.last = time.monotonic()
 
     def waits(self, taken: Sequence[Message]) -> None:
-        """A batch could not be finished."""
+        """A batch is in hand, and perhaps stays there for a while."""
         if taken:
             self.waiting = min(each.stamp_ms for each in taken) / 1000
 

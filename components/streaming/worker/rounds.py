@@ -76,10 +76,10 @@ class Rounds:
     def round(self) -> bool:
         """One batch, if there is one. False: a store is away, and it comes once more."""
         taken = self._source.take()
+        self.numbers.waits(taken)
         try:
             self._through(taken)
         except AWAY as error:
-            self.numbers.waits(taken)
             self._tell(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
             self._source.again(taken)
             return False
