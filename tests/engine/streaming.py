@@ -172,7 +172,7 @@ def micros(text: str) -> int:
 def oracle(sent: Sequence[Sent]) -> tuple[list[tuple[Any, ...]], dict[int, tuple[Any, ...]]]:
     """What has to be offline, and what online, of sound records of `activity`: in plain Python, by another way."""
     taken: set[str] = set()
-    offline = []
+    offline: list[tuple[Any, ...]] = []
     for each in sorted(sent, key=lambda one: (one.partition, one.offset)):
         if each.said["id"] in taken:
             continue

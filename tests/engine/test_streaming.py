@@ -15,10 +15,9 @@ from components.kit.probing import Endpoint, Target, Verdict
 from components.streaming import probe
 from components.streaming import settings as room
 from components.streaming.worker import layout
-from components.streaming.worker.__main__ import Place
 from components.streaming.worker.history import Where
 from components.streaming.worker.records import REASONS, Feature, Row, View, views
-from components.streaming.worker.replacing import HEAD, connect
+from components.streaming.worker.replacing import HEAD, Place, connect
 from components.streaming.worker.rounds import Online
 from tests.engine import featuring, streaming
 from tests.engine.streaming import World, record
@@ -97,11 +96,12 @@ def test_records_are_features_in_both_stores_and_broken_ones_stop_nothing(fresh:
     fresh.finished()
     fresh.sent = good
     check(fresh)
-    told = {
-        (heads["reason"], heads["topic"], int(heads["partition"]), int(heads["offset"])): (letter.key(), letter.value())
-        for letter in fresh.letters()
-        if (heads := {name: text.decode() for name, text in letter.headers() or ()})  # type: ignore[union-attr]
-    }
+    told = {}
+    for letter in fresh.letters():
+        headers: Any = letter.headers()
+        heads = {name: text.decode() for name, text in headers}
+        place = heads["topic"], int(heads["partition"]), int(heads["offset"])
+        told[heads["reason"], *place] = (letter.key(), letter.value())
     assert told == {
         (reason, room.RECORDS, each.partition, each.offset): (each.said[0].encode(), each.said[1].encode())
         for reason, each in zip(bad, strangers, strict=True)

@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,26 +35,12 @@ def log(message: str) -> None:
     sys.stdout.flush()
 
 
-@dataclass(frozen=True)
-class Place:
-    """The online store, as `replacing.Told`."""
-
-    addresses: str
-    service_name: str
-    username: str
-    password: str
-    ca_file: str
-    connect_seconds: float
-    socket_seconds: float = 2
-    sentinel_seconds: float = 1
-
-
 def online(told: dict[str, Any]) -> Online:
     """A client of the online store. The password is read once: a new one comes with a new pod."""
     folder = MOUNTS / "online"
     ca = folder / "ca.crt"
     user, password = ((folder / each).read_text(encoding="utf-8").strip() for each in ("username", "password"))
-    place = Place(
+    place = replacing.Place(
         told["address"],
         told["service_name"],
         user,
@@ -81,7 +66,7 @@ class Worker:
         )
         # Whoever looks must not hold up what comes in.
         self._lock, self._asked = threading.Lock(), History(Database(features.connect), self._known)
-        self._make_source = lambda: Source(kafka, self._topic, int(told["batch"]))
+        self._kafka, self._batch = kafka, int(told["batch"])
         self._beat, self._founded, self._why, self._looks = time.monotonic(), False, "", 0
         self.rounds: Rounds | None = None
 
@@ -113,7 +98,7 @@ class Worker:
         while not self.found():
             if stop.wait(PAUSE_SECONDS):
                 return
-        source = self._make_source()
+        source = Source(self._kafka, self._topic, self._batch)
         self.rounds = Rounds(self._topic, self._known, source, self._stores, log)
         look = 0.0
         try:

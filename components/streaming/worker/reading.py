@@ -20,7 +20,7 @@ WAIT_SECONDS, SESSION_MS, SEND_SECONDS = 0.25, 6000, 12.0
 #: Of records that wait in the process, and of those that a broker sends at once.
 QUEUED_KIB, FETCHED_BYTES = 8192, 1 << 20
 Config = dict[str, str | int | float | bool | None]
-Letter = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]  # key, value, headers
+Letter = tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]]]  # key, value, headers
 
 
 class LostPlaceError(Exception):
@@ -76,7 +76,7 @@ class Source:
                 continue  # a broker that is away: the library asks again
             partition, offset, (_, stamp) = each.partition(), each.offset(), each.timestamp()
             assert partition is not None and offset is not None
-            found.append(Message(partition, offset, stamp, each.key(), each.value()))  # type: ignore[arg-type]  # bytes, as they came
+            found.append(Message(partition, offset, stamp, each.key(), each.value()))
         return sorted(found)
 
     def done(self, taken: Sequence[Message]) -> None:

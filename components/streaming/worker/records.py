@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -93,7 +93,7 @@ class Row(NamedTuple):
     offset: int
 
 
-def views(told: list[Mapping[str, Any]]) -> dict[str, View]:
+def views(told: Sequence[Mapping[str, Any]]) -> dict[str, View]:
     """By name, out of the program's file."""
     found = {}
     for each in told:

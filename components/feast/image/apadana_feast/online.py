@@ -11,6 +11,7 @@ has the same event time, and counts as written what no replica has. Here:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from feast.infra.online_stores.online_store import OnlineStore
 from feast.protos.feast.types import Value_pb2
 from feast.repo_config import FeastConfigBaseModel
 
-from .replacing import AT_ONCE, HEAD, Held, connect, forget, newest, parts, replace
+from .replacing import AT_ONCE, HEAD, Held, Place, connect, forget, newest, parts, replace
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -73,7 +74,8 @@ class SentinelOnlineStore(OnlineStore):  # type: ignore[misc]  # it has no types
     def client(self, config: Any) -> Any:
         """One pool for all threads."""
         if self._client is None:
-            self._client = connect(config.online_store)
+            told = config.online_store
+            self._client = connect(Place(**{each.name: getattr(told, each.name) for each in fields(Place)}))
         return self._client
 
     def online_write_batch(

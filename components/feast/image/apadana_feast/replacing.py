@@ -11,8 +11,8 @@ import struct
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -29,17 +29,18 @@ class NotAcknowledgedError(redis.RedisError):
     """The primary has it, and too few replicas do: a failover could lose it. Write it again."""
 
 
-class Told(Protocol):
+@dataclass(frozen=True)
+class Place:
     """Where the store is, and as whom it is asked."""
 
     addresses: str  # of the Sentinels: host:port[,host:port]
     service_name: str
     username: str
-    password: str
+    password: str = field(repr=False)
     ca_file: str
-    connect_seconds: float
-    socket_seconds: float
-    sentinel_seconds: float
+    connect_seconds: float = 2
+    socket_seconds: float = 2
+    sentinel_seconds: float = 1
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Held:
         return HEAD.pack(*self.stamp) + self.content
 
 
-def connect(told: Told) -> Any:
+def connect(told: Place) -> Any:
     """A client of whoever is primary; Sentinels are asked as the same user, with the same trust."""
 
     def options(seconds: float) -> dict[str, Any]:
