@@ -53,6 +53,7 @@ class World:
     trusted: ssl.SSLContext
     workers: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)  # by port
     sent: list[Sent] = field(default_factory=list)
+    producer: Producer | None = None
 
     @property
     def trusted_file(self) -> str:
@@ -110,7 +111,8 @@ class World:
 
     def send(self, records: Sequence[Any], pause: float = 0.0) -> list[Sent]:
         """In this order; each one's key is its entity. What is no object goes as it is, (key, value)."""
-        producer, back = Producer(kafka.producer_config(self.target)), list[tuple[Message, Any]]()
+        producer = self.producer = self.producer or Producer(kafka.producer_config(self.target))
+        back: list[tuple[Message, Any]] = []
         for said in records:
             key, value = said if isinstance(said, tuple) else (str(said["entity"]), json.dumps(said))
 
