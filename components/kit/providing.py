@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -47,7 +48,7 @@ class ProviderSettings(ComponentSettings):
 
     def too_much(self, what: str, asked: float, there: float, key: str) -> Iterator[Mistake]:
         """A mistake where the sum of what is asked does not go into what is there."""
-        if asked > there:
+        if asked > there and not math.isclose(asked, there):  # 0.1 + 0.2 is no more than 0.3
             yield Mistake(
                 f"{self.room_name()}.{key}",
                 f"{what} asked for by all needs: {asked:g}",

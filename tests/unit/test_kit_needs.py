@@ -138,6 +138,12 @@ def test_what_does_not_fit_is_refused(room: str, settings: dict[str, Any], told:
     assert "stacks/Pulumi.test-data.yaml" in text
 
 
+@pytest.mark.parametrize(("asked", "mistakes"), [(0.1 + 0.2, 0), (0.31, 1), (0.29, 0)])
+def test_what_fits_exactly_is_taken(asked: float, mistakes: int) -> None:
+    """Sums of decimals are off by their last bit."""
+    assert len(list(redis.Settings().too_much("GiB", asked, 0.3, "maxmemory_mib"))) == mistakes
+
+
 def test_mistakes_of_all_rooms_come_at_once() -> None:
     wrong = {"storage": {"class": "hdd", "size_gib": 1}}
     text = refused(kafka=wrong, redis={"keyspaces": [DB | {"memory_mib": 2999}]})
