@@ -38,6 +38,7 @@ README = """# It
 make up        # all
 ansible-playbook -i x playbooks/site.yml
 python -m validate smoke
+kubectl exec deploy/kv -- python3 -m kv_tools.forget
 ```
 """
 
@@ -56,6 +57,7 @@ class Bundle:
             "UPGRADING.md": "There is only 0.1.0.\n",
             "pyproject.toml": '[project]\nversion = "0.1.0"\n',
             "components/kv/image/Containerfile": "FROM x\n",
+            "components/kv/image/kv_tools/forget.py": "x = 1\n",
             "tests/unit/test_kv_settings.py": "",
             "inventories/lab/hosts.yml": "all:\n",
             "stacks/Pulumi.lab-data.yaml": "config: {}\n",

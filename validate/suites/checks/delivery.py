@@ -289,8 +289,12 @@ def commands(found: HandOver) -> Check:
 
 
 def _module(found: HandOver, name: str) -> bool:
+    """Of the checkout, or of a room's image: what is typed into a pod lies there."""
     path = name.replace(".", "/")
-    return f"{path}.py" in found.files or f"{path}/__main__.py" in found.files
+    ends = (f"{path}.py", f"{path}/__main__.py")
+    return any(end in found.files for end in ends) or any(
+        file.startswith("components/") and file.endswith(tuple(f"/image/{end}" for end in ends)) for file in found.files
+    )
 
 
 def links(found: HandOver) -> Check:
