@@ -177,10 +177,11 @@ class Kept:
         with self._lock:
             try:
                 return self._once(what)
-            except psycopg.OperationalError:
-                self._drop()  # a member that went may have left a dead line
             except psycopg.Error as error:
-                raise OSError(f"PostgreSQL: {' '.join(str(error).split())}") from None
+                # Without a code of the server's it is the line's own trouble: a member that went leaves dead ones.
+                if error.sqlstate and not isinstance(error, psycopg.OperationalError):
+                    raise OSError(f"PostgreSQL: {' '.join(str(error).split())}") from None
+                self._drop()
             try:
                 return self._once(what)
             except psycopg.Error as error:
