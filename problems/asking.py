@@ -37,7 +37,8 @@ class Server:
     def ask(
         self, method: str, path: str, body: bytes | None = None, kind: str = "application/json", tries: int = TRIES
     ) -> bytes:
-        """Raises AskedError for a no; goes on asking while the server is not there or not ready."""
+        """Raises AskedError for a no, OSError where nobody answers; goes on asking while the server is not there or not
+        ready."""
         context = ssl.create_default_context(cafile=self.ca_file or None)
         heads = {"Content-Type": kind}
         if self.login:
@@ -51,8 +52,8 @@ class Server:
             except urllib.error.HTTPError as error:
                 if error.code < 500 or not left:
                     raise AskedError(f"{self.uri}{path}", error.code, error.read()) from error
-            except OSError:
+            except OSError as error:
                 if not left:
-                    raise
+                    raise OSError(f"{self.uri}{path}: {error}") from error
             time.sleep(PAUSE_S)  # between two tries, which are counted
         raise AssertionError("the last try answers or raises")

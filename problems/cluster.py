@@ -292,9 +292,10 @@ class Runs:
 
     def logs(self, run: str) -> tuple[list[tuple[str, str, str]], str]:
         """Step, phase and message of each; and the lines of the pods that are still there."""
-        nodes = self.status(run).get("status", {}).get("nodes", {}).values()
+        found = self.status(run)
+        nodes, problem = found.get("status", {}).get("nodes", {}).values(), runs.of_problem(found)
         steps = [
-            (str(n["displayName"]), str(n.get("phase", "")), " ".join(said(str(n.get("message", ""))).split()))
+            (str(n["displayName"]), str(n.get("phase", "")), runs.why(n, problem))
             for n in sorted(nodes, key=lambda n: str(n.get("startedAt")))
             if n["displayName"] in (*STEPS, AGAIN)
             or (WORKER.fullmatch(n["displayName"]) and n.get("phase") in runs.LOST)

@@ -12,6 +12,7 @@ from typing import Any
 from hera.workflows import DAG, Container, Env, Parameter, Resources, RetryStrategy, S3Artifact, Task, WorkflowTemplate
 from hera.workflows import models as argo
 
+from components.workflows import runs
 from problems import STEPS, STUDIES_ADDRESS, STUDIES_CA, STUDIES_DATABASE, STUDIES_LOGIN, due, origin, store, tracking
 
 CODE_AT, CODE_FILE, CA_AT = "/opt/problem", "code.zip", "/etc/apadana/ca"
@@ -22,7 +23,7 @@ STUDIES_AT, STUDIES_CA_AT = "/etc/apadana/studies-login", "/etc/apadana/studies-
 WORK, OUT = "/tmp/work", "/tmp/out"  # noqa: S108  of the step's own container
 #: The question whether it is time to train, where it leaves the answer, and all that follows.
 DUE, ANSWER, ALL = "due", "/tmp/due", "main"  # noqa: S108  of the step's own container
-PROBLEM = "apadana.io/problem"
+PROBLEM = runs.PROBLEM
 #: What a run is called, in Argo's words; one that a schedule begins has no name but its workflow's.
 TIMED_NAME = "-timed"  # a template's name ends so where its runs are called as their workflows
 ASKING_NAME = "-when-told"  # and so where it asks first whether an alert is told of its model

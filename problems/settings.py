@@ -24,6 +24,7 @@ class Searching:
     workers: int = 2  # pods that search at once; on one's own machine there is one
     sampler: str = SAMPLERS[0]
     pruner: str = PRUNERS[0]
+    patience: int = 5  # trials, or folds of the training, in a row that may be no better than chance
 
     def __post_init__(self) -> None:
         """Raises ValueError for what can't be trained with; the text names every mistake."""
@@ -33,6 +34,7 @@ class Searching:
     def wrong(self) -> Iterator[str]:
         """The mistakes; a subclass adds its own."""
         bounds = {"folds": (2, 20), "trials": (1, MOST_TRIALS), "workers": (1, MOST_WORKERS)}
+        bounds["patience"] = (1, MOST_TRIALS)
         for name, (low, high) in bounds.items():
             if not low <= (found := getattr(self, name)) <= high:
                 yield f"{name} are {found}; from {low} to {high} are allowed"

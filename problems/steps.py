@@ -3,7 +3,8 @@
 Each step reads what earlier ones left in `FOLDER/<step>` and writes a folder of its own, so it runs alone, as one of a
 whole, as a process of this machine or as a pod, and twice if it has to.
 
-Exit codes: 0 done, 2 wrong use, 3 a gate was failed.
+Exit codes: 0 done, 2 wrong use, 3 a gate was failed, 4 the training came to nothing, 5 something could not be read or
+reached. The page of runs and the alerts know them (components/workflows/reasons.py).
 """
 
 from __future__ import annotations
@@ -23,10 +24,17 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
-from problems import STEPS, archive, origin, quality, recording, reference, store, tracking
+from problems import STEPS, archive, origin, progress, quality, recording, reference, store, tracking
+from problems.asking import AskedError
+from problems.convergence import Course, Diverged, finite
 from problems.gates import Gate, Refused, failed, fairness, judge, metrics
 
-FAILED_A_GATE = 3
+FAILED_A_GATE, CAME_TO_NOTHING, NOT_READ = 3, 4, 5
+CHANCE = 0.5  # AUC-ROC of answers that know nothing
+
+
+class InputError(Exception):
+    """What an earlier step left can't be read; the text names it."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,12 @@ class Job:
         return importlib.import_module(f"problems.{self.name}.{module}")
 
     def read(self, step: str, file: str) -> Any:
-        """JSON that an earlier step left."""
-        return json.loads((self.work / step / file).read_text(encoding="utf-8"))
+        """JSON that an earlier step left. Raises InputError."""
+        place = self.work / step / file
+        try:
+            return json.loads(place.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"can't read {place}, which step {step} leaves: {error}") from error
 
     def write(self, file: str, content: object) -> None:
         """JSON for later steps, and for whoever looks into the store."""
@@ -130,12 +142,14 @@ def tune(job: Job) -> None:
         problem.space(trial, settings)
         for learnt, asked in lesson.folds:
             model = problem.model(trial.params, settings).fit(lesson.rows[learnt], lesson.truth[learnt])
-            yield float(roc_auc_score(lesson.truth[asked], model.predict_proba(lesson.rows[asked])[:, 1]))
+            yield _score(model, lesson, asked, f"trial {trial.number} with {trial.params}: chance")[0]
 
-    search = tuning.Search(settings.trials, settings.sampler, settings.pruner, settings.seed, job.worker)
+    search = tuning.Search(
+        settings.trials, settings.sampler, settings.pruner, settings.seed, job.worker, CHANCE, settings.patience
+    )
     storage = tuning.patiently(studies.from_environment)
     study = tuning.study_of(storage, f"{job.name}/{job.run}", search)
-    trials = tuning.run(study, search, scores)
+    trials = tuning.run(study, search, scores, lambda over: progress.told(over, settings.trials, "trials"))
     of_fold = [tuning.best(trials, without=fold) for fold in range(settings.folds)]
     job.write("best.json", {"parameters": tuning.best(trials), "of_fold": of_fold})
     job.write("trials.json", tuning.told(trials))
@@ -143,21 +157,32 @@ def tune(job: Job) -> None:
         tuning.patiently(lambda: studies.forget_old(storage, job.name))
 
 
+def _score(model: Any, lesson: Lesson, asked: Any, what: str) -> tuple[float, Any]:
+    """AUC-ROC of a model's answers to records that it has not seen, and its chances. Raises Diverged for one that gives
+    no numbers."""
+    chances = model.predict_proba(lesson.rows[asked])[:, 1]
+    finite(chances, what)
+    return float(roc_auc_score(lesson.truth[asked], chances)), chances
+
+
 def train(job: Job) -> None:
     """Fits the best model on all records. The answers that are judged are of models fitted on the other folds: nobody
-    is answered for by a model that has seen him."""
+    is answered for by a model that has seen him. Raises Diverged where none of these is better than chance."""
     problem = job.part("problem")
     settings = problem.given(job.settings)
     lesson, best = _lesson(job, settings), job.read("tune", "best.json")
     if len(best["of_fold"]) != settings.folds:
         raise ValueError(f"the search had {len(best['of_fold'])} folds, and now there are {settings.folds}: tune again")
-    chances = np.empty(len(lesson.truth))
-    for (learnt, asked), parameters in zip(lesson.folds, best["of_fold"], strict=True):
+    chances, course = np.empty(len(lesson.truth)), Course("training", CHANCE, min(settings.patience, settings.folds))
+    for fold, ((learnt, asked), parameters) in enumerate(zip(lesson.folds, best["of_fold"], strict=True)):
+        progress.told(fold, settings.folds + 1, "models")
         model = problem.model(parameters, settings).fit(lesson.rows[learnt], lesson.truth[learnt])
-        chances[asked] = model.predict_proba(lesson.rows[asked])[:, 1]
-    score = [float(each) for each in chances]
-    said = [int(each >= 0.5) for each in score]
-    job.write("answers.json", {"truth": lesson.truth.tolist(), "said": said, "score": score, "group": lesson.group})
+        score, chances[asked] = _score(model, lesson, asked, f"fold {fold}: chance")
+        course.check(score, f"fold {fold}")
+    progress.told(settings.folds, settings.folds + 1, "models")
+    scores = [float(each) for each in chances]
+    said = [int(each >= 0.5) for each in scores]
+    job.write("answers.json", {"truth": lesson.truth.tolist(), "said": said, "score": scores, "group": lesson.group})
     best_of_all = problem.model(best["parameters"], settings).fit(lesson.rows, lesson.truth)
     joblib.dump(best_of_all, job.out / "model.joblib")
     names = job.part("features").names(settings.leave_out)
@@ -262,7 +287,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Refused as error:
         sys.stderr.write(f"{given.name} {given.step}: {error}\n")
         return FAILED_A_GATE
-    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+    except Diverged as error:
+        sys.stderr.write(f"{given.name} {given.step}: {error}\n")
+        return CAME_TO_NOTHING
+    except (InputError, AskedError, OSError) as error:
+        sys.stderr.write(f"{given.name} {given.step}: {error}\n")
+        return NOT_READ
+    except (ValueError, ModuleNotFoundError) as error:
         sys.stderr.write(f"{given.name} {given.step}: {error}\n")
         return 2
     return 0

@@ -21,6 +21,8 @@ from optuna.storages import BaseStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from problems.convergence import Diverged, finite, hopeless
+
 #: A trial's score on one fold after the other.
 Scores = Callable[[Trial], Iterator[float]]
 OF_FOLDS = "scores"
@@ -34,13 +36,16 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 @dataclass(frozen=True)
 class Search:
-    """How it is searched; `worker` is the number of this one."""
+    """How it is searched; `worker` is the number of this one. After `patience` trials in a row that are no better than
+    the `baseline` there is nothing to be found."""
 
     trials: int
     sampler: str = "tpe"
     pruner: str = "median"
     seed: int = 0
     worker: int = 0
+    baseline: float = -math.inf
+    patience: int = 5
 
     @property
     def _first(self) -> int:
@@ -66,7 +71,7 @@ class Search:
         return MedianPruner(n_startup_trials=self._first)
 
 
-class StoreError(Exception):
+class StoreError(OSError):
     """The store of the trials is away."""
 
 
@@ -84,25 +89,45 @@ def study_of(storage: BaseStorage, name: str, search: Search) -> optuna.Study:
     )
 
 
-def run(study: optuna.Study, search: Search, scores: Scores) -> list[FrozenTrial]:
-    """Works until the study is over; every trial of it. Raises what `scores` raises."""
-    while not patiently(lambda: _next(study, search, scores)):
-        pass
-    return study.get_trials(deepcopy=False)
+def run(
+    study: optuna.Study, search: Search, scores: Scores, told: Callable[[int], None] = lambda over: None
+) -> list[FrozenTrial]:
+    """Works until the study is over; every trial of it. Tells how many are over each time that there are more. Raises
+    what `scores` raises, and Diverged for a search that comes to nothing."""
+    before = -1
+    while True:
+        over = patiently(lambda: _next(study, search, scores))
+        if over != before:
+            told(over)
+            before = over
+        if over >= search.trials:
+            return study.get_trials(deepcopy=False)
 
 
-def _next(study: optuna.Study, search: Search, scores: Scores) -> bool:
-    """One trial, or a look at those of others; whether all are over."""
+def _next(study: optuna.Study, search: Search, scores: Scores) -> int:
+    """One trial, or a look at those of others, where not all are over; how many were before."""
     trials = study.get_trials(deepcopy=False)
-    if sum(each.state in OVER for each in trials) >= search.trials:
-        return True
+    over = [each for each in trials if each.state in OVER]
+    _worth(over, search)
+    if len(over) >= search.trials:
+        return len(over)
     if any(each.state is TrialState.WAITING for each in trials) or _counted(trials) < search.trials:
         study.sampler = search.proposes(len(trials))
         attempt(study, search, scores)
     else:
         time.sleep(LOOK_S)  # between two looks; the step's own deadline ends it
         fail_stale_trials(study)
-    return False
+    return len(over)
+
+
+def _worth(over: Sequence[FrozenTrial], search: Search) -> None:
+    values = [each.value for each in over if each.value is not None]
+    if hopeless(values, search.baseline, search.patience):
+        told = ", ".join(f"{value:.3f}" for value in values[-search.patience :])
+        raise Diverged(
+            f"the search, after {len(over)} trials: the last {search.patience} are no better than {search.baseline:g}, "
+            f"which needs no training: {told}"
+        )
 
 
 def _counted(trials: Sequence[FrozenTrial], before: float = math.inf) -> int:
@@ -139,8 +164,7 @@ def attempt(study: optuna.Study, search: Search, scores: Scores) -> None:
 def _scored(trial: Trial, scores: Scores) -> float:
     found: list[float] = []
     for score in scores(trial):
-        if not math.isfinite(score):
-            raise ValueError(f"trial {trial.number} with {trial.params}: the score is {score}, which is no number")
+        finite((score,), f"trial {trial.number} with {trial.params}: the score")
         found.append(score)
         mean = math.fsum(found) / len(found)
         trial.report(mean, len(found))
@@ -180,12 +204,12 @@ def told(trials: Sequence[FrozenTrial]) -> list[Mapping[str, object]]:
 
 
 def patiently(do: Callable[[], T]) -> T:
-    """Again while the store is away; or where two workers met that made its tables at once."""
+    """Again while the store is away; or where two workers met that made its tables at once. Raises StoreError."""
     for left in reversed(range(TRIES)):
         try:
             return do()
-        except (StoreError, StorageInternalError, SQLAlchemyError):
+        except (StoreError, StorageInternalError, SQLAlchemyError) as error:
             if not left:
-                raise
+                raise StoreError(f"the database of trials: {error}") from error
         time.sleep(PAUSE_S)  # between two tries, which are counted
     raise AssertionError("the last try answers or raises")

@@ -59,9 +59,9 @@ class Api:
         """One request. Raises ApiError; OSError and HTTPException where there was no answer."""
         return json.loads(self._asked(method, path, body, kind))
 
-    def log(self, namespace: str, pod: str, container: str, lines: int) -> str:
-        """The last lines that a container said."""
-        wanted = urlencode({"container": container, "tailLines": lines})
+    def log(self, namespace: str, pod: str, container: str, lines: int, *, times: bool = False) -> str:
+        """The last lines that a container said; `times`: each after the moment at which it was said."""
+        wanted = urlencode({"container": container, "tailLines": lines, "timestamps": str(times).lower()})
         return self._asked("GET", f"{place('Pod', namespace, pod)}/log?{wanted}").decode(errors="replace")
 
     def _asked(self, method: str, path: str, body: object = None, kind: str = "application/json") -> bytes:

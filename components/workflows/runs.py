@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from . import reasons
+
 API = "argoproj.io/v1alpha1"
 #: On a run that can go on in its middle: the template for that, and the steps in their order. Such a template takes the
 #: parameters `run`, whose files are read, and `first`, the number of the step to begin with.
 AGAIN, STEPS = "apadana.io/again", "apadana.io/steps"
+PROBLEM = "apadana.io/problem"  # of its runs, whose steps end as problems/steps.py says
 BY = "apadana.io/by"  # who began a run, or stopped it, on the portal
 ENDED, LOST = ("Succeeded", "Failed", "Error"), ("Failed", "Error")
 DONE = ("Succeeded", "Skipped")
@@ -21,6 +24,7 @@ DONE = ("Succeeded", "Skipped")
 EXECUTOR = re.compile(
     r'(?:^\[pod/\S+\] )?(?:\{[^\n]*"argo":true[^\n]*\}|Error: exit status \d+)(?:\n|\Z)', re.MULTILINE
 )
+NO_PROGRESS = ("", "0/1")  # the latter is the engine's own for a step that tells nothing
 NAMES = re.compile(r"[A-Za-z0-9_-]+")
 Object = dict[str, Any]
 
@@ -34,6 +38,7 @@ class Step:
     phase: str = ""  # "": not begun
     message: str = ""
     seconds: float | None = None
+    progress: str = ""  # of one that runs and tells it: 3/12
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,9 @@ def read(found: Mapping[str, Any], now: datetime | None = None) -> Run:
     """A workflow as the API server has it."""
     status, spec, now = found.get("status") or {}, found["spec"], now or datetime.now(UTC)
     nodes = status.get("nodes") or {}
+    problem = of_problem(found)
     steps = [
-        _step(name, after, nodes.values(), now)
+        _step(name, after, nodes.values(), now, problem)
         for name, after in planned(status.get("storedWorkflowTemplateSpec") or spec).items()
     ]
     return Run(
@@ -74,7 +80,7 @@ def read(found: Mapping[str, Any], now: datetime | None = None) -> Run:
         phase=str(status.get("phase", "")),
         message=" ".join(said(str(status.get("message", ""))).split()),
         started=str(status.get("startedAt") or ""),
-        seconds=_seconds(status, now),
+        seconds=seconds(status, now),
         stopped=bool(spec.get("shutdown")),
         steps=tuple(steps),
     )
@@ -123,25 +129,41 @@ def _before(task: Mapping[str, Any], among: Iterable[str]) -> list[str]:
     return [name for name in among if name in told and name != task["name"]]
 
 
-def _step(name: str, after: tuple[str, ...], nodes: Iterable[Mapping[str, Any]], now: datetime) -> Step:
+def of_problem(found: Mapping[str, Any]) -> bool:
+    """Whether its steps end as those of problems do."""
+    return PROBLEM in (found["metadata"].get("labels") or {})
+
+
+def why(node: Mapping[str, Any], problem: bool) -> str:
+    """What the engine says of a step, after the meaning of it in words; "": nothing."""
+    message, phase = " ".join(said(str(node.get("message") or "")).split()), node.get("phase")
+    if phase in LOST:
+        return f"{reasons.MEANING[reasons.failed(message, problem=problem)]}: {message}".removesuffix(": ")
+    return f"{reasons.MEANING[reasons.waits(message)]}: {message}" if phase == "Pending" and message else message
+
+
+def _step(name: str, after: tuple[str, ...], nodes: Iterable[Mapping[str, Any]], now: datetime, problem: bool) -> Step:
     """Those who do a step at once are `name(0:1)`; each may be tried again: `name(0)`."""
     own = [node for node in nodes if node.get("displayName") == name]
     if not own:
         return Step(name, after)
     node = max(own, key=lambda each: str(each.get("startedAt") or ""))
-    message = " ".join(said(str(node.get("message") or "")).split())
-    return Step(name, after, str(node.get("phase", "")), message, _seconds(node, now))
+    phase, progress = str(node.get("phase", "")), str(node.get("progress") or "")
+    told = progress if phase == "Running" and progress not in NO_PROGRESS else ""
+    return Step(name, after, phase, why(node, problem), seconds(node, now), told)
 
 
-def _seconds(found: Mapping[str, Any], now: datetime) -> float | None:
+def seconds(found: Mapping[str, Any], now: datetime) -> float | None:
+    """From its beginning to its end, or to now; None: it has not begun."""
     begun = found.get("startedAt")
     if not begun:
         return None
     ended = found.get("finishedAt")
-    return max(0.0, ((_time(ended) if ended else now) - _time(begun)).total_seconds())
+    return max(0.0, ((time(ended) if ended else now) - time(begun)).total_seconds())
 
 
-def _time(text: str) -> datetime:
+def time(text: str) -> datetime:
+    """As Kubernetes writes it."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 

@@ -14,7 +14,7 @@ import joblib
 import pytest
 
 from problems import STEPS, cluster
-from problems.steps import FAILED_A_GATE
+from problems.steps import CAME_TO_NOTHING, FAILED_A_GATE, NOT_READ
 from problems.tabular import features, problem
 
 pytestmark = pytest.mark.engine
@@ -143,7 +143,7 @@ def test_records_that_are_wrong_are_not_trained_on(
 
 def test_a_step_that_misses_an_earlier_one_says_so(tmp_path: Path) -> None:
     done = Run(tmp_path).step("evaluate")
-    assert done.returncode == 2 and "train/answers.json" in done.stderr
+    assert done.returncode == NOT_READ and "train/answers.json, which step train leaves" in done.stderr
 
 
 def test_a_model_of_texts_passes_its_gates_and_needs_no_code_of_its_problem(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from bundle import wheels
 from problems import studies, tuning
+from problems.convergence import Diverged
 from problems.settings import PRUNERS, SAMPLERS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -123,7 +124,7 @@ def test_what_the_model_raises_is_raised_and_a_score_that_is_none_is_a_mistake()
 
     with pytest.raises(ZeroDivisionError):
         searched(tuning.Search(3), broken)
-    with pytest.raises(ValueError, match=r"trial 0 with .* is nan, which is no number"):
+    with pytest.raises(Diverged, match=r"trial 0 with .* is nan, which is no number"):
         searched(tuning.Search(3), unknown)
     with pytest.raises(ValueError, match="say pruner none"):
         tuning.best([])

@@ -22,6 +22,8 @@ from components.portal.server.kubernetes import Api
 from components.portal.server.overview import Overview, Part, looked
 from components.portal.server.page import Facts
 from components.portal.server.prometheus import Prometheus
+from components.portal.server.watch import ROUND_SECONDS as WATCH_SECONDS
+from components.portal.server.watch import Watch
 
 MOUNTS = Path(os.environ.get("APADANA_MOUNTS", "/etc/apadana"))
 PORT = int(os.environ.get("PORT", "8443"))
@@ -68,6 +70,17 @@ class Loop:
         self._why, self._last = why, time.monotonic()
 
 
+def watching(watch: Watch, stop: threading.Event) -> None:
+    """In a thread of its own: an API server that hangs holds up nobody else."""
+    said = ""
+    while not stop.is_set():
+        watch.round()
+        if watch.why != said:
+            log(watch.why or "runs are seen")
+        said = watch.why
+        stop.wait(WATCH_SECONDS)
+
+
 def main() -> None:
     """Serve and look, until SIGTERM."""
     told = json.loads((MOUNTS / "portal.json").read_text(encoding="utf-8"))
@@ -78,8 +91,11 @@ def main() -> None:
     facts = Facts(told["site"], lambda: loop.overview, loop.age, loop.health)
     archive = Archive(MOUNTS / "store", told["store"])
     flows = Flows(told["runs_in"], Api, archive.read) if told["runs_in"] else None
-    server = Server(facts, flows, PORT, MOUNTS / "tls", log)
+    watch = Watch(told["runs_in"], Api) if told["runs_in"] else None
+    server = Server(facts, flows, PORT, MOUNTS / "tls", log, watch)
     server.start()
+    if watch:
+        threading.Thread(target=watching, args=(watch, stop), daemon=True).start()
     rounds = 0
     while not stop.is_set():
         loop.round()

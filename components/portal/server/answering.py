@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from components.portal.server import runs_page, serving
 from components.portal.server.flows import Flows, NoSuchRun
 from components.portal.server.page import Facts, page, state
+from components.portal.server.watch import Watch
+from components.portal.server.watching import Figures
 
 PATHS = "there are /, /state, /runs, /runs/NAME, /runs/NAME/log, /metrics and /health\n"
 RUN = re.compile(r"/runs/([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)(/log|/stop|/again)?")
@@ -30,7 +32,8 @@ class _Handler(serving.Handler):
             self.answer(503 if why else 200, "text/plain", f"{why or 'well'}\n")
         elif path == "/metrics":
             numbers = f"# TYPE apadana_portal_age_seconds gauge\napadana_portal_age_seconds {facts.age():.1f}\n"
-            self.answer(200, "text/plain; version=0.0.4", numbers)
+            watch = self.server.watch
+            self.answer(200, "text/plain; version=0.0.4", numbers + (watch.text() if watch else ""))
         elif path == "/state":
             self.answer(200, "application/json", json.dumps(state(facts.overview())))
         elif path == "/":
@@ -40,7 +43,7 @@ class _Handler(serving.Handler):
         elif (asked := RUN.fullmatch(path)) and asked[3] == "/log":
             self._of_runs(lambda flows: (TEXT, flows.lines(asked[1])))
         elif asked and asked[3] is None:
-            self._of_runs(lambda flows: (HTML, runs_page.shown(facts.site, flows.one(asked[1]))))
+            self._of_runs(lambda flows: (HTML, runs_page.shown(facts.site, flows.one(asked[1]), self.server.seen())))
         else:
             self.answer(404, TEXT, PATHS)
 
@@ -100,8 +103,20 @@ def who(authorization: str) -> str:
 
 
 class Server(serving.Server):
-    """What is told, over HTTPS. `flows`: None where the site has no workflows."""
+    """What is told, over HTTPS. `flows`, `watch`: None where the site has no workflows."""
 
-    def __init__(self, facts: Facts, flows: Flows | None, port: int, folder: Path, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        flows: Flows | None,
+        port: int,
+        folder: Path,
+        log: Callable[[str], None],
+        watch: Watch | None = None,
+    ) -> None:
         super().__init__(_Handler, port, folder)
-        self.facts, self.flows, self.log = facts, flows, log
+        self.facts, self.flows, self.log, self.watch = facts, flows, log, watch
+
+    def seen(self) -> Figures:
+        """What the last look at runs gave."""
+        return self.watch.figures if self.watch else Figures()

@@ -36,8 +36,8 @@ class Asked(Protocol):
         """Change what is named."""
         ...
 
-    def log(self, namespace: str, pod: str, container: str, lines: int) -> str:
-        """The last lines that a container said."""
+    def log(self, namespace: str, pod: str, container: str, lines: int, *, times: bool = False) -> str:
+        """The last lines that a container said, with their moments if these are wanted."""
         ...
 
 
