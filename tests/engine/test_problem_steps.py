@@ -164,3 +164,42 @@ def test_a_model_that_reads_too_little_is_refused(tmp_path: Path) -> None:
     codes = [run.step(step, leave_out=["body"]).returncode for step in STEPS]
     assert codes == [0] * (len(STEPS) - 1) + [FAILED_A_GATE]
     assert any(each.startswith("auc_roc") for each in run.said("register", "verdict.json")["failed"])
+
+
+def test_a_search_that_comes_to_nothing_is_ended_early_with_a_code_of_its_own(run: Run, tmp_path: Path) -> None:
+    """Regularised until nothing is left of the model: each answer is the same, which is no better than chance."""
+    other = Run(tmp_path)
+    shutil.copytree(run.work, other.work)
+    done = other.step("tune", models=["linear"], strengths=[1e-9, 1e-8], trials=40, patience=3, pruner="none")
+    assert done.returncode == CAME_TO_NOTHING, done.stderr
+    assert "the last 3 are no better than 0.5" in done.stderr
+    assert len(done.stdout.splitlines()) < 10, "it went on for long"
+
+
+def test_a_training_that_comes_to_nothing_leaves_no_model(run: Run, tmp_path: Path) -> None:
+    """With what the search could never have chosen."""
+    other = Run(tmp_path)
+    shutil.copytree(run.work, other.work)
+    best = run.said("tune", "best.json")
+    nothing = {"model": "linear", "strength": 1e-9, "l1_ratio": 1.0}
+    (other.work / "tune" / "best.json").write_text(
+        json.dumps({"parameters": nothing, "of_fold": [nothing] * len(best["of_fold"])})
+    )
+    shutil.rmtree(other.work / "train")
+    done = other.step("train")
+    assert done.returncode == CAME_TO_NOTHING, done.stderr
+    assert "5 checks in a row are no better than 0.5" in done.stderr
+    assert not (other.work / "train" / "model.joblib").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "No such file"), ("{", "Expecting property name")], ids=["away", "cut off"]
+)
+def test_data_that_can_t_be_read_is_named(run: Run, tmp_path: Path, content: str | None, said: str) -> None:
+    other = Run(tmp_path)
+    shutil.copytree(run.work, other.work)
+    file = other.work / "prepare" / "records.json"
+    file.unlink() if content is None else file.write_text(content)
+    done = other.step("validate")
+    assert done.returncode == NOT_READ and "prepare/records.json, which step prepare leaves" in done.stderr
+    assert said in done.stderr

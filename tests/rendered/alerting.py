@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from tests import debian_programs
 
 Series = dict[str, str]
+LABEL = re.compile(r"\{\{ \$labels\.(\w+) \}\}")  # of a summary; one that an alert lacks is empty
 
 
 def labelled(name: str, **labels: object) -> str:
@@ -37,9 +39,7 @@ def expect(
     ]
 
     def told(labels: Mapping[str, str]) -> dict[str, Any]:
-        summary = rule["annotations"]["summary"]
-        for key, value in labels.items():
-            summary = summary.replace(f"{{{{ $labels.{key} }}}}", value)
+        summary = LABEL.sub(lambda found: labels.get(found[1], ""), rule["annotations"]["summary"])
         return {"exp_labels": {**rule["labels"], **labels}, "exp_annotations": {"summary": summary}}
 
     tests = {

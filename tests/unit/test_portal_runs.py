@@ -55,8 +55,8 @@ class Api:
         self._answers(kind, namespace)
         self.changed.append((name, part))
 
-    def log(self, namespace: str, pod: str, container: str, lines: int) -> str:
-        assert (container, lines) == ("main", 500)
+    def log(self, namespace: str, pod: str, container: str, lines: int, *, times: bool = False) -> str:
+        assert (container, lines, times) == ("main", 500, False)
         if "late" in pod:
             raise ApiError("GET log", 400, b'{"message": "it is waiting to start"}')
         return '{"level": "INFO", "argo":true}\n' + self.says

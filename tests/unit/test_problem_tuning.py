@@ -115,6 +115,31 @@ def test_each_fold_is_answered_for_by_what_the_others_say() -> None:
     assert [tuning.best(found, without=fold)["x"] for fold in range(3)] == [0.3, 0.1, 0.1]
 
 
+def test_a_search_that_finds_nothing_better_than_chance_is_ended_early_and_says_so() -> None:
+    told: list[int] = []
+
+    def nothing(trial: Trial) -> Iterator[float]:
+        trial.suggest_float("x", 0, 1)
+        yield 0.5
+
+    search = tuning.Search(20, "random", "none", baseline=0.5, patience=4)
+    with pytest.raises(Diverged, match=r"after 4 trials: the last 4 are no better than 0.5.*: 0.500, 0.500"):
+        tuning.run(tuning.study_of(InMemoryStorage(), "x/1", search), search, nothing, told.append)
+    assert told == [0, 1, 2, 3]
+
+
+def test_a_search_with_bad_trials_among_good_ones_goes_on_and_tells_how_far_it_is() -> None:
+    told: list[int] = []
+
+    def now_and_then(trial: Trial) -> Iterator[float]:
+        trial.suggest_float("x", 0, 1)
+        yield 0.6 if trial.number % 4 == 3 else 0.4
+
+    search = tuning.Search(9, "random", "none", baseline=0.5, patience=4)
+    found = tuning.run(tuning.study_of(InMemoryStorage(), "x/1", search), search, now_and_then, told.append)
+    assert len(found) == 9 and told == list(range(10))
+
+
 def test_what_the_model_raises_is_raised_and_a_score_that_is_none_is_a_mistake() -> None:
     def broken(trial: Trial) -> Iterator[float]:
         yield 1 / trial.number
@@ -145,7 +170,7 @@ def failing(times: int) -> Callable[[], str]:
 def test_it_waits_for_a_store_that_is_away_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "PAUSE_S", 0)
     assert tuning.patiently(failing(tuning.TRIES - 1)) == "done"
-    with pytest.raises(OperationalError):
+    with pytest.raises(tuning.StoreError, match=r"the database of trials: .*the primary is gone"):
         tuning.patiently(failing(tuning.TRIES))
 
 

@@ -107,7 +107,9 @@ def test_a_run_is_told_with_how_each_step_is() -> None:
         "c": ("", None),
         "register": ("", None),
     }
-    assert next(step for step in run.steps if step.name == "b").message == "it failed a gate: Error (exit code 3): a gate"
+    assert (
+        next(step for step in run.steps if step.name == "b").message == "it failed a gate: Error (exit code 3): a gate"
+    )
 
 
 def test_a_run_that_nobody_has_looked_at_yet_waits() -> None:
