@@ -193,8 +193,8 @@ class Flows:
         process.send_signal(signal.SIGKILL)
         process.wait()
 
-    def submit(self, name: str, **more: Any) -> None:
-        spec = {"workflowTemplateRef": {"name": names.PROBE}, **more}
+    def submit(self, name: str, template: str = names.PROBE, **more: Any) -> None:
+        spec = {"workflowTemplateRef": {"name": template}, **more}
         self.make(manifest("argoproj.io/v1alpha1", "Workflow", name, namespace=HOME, spec=spec))
 
     def workflow(self, name: str) -> Json:
@@ -205,26 +205,40 @@ class Flows:
         found: list[Json] = self.get(f"/api/v1/namespaces/{HOME}/pods{query}")["items"]
         return found
 
-    def ends(self, workflow: str, step: str, outputs: Json | None = None, code: int = 0) -> Json:
+    def ends(self, workflow: str, step: str, outputs: Json | None = None, code: int = 0, reason: str = "Error") -> Json:
         """Say for the kubelet and for the helper beside the step that it has ended; the latter with no more
         than the helper's own rights. The pod that it was."""
-        pod = wait_for(f"a pod of {workflow}'s {step}", lambda: self._pod(workflow, step), timeout=STEP_S)
-        node = pod["metadata"]["annotations"]["workflows.argoproj.io/node-id"]
-        marks = {names.OF_WORKFLOW: workflow, "workflows.argoproj.io/report-outputs-completed": "true"}
-        told = manifest("argoproj.io/v1alpha1", "WorkflowTaskResult", node, namespace=HOME, marks=marks)
-        path = f"/apis/argoproj.io/v1alpha1/namespaces/{HOME}/workflowtaskresults"
-        status, answer = self.api.call("POST", path, {**told, "outputs": outputs or {}}, self.token(names.EXECUTOR))
-        assert status == 201, answer
-        pod["status"] = {
-            "phase": "Failed" if code else "Succeeded",
-            "containerStatuses": [
-                _ended(each, code if each["name"] == "main" else 0) for each in pod["spec"]["containers"]
-            ],
-        }
+        self.tells(workflow, step, outputs=outputs or {})
+        ended = [
+            _ended(each, code if each["name"] == "main" else 0, reason)
+            for each in self.pod(workflow, step)["spec"]["containers"]
+        ]
+        phase = "Failed" if code else "Succeeded"
+        return self.becomes(workflow, step, {"phase": phase, "containerStatuses": ended})
+
+    def becomes(self, workflow: str, step: str, status: Json) -> Json:
+        """Say for the kubelet, or the scheduler, how a step's pod is; the pod."""
+        pod = {**self.pod(workflow, step), "status": status}
         path = f"/api/v1/namespaces/{HOME}/pods/{pod['metadata']['name']}/status"
-        status, answer = self.api.call("PUT", path, pod)
-        assert status == 200, answer
+        answered, answer = self.api.call("PUT", path, pod)
+        assert answered == 200, answer
         return pod
+
+    def tells(self, workflow: str, step: str, **result: Any) -> None:
+        """Say for the helper beside a step what there is to say of it: `outputs` at its end, else `progress`."""
+        node = self.pod(workflow, step)["metadata"]["annotations"]["workflows.argoproj.io/node-id"]
+        ended = str("outputs" in result).lower()
+        marks = {names.OF_WORKFLOW: workflow, "workflows.argoproj.io/report-outputs-completed": ended}
+        told = manifest("argoproj.io/v1alpha1", "WorkflowTaskResult", node, namespace=HOME, marks=marks) | result
+        base, token = f"/apis/argoproj.io/v1alpha1/namespaces/{HOME}/workflowtaskresults", self.token(names.EXECUTOR)
+        status, answer = self.api.call("POST", base, told, token)
+        if status == 409:
+            status, answer = self.api.call("PATCH", f"{base}/{node}", told, token)
+        assert status in (200, 201), answer
+
+    def pod(self, workflow: str, step: str) -> Json:
+        """The one of that step, once there is one."""
+        return wait_for(f"a pod of {workflow}'s {step}", lambda: self._pod(workflow, step), timeout=STEP_S)
 
     def _pod(self, workflow: str, step: str) -> Json | None:
         ends = (f".{step}", f".{step}(0)")  # the latter where it may be tried again
@@ -261,8 +275,8 @@ class Flows:
             process.wait()
 
 
-def _ended(container: Json, code: int) -> Json:
-    state = {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}}
+def _ended(container: Json, code: int, reason: str) -> Json:
+    state = {"terminated": {"exitCode": code, "reason": reason if code else "Completed"}}
     told = {"name": container["name"], "image": container["image"], "imageID": "", "ready": False}
     return told | {"restartCount": 0, "state": state}
 

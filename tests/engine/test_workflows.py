@@ -6,14 +6,19 @@ What they take, what they refuse, and who goes on when the leader is killed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from common.errors import Refusal
+from components.kit import kubernetes
+from components.kit.manifests import manifest, role_pair
 from components.kit.probing import Verdict
-from components.workflows import names, probe, sample
+from components.portal.server.watch import Watch
+from components.workflows import names, probe, sample, steps
 from problems.cluster import Runs
 from problems.lineage import Named
 from problems.pipeline import AGAIN, OUT
@@ -158,6 +163,127 @@ def test_a_version_is_done_again_by_one_pod(made: flows.Flows) -> None:
     assert runs.logs(name)[0][0][:2] == (AGAIN, "Succeeded")
     with pytest.raises(Refusal, match="begin it anew by `reproduce`"):
         runs.retry(name)
+
+
+WATCHED, TRAIN = "watched", "train"
+
+
+@pytest.fixture(scope="module")
+def watched(made: flows.Flows) -> flows.Flows:
+    """With a template whose one step is tried twice, and with the account of the portal and no more rights than its."""
+    container = {"image": "apadana.local/none", "command": ["true"]}
+    step = {"name": TRAIN, "activeDeadlineSeconds": 900, "container": container}
+    step["retryStrategy"] = {"limit": "1", "retryPolicy": "Always"}
+    spec = {"entrypoint": "all", "templates": [{"name": "all", "dag": {"tasks": [_task(TRAIN)]}}, step]}
+    made.make(manifest("argoproj.io/v1alpha1", "WorkflowTemplate", WATCHED, namespace=flows.HOME, spec=spec))
+    made.make(manifest("v1", "ServiceAccount", names.PORTAL, namespace=flows.HOME))
+    for item in role_pair("portal", flows.HOME, (flows.HOME, names.PORTAL), steps.PORTAL_RULES):
+        made.make(item)
+    return made
+
+
+def _task(name: str) -> dict[str, str]:
+    return {"name": name, "template": name}
+
+
+@pytest.fixture
+def watch(watched: flows.Flows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """The portal's own look, by its own way to the API server."""
+    (tmp_path / "token").write_text(watched.token(names.PORTAL))
+    (tmp_path / "ca.crt").write_bytes((watched.api.folder / "certs" / "apiserver.crt").read_bytes())
+    monkeypatch.setattr(kubernetes, "ACCOUNT", tmp_path)
+    monkeypatch.setattr("components.portal.server.kubernetes.ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", HOST)
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(watched.api.port))
+    from components.portal.server.kubernetes import Api
+
+    return Watch(flows.HOME, Api)
+
+
+def looks(watch: Watch, name: str, run: str, minutes: float = 0) -> dict[tuple[str, str], float]:
+    """One figure of a run, by step and reason, as it would be so many minutes from now."""
+    watch.round(datetime.now(UTC) + timedelta(minutes=minutes))
+    assert watch.why == ""
+    return {(step, why): value for (of, step, why), value in watch.figures.held[name].items() if of == run}
+
+
+def node(made: flows.Flows, run: str, is_so: Callable[[dict[str, Any]], bool]) -> None:
+    """Until the engine has taken over how the run's pod is."""
+
+    def found() -> bool | None:
+        nodes = made.workflow(run).get("status", {}).get("nodes", {}).values()
+        return any(each["type"] == "Pod" and is_so(each) for each in nodes) or None
+
+    wait_for(f"the engine to see {run}", found, timeout=STEP_S)
+
+
+def test_a_run_whose_step_is_out_of_memory_is_told_and_one_that_was_well_the_second_time_is_not(
+    watched: flows.Flows, watch: Watch
+) -> None:
+    for run in ("killed", "mended"):
+        watched.submit(run, WATCHED)
+        watched.ends(run, f"{TRAIN}(0)", code=137, reason="OOMKilled")
+    watched.ends("mended", f"{TRAIN}(1)")
+    assert not looks(watch, "failed", "killed"), "it is being tried again"
+    watched.ends("killed", f"{TRAIN}(1)", code=137, reason="OOMKilled")
+    wait_for("its end", lambda: _phase(watched, "killed") == "Failed" or None, timeout=STEP_S)
+    ended(watched, "mended")
+    assert looks(watch, "failed", "killed") == {(TRAIN, "out-of-memory"): 1}
+    assert not looks(watch, "failed", "mended")
+
+
+def test_a_step_at_its_deadline_is_told(watched: flows.Flows, watch: Watch) -> None:
+    watched.submit("late", WATCHED)
+    for number in (0, 1):
+        told = "Pod was active on the node longer than the specified deadline"
+        watched.becomes(
+            "late", f"{TRAIN}({number})", {"phase": "Failed", "reason": "DeadlineExceeded", "message": told}
+        )
+    wait_for("its end", lambda: _phase(watched, "late") == "Failed" or None, timeout=STEP_S)
+    assert looks(watch, "failed", "late") == {(TRAIN, "deadline"): 1}
+
+
+def test_a_step_that_finds_no_room_is_told(watched: flows.Flows, watch: Watch) -> None:
+    watched.submit("crowded", WATCHED)
+    told = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/4 nodes are available"}
+    watched.becomes("crowded", f"{TRAIN}(0)", {"phase": "Pending", "conditions": [told]})
+    node(watched, "crowded", lambda each: "Unschedulable" in each.get("message", ""))
+    (found,) = looks(watch, "waits_seconds", "crowded", minutes=12).items()
+    assert found[0] == (TRAIN, "no-room") and 720 <= found[1] < 900
+
+
+def test_a_step_that_tells_no_progress_any_more_is_silent(watched: flows.Flows, watch: Watch) -> None:
+    """By the file that the engine's helper reads; what it tells, it tells with its own rights."""
+    run, step = "stuck", f"{TRAIN}(0)"
+    watched.submit(run, WATCHED)
+    (main,) = (each for each in watched.pod(run, step)["spec"]["containers"] if each["name"] == "main")
+    assert {"name": "ARGO_PROGRESS_FILE", "value": "/var/run/argo/progress"} in main["env"]
+    assert "/var/run/argo" in [each["mountPath"] for each in main["volumeMounts"]]
+    watched.becomes(run, step, {"phase": "Running"})
+    for progress in ("3/12", "4/12"):
+        watched.tells(run, step, progress=progress)
+        node(watched, run, lambda each, told=progress: each.get("progress") == told and each["phase"] == "Running")
+        assert looks(watch, "silent_seconds", run)[TRAIN, ""] < 60
+    assert looks(watch, "silent_seconds", run, minutes=11)[TRAIN, ""] == pytest.approx(660, abs=60)
+    watched.tells(run, step, progress="5/12")
+    node(watched, run, lambda each: each.get("progress") == "5/12")
+    assert looks(watch, "silent_seconds", run, minutes=12)[TRAIN, ""] == 0
+
+
+def test_a_run_is_compared_with_those_that_were_well(watched: flows.Flows, watch: Watch) -> None:
+    for number in range(3):
+        watched.submit(f"usual-{number}", WATCHED)
+    for number in range(3):
+        watched.ends(f"usual-{number}", f"{TRAIN}(0)")
+        ended(watched, f"usual-{number}")
+    watched.submit("slow", WATCHED)
+    watched.becomes("slow", f"{TRAIN}(0)", {"phase": "Running"})
+    node(watched, "slow", lambda each: each["phase"] == "Running")
+    for step in ("", TRAIN):
+        usual = looks(watch, "usual_seconds", "slow")[step, ""]
+        assert 0 < usual < 2 * STEP_S
+        assert looks(watch, "seconds", "slow", minutes=20)[step, ""] >= 1200
+    assert looks(watch, "deadline_seconds", "slow")[TRAIN, ""] == 900
 
 
 @pytest.mark.campaign

@@ -106,11 +106,12 @@ class ApiServer:
 
     def call(self, verb: str, path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
         """As the admin, or as whoever has the token."""
+        kind = "application/merge-patch+json" if verb == "PATCH" else "application/json"
         request = urllib.request.Request(
             f"https://{HOST}:{self.port}{path}",
             method=verb,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json"},
+            headers={"Authorization": f"Bearer {token or self.token}", "Content-Type": kind},
         )
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # made a second ago
