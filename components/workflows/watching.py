@@ -30,6 +30,10 @@ HELP = {
     "silent_seconds": "since its last sign of life: a line, or progress",
 }
 NUMBERED = re.compile(r"(\([^()]*\))+$")
+OF_NODE = (
+    *("id", "displayName", "type", "templateName", "phase", "message", "progress"),
+    *("startedAt", "finishedAt", "children"),
+)
 Object = Mapping[str, Any]
 Node = Mapping[str, Any]
 #: When a node of a run gave its last sign of life, by the names of both.
@@ -61,6 +65,24 @@ class Figures:
     def of(self, name: str, run: str, step: str) -> float | None:
         """The largest of that step, whatever the reason."""
         return max((value for (r, s, _), value in self.held[name].items() if (r, s) == (run, step)), default=None)
+
+
+def slim(found: Object) -> dict[str, Any]:
+    """A workflow with nothing but what is looked at here: a small part of it."""
+
+    def of(whole: Object, *keys: str) -> dict[str, Any]:
+        return {key: whole[key] for key in keys if key in whole}
+
+    status = found.get("status") or {}
+    stored = status.get("storedWorkflowTemplateSpec") or found["spec"]
+    limits = [of(each, "name", "activeDeadlineSeconds") for each in stored.get("templates") or ()]
+    nodes = {name: of(node, *OF_NODE) for name, node in (status.get("nodes") or {}).items()}
+    return {
+        "metadata": of(found["metadata"], "name", "labels", "creationTimestamp"),
+        "spec": of(found["spec"], "workflowTemplateRef", "arguments", "shutdown", "activeDeadlineSeconds"),
+        "status": of(status, "phase", "message", "startedAt", "finishedAt")
+        | {"nodes": nodes, "storedWorkflowTemplateSpec": of(stored, "activeDeadlineSeconds") | {"templates": limits}},
+    }
 
 
 def figures(found: Sequence[Object], alive: Alive, now: datetime) -> Figures:

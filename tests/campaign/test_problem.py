@@ -184,6 +184,30 @@ def test_a_model_that_fails_a_gate_is_not_registered_and_the_run_says_which(stor
     assert "demographic_parity" in told["tags"]["gates"]
 
 
+#: Asked in a replica of its own page.
+STATE = """import ssl, urllib.request as web
+print(web.urlopen("https://localhost:8443/state", context=ssl._create_unverified_context()).read().decode())"""
+
+
+def test_a_search_that_comes_to_nothing_is_ended_early_and_told_by_its_name(story: Story) -> None:
+    """Regularised until nothing is left of the model: every answer is the same."""
+    settings = ('models=["linear"]', "strengths=[1e-9,1e-8]", "trials=200", "patience=3", 'pruner="none"')
+    run = story.submit(*(word for each in settings for word in ("--set", each)))
+    assert story.ended(run) == "Failed"
+    done = story.command("logs", run)
+    assert re.search(
+        r"^tune\S* +Failed +the training came to nothing: .*no better than 0\.5", done.stdout, re.MULTILINE
+    )
+    where = ("-n", lab.found().platform.namespace)
+
+    def told() -> list[str] | None:
+        state = json.loads(lab.cluster().run(*where, "exec", "deployment/portal", "--", "python3", "-c", STATE))
+        of_run = [each for each in state["alerts"] if f"run {run}," in each["about"]]
+        return sorted(f"{each['name']} {each['about']}" for each in of_run) or None
+
+    assert wait_for("an alert", told, timeout=240) == [f"RunDiverged run {run}, step tune, why diverged"]
+
+
 def test_a_schedule_begins_a_run_by_itself_and_wrong_times_are_refused(story: Story) -> None:
     wrong = story.command("schedule", NAME, "--at", "at night")
     assert wrong.returncode == 2 and "--at 'at night'" in wrong.stderr, lab.told(wrong)

@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from common.errors import Refusal
-from components.kit import kubernetes
 from components.kit.manifests import manifest, role_pair
 from components.kit.probing import Verdict
+from components.portal.server import kubernetes
+from components.portal.server import watch as watching
 from components.portal.server.watch import Watch
 from components.workflows import names, probe, sample, steps
 from problems.cluster import Runs
@@ -192,12 +194,10 @@ def watch(watched: flows.Flows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "token").write_text(watched.token(names.PORTAL))
     (tmp_path / "ca.crt").write_bytes((watched.api.folder / "certs" / "apiserver.crt").read_bytes())
     monkeypatch.setattr(kubernetes, "ACCOUNT", tmp_path)
-    monkeypatch.setattr("components.portal.server.kubernetes.ACCOUNT", tmp_path)
+    monkeypatch.setattr(watching, "AT_ONCE", 2)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", HOST)
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(watched.api.port))
-    from components.portal.server.kubernetes import Api
-
-    return Watch(flows.HOME, Api)
+    return Watch(flows.HOME, kubernetes.Api)
 
 
 def looks(watch: Watch, name: str, run: str, minutes: float = 0) -> dict[tuple[str, str], float]:
@@ -252,6 +252,10 @@ def test_a_step_that_finds_no_room_is_told(watched: flows.Flows, watch: Watch) -
     assert found[0] == (TRAIN, "no-room") and 720 <= found[1] < 900
 
 
+def _told(progress: str, each: dict[str, Any]) -> bool:
+    return each["phase"] == "Running" and each.get("progress") == progress
+
+
 def test_a_step_that_tells_no_progress_any_more_is_silent(watched: flows.Flows, watch: Watch) -> None:
     """By the file that the engine's helper reads; what it tells, it tells with its own rights."""
     run, step = "stuck", f"{TRAIN}(0)"
@@ -262,11 +266,11 @@ def test_a_step_that_tells_no_progress_any_more_is_silent(watched: flows.Flows, 
     watched.becomes(run, step, {"phase": "Running"})
     for progress in ("3/12", "4/12"):
         watched.tells(run, step, progress=progress)
-        node(watched, run, lambda each, told=progress: each.get("progress") == told and each["phase"] == "Running")
+        node(watched, run, partial(_told, progress))
         assert looks(watch, "silent_seconds", run)[TRAIN, ""] < 60
     assert looks(watch, "silent_seconds", run, minutes=11)[TRAIN, ""] == pytest.approx(660, abs=60)
     watched.tells(run, step, progress="5/12")
-    node(watched, run, lambda each: each.get("progress") == "5/12")
+    node(watched, run, partial(_told, "5/12"))
     assert looks(watch, "silent_seconds", run, minutes=12)[TRAIN, ""] == 0
 
 

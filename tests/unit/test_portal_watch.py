@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from components.portal.server import watch, watching
+from components.portal.server.flows import OF_WORKFLOW
 from components.portal.server.kubernetes import ApiError
 from components.portal.server.runs import read
 from components.portal.server.runs_page import shown
@@ -23,13 +25,15 @@ class Api:
     def __init__(self, progress: str = "0/1", line: str | None = None) -> None:
         self.progress, self.line, self.away = progress, line, False
 
-    def all(self, kind: str, namespace: str, label: str = "") -> list[Object]:
+    def each(self, kind: str, namespace: str, at_once: int) -> Iterator[Object]:
         if self.away:
             raise ConnectionRefusedError("nobody listens")
-        if kind == "Workflow":
-            return [workflow("Running", *tried(STEP, "Running", pod(STEP, "Running", 25, progress=self.progress)))]
+        assert (kind, namespace, at_once) == ("Workflow", "steps", watch.AT_ONCE)
+        yield workflow("Running", *tried(STEP, "Running", pod(STEP, "Running", 25, progress=self.progress)))
+
+    def all(self, kind: str, namespace: str, label: str = "") -> list[Object]:
         assert (kind, label) == ("Pod", "workflows.argoproj.io/workflow,workflows.argoproj.io/completed=false")
-        marks = {"labels": {watch.OF_WORKFLOW: RUN}, "annotations": {watch.OF_NODE_ID: NODE}}
+        marks = {"labels": {OF_WORKFLOW: RUN}, "annotations": {watch.OF_NODE_ID: NODE}}
         waiting = {"metadata": {"name": "other", "labels": {}, "annotations": {}}, "status": {"phase": "Pending"}}
         return [{"metadata": {"name": "pod-1", **marks}, "status": {"phase": "Running"}}, waiting]
 
@@ -86,8 +90,7 @@ def test_a_look_that_fails_is_told_and_what_it_saw_grows_old(monkeypatch: pytest
 
 
 def test_the_page_of_a_run_says_what_is_usual_how_far_it_is_and_that_it_is_silent() -> None:
-    (found,) = Api("5/12").all("Workflow", "steps")
-    found["status"]["storedWorkflowTemplateSpec"] |= {"entrypoint": STEP}
+    (found,) = Api("5/12").each("Workflow", "steps", watch.AT_ONCE)
     found["status"]["storedWorkflowTemplateSpec"] = {
         "entrypoint": "all",
         "templates": [{"name": "all", "dag": {"tasks": [{"name": STEP, "template": STEP}]}}, {"name": STEP}],

@@ -52,7 +52,8 @@ def workflow(phase: str, *nodes: Object, begun: float = 30, ended: float | None 
 
 
 def seen(*found: Object, alive: dict[tuple[str, str], datetime] | None = None) -> watching.Figures:
-    return watching.figures(found, alive or {}, NOW)
+    """As the portal sees it, which keeps a small part of each."""
+    return watching.figures([watching.slim(each) for each in found], alive or {}, NOW)
 
 
 def failed(*nodes: Object, phase: str = "Failed", **more: Any) -> list[tuple[str, str, str]]:
@@ -199,6 +200,15 @@ def test_a_step_is_silent_since_its_last_sign_of_life() -> None:
     assert seen(now).of("silent_seconds", RUN, STEP) == 1500.0
     alive = {(RUN, f"{STEP}-0"): NOW - timedelta(minutes=2), ("other", f"{STEP}-0"): NOW}
     assert seen(now, alive=alive).of("silent_seconds", RUN, STEP) == 120.0
+
+
+def test_of_a_run_little_is_kept() -> None:
+    found = workflow("Running", pod(STEP, "Running", 12, outputs={"artifacts": ["x" * 999]}))
+    found["metadata"]["managedFields"] = found["status"]["storedTemplates"] = ["x" * 999]
+    assert "xxx" not in repr(watching.slim(found))
+    assert watching.figures([found], {}, NOW) == seen(found)
+    del found["status"]
+    assert seen(found).text() == watching.Figures().text(), "nobody has looked at it yet"
 
 
 def test_what_prometheus_reads_has_the_labels_that_are_known() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +26,10 @@ class Asked(Protocol):
 
     def all(self, kind: str, namespace: str, label: str = "") -> list[dict[str, Any]]:
         """Every object with that label."""
+        ...
+
+    def each(self, kind: str, namespace: str, at_once: int) -> Iterator[dict[str, Any]]:
+        """Every object, so many in one answer."""
         ...
 
     def make(self, item: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from components.portal.server.flows import OF_WORKFLOW, Asked
 from components.portal.server.kubernetes import ApiError
 
 ROUND_SECONDS = 30.0
+AT_ONCE = 25  # workflows in one answer: each may be a megabyte, and the replica has not many
 OF_NODE_ID, COMPLETED = "workflows.argoproj.io/node-id", "workflows.argoproj.io/completed"
 #: When a figure is too old to be shown: what is no longer seen must not look as if it went on.
 STALE_SECONDS = 150.0
@@ -49,7 +50,7 @@ class Watch:
 
     def _look(self, now: datetime) -> watching.Figures:
         api = self._api()
-        found = api.all("Workflow", self._namespace)
+        found = [watching.slim(each) for each in api.each("Workflow", self._namespace, AT_ONCE)]
         alive = self._moved(found, now)
         pods = api.all("Pod", self._namespace, f"{OF_WORKFLOW},{COMPLETED}=false")
         for pod in [each for each in pods if each.get("status", {}).get("phase") == "Running"][: watching.MOST]:
