@@ -19,6 +19,7 @@ from components.portal.server.kubernetes import ApiError
 from components.portal.server.overview import Overview
 from components.portal.server.page import Facts
 from components.portal.server.runs import BY, Step, read
+from components.portal.server.watch import Watch
 from tests.unit.test_workflow_runs import NOW, node, workflow
 
 Object = dict[str, Any]
@@ -46,6 +47,10 @@ class Api:
             {"metadata": {"name": name, "annotations": {"workflows.argoproj.io/node-name": node_name}}}
             for name, node_name in names.items()
         ]
+
+    def each(self, kind: str, namespace: str, at_once: int) -> Iterator[Object]:
+        self._answers(kind, namespace)
+        yield from self.held.values()
 
     def make(self, item: Object) -> Object:
         self.made.append(item)
@@ -91,7 +96,9 @@ def ask(tmp_path: Path, api: Api) -> Iterator[Ask]:
     (tmp_path / "tls.crt").write_bytes(leaf.certificate.read_bytes())
     (tmp_path / "tls.key").write_bytes(leaf.key.read_bytes())
     facts = Facts("lab", Overview, lambda: 1.0, lambda: "")
-    server = answering.Server(facts, Flows("steps", lambda: api, api.kept), 0, tmp_path, lambda _: None)
+    server = answering.Server(
+        facts, Flows("steps", lambda: api, api.kept), 0, tmp_path, lambda _: None, Watch("steps", lambda: api)
+    )
     server.start()
     context = ssl.create_default_context(cafile=str(tmp_path / "pki" / "ca.crt"))
 
@@ -149,6 +156,12 @@ def test_what_steps_said_is_shown_without_what_argo_said(ask: Ask, api: Api) -> 
         }
     _, text, _ = ask("GET", "/runs/tabular-1/log")
     assert text == f"== prepare(0)\nkept\n\n== a(0)\nno lines: the store of logs: NoSuchKey\n\n{late}"
+
+
+def test_prometheus_is_told_how_old_the_last_look_at_runs_is(ask: Ask) -> None:
+    status, text, _ = ask("GET", "/metrics")
+    assert status == 200 and "apadana_portal_age_seconds 1.0" in text
+    assert "\napadana_runs_age_seconds 0." in text and "# TYPE apadana_run_failed gauge" in text
 
 
 def test_a_run_is_stopped_in_the_name_of_who_asked(ask: Ask, api: Api) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from components.portal.server import watch, watching
+from components.portal.server import __main__, watch, watching
 from components.portal.server.flows import OF_WORKFLOW
 from components.portal.server.kubernetes import ApiError
 from components.portal.server.runs import read
@@ -87,6 +88,23 @@ def test_a_look_that_fails_is_told_and_what_it_saw_grows_old(monkeypatch: pytest
     api.away = False
     made.round(NOW)
     assert made.why == ""
+
+
+def test_looks_go_on_until_told_and_a_reason_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    api, said = Api(), list[str]()
+    waits = iter((True, True, False, False))
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout == watch.ROUND_SECONDS
+            api.away = next(waits)
+            if len(said) == 2:
+                self.set()
+            return self.is_set()
+
+    monkeypatch.setattr(__main__, "log", said.append)
+    __main__.watching(watch.Watch("steps", lambda: api), Stop())
+    assert said == ["runs are not seen: nobody listens", "runs are seen"]
 
 
 def test_the_page_of_a_run_says_what_is_usual_how_far_it_is_and_that_it_is_silent() -> None:

@@ -160,6 +160,13 @@ def test_a_step_that_can_t_begin_is_told_with_what_it_waits_for(message: str, wh
     assert not made.held["silent_seconds"] and made.of("seconds", RUN, STEP) is None
 
 
+def test_the_try_of_now_counts_and_not_the_first_one() -> None:
+    lost = pod(STEP, "Error", 20, 15, message="pod deleted")
+    for phase, name in (("Pending", "waits_seconds"), ("Running", "seconds"), ("Running", "silent_seconds")):
+        made = seen(workflow("Running", *tried(STEP, "Running", lost, pod(STEP, phase, 2))))
+        assert made.of(name, RUN, STEP) == 120.0
+
+
 def test_a_run_that_waits_for_its_turn_is_told_as_a_whole() -> None:
     told = "Workflow processing has been postponed because too many workflows are already running"
     made = seen(workflow("Pending", begun=11, message=told))
