@@ -12,17 +12,20 @@ from components.kit.charting import limits
 from components.kit.connection import Connection, connection
 from components.kit.manifests import in_namespace
 from components.kit.mistakes import Mistake
-from components.kit.needs import Bucket, Need, Rights
+from components.kit.needs import Bucket, Database, Need, Rights
 from components.kit.settings import ComponentSettings, Frozen, Resources, ResourceValues, SiteFacts, UseValues
 
 ROOM = "kserve"
 VERSION = "0.20"  # the line; the exact version is that of the image
-STORE = "minio"
+STORE, DATABASE = "minio", "postgres"
 #: The rooms that judge versions by what their pods count, and that keep what they answered.
 READERS = ("models", "outcomes")
 BUCKET = "models"
 #: Whose name the predictors read models under: they can't write any.
 READER = "predictor"
+#: Whose name batches have, and what their bucket and their database are called.
+BATCH = "batch"
+BATCH_SECRET = f"{ROOM}-{BATCH}"  # in the namespace of what users bring
 SERVER_IMAGE = "model-server"
 PREDICTOR_PORT = 8080
 #: That predictors run as; the chart makes it.
@@ -51,12 +54,22 @@ class Settings(ComponentSettings):
     # A predictor's pod, where its InferenceService says nothing else.
     predictor_resources: Resources = Resources(cpu_millicores=200, memory_mib=512, cpu_limit_millicores=1000)
     models_gib: Annotated[float, Field(gt=0, le=1_000_000)] = 0.5
+    # A batch: many questions that a model is asked at once by a job (python -m stacks.batch).
+    batch_resources: Resources = Resources(cpu_millicores=500, memory_mib=1024, cpu_limit_millicores=2000)
+    batch_longest_hours: Annotated[int, Field(ge=1, le=720)] = 12  # then it has failed, and goes on when it is repeated
+    batch_gib: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0  # questions and answers in S3
+    # Those in PostgreSQL. null: no tables, and batches need no database.
+    batch_tables_gib: Annotated[float, Field(gt=0, le=100_000)] | None = 0.5
 
     def needs(self) -> tuple[Need, ...]:
-        """Where models are that may be served, and who reads them."""
+        """Where models are that may be served, who reads them, and where a batch's questions and answers are."""
+        tables = self.batch_tables_gib
         return (
             Bucket(owner=ROOM, name=BUCKET, size_gib=self.models_gib),
             Bucket(owner=READER, name=BUCKET, size_gib=self.models_gib, rights=Rights.READ),
+            Bucket(owner=BATCH, name=BUCKET, size_gib=self.models_gib, rights=Rights.READ),
+            Bucket(owner=BATCH, name=BATCH, size_gib=self.batch_gib, versioning=False),
+            *([] if tables is None else [Database(owner=BATCH, name=BATCH, size_gib=tables, connections=4)]),
         )
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:

@@ -44,22 +44,24 @@ def authority() -> str:
 
 
 def client() -> Any:
-    """The store; each request gives up soon and is tried again."""
-    urllib3 = importlib.import_module("urllib3")
+    """The store as KServe tells of it."""
     place = urlsplit(os.environ["AWS_ENDPOINT_URL"])
     if place.scheme != "https":
         raise FetchError(f"the store is at {place.scheme}://: only https is allowed")
+    login = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    return connected(place.netloc, login, os.environ.get("AWS_DEFAULT_REGION", "us-east-1"), authority())
+
+
+def connected(address: str, login: tuple[str, str], region: str, ca_file: str) -> Any:
+    """A store; each request gives up soon and is tried again."""
+    urllib3 = importlib.import_module("urllib3")
     pool = urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
         retries=urllib3.Retry(TRIES, backoff_factor=0.5, status_forcelist=[500, 502, 503, 504]),
-        ssl_context=ssl.create_default_context(cafile=authority()),
+        ssl_context=ssl.create_default_context(cafile=ca_file),
     )
     return importlib.import_module("minio").Minio(
-        endpoint=place.netloc,
-        access_key=os.environ["AWS_ACCESS_KEY_ID"],
-        secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
-        region=os.environ.get("AWS_DEFAULT_REGION", "us-east-1"),
-        http_client=pool,
+        endpoint=address, access_key=login[0], secret_key=login[1], region=region, http_client=pool
     )
 
 
