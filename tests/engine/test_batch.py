@@ -6,9 +6,11 @@ import json
 import os
 import random
 import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from tests.engine import batching, modelserving
 from tests.engine.batching import Batches, place, rows
 from tests.engine.modelserving import Server, Wanted
 from tests.engine.stores import HOST, free_port
+from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.engine
 
@@ -41,7 +44,7 @@ SCALE = f"{DATA}model = LinearRegression().fit(rows, rows @ [[1.0, 2.0], [0.5, 0
 MODELS = {"linear": LINEAR, "trees": TREES, "floored": LINEAR, "scale": SCALE, "texts": TEXTS}
 FLOOR = 0.9
 SEED = 20261130
-KILLS = 12
+KILLS = 8
 
 
 @dataclass
@@ -287,25 +290,49 @@ def test_a_key_that_does_not_tell_rows_apart_is_refused(world: World) -> None:
         assert words in world.batches.told()["error"]
 
 
-def killed(world: World, wish: Wish, chance: random.Random, longest: float) -> list[int]:
-    """Begun again and again, each time killed a moment later, until one comes to its end: rows that each found done."""
-    stood = []
+def seen(text: str) -> None:
+    """Stands in the test's output, for who looks (-s)."""
+    sys.stdout.write(f"{text}\n")
+
+
+def killed(world: World, wish: Wish, chunks: Callable[[], int]) -> list[int]:
+    """Begun again and again, each time killed soon after it wrote a chunk, until one comes to its end; how many rows
+    each of them found answered."""
+    chance, stood = random.Random(SEED), []
     while True:
-        process = world.batches.begin(wish)
+        before, process = chunks(), world.batches.begin(wish)
         if len(stood) < KILLS:
-            time.sleep(chance.uniform(0, longest))  # the moment of the kill
+            wait_for("a chunk more", partial(_more, chunks, before), timeout=60, every=0.005)
+            time.sleep(chance.uniform(0, 0.06))  # any moment within the next ones
             os.kill(process, signal.SIGKILL)
         code = world.batches.end(process)
-        assert code in (0, -signal.SIGKILL), world.batches.log.read_text()[-2000:]
         text = world.batches.log.read_text()
+        assert code in (0, -signal.SIGKILL), text[-2000:]
         stood.append(int(text.partition("goes on after ")[2].split()[0]) if "goes on after" in text else 0)
         if code == 0:
             return stood
 
 
+def in_files(world: World) -> int:
+    """Chunks of the one that is killed."""
+    names = world.batches.s3.list_objects(world.batches.bucket, prefix="killed/again/chunk-")
+    return len(list(names))
+
+
+def in_tables(world: World) -> int:
+    """The same."""
+    if world.batches.sql("SELECT to_regclass('again_batch')")[0][0] is None:
+        return 0
+    return int(world.batches.sql("SELECT count(*) FROM again_batch WHERE what LIKE 'chunk-%'")[0][0])
+
+
+def _more(chunks: Callable[[], int], before: int) -> bool | None:
+    return chunks() > before or None
+
+
 @pytest.mark.parametrize("kind", ["files", "tables"])
 def test_killed_at_any_moment_and_begun_again_it_answers_each_row_once(world: World, kind: str) -> None:
-    asked, chance = questions(6000), random.Random(SEED)
+    asked = questions(6000)
     if kind == "files":
         lines = csv(asked).splitlines()
         lines[100::500] = [b"bad line" for _ in lines[100::500]]
@@ -319,10 +346,10 @@ def test_killed_at_any_moment_and_begun_again_it_answers_each_row_once(world: Wo
         )
         world.batches.sql(f"INSERT INTO many VALUES {values}")  # type: ignore[arg-type]
         source, first, second = "table:many", "table:whole", "table:again"
-    wish = world.wish("linear", source, first, chunk=150)
+    wish = world.wish("linear", source, first, chunk=60)
     whole = world.batches.done(wish)
-    stood = killed(world, replace(wish, target=second), chance, whole["seconds"] * 0.5)
-    print(f"{kind}: {whole['seconds']} s whole; killed after {stood} rows")
+    stood = killed(world, replace(wish, target=second), partial(in_files if kind == "files" else in_tables, world))
+    seen(f"{kind}: {whole['seconds']} s whole; killed after {stood} rows")
     assert stood == sorted(stood) and len({each for each in stood if 0 < each < whole["rows"]}) >= 3
     if kind == "files":
         one, other = (world.batches.files(f"killed/{each}") for each in ("whole", "again"))
@@ -373,7 +400,7 @@ def test_memory_does_not_grow_with_the_questions(world: World) -> None:
         )
         assert told["answered"] == count
         peaks[count] = told["memory_mib"]
-        print(f"{count} rows: {told['memory_mib']} MiB, {told['seconds']} s, {told['rows_per_second']} rows/s")
+        seen(f"{count} rows: {told['memory_mib']} MiB, {told['seconds']} s, {told['rows_per_second']} rows/s")
     assert peaks[200_000] - peaks[20_000] < 24
 
 

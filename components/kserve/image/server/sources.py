@@ -229,18 +229,17 @@ class Table:
                 return
 
     def _page(self, columns: tuple[str, ...], kind: str, last: str | None) -> Iterator[tuple[str, list[str | None]]]:
-        picked = [
-            words("left({name}::text, {most})", name=sql.Identifier(c), most=sql.Literal(LONGEST + 1)) for c in columns
-        ]
-        behind = (
-            words("WHERE {key} > CAST(%s AS {kind})", key=self._key, kind=sql.SQL(kind))
-            if last is not None
-            else sql.SQL("")
-        )  # type: ignore[arg-type]
+        # By the table's own column: `ORDER BY key` alone would mean the text that is picked under this name.
+        key = sql.Identifier("asked", self._wish.key)
+        most = sql.Literal(LONGEST + 1)
+        picked = [words("left({name}::text, {most})", name=sql.Identifier("asked", c), most=most) for c in columns]
+        type_ = sql.SQL(kind)  # type: ignore[arg-type]  # as PostgreSQL itself calls it
+        behind = sql.SQL("") if last is None else words("WHERE {key} > CAST(%s AS {type})", key=key, type=type_)
         asked = words(
-            "SELECT {picked} FROM {table} {behind} ORDER BY {key} LIMIT {most}",
-            **self._names(),
-            picked=sql.SQL(", ").join([words("{key}::text", key=self._key), *picked]),
+            "SELECT {picked} FROM {table} AS asked {behind} ORDER BY {key} LIMIT {most}",
+            table=self._table,
+            key=key,
+            picked=sql.SQL(", ").join([words("{key}::text", key=key), *picked]),
             behind=behind,
             most=sql.Literal(self._wish.chunk),
         )
@@ -248,5 +247,5 @@ class Table:
         with self._link.transaction(), self._link.cursor("page") as cursor:
             cursor.itersize = FETCHED
             cursor.execute(asked, None if last is None else (last,))
-            for key, *values in cursor:
-                yield key, values
+            for found, *values in cursor:
+                yield found, values
