@@ -15,7 +15,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from minio import Minio
+from psycopg import sql
 
 from components.kserve.image.server.wished import Wish
 from components.minio import probe as minio
@@ -23,6 +25,7 @@ from components.models.keeper.artefacts import MANIFEST, digest_of
 from components.models.keeper.objects import folder
 from tests.engine import built, stores
 from tests.engine.mirroring import python
+from tests.engine.stores import HOST
 from tests.engine.test_integration_stores import target
 
 #: Imported once, then a process for each batch. Who asks is told the process, and, once it is gone, how it ended.
@@ -131,6 +134,13 @@ class Batches:
         for name, content in {**contents, MANIFEST: text}.items():
             self.put(f"{folder(digest)}/{name}", content)
         return digest
+
+    def copied(self, table: str, file: Path) -> None:
+        """A CSV file into a table."""
+        words = {"host": HOST, "port": self.port, "user": "probe", "password": self.platform.password}
+        said = sql.SQL("COPY {} FROM STDIN (FORMAT csv, HEADER)").format(sql.Identifier(table))
+        with psycopg.connect(**words, dbname="postgres") as line, line.cursor() as cursor, cursor.copy(said) as copy:
+            copy.write(file.read_bytes())
 
     def sql(self, words: Any) -> list[Any]:
         return stores.sql(self.platform, self.port, words)

@@ -19,6 +19,9 @@ from components.kit.loading import Loaded, SiteSettings, load, load_site
 from components.kit.mistakes import SettingsError
 from components.kit.names import is_text
 from components.kit.settings import VOLUME_ROOM, ComponentSettings, SiteFacts
+from components.kserve import batch
+from components.kserve import settings as kserve
+from components.kserve.image.server.wished import Wish
 from components.spark import job as spark_job
 from components.spark import settings as spark
 from components.training import job as training_job
@@ -112,6 +115,9 @@ def own(maker: objects.Maker, site: SiteFacts, name: str) -> list[Any]:
 
 def jobs(settings: object, site: SiteFacts) -> list[Any]:
     """What people start with them, where it is made of them."""
+    if isinstance(settings, kserve.Settings):
+        wish = Wish("iris", f"sha256:{'1' * 64}", "s3://batch/asked", "s3://batch/told")
+        return [batch.job(wish, batch.house(settings, site))]
     if isinstance(settings, spark.Settings):
         return spark_job.objects(spark_job.Job("clean", {"main.py": ""}, "main.py"), spark.house(settings, site))
     if isinstance(settings, training.Settings):

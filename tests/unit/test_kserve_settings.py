@@ -54,10 +54,10 @@ def test_one_controller_is_refused() -> None:
 
 
 def test_who_serves_a_model_can_not_write_it() -> None:
-    owner, reader = SETTINGS.needs()
+    owner, reader, batch, *_ = SETTINGS.needs()
     assert isinstance(owner, Bucket) and isinstance(reader, Bucket)
-    assert owner.name == reader.name == "models"
-    assert (owner.rights, reader.rights) == (Rights.OWN, Rights.READ)
+    assert owner.name == reader.name == batch.name == "models"
+    assert (owner.rights, reader.rights, batch.rights) == (Rights.OWN, Rights.READ, Rights.READ)
     assert not list(minio.Settings().misfits(site()))
     read = kserve.values(SETTINGS, site())["secret"]
     assert read == f"minio-client-{reader.owner}"
