@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -23,8 +24,9 @@ from components.kserve.image.server.wished import Wish
 from components.minio import probe as minio
 from components.models.keeper.artefacts import MANIFEST, digest_of
 from components.models.keeper.objects import folder
-from tests.engine import built, stores
+from tests.engine import built, modelserving, stores
 from tests.engine.mirroring import python
+from tests.engine.modelserving import Server, Wanted
 from tests.engine.stores import HOST
 from tests.engine.test_integration_stores import target
 
@@ -50,6 +52,19 @@ for line in sys.stdin:
             os._exit(code)
     print(child, flush=True)
 """
+
+COLUMNS = ("a", "b", "c", "d")
+#: Models as modelserving.py makes them.
+DATA = """
+from sklearn.linear_model import LinearRegression, LogisticRegression
+chance = numpy.random.default_rng(7)
+rows = chance.normal(size=(600, 4))
+labels = (rows @ [1.0, -2.0, 0.5, 0.0] + chance.normal(size=600) > 0).astype(int) + (rows[:, 0] > 1)
+"""
+LINEAR = f"{DATA}model = LogisticRegression().fit(rows, labels)"
+TREES = f"{DATA}import xgboost; model = xgboost.XGBClassifier(n_estimators=20).fit(rows, labels)"
+FLOOR = 0.9
+SEED = 20261130
 
 
 @dataclass
@@ -137,9 +152,13 @@ class Batches:
 
     def copied(self, table: str, file: Path) -> None:
         """A CSV file into a table."""
-        words = {"host": HOST, "port": self.port, "user": "probe", "password": self.platform.password}
+        where = f"host={HOST} port={self.port} user=probe dbname=postgres"
         said = sql.SQL("COPY {} FROM STDIN (FORMAT csv, HEADER)").format(sql.Identifier(table))
-        with psycopg.connect(**words, dbname="postgres") as line, line.cursor() as cursor, cursor.copy(said) as copy:
+        with (
+            psycopg.connect(where, password=self.platform.password) as line,
+            line.cursor() as cursor,
+            cursor.copy(said) as copy,
+        ):
             copy.write(file.read_bytes())
 
     def sql(self, words: Any) -> list[Any]:
@@ -178,3 +197,46 @@ def begun() -> Iterator[Batches]:
 def place(made: Batches, name: str) -> str:
     """A folder of the bucket as a wish names it."""
     return f"s3://{made.bucket}/{name}"
+
+
+@dataclass
+class World:
+    """Batches, and servers that have the same models."""
+
+    batches: Batches
+    servers: Mapping[str, Server]
+    digests: Mapping[str, str]
+
+    def wish(self, model: str, source: str, target: str, **more: Any) -> Wish:
+        floor = FLOOR if model == "floored" else None
+        return Wish(model, self.digests[model], source, target, floor=floor, bucket=self.batches.bucket, **more)
+
+    def here(self, name: str) -> str:
+        return place(self.batches, name)
+
+
+@contextmanager
+def world(at: Path, models: Mapping[str, str]) -> Iterator[World]:
+    """Of these models; the one that is called `floored` has a floor."""
+    wanted = {
+        name: Wanted({"": make}, [f"--model_name={name}", *([f"--floor={FLOOR}"] if name == "floored" else [])])
+        for name, make in models.items()
+    }
+    with modelserving.started(at, wanted) as servers, begun() as batches:
+        yield World(batches, servers, {name: batches.model(at / name) for name in models})
+
+
+def questions(count: int, seed: int = SEED) -> list[list[float]]:
+    chance = random.Random(seed)
+    return [[chance.gauss(0, 1.5) for _ in COLUMNS] for _ in range(count)]
+
+
+def csv(asked: list[list[float]], first: int = 0) -> bytes:
+    lines = [",".join(("id", *COLUMNS))]
+    lines += [",".join((f"k{first + n}", *map(repr, row))) for n, row in enumerate(asked)]
+    return "\n".join(lines).encode()
+
+
+def jsonl(asked: list[list[float]], first: int = 0) -> bytes:
+    told = [{"id": f"k{first + n}", **dict(zip(COLUMNS, row, strict=True))} for n, row in enumerate(asked)]
+    return "".join(f"{json.dumps(each)}\n" for each in told).encode()

@@ -1,36 +1,21 @@
-"""Batches on a real MinIO and a real PostgreSQL: their answers are those of the model's server, whatever kills them."""
+"""Batches on a real MinIO and a real PostgreSQL: their answers are those of the model's server, and what is refused."""
 
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from components.kserve.image.server.wished import NOTHING, REFUSED, Wish
-from tests.engine import batching, modelserving
-from tests.engine.batching import Batches, place, rows
-from tests.engine.modelserving import Server, Wanted
-from tests.engine.stores import HOST, free_port
-from validate.ground.kubectl import wait_for
+from components.kserve.image.server.wished import NOTHING, REFUSED
+from tests.engine import batching
+from tests.engine.batching import DATA, LINEAR, TREES, World, csv, jsonl, questions, rows
+from tests.engine.modelserving import Server
 
 pytestmark = pytest.mark.engine
 
-COLUMNS = ("a", "b", "c", "d")
-DATA = """
-from sklearn.linear_model import LinearRegression, LogisticRegression
-chance = numpy.random.default_rng(7)
-rows = chance.normal(size=(600, 4))
-labels = (rows @ [1.0, -2.0, 0.5, 0.0] + chance.normal(size=600) > 0).astype(int) + (rows[:, 0] > 1)
-"""
 TEXTS = """
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -38,56 +23,14 @@ from sklearn.pipeline import make_pipeline
 model = make_pipeline(CountVectorizer(), LogisticRegression())
 model.fit(["good day", "bad day", "good night", "bad night"], ["yes", "no", "yes", "no"])
 """
-LINEAR = f"{DATA}model = LogisticRegression().fit(rows, labels)"
-TREES = f"{DATA}import xgboost; model = xgboost.XGBClassifier(n_estimators=20).fit(rows, labels)"
 SCALE = f"{DATA}model = LinearRegression().fit(rows, rows @ [[1.0, 2.0], [0.5, 0.0], [3.0, 1.0], [0.0, 1.0]])"
 MODELS = {"linear": LINEAR, "trees": TREES, "floored": LINEAR, "scale": SCALE, "texts": TEXTS}
-FLOOR = 0.9
-SEED = 20261130
-KILLS = 8
-
-
-@dataclass
-class World:
-    """Batches, and servers that have the same models."""
-
-    batches: Batches
-    servers: dict[str, Server]
-    digests: dict[str, str]
-
-    def wish(self, model: str, source: str, target: str, **more: Any) -> Wish:
-        floor = FLOOR if model == "floored" else None
-        return Wish(model, self.digests[model], source, target, floor=floor, bucket=self.batches.bucket, **more)
-
-    def here(self, name: str) -> str:
-        return place(self.batches, name)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    at = tmp_path_factory.mktemp("models")
-    wanted = {
-        name: Wanted({"": make}, [f"--model_name={name}", *([f"--floor={FLOOR}"] if name == "floored" else [])])
-        for name, make in MODELS.items()
-    }
-    with modelserving.started(at, wanted) as servers, batching.begun() as batches:
-        yield World(batches, servers, {name: batches.model(at / name) for name in MODELS})
-
-
-def questions(count: int, seed: int = SEED) -> list[list[float]]:
-    chance = random.Random(seed)
-    return [[chance.gauss(0, 1.5) for _ in COLUMNS] for _ in range(count)]
-
-
-def csv(asked: list[list[float]], first: int = 0) -> bytes:
-    lines = [",".join(("id", *COLUMNS))]
-    lines += [",".join((f"k{first + n}", *map(repr, row))) for n, row in enumerate(asked)]
-    return "\n".join(lines).encode()
-
-
-def jsonl(asked: list[list[float]], first: int = 0) -> bytes:
-    told = [{"id": f"k{first + n}", **dict(zip(COLUMNS, row, strict=True))} for n, row in enumerate(asked)]
-    return "".join(f"{json.dumps(each)}\n" for each in told).encode()
+    with batching.world(tmp_path_factory.mktemp("models"), MODELS) as found:
+        yield found
 
 
 def online(server: Server, model: str, asked: list[list[float]], at_once: int) -> list[Any]:
@@ -146,7 +89,7 @@ def test_a_table_is_answered_as_the_files_are(world: World) -> None:
     asked = questions(1200)
     world.batches.sql("CREATE TABLE asked (id bigint PRIMARY KEY, a float8, b float8, c float8, d numeric)")
     values = ",".join(f"({10 - n},{','.join(map(repr, row))})" for n, row in enumerate(asked))
-    world.batches.sql(f"INSERT INTO asked VALUES {values}")  # type: ignore[arg-type]
+    world.batches.sql(f"INSERT INTO asked VALUES {values}")
     told = world.batches.done(world.wish("trees", "table:asked", "table:told", chunk=500))
     found = dict(world.batches.sql("SELECT key, answer FROM told"))
     assert found == {str(10 - n): label for n, label in enumerate(online(world.servers["trees"], "trees", asked, 50))}
@@ -285,129 +228,6 @@ def test_a_key_that_does_not_tell_rows_apart_is_refused(world: World) -> None:
         ("(NULL, 1)", "id is missing in some row"),
     ):
         world.batches.sql("TRUNCATE loose")
-        world.batches.sql(f"INSERT INTO loose VALUES {row}")  # type: ignore[arg-type]
+        world.batches.sql(f"INSERT INTO loose VALUES {row}")
         assert world.batches.run(world.wish("linear", "table:loose", "table:loose_told")) == REFUSED
         assert words in world.batches.told()["error"]
-
-
-def seen(text: str) -> None:
-    """Stands in the test's output, for who looks (-s)."""
-    sys.stdout.write(f"{text}\n")
-
-
-def killed(world: World, wish: Wish, chunks: Callable[[], int]) -> list[int]:
-    """Begun again and again, each time killed soon after it wrote a chunk, until one comes to its end; how many rows
-    each of them found answered."""
-    chance, stood = random.Random(SEED), []
-    while True:
-        before, process = chunks(), world.batches.begin(wish)
-        if len(stood) < KILLS:
-            wait_for("a chunk more", partial(_more, chunks, before), timeout=60, every=0.005)
-            time.sleep(chance.uniform(0, 0.06))  # any moment within the next ones
-            os.kill(process, signal.SIGKILL)
-        code = world.batches.end(process)
-        text = world.batches.log.read_text()
-        assert code in (0, -signal.SIGKILL), text[-2000:]
-        stood.append(int(text.partition("goes on after ")[2].split()[0]) if "goes on after" in text else 0)
-        if code == 0:
-            return stood
-
-
-def in_files(world: World) -> int:
-    """Chunks of the one that is killed."""
-    names = world.batches.s3.list_objects(world.batches.bucket, prefix="killed/again/chunk-")
-    return len(list(names))
-
-
-def in_tables(world: World) -> int:
-    """The same."""
-    if world.batches.sql("SELECT to_regclass('again_batch')")[0][0] is None:
-        return 0
-    return int(world.batches.sql("SELECT count(*) FROM again_batch WHERE what LIKE 'chunk-%'")[0][0])
-
-
-def _more(chunks: Callable[[], int], before: int) -> bool | None:
-    return chunks() > before or None
-
-
-@pytest.mark.parametrize("kind", ["files", "tables"])
-def test_killed_at_any_moment_and_begun_again_it_answers_each_row_once(world: World, kind: str) -> None:
-    asked = questions(6000)
-    if kind == "files":
-        lines = csv(asked).splitlines()
-        lines[100::500] = [b"bad line" for _ in lines[100::500]]
-        world.batches.put("killed/asked/1.csv", b"\n".join(lines[:3001]))
-        world.batches.put("killed/asked/2.csv", b"\n".join([lines[0], *lines[3001:]]))
-        source, first, second = world.here("killed/asked"), world.here("killed/whole"), world.here("killed/again")
-    else:
-        world.batches.sql("CREATE TABLE many (id text PRIMARY KEY, a float8, b float8, c float8, d text)")
-        values = ",".join(
-            f"('k{n}',{','.join(map(repr, row[:3]))},'{row[3] if n % 500 else 'bad'}')" for n, row in enumerate(asked)
-        )
-        world.batches.sql(f"INSERT INTO many VALUES {values}")  # type: ignore[arg-type]
-        source, first, second = "table:many", "table:whole", "table:again"
-    wish = world.wish("linear", source, first, chunk=60)
-    whole = world.batches.done(wish)
-    stood = killed(world, replace(wish, target=second), partial(in_files if kind == "files" else in_tables, world))
-    seen(f"{kind}: {whole['seconds']} s whole; killed after {stood} rows")
-    assert stood == sorted(stood) and len({each for each in stood if 0 < each < whole["rows"]}) >= 3
-    if kind == "files":
-        one, other = (world.batches.files(f"killed/{each}") for each in ("whole", "again"))
-        for each in (one, other):
-            del each["plan.json"]
-            told = json.loads(each.pop("manifest.json"))
-            assert {key: told[key] for key in ("rows", "answered", "refused")} == {
-                "rows": 6000,
-                "answered": 5988,
-                "refused": 12,
-            }
-        assert one == other
-    else:
-        one, other = (
-            [
-                world.batches.sql(f"SELECT * FROM {name}{more} ORDER BY 1, 2")  # type: ignore[arg-type]
-                for name, more in ((each, ""), (each, "_refused"))
-            ]
-            for each in ("whole", "again")
-        )
-        assert one == other and (len(one[0]), len(one[1])) == (5988, 12)
-        assert len({row[2] for row in one[0]}) == 5988
-
-
-def test_two_at_once_write_each_row_once(world: World) -> None:
-    """As where a host does not answer and its pod was made anew elsewhere: in files both write the same."""
-    asked = questions(3000)
-    world.batches.put("twice/asked/1.csv", csv(asked))
-    wish = world.wish("trees", world.here("twice/asked"), "table:twice", chunk=100)
-    both = [world.batches.begin(wish) for _ in range(2)]
-    codes = [world.batches.end(each) for each in both]
-    assert 0 in codes
-    if codes != [0, 0]:
-        assert world.batches.run(wish) == 0
-    assert (
-        len(world.batches.sql("SELECT DISTINCT key FROM twice"))
-        == len(world.batches.sql("SELECT key FROM twice"))
-        == 3000
-    )
-
-
-def test_memory_does_not_grow_with_the_questions(world: World) -> None:
-    peaks = {}
-    for count in (20_000, 200_000):
-        world.batches.put(f"memory/{count}/1.csv", csv(questions(count)))
-        told = world.batches.done(
-            world.wish("trees", world.here(f"memory/{count}"), world.here(f"memory/told-{count}"))
-        )
-        assert told["answered"] == count
-        peaks[count] = told["memory_mib"]
-        seen(f"{count} rows: {told['memory_mib']} MiB, {told['seconds']} s, {told['rows_per_second']} rows/s")
-    assert peaks[200_000] - peaks[20_000] < 24
-
-
-def test_a_store_that_is_away_is_no_end(world: World) -> None:
-    """Another exit code than for good: the Job makes it anew."""
-    world.batches.put("away/asked/1.csv", csv(questions(10)))
-    wish = world.wish("linear", world.here("away/asked"), world.here("away/told"))
-    assert world.batches.run(wish, STORE_ADDRESS=f"{HOST}:{free_port()}") == 1
-    assert "Connection refused" in world.batches.told()["error"]
-    assert world.batches.done(wish)["answered"] == 10
