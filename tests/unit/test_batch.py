@@ -332,7 +332,7 @@ class Told(Jobs):
     """Jobs without a cluster: how one is, look by look."""
 
     def __init__(self, *states: State | None) -> None:
-        self.states, self.words = list(states), []
+        self.states, self.words = list(states), list[str]()
 
     def state(self, name: str) -> State | None:
         del name

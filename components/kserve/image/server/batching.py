@@ -34,7 +34,8 @@ def say(text: str) -> None:
 def chunks(rows: Read, most: int, largest: int = LARGEST) -> Iterator[Chunk]:
     """So many rows at once, or as many bytes as one question to a server may have: memory is that of a chunk."""
     held: list[Row | Refused] = []
-    size, position = 0, {}
+    size = 0
+    position: Position = {}
     for row, position in rows:
         held.append(row)
         size += row.size

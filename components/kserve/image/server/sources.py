@@ -103,7 +103,8 @@ class Files:
 
     def _rows(self, number: int, form: Form, byte: int, line: int) -> Read:
         file = self._files[number]
-        typed, make = True, of_json
+        typed = True
+        make: Callable[[bytes], Mapping[str, Any]] = of_json
         if file.name.endswith(CSV):
             typed, make = False, self._by_header(file)
             if not byte:
@@ -233,7 +234,7 @@ class Table:
         key = sql.Identifier("asked", self._wish.key)
         most = sql.Literal(LONGEST + 1)
         picked = [words("left({name}::text, {most})", name=sql.Identifier("asked", c), most=most) for c in columns]
-        type_ = sql.SQL(kind)  # type: ignore[arg-type]  # as PostgreSQL itself calls it
+        type_ = sql.SQL(kind)  # as PostgreSQL itself calls it
         behind = sql.SQL("") if last is None else words("WHERE {key} > CAST(%s AS {type})", key=key, type=type_)
         asked = words(
             "SELECT {picked} FROM {table} AS asked {behind} ORDER BY {key} LIMIT {most}",

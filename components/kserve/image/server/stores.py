@@ -75,4 +75,4 @@ def quoted(table: str, more: str = "") -> sql.Identifier:
 
 def words(text: str, **parts: sql.Composable) -> sql.Composed:
     """A statement; every name in it is quoted."""
-    return sql.SQL(text).format(**parts)  # type: ignore[arg-type]  # its text is a literal of ours
+    return sql.SQL(text).format(**parts)
