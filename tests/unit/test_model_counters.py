@@ -216,3 +216,16 @@ def test_the_image_holds_what_its_server_imports_of_ours(tmp_path: Path) -> None
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, cwd=server.parent, capture_output=True, text=True, check=True)
         assert Path(done.stdout.strip()).is_relative_to(tmp_path)
+    _holds_all(server.parent)
+
+
+def _holds_all(place: Path) -> None:
+    """Whatever a file of the image takes from another one of ours is there, batches' too."""
+    files = sorted(place.rglob("*.py"))
+    assert place / "batch.py" in files
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("components."):
+                found = place / str(node.module).replace(".", "/")
+                modules = [found] if found.with_suffix(".py").is_file() else [found / each.name for each in node.names]
+                assert [each for each in modules if not each.with_suffix(".py").is_file()] == [], file.name
