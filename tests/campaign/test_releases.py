@@ -202,7 +202,7 @@ def test_a_second_model_shares_the_pods_and_both_say_whether_they_are_sure(relea
 
 def test_a_light_model_answers_when_all_pods_of_the_other_one_are_killed(release: Release) -> None:
     """The time from the kill to its first answer is measured at the client; no keeper has to act for it."""
-    light = release.candidates["good"]
+    light = release.candidates["contrary"]  # tells itself from the other one by all its answers
     serving.did("deploy", release.name, release.stable.reference, "--fall-back", light.reference)
     pods = f"{objects.OF}={release.name}-{release.version(release.stable)}"
     load = release.load(2 * RATE, 16)
