@@ -56,8 +56,9 @@ def end(token: str) -> list[int]:
     first = found(token)
     _signal(first, signal.SIGTERM)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while found(token) and time.monotonic() < deadline:
-        _wait_for_any(found(token), 0.5)
+    # One that is ending has lost its environment already and is not gone yet.
+    while (left := [pid for pid in {*first, *found(token)} if is_alive(pid)]) and time.monotonic() < deadline:
+        _wait_for_any(left, 0.5)
     _signal(found(token), signal.SIGKILL)
     return first
 
