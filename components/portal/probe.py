@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from components.kit.replicas import Found
 PROTOCOL = "portal"  # of the endpoint whose name leads to every replica
 AGE = re.compile(r"^apadana_portal_age_seconds (\S+)$", re.MULTILINE)
 LATE_SECONDS = 60.0
+WATCHED_SECONDS = 90.0  # until Prometheus has asked a new pod, and the portal Prometheus
 
 
 def ask(target: Target, place: Place, path: str) -> bytes:
@@ -42,7 +44,14 @@ def _replicas(target: Target) -> Found:
 
 
 def _whole_list(target: Target) -> Found:
-    """Every replica lists the same parts, and all that show figures are watched."""
+    """Every replica lists the same parts, and all that show figures are watched; what has just begun is soon."""
+    end = time.monotonic() + target.within(WATCHED_SECONDS)
+    while not (found := _whole_list_now(target))[0] and time.monotonic() < end:
+        time.sleep(2)  # between two looks at a condition that has a deadline
+    return found
+
+
+def _whole_list_now(target: Target) -> Found:
     lists: dict[str, list[str]] = {}
     wrong = []
     for place in places(target, PROTOCOL):
