@@ -158,9 +158,9 @@ class Layer:
         return yaml.safe_dump(config | {"scrape_configs": kept})
 
     def _here(self, job: Mapping[str, Any]) -> bool:
-        """Of the rooms that stand here; what is found by DNS is not."""
+        """Of the rooms that stand here; what is found by DNS, and who looks at certificates, is not."""
         groups = job.get("static_configs", [])
-        return bool(groups) and groups[0]["labels"]["component"] in COUNTS
+        return bool(groups) and groups[0]["labels"].get("component") in COUNTS
 
     def _address(self, target: str) -> str:
         name, _, port = target.rpartition(":")
@@ -233,6 +233,7 @@ class Layer:
         expected = targets.expected(test_observe.SITE)
         here = [s.job for s in targets.scrapes(test_observe.SITE) if s.hosts and s.room in COUNTS]
         expected["targets"] = {job: n for job, n in expected["targets"].items() if job in here}
+        expected["certificates"] = {}
         endpoints = [
             Endpoint(e.protocol, ",".join(map(self._address, e.address.split(",")))) for e in part.endpoints_in
         ]
