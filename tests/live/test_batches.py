@@ -83,6 +83,7 @@ def asked() -> Iterator[Asked]:
         trained = serving.train(trainer, name, 1)
     used = [site.platform.component("minio")]
     with pods(site.cluster, [client_spec(site, used, new_run_id())], timeout=240) as (pod,):
+        pod.send_code(used)
         pod.wait_admitted()
         bucket = Bucket(pod, f"{name}/")
         try:
