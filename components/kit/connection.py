@@ -39,9 +39,18 @@ class Connection:
         """host:port[,host:port] of the first endpoint."""
         return self.endpoints[0].address
 
+    @property
+    def region(self) -> str:
+        """Of an S3 store, as its clients have to name it."""
+        return str(self.client.get("required", {}).get("region", "us-east-1"))
+
+    def endpoint(self, protocol: str) -> Endpoint:
+        """The one of that protocol, else the first one."""
+        return next((e for e in self.endpoints if e.protocol == protocol), self.endpoints[0])
+
     def store(self, name: str, protocol: str = "") -> Store:
         """As charts take it, for the object `name`: the endpoint of that protocol, else the first one."""
-        found = next((e for e in self.endpoints if e.protocol == protocol), self.endpoints[0])
+        found = self.endpoint(protocol)
         timeouts = self.client.get("timeouts", {})
         return Store(
             address=found.address,

@@ -129,15 +129,13 @@ def _amounts(resources: Resources, form: str) -> dict[str, str]:
 def _credentials(site: SiteFacts) -> dict[str, Any]:
     """How a Secret of the store is read, and where the store is."""
     used = store(site)
-    place = next((e for e in used.endpoints if e.protocol == "s3-service"), used.endpoints[0])
-    region = used.client.get("required", {}).get("region", "us-east-1")
     s3 = {
         "s3AccessKeyIDName": "username",
         "s3SecretAccessKeyName": "password",
-        "s3Endpoint": place.address.partition(",")[0],
+        "s3Endpoint": used.endpoint("s3-service").address.partition(",")[0],
         "s3UseHttps": "1",
         "s3VerifySSL": "1",
-        "s3Region": str(region),
+        "s3Region": used.region,
     }
     return {"s3": s3}
 

@@ -165,7 +165,7 @@ def _container(wish: Wish, house: House) -> dict[str, Any]:
     s3 = house.store.store(wish.bucket, "s3-service")
     told = {
         "STORE_ADDRESS": s3.address.partition(",")[0],
-        "STORE_REGION": str(house.store.client.get("required", {}).get("region", "us-east-1")),
+        "STORE_REGION": house.store.region,
         "HOME": "/tmp",  # noqa: S108  of the container
     }
     if house.database:

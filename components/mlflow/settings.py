@@ -115,14 +115,13 @@ def hosts(site: SiteFacts) -> tuple[str, ...]:
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """Full Helm values, but for the checksum of the secrets."""
     store = connection(site, STORE, ROOM)
-    required = store.client.get("required", {})
     wanted = Values(
         **common(ROOM, settings, site, resources=settings.resources),
         replicas=settings.replicas,
         database=connection(site, DATABASE, ROOM).store(ROOM, "postgres"),
         # The S3 library takes one address; the Service finds a member that lives.
         artefacts=store.store(ROOM, "s3-service"),
-        region=str(required.get("region", "us-east-1")),
+        region=store.region,
         pool=(KEPT, BURST),
         hosts=hosts(site),
         origin=f"https://{webs.host(ROOM, site)}",

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from components.kit import naming, webs
 from components.kit.charting import common
-from components.kit.connection import Connection, connection
+from components.kit.connection import connection
 from components.kit.contract import managed
 from components.kit.manifests import Manifest, labels, manifest
 from components.kit.mistakes import Mistake
@@ -142,10 +142,6 @@ def place(settings: Settings, site: SiteFacts) -> objects.Place:
     )
 
 
-def _endpoint(used: Connection, protocol: str) -> str:
-    return next((e for e in used.endpoints if e.protocol == protocol), used.endpoints[0]).address
-
-
 def keeper(settings: Settings, site: SiteFacts) -> dict[str, Any]:
     """The keeper's file: nothing secret."""
     store, registry = connection(site, STORE, ROOM), connection(site, REGISTRY, ROOM)
@@ -155,10 +151,7 @@ def keeper(settings: Settings, site: SiteFacts) -> dict[str, Any]:
         "lease": LEASE,
         "place": asdict(place(settings, site)),
         "registry": [list(each) for each in places],
-        "store": {
-            "address": _endpoint(store, "s3-service"),
-            "region": str(store.client.get("required", {}).get("region", "us-east-1")),
-        },
+        "store": {"address": store.endpoint("s3-service").address, "region": store.region},
     }
 
 
@@ -264,10 +257,10 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
                 {"protocol": "models", "address": f"{site.service_dns(members)}:{PORT}"},
                 {
                     "protocol": "inference",
-                    "address": _endpoint(gateway, "https"),
+                    "address": gateway.endpoint("https").address,
                     "tls_server_name": webs.host(ROOM, site),
                 },
-                {"protocol": "oidc", "address": _endpoint(issuer, "oidc")},
+                {"protocol": "oidc", "address": issuer.endpoint("oidc").address},
             ],
             "client": {
                 "timeouts": CLIENT_TIMEOUTS,

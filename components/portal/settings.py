@@ -90,9 +90,8 @@ def told(site: SiteFacts) -> dict[str, Any]:
     asked = next(e for e in _watcher(site).endpoints if e.protocol == WATCHER)
     found = {"site": site.site, "rooms": rooms, "prometheus": [list(each) for each in asked.hosts()]}
     used = connection(site, STORE, ROOM)
-    address = next((e for e in used.endpoints if e.protocol == "s3-service"), used.endpoints[0]).address
-    region = str(used.client.get("required", {}).get("region", "us-east-1"))
-    return found | {"runs_in": runs_in(site), "store": {"address": address, "region": region, "bucket": ENGINE}}
+    kept = {"address": used.endpoint("s3-service").address, "region": used.region, "bucket": ENGINE}
+    return found | {"runs_in": runs_in(site), "store": kept}
 
 
 def runs_in(site: SiteFacts) -> str:

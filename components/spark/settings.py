@@ -9,7 +9,7 @@ from pydantic import Field
 
 from components.kit import naming
 from components.kit.charting import common, limits
-from components.kit.connection import Connection, Store, connection
+from components.kit.connection import Store, connection
 from components.kit.contract import managed
 from components.kit.fronts import FrontValues
 from components.kit.mistakes import Mistake
@@ -105,10 +105,6 @@ class Values(ChartValues):
     front: FrontValues
 
 
-def _region(store: Connection) -> str:
-    return str(store.client.get("required", {}).get("region", "us-east-1"))
-
-
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """Full Helm values, but for the checksum of the secrets."""
     store = connection(site, STORE, ROOM)
@@ -117,7 +113,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         replicas=settings.replicas,
         # The S3 library takes one address; the Service finds a member that lives.
         events=store.store(EVENTS, "s3-service"),
-        region=_region(store),
+        region=store.region,
         heap_mib=settings.resources.memory_mib * HEAP_PERCENT // 100,
         # By certificate: Prometheus, and nobody else; the validator brings a name and a password.
         front=FrontValues(callers=(naming.tls_secret(WATCHER),), resources=limits(settings.front_resources)),
@@ -144,7 +140,7 @@ def house(settings: Settings, site: SiteFacts) -> House:
         longest_s=settings.longest_hours * 3600,
         store=Place(STORE, s3.address, store.external, store.use().ports, site.namespace),
         database=Place(DATABASE, sql.address, database.external, database.use().ports, site.namespace),
-        region=_region(store),
+        region=store.region,
         lake=LAKE,
         events=EVENTS,
     )

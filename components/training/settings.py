@@ -90,12 +90,11 @@ def store(site: SiteFacts) -> Connection:
 def _env(settings: Settings, site: SiteFacts) -> dict[str, str]:
     """What every worker is told, whatever its job."""
     used = store(site)
-    region = used.client.get("required", {}).get("region", "us-east-1")
     return {
         "CHECKPOINTS": f"s3://{BUCKET}",
         # The library takes one address; the Service finds a member that lives.
         "STORE_ADDRESS": used.store(BUCKET, "s3-service").address,
-        "AWS_REGION": str(region),
+        "AWS_REGION": used.region,
         "SILENCE_S": str(settings.silence_seconds),
         "HOME": "/tmp",  # noqa: S108  of the container
     }

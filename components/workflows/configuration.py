@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from components.kit.connection import Connection, connection
-from components.kit.probing import Endpoint
 from components.kit.settings import SiteFacts
 from components.workflows.names import DATABASE, EXECUTOR, METRICS_PORT, OPEN, ROOM, STEP, STEP_LABELS, STEP_UID, STORE
 
@@ -24,11 +23,6 @@ def database(site: SiteFacts) -> Connection:
 def store(site: SiteFacts) -> Connection:
     """Where artefacts go."""
     return connection(site, STORE, ROOM)
-
-
-def endpoint(used: Connection, protocol: str) -> Endpoint:
-    """The one of that protocol, else the first."""
-    return next((e for e in used.endpoints if e.protocol == protocol), used.endpoints[0])
 
 
 def text(settings: Settings, site: SiteFacts) -> str:
@@ -52,7 +46,7 @@ def text(settings: Settings, site: SiteFacts) -> str:
 
 def _persistence(settings: Settings, site: SiteFacts) -> dict[str, Any]:
     used = database(site)
-    host, port = endpoint(used, "postgres").hosts()[0]
+    host, port = used.endpoint("postgres").hosts()[0]
     return {
         "archive": True,
         "archiveTTL": f"{settings.archive_days}d",
@@ -75,9 +69,9 @@ def _artefacts(site: SiteFacts) -> dict[str, Any]:
     used = store(site)
     place: dict[str, Any] = {
         # The library takes one address; the Service finds a member that lives.
-        "endpoint": endpoint(used, "s3-service").address.split(",")[0],
+        "endpoint": used.endpoint("s3-service").address.split(",")[0],
         "bucket": ROOM,
-        "region": str(used.client.get("required", {}).get("region", "us-east-1")),
+        "region": used.region,
         "insecure": False,
         "keyFormat": "{{workflow.namespace}}/{{workflow.name}}/{{pod.name}}",
         "accessKeySecret": {"name": used.secret_ref, "key": "username"},
