@@ -8,6 +8,7 @@ from typing import Any
 
 from components.kit import naming
 from components.kit.discovery import room
+from components.kit.manifests import in_namespace, ports
 from components.kit.mistakes import SiteError
 from components.kit.probing import Endpoint
 from components.kit.settings import ComponentSettings, Frozen, Mode, SiteFacts, UseValues
@@ -60,10 +61,17 @@ class Connection:
             connect_seconds=int(timeouts.get("connect_seconds", 2)),
         )
 
+    def way(self, namespace: str) -> dict[str, Any]:
+        """The egress rule of a policy; `namespace`: of the room's pods. A client's own service is where only its name
+        server knows."""
+        if self.external:
+            return {"ports": ports(*self.use().ports)}
+        return {"to": [in_namespace(namespace, {"app.kubernetes.io/name": self.room})]}
+
     def use(self) -> UseValues:
         """As charts take it, for the egress rule and the label that the provider admits."""
-        ports = {port for endpoint in self.endpoints for _, port in endpoint.hosts()}
-        return UseValues(room=self.room, external=self.external, ports=tuple(sorted(ports)))
+        numbers = {port for endpoint in self.endpoints for _, port in endpoint.hosts()}
+        return UseValues(room=self.room, external=self.external, ports=tuple(sorted(numbers)))
 
 
 def part(name: str, settings: ComponentSettings, site: SiteFacts) -> dict[str, Any]:

@@ -64,13 +64,7 @@ def controllers(
     spec = {
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": user,
-            "runAsGroup": user,
-            "fsGroup": user,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(user),
         **pod,
     }
     rolled = {
@@ -124,6 +118,17 @@ def in_namespace(name: str, pods: Mapping[str, str] | None = None) -> dict[str, 
 def ports(*numbers: int) -> list[dict[str, Any]]:
     """TCP ports of a rule."""
     return [{"protocol": "TCP", "port": number} for number in numbers]
+
+
+def pod_security(uid: int) -> dict[str, Any]:
+    """What the Pod Security level `restricted` asks of a pod."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": uid,
+        "runAsGroup": uid,
+        "fsGroup": uid,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
 
 
 def container_security(uid: int) -> dict[str, Any]:

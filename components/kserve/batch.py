@@ -12,16 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.kit.connection import Connection, connection
-from components.kit.manifests import (
-    PART_OF,
-    Manifest,
-    container_security,
-    dns_egress,
-    in_namespace,
-    manifest,
-    policy,
-    ports,
-)
+from components.kit.manifests import PART_OF, Manifest, container_security, dns_egress, manifest, pod_security, policy
+from components.kit.programs import AWAY, KEPT_S
 from components.kit.providing import ProviderSettings
 from components.kit.settings import Mode, SiteFacts
 from components.kserve.image.server.wished import NOTHING, REFUSED, S3, Wish, place
@@ -34,8 +26,6 @@ LOGIN_AT = "/etc/apadana/batch"
 UID = 10001  # of the model server's image
 #: A pod is made anew so often before the job has failed; one that was put off its host does not count.
 TRIES = 6
-KEPT_S = 86_400  # an ended job, for its log
-HOST_LOST_S = 30
 
 
 @dataclass(frozen=True)
@@ -102,40 +92,26 @@ def fence(house: House) -> Manifest:
     """Batches reach the name server and the stores; nobody reaches them."""
     used = [house.store, *([house.database] if house.database else [])]
     made = policy(
-        f"{ROOM}-{BATCH}", house.namespace, PODS, ingress=[], egress=[dns_egress(), *(_way(house, u) for u in used)]
+        f"{ROOM}-{BATCH}",
+        house.namespace,
+        PODS,
+        ingress=[],
+        egress=[dns_egress(), *(u.way(house.platform) for u in used)],
     )
     made["metadata"]["labels"] = {**PART_OF, **PODS}
     return made
-
-
-def _way(house: House, used: Connection) -> dict[str, Any]:
-    """A client's own store is where only its name server knows."""
-    if used.external:
-        return {"ports": ports(*used.use().ports)}
-    return {"to": [in_namespace(house.platform, {"app.kubernetes.io/name": used.room})]}
 
 
 def job(wish: Wish, house: House) -> Manifest:
     """The whole batch."""
     marks = {**PART_OF, **PODS, JOB: wish.model}
     used = [STORE, *([DATABASE] if house.database else [])]
-    away = [
-        {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute"}
-        | {"tolerationSeconds": HOST_LOST_S}
-        for key in ("not-ready", "unreachable")
-    ]
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "tolerations": away,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": UID,
-            "runAsGroup": UID,
-            "fsGroup": UID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "tolerations": AWAY,
+        "securityContext": pod_security(UID),
         "containers": [_container(wish, house)],
         "volumes": [
             {"name": "login", "secret": {"secretName": BATCH_SECRET, "defaultMode": 0o440}},

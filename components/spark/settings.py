@@ -14,9 +14,10 @@ from components.kit.contract import managed
 from components.kit.fronts import FrontValues
 from components.kit.mistakes import Mistake
 from components.kit.needs import Bucket, Database, Need, Rights
-from components.kit.settings import ChartValues, ComponentSettings, Placement, Resources, SiteFacts
+from components.kit.programs import homeless, placement
+from components.kit.settings import ChartValues, ComponentSettings, Resources, SiteFacts
 from components.kit.web import Role, Web
-from components.spark.job import LEAST_MIB, House, Place
+from components.spark.job import LEAST_MIB, House
 
 ROOM = "spark"
 VERSION = "4.1"  # the line; the exact version is that of the image
@@ -85,10 +86,7 @@ class Settings(ComponentSettings):
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """Jobs run user code, and one given namespace is no place for it."""
         yield from super().misfits(site)
-        if "cluster" not in site.rooms and "cluster" not in site.unread:
-            allowed = f"'off': nobody makes the namespace {site.work}, where jobs run"
-            action = "give the site the layer cluster, or set mode: off with off_because"
-            yield Mistake(f"{ROOM}.mode", self.mode.value, allowed, action)
+        yield from homeless(ROOM, self.mode.value, site)
         if self.job_resources.memory_mib < LEAST_MIB:
             allowed = f"at least {LEAST_MIB}: Spark takes no smaller heap, and Python and a second JVM are beside it"
             key, action = f"{ROOM}.job_resources.memory_mib", "raise it"
@@ -126,21 +124,20 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
 def house(settings: Settings, site: SiteFacts) -> House:
     """What the platform gives to every job: see job.py."""
     store, database = connection(site, STORE, JOBS), connection(site, DATABASE, JOBS)
-    s3, sql = store.store(LAKE, "s3-service"), database.store(LAKE, "postgres")
     return House(
         namespace=site.work,
+        platform=site.namespace,
         domain=site.cluster_domain,
         image=site.image(ROOM),
         secret=JOBS_SECRET,
-        placement=str(Placement.PREFERRED if settings.placement is Placement.REQUIRED else settings.placement),
+        placement=placement(settings.placement),
         resources=settings.job_resources.helm(),
         memory_mib=settings.job_resources.memory_mib,
         executors=settings.executors,
         scratch_mib=settings.scratch_mib,
         longest_s=settings.longest_hours * 3600,
-        store=Place(STORE, s3.address, store.external, store.use().ports, site.namespace),
-        database=Place(DATABASE, sql.address, database.external, database.use().ports, site.namespace),
-        region=store.region,
+        store=store,
+        database=database,
         lake=LAKE,
         events=EVENTS,
     )

@@ -12,8 +12,9 @@ from components.kit.charting import limits
 from components.kit.connection import Connection, connection
 from components.kit.mistakes import Mistake
 from components.kit.needs import Bucket, Need
-from components.kit.settings import ComponentSettings, Frozen, Placement, Resources, ResourceValues, SiteFacts
-from components.training.job import JOB_MARKS, House, Place
+from components.kit.programs import homeless, placement
+from components.kit.settings import ComponentSettings, Frozen, Resources, ResourceValues, SiteFacts
+from components.training.job import JOB_MARKS, House
 
 ROOM = "training"
 VERSION = "2.3"  # the line of Kubeflow's Trainer; the exact version is that of the image
@@ -60,10 +61,7 @@ class Settings(ComponentSettings):
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """Jobs run user code, and one given namespace is no place for it."""
         yield from super().misfits(site)
-        if "cluster" not in site.rooms and "cluster" not in site.unread:
-            allowed = f"'off': nobody makes the namespace {site.work}, where jobs run"
-            action = "give the site the layer cluster, or set mode: off with off_because"
-            yield Mistake(f"{ROOM}.mode", self.mode.value, allowed, action)
+        yield from homeless(ROOM, self.mode.value, site)
 
 
 class Values(Frozen):
@@ -100,11 +98,6 @@ def _env(settings: Settings, site: SiteFacts) -> dict[str, str]:
     }
 
 
-def _apart(settings: Settings) -> str:
-    """With more workers than hosts nobody waits for a host that does not exist."""
-    return str(Placement.PREFERRED if settings.placement is Placement.REQUIRED else settings.placement)
-
-
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """Full Helm values."""
     return Values(
@@ -124,10 +117,9 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
 
 def house(settings: Settings, site: SiteFacts) -> House:
     """What the platform gives to every job: see job.py."""
-    used = store(site)
-    place = Place(STORE, used.external, used.use().ports, site.namespace)
     longest = settings.longest_hours * 3600
-    return House(site.work, RUNTIME, place, settings.workers, longest, _apart(settings))
+    apart = placement(settings.placement)
+    return House(site.work, site.namespace, RUNTIME, store(site), settings.workers, longest, apart)
 
 
 def dns_names(site: SiteFacts) -> list[str]:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from components.kit.connection import Connection, connection
+from components.kit.manifests import pod_security
 from components.kit.settings import SiteFacts
 from components.workflows.names import DATABASE, EXECUTOR, METRICS_PORT, OPEN, ROOM, STEP, STEP_LABELS, STEP_UID, STORE
 
@@ -110,13 +111,7 @@ def _defaults(settings: Settings) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "executor": {"serviceAccountName": EXECUTOR},
         "podMetadata": {"labels": STEP_LABELS},
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": STEP_UID,
-            "runAsGroup": STEP_UID,
-            "fsGroup": STEP_UID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(STEP_UID),
         "activeDeadlineSeconds": settings.longest_hours * HOUR,
         "ttlStrategy": {"secondsAfterCompletion": settings.kept_hours * HOUR},
         # Their logs are in S3 by then; of those that failed somebody may want to see more.

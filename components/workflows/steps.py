@@ -12,7 +12,7 @@ import base64
 from typing import Any
 
 from components.kit import half, naming, webs
-from components.kit.manifests import Manifest, api_egress, dns_egress, in_namespace, labels, manifest, ports, role_pair
+from components.kit.manifests import Manifest, api_egress, dns_egress, labels, manifest, role_pair
 from components.kit.settings import Mode, SiteFacts
 from components.workflows import configuration, sample
 from components.workflows.names import CONTROLLER, EXECUTOR, OF_WORKFLOW, PORTAL, PROBE, ROOM, STEP, STORE, token_secret
@@ -96,14 +96,10 @@ def _token(name: str, account: str, namespace: str) -> Manifest:
 def _fence(settings: Settings, site: SiteFacts) -> Manifest:
     """A step speaks to the API server (its helper does) and to S3; nobody speaks to it."""
     used, api = configuration.store(site), site.api_servers(settings.api_ports)
-    if used.external:
-        s3: dict[str, Any] = {"ports": ports(*used.use().ports)}
-    else:
-        s3 = {"to": [in_namespace(site.namespace, {"app.kubernetes.io/name": STORE})]}
     spec = {
         "podSelector": {"matchExpressions": [{"key": OF_WORKFLOW, "operator": "Exists"}]},
         "policyTypes": ["Ingress", "Egress"],
-        "egress": [dns_egress(), api_egress(api.cidrs, api.ports), s3],
+        "egress": [dns_egress(), api_egress(api.cidrs, api.ports), used.way(site.namespace)],
     }
     return manifest(
         "networking.k8s.io/v1", "NetworkPolicy", STEP, namespace=settings.steps_in(site), marks=labels(ROOM), spec=spec

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.training import job
+from components.kit.programs import CODE_AT
 from components.training import settings as training
 from tests.rendered import datarooms, objects, operating
 from tests.rendered.operating import SETTINGS, SITE, WORK, Operating, wish
@@ -108,7 +108,7 @@ def test_a_wish_becomes_two_workers_on_two_hosts_and_one_that_is_lost_is_made_an
         assert "job-completion-index" in told["DMLC_TASK_ID"]["fieldRef"]["fieldPath"]
         (container,) = pod["spec"]["containers"]
         assert container["command"] == ["python3", "-m", "apadana_training"]
-        assert container["args"] == [f"{job.CODE_AT}/main.py", "100"]
+        assert container["args"] == [f"{CODE_AT}/main.py", "100"]
         assert (pod["spec"]["hostname"], pod["spec"]["subdomain"]) == (f"trees-node-0-{number}", "trees")
         assert pod["metadata"]["labels"]["apadana.io/uses-minio"] == "true"
         assert not [v for v in pod["spec"]["volumes"] if "projected" in v], "a worker has a token"

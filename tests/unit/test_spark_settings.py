@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from common.errors import Refusal
 from components.cluster import settings as cluster
-from components.kit import manifest, naming
+from components.kit import manifest, naming, programs
 from components.kit.contract import Component
 from components.kit.needs import Bucket, Database, Rights, contradictions
 from components.kit.settings import Resources, SiteFacts
@@ -103,7 +103,7 @@ def test_a_lost_host_holds_no_pod_back() -> None:
     made = objects()
     assert made["Job"]["spec"]["podReplacementPolicy"] == "TerminatingOrFailed"
     assert "podFailurePolicy" not in made["Job"]["spec"], "with it Kubernetes waits until the lost pod has ended"
-    assert {each["tolerationSeconds"] for each in pod(made)["tolerations"]} == {job.HOST_LOST_S}
+    assert {each["tolerationSeconds"] for each in pod(made)["tolerations"]} == {programs.HOST_LOST_S}
 
 
 def test_a_job_is_restricted_bounded_and_has_no_right() -> None:
@@ -149,7 +149,7 @@ def test_the_stores_let_a_job_in_by_its_labels() -> None:
 
 def test_all_that_is_wrong_with_a_job_is_told_at_once() -> None:
     with pytest.raises(Refusal) as told:
-        objects(job.Job("Bad_Name", {"a.py": "x" * (job.LARGEST + 1)}, "b.py", executors=101))
+        objects(job.Job("Bad_Name", {"a.py": "x" * (programs.LARGEST + 1)}, "b.py", executors=101))
     for word in ("Bad_Name", "'b.py' is none of", "bytes", "executors 101"):
         assert word in str(told.value)
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from common.errors import Refusal
 from components.cluster import settings as cluster
-from components.kit import half, manifest
+from components.kit import half, manifest, programs
 from components.kit.contract import Component
 from components.kit.manifests import Manifest
 from components.kit.needs import Bucket, Rights
@@ -196,7 +196,7 @@ GOOD: dict[str, Any] = {"name": "a", "code": {"a.py": "def train(job): ..."}, "m
         ({"code": {}}, "none of the files (none)"),
         ({"main": "b.py"}, "'b.py' is none of the files a.py"),
         ({"code": {"a.py": "print(1)"}}, "no `def train(job)`"),
-        ({"code": {"a.py": "def train(job): ...", "b": "x" * job.LARGEST}}, "bytes"),
+        ({"code": {"a.py": "def train(job): ...", "b": "x" * programs.LARGEST}}, "bytes"),
         ({"workers": 0}, "workers 0: 1 to 100"),
         ({"workers": -3}, "workers -3"),
         ({"workers": 101}, "workers 101"),
@@ -211,7 +211,7 @@ def test_a_job_that_can_not_be_run_is_refused_with_the_reason(changed: dict[str,
 
 def test_all_that_is_wrong_with_a_job_is_told_at_once() -> None:
     with pytest.raises(Refusal) as told:
-        objects(job.Job("Bad_Name", {"a.py": "x" * (job.LARGEST + 1)}, "b.py", workers=0))
+        objects(job.Job("Bad_Name", {"a.py": "x" * (programs.LARGEST + 1)}, "b.py", workers=0))
     for word in ("Bad_Name", "'b.py' is none of", "bytes", "workers 0"):
         assert word in str(told.value)
 
