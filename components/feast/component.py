@@ -8,7 +8,6 @@ from typing import Any
 from components.feast import settings as room
 from components.kit import fronts, naming, secrets
 from components.kit.component import PlatformComponent
-from components.kit.connection import providers
 
 
 class Feast(PlatformComponent[room.Settings]):
@@ -23,8 +22,6 @@ class Feast(PlatformComponent[room.Settings]):
         for user, password in users.items():
             self.client_secret(user, {"username": user, "password": password})
         # A store's new password is not taken up while they run.
-        rooms = self.site.rooms
-        epochs = {name: str(rooms[name].epoch) for name in providers(self.site, self.settings)}
-        wanted = room.values(self.settings, self.site) | {"checksum": secrets.checksum(auth, tls, epochs)}
+        wanted = room.values(self.settings, self.site) | {"checksum": secrets.checksum(auth, tls, self.epochs())}
         self.install(wanted, after=made)
         return room.contract(self.settings, self.site)

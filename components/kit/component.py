@@ -19,7 +19,6 @@ not built at all. What a room asks of others stands in its settings (`needs`), a
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,9 +104,28 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         """The derived password of one user in the epoch of the settings."""
         return secrets.derive(self.vault.root, f"{self.room}/{user}", self.settings.epoch)
 
+    def lent(self, provider: str, user: str) -> str:
+        """The derived password that another room of ours knows one of its users by."""
+        return secrets.derive(self.vault.root, f"{provider}/{user}", self.site.rooms[provider].epoch)
+
+    def authority(self) -> str:
+        """The site's CA."""
+        return (self.vault.pki / "ca.crt").read_text(encoding="ascii")
+
+    def epochs(self) -> dict[str, str]:
+        """Of the rooms that this one needs, for a checksum: another one begins the pods anew."""
+        return {name: str(self.site.rooms[name].epoch) for name in providers(self.site, self.settings)}
+
+    def work_secret(self, name: str, data: Mapping[str, str]) -> manifests.Manifest:
+        """What pods of users' code mount: no pod mounts a Secret of another namespace."""
+        marks, content = manifests.labels(self.room), manifests.encoded(data)
+        return manifests.manifest(
+            "v1", "Secret", name, namespace=self.site.work, marks=marks, type="Opaque", data=content
+        )
+
     def secret(self, name: str, data: Mapping[str, str], type_: str = "Opaque") -> Secret:
         """A Secret; its content is encrypted in the state and hidden in previews."""
-        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        encoded = manifests.encoded(data)
         return Secret(
             name,
             metadata={"name": name, "namespace": self.site.namespace, "labels": manifests.labels(self.room)},

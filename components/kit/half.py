@@ -26,7 +26,7 @@ import pulumi
 
 from components.kit import crds, objects, pki, secrets
 from components.kit.component import Vault
-from components.kit.manifests import PART_OF, Manifest, manifest
+from components.kit.manifests import PART_OF, Manifest, encoded, manifest
 from components.kit.settings import ComponentSettings, Mode, SiteFacts
 
 S = TypeVar("S", bound=ComponentSettings)
@@ -138,11 +138,6 @@ def secret(name: str, room: str, data: Mapping[str, str], type_: str = "Opaque")
     if HIDDEN in data.values():
         return manifest("v1", "Secret", name, namespace=namespace(room), type=type_, stringData=dict(data))
     return manifest("v1", "Secret", name, namespace=namespace(room), type=type_, data=encoded(data))
-
-
-def encoded(data: Mapping[str, str]) -> dict[str, str]:
-    """As a Secret's `data` takes it."""
-    return {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
 
 
 def ca_bundle(keys: Keys, authority: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -32,6 +33,11 @@ def manifest(
         metadata["namespace"] = namespace
     metadata["labels"] = dict(marks or PART_OF)
     return {"apiVersion": api, "kind": kind, "metadata": metadata, **content}
+
+
+def encoded(data: Mapping[str, str]) -> dict[str, str]:
+    """As a Secret's `data` takes it."""
+    return {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
 
 
 def policy(name: str, namespace: str, pods: Mapping[str, str], *, open_because: str = "", **rules: Any) -> Manifest:

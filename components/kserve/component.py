@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.kit import half, naming, objects, secrets
+from components.kit import naming, objects
 from components.kit.component import PlatformComponent
-from components.kit.manifests import labels, manifest
 from components.kit.settings import Mode
 from components.kserve import batch
 from components.kserve import settings as room
@@ -37,38 +36,14 @@ class Kserve(PlatformComponent[room.Settings]):
 
     def of_batches(self) -> dict[str, Any]:
         """What the pods of batches mount: no pod mounts a Secret of another namespace."""
-
-        def word(store: str) -> str:
-            return secrets.derive(self.vault.root, f"{store}/{room.BATCH}", self.site.rooms[store].epoch)
-
-        data = {
-            "username": room.BATCH,
-            "store-password": word(room.STORE),
-            "ca.crt": (self.vault.pki / "ca.crt").read_text(encoding="ascii"),
-        }
+        data = {"username": room.BATCH, "store-password": self.lent(room.STORE, room.BATCH), "ca.crt": self.authority()}
         if self.settings.batch_tables_gib is not None:
-            data["database-password"] = word(room.DATABASE)
-        return manifest(
-            "v1",
-            "Secret",
-            room.BATCH_SECRET,
-            namespace=self.site.work,
-            marks=labels(room.ROOM),
-            type="Opaque",
-            data=half.encoded(data),
-        )
+            data["database-password"] = self.lent(room.DATABASE, room.BATCH)
+        return self.work_secret(room.BATCH_SECRET, data)
 
     def reading(self) -> dict[str, Any]:
         """The reader's Secret once more: a pod mounts none of another namespace."""
-        store = self.site.rooms[room.STORE]
-        name = f"{room.STORE}/{room.READER}"
-        data = {"username": room.READER, "password": secrets.derive(self.vault.root, name, store.epoch)}
-        return manifest(
-            "v1",
-            "Secret",
+        return self.work_secret(
             naming.client_secret(room.STORE, room.READER),
-            namespace=self.site.work,
-            marks=labels(room.ROOM),
-            type="Opaque",
-            data=half.encoded(data),
+            {"username": room.READER, "password": self.lent(room.STORE, room.READER)},
         )

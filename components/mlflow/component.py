@@ -7,7 +7,6 @@ from typing import Any
 
 from components.kit import naming, secrets
 from components.kit.component import PlatformComponent
-from components.kit.connection import providers
 from components.mlflow import settings as room
 
 
@@ -24,8 +23,6 @@ class Mlflow(PlatformComponent[room.Settings]):
         made = [self.secret(naming.auth_secret(room.ROOM), auth)]
         self.services_certificate()
         # A renewed certificate is taken up while they run; a store's new password is not.
-        rooms = self.site.rooms
-        epochs = {name: str(rooms[name].epoch) for name in providers(self.site, self.settings)}
-        wanted = room.values(self.settings, self.site) | {"checksum": secrets.checksum(auth, epochs)}
+        wanted = room.values(self.settings, self.site) | {"checksum": secrets.checksum(auth, self.epochs())}
         self.install(wanted, after=made)
         return room.contract(self.settings, self.site)

@@ -7,7 +7,6 @@ from typing import Any
 
 from components.kit import objects, secrets
 from components.kit.component import PlatformComponent
-from components.kit.connection import providers
 from components.models import settings as room
 
 
@@ -23,10 +22,8 @@ class Models(PlatformComponent[room.Settings]):
         ]
         self.services_certificate()
         made += [objects.make(item, self) for item in room.way(self.settings, self.site)]
-        rooms = self.site.rooms
-        epochs = {name: str(rooms[name].epoch) for name in providers(self.site, self.settings)}
         wanted = room.values(self.settings, self.site) | {
-            "checksum": secrets.checksum(epochs),
+            "checksum": secrets.checksum(self.epochs()),
             "rbac": {"create": False, "rules": rules},
         }
         self.install(wanted, after=made)

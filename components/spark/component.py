@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.kit import fronts, half, naming, objects, secrets
+from components.kit import fronts, naming, objects, secrets
 from components.kit.component import PlatformComponent
-from components.kit.connection import providers
-from components.kit.manifests import labels, manifest
 from components.kit.settings import Mode
 from components.spark import settings as room
 
@@ -26,9 +24,7 @@ class Spark(PlatformComponent[room.Settings]):
         if self.stores_are_ours():
             made.append(objects.make(self.of_jobs(), self))
         # A store's new password is not taken up while they run.
-        rooms = self.site.rooms
-        epochs = {name: str(rooms[name].epoch) for name in providers(self.site, self.settings)}
-        wanted = room.values(self.settings, self.site) | {"checksum": secrets.checksum(auth, tls, epochs)}
+        wanted = room.values(self.settings, self.site) | {"checksum": secrets.checksum(auth, tls, self.epochs())}
         self.install(wanted, after=made)
         return room.contract(self.settings, self.site)
 
@@ -38,24 +34,13 @@ class Spark(PlatformComponent[room.Settings]):
 
     def of_jobs(self) -> dict[str, Any]:
         """What the pods of jobs mount: no pod mounts a Secret of another namespace."""
-        root, rooms = self.vault.root, self.site.rooms
-
-        def word(store: str) -> str:
-            return secrets.derive(root, f"{store}/{room.JOBS}", rooms[store].epoch)
-
-        data = {
-            "username": room.JOBS,
-            "store-password": word(room.STORE),
-            "database-password": word(room.DATABASE),
-            "pods-password": self.password("pods"),
-            "ca.crt": (self.vault.pki / "ca.crt").read_text(encoding="ascii"),
-        }
-        return manifest(
-            "v1",
-            "Secret",
+        return self.work_secret(
             room.JOBS_SECRET,
-            namespace=self.site.work,
-            marks=labels(room.ROOM),
-            type="Opaque",
-            data=half.encoded(data),
+            {
+                "username": room.JOBS,
+                "store-password": self.lent(room.STORE, room.JOBS),
+                "database-password": self.lent(room.DATABASE, room.JOBS),
+                "pods-password": self.password("pods"),
+                "ca.crt": self.authority(),
+            },
         )

@@ -7,7 +7,6 @@ from typing import Any
 
 from components.kit import secrets
 from components.kit.component import PlatformComponent
-from components.kit.connection import providers
 from components.streaming import settings as room
 
 
@@ -18,8 +17,6 @@ class Streaming(PlatformComponent[room.Settings]):
         """The certificate, then the chart."""
         self.services_certificate()
         # Kafka's and Valkey's passwords are read once: another one begins the workers anew.
-        rooms = self.site.rooms
-        epochs = {name: str(rooms[name].epoch) for name in providers(self.site, self.settings)}
-        wanted = room.values(self.settings, self.site) | {"checksum": secrets.checksum(epochs)}
+        wanted = room.values(self.settings, self.site) | {"checksum": secrets.checksum(self.epochs())}
         self.install(wanted)
         return room.contract(self.settings, self.site)

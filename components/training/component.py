@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.kit import half, objects, secrets
+from components.kit import objects
 from components.kit.component import PlatformComponent
-from components.kit.manifests import labels, manifest
 from components.training import settings as room
 
 
@@ -24,18 +23,7 @@ class Training(PlatformComponent[room.Settings]):
 
     def of_jobs(self) -> dict[str, Any]:
         """What workers mount: no pod mounts a Secret of another namespace."""
-        epoch = self.site.rooms[room.STORE].epoch
-        data = {
-            "username": room.JOBS,
-            "password": secrets.derive(self.vault.root, f"{room.STORE}/{room.JOBS}", epoch),
-            "ca.crt": (self.vault.pki / "ca.crt").read_text(encoding="ascii"),
-        }
-        return manifest(
-            "v1",
-            "Secret",
+        return self.work_secret(
             room.JOBS_SECRET,
-            namespace=self.site.work,
-            marks=labels(room.ROOM),
-            type="Opaque",
-            data=half.encoded(data),
+            {"username": room.JOBS, "password": self.lent(room.STORE, room.JOBS), "ca.crt": self.authority()},
         )

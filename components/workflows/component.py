@@ -7,7 +7,6 @@ from typing import Any
 
 from components.kit import secrets
 from components.kit.component import PlatformComponent
-from components.kit.connection import providers
 from components.workflows import settings as room
 from components.workflows.names import CONTROLLER
 
@@ -20,10 +19,8 @@ class Workflows(PlatformComponent[room.Settings]):
         rules = [rule.model_dump() for rule in room.RULES]
         bound = self.grant(CONTROLLER, rules)
         # A store's new password is read at the start only.
-        rooms = self.site.rooms
-        epochs = {name: str(rooms[name].epoch) for name in providers(self.site, self.settings)}
         wanted = room.values(self.settings, self.site) | {
-            "checksum": secrets.checksum(epochs),
+            "checksum": secrets.checksum(self.epochs()),
             "rbac": {"create": False, "rules": rules},
         }
         self.install(wanted, after=[bound])

@@ -8,11 +8,10 @@ names any Secret of it. See docs/adr/0013-argo-workflows.md.
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from components.kit import half, naming, webs
-from components.kit.manifests import Manifest, api_egress, dns_egress, labels, manifest, role_pair
+from components.kit.manifests import Manifest, api_egress, dns_egress, encoded, labels, manifest, role_pair
 from components.kit.settings import Mode, SiteFacts
 from components.workflows import configuration, sample
 from components.workflows.names import CONTROLLER, EXECUTOR, OF_WORKFLOW, PORTAL, PROBE, ROOM, STEP, STORE, token_secret
@@ -118,8 +117,7 @@ def _copies(site: SiteFacts, steps: str, keys: half.Keys) -> list[Manifest]:
 
 
 def _secret(name: str, namespace: str, data: dict[str, str]) -> Manifest:
-    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-    content: dict[str, Any] = {"data": encoded}
+    content: dict[str, Any] = {"data": encoded(data)}
     if half.HIDDEN in data.values():
         content = {"stringData": data}
     return manifest("v1", "Secret", name, namespace=namespace, marks=labels(ROOM), type="Opaque", **content)
