@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from components.kit.asking import places
-from components.kit.driving import Asker, Job, Repeated, chosen, wire
+from components.kit.driving import Asker, Job, chosen
 from components.kit.probing import Target
-from components.kserve.probe import JSON, VALIDATE, review, service
+from components.kserve.probe import HOOKS, service
 
 OPERATIONS = {"admit": "whether an InferenceService may be made, as an API server asks it; nothing is made"}
 
@@ -13,7 +12,4 @@ OPERATIONS = {"admit": "whether an InferenceService may be made, as an API serve
 def driver(target: Target, job: Job) -> Asker:
     """One process of the generator: requests to all controllers in turn."""
     chosen(OPERATIONS, job)
-    known = places(target, "webhook")
-    _, port, host = known[0]  # one name for all controllers
-    headers, body = {"Host": f"{host}:{port}", "Content-Type": JSON}, review(service(target, "load"))
-    return Repeated(known, target.ca_file, lambda: wire("POST", VALIDATE, headers, body))
+    return HOOKS.asker(target, service(target, "load"))

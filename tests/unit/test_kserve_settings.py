@@ -160,8 +160,8 @@ def target() -> Target:
 
 def test_the_probe_asks_what_an_api_server_asks() -> None:
     asked = {rule["clientConfig"]["service"]["path"] for rule in webhooks()}
-    assert {probe.VALIDATE, probe.DEFAULTS} <= asked
-    request = json.loads(probe.review(probe.service(target(), "probe")))["request"]
+    assert {probe.HOOKS.validate, probe.HOOKS.defaults} <= asked
+    request = json.loads(probe.HOOKS.review(probe.service(target(), "probe")))["request"]
     assert request["dryRun"] is True
     assert request["namespace"] == "platform-work"
     assert request["object"]["spec"]["predictor"]["model"]["storageUri"] == "s3://models/probe"

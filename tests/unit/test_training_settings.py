@@ -243,7 +243,7 @@ def target() -> Target:
 
 def test_the_probe_asks_what_an_api_server_asks() -> None:
     asked = {each["clientConfig"]["service"]["path"] for each in webhooks()}
-    assert {probe.VALIDATE, probe.DEFAULTS} <= asked
-    request = json.loads(probe.review(probe.wish(target(), "probe")))["request"]
+    assert {probe.HOOKS.validate, probe.HOOKS.defaults} <= asked
+    request = json.loads(probe.HOOKS.review(probe.wish(target(), "probe")))["request"]
     assert request["dryRun"] is True and request["namespace"] == "platform-work"
     assert request["object"]["spec"]["runtimeRef"]["name"] == training.RUNTIME
