@@ -133,3 +133,10 @@ def request(
         return Answer(answer.status, answer.read())
     finally:
         line.close()
+
+
+def json_request(target: Target, place: Place, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+    """The same with a JSON body, where there is one: status and answer."""
+    text = None if body is None else json.dumps(body).encode()
+    answer = request(target, place, method, path, text, {"Content-Type": "application/json"})
+    return answer.status, answer.body

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from components.kit.asking import Place, places
+from components.kit.asking import Place, places, request
 from components.kit.probing import Target
 
 LEADS, WAITS = "leads", "waits"
@@ -33,6 +34,18 @@ def sound(target: Target, protocol: str, look: Callable[[Place], str], wanted: i
     wrong = "; ".join(f"{at}: {text}" for at, text in found.items() if text)
     detail = wrong or f"{len(found)} {what}, {wanted} are wanted"
     return not wrong and len(found) >= wanted, detail, {what: found}
+
+
+def fresh(target: Target, place: Place, age: str, late_seconds: float, idle: str) -> str:
+    """What is wrong with one of our own replicas, that tells its health and, in the metric `age`, since when it is
+    `idle` ("has ..."); "": nothing."""
+    answer = request(target, place, "GET", "/health")
+    if answer.status != http.client.OK:
+        return f"/health answers {answer.status}: {answer.body[:120].decode(errors='replace').strip()}"
+    page = request(target, place, "GET", "/metrics").body.decode()
+    found = re.search(rf"^{age} (\S+)$", page, re.MULTILINE)
+    seconds = float(found[1]) if found else late_seconds
+    return "" if seconds < late_seconds else f"{idle} for {seconds:.0f} s"
 
 
 def plain(place: Place, path: str, timeout: float) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
 import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from components.kit import replicas
-from components.kit.asking import Place, places, request, required
+from components.kit.asking import json_request as ask
+from components.kit.asking import places, required
 from components.kit.probing import Check, Target, attempt
 from components.kit.replicas import Found
 
@@ -19,15 +19,8 @@ PROTOCOL = "outcomes"  # of the endpoint whose name leads to every replica
 OUTCOMES, JSON = "/outcomes", "application/json"
 #: No release has this name: nobody's figures get anything of it.
 MODEL = "apadana-probe"
-AGE = re.compile(r"^apadana_outcomes_collected_age_seconds (\S+)$", re.MULTILINE)
+AGE = "apadana_outcomes_collected_age_seconds"
 LATE_SECONDS = 60.0
-
-
-def ask(target: Target, place: Place, method: str, path: str, body: object = None) -> tuple[int, bytes]:
-    """One request over verified TLS."""
-    text = None if body is None else json.dumps(body).encode()
-    answer = request(target, place, method, path, text, {"Content-Type": JSON})
-    return answer.status, answer.body
 
 
 def one(name: str) -> str:
@@ -40,21 +33,11 @@ def outcome(name: str, actual: object) -> dict[str, Any]:
     return {"outcomes": [{"model": MODEL, "id": name, "actual": [actual]}]}
 
 
-def _look(target: Target, place: Place) -> str:
-    """What is wrong with one replica; "": nothing."""
-    status, said = ask(target, place, "GET", "/health")
-    if status != http.client.OK:
-        return f"/health answers {status}: {said[:120].decode(errors='replace').strip()}"
-    _, text = ask(target, place, "GET", "/metrics")
-    found = AGE.search(text.decode())
-    age = float(found[1]) if found else LATE_SECONDS
-    return "" if age < LATE_SECONDS else f"has read no predictor for {age:.0f} s"
-
-
 def _replicas(target: Target) -> Found:
     """Each one reaches the database, the keepers and what predictors answer."""
     wanted = int(required(target, "replicas"))
-    return replicas.sound(target, PROTOCOL, partial(_look, target), wanted, "replicas")
+    look = partial(replicas.fresh, target, age=AGE, late_seconds=LATE_SECONDS, idle="has read no predictor")
+    return replicas.sound(target, PROTOCOL, look, wanted, "replicas")
 
 
 def _round_trip(target: Target) -> Found:

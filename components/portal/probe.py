@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -16,7 +15,7 @@ from components.kit.probing import Check, Target, attempt
 from components.kit.replicas import Found
 
 PROTOCOL = "portal"  # of the endpoint whose name leads to every replica
-AGE = re.compile(r"^apadana_portal_age_seconds (\S+)$", re.MULTILINE)
+AGE = "apadana_portal_age_seconds"
 LATE_SECONDS = 60.0
 WATCHED_SECONDS = 90.0  # until Prometheus has asked a new pod, and the portal Prometheus
 
@@ -29,18 +28,11 @@ def ask(target: Target, place: Place, path: str) -> bytes:
     return answer.body
 
 
-def _look(target: Target, place: Place) -> str:
-    """What is wrong with one replica; "": nothing."""
-    ask(target, place, "/health")
-    found = AGE.search(ask(target, place, "/metrics").decode())
-    age = float(found[1]) if found else LATE_SECONDS
-    return "" if age < LATE_SECONDS else f"has no answer of Prometheus for {age:.0f} s"
-
-
 def _replicas(target: Target) -> Found:
     """Each one answers, and knows how things are."""
     wanted = int(required(target, "replicas"))
-    return replicas.sound(target, PROTOCOL, partial(_look, target), wanted, "replicas")
+    look = partial(replicas.fresh, target, age=AGE, late_seconds=LATE_SECONDS, idle="has no answer of Prometheus")
+    return replicas.sound(target, PROTOCOL, look, wanted, "replicas")
 
 
 def _whole_list(target: Target) -> Found:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,24 +12,18 @@ from functools import partial
 from typing import Any
 
 from components.kit import replicas
-from components.kit.asking import Place, places, request, required
+from components.kit.asking import Place, places, required
+from components.kit.asking import json_request as ask
 from components.kit.probing import Check, Target, attempt
 from components.kit.replicas import Found
 
 PROTOCOL, JSON = "streaming", "application/json"
 #: The feature store's view for validators.
 VIEW = "apadana_probe"
-AGE = re.compile(r"^apadana_streaming_round_age_seconds (\S+)$", re.MULTILINE)
+AGE = "apadana_streaming_round_age_seconds"
 LATE_SECONDS = 60.0
 #: A record is a feature within 5 s; a group that gives out its partitions anew takes longer.
 FEATURE_SECONDS = 30.0
-
-
-def ask(target: Target, place: Place, method: str, path: str, body: object = None) -> tuple[int, bytes]:
-    """One request over verified TLS."""
-    text = None if body is None else json.dumps(body).encode()
-    answer = request(target, place, method, path, text, {"Content-Type": JSON})
-    return answer.status, answer.body
 
 
 def record(number: int, at: datetime) -> dict[str, Any]:
@@ -38,21 +31,11 @@ def record(number: int, at: datetime) -> dict[str, Any]:
     return {"id": f"smoke-{uuid.uuid4().hex}", "view": VIEW, "at": at.isoformat(), "values": {"number": number}}
 
 
-def _look(target: Target, place: Place) -> str:
-    """What is wrong with one replica; "": nothing."""
-    status, said = ask(target, place, "GET", "/health")
-    if status != http.client.OK:
-        return f"/health answers {status}: {said[:120].decode(errors='replace').strip()}"
-    _, text = ask(target, place, "GET", "/metrics")
-    found = AGE.search(text.decode())
-    age = float(found[1]) if found else LATE_SECONDS
-    return "" if age < LATE_SECONDS else f"has finished no round for {age:.0f} s"
-
-
 def _replicas(target: Target) -> Found:
     """Each one reaches Kafka and both stores."""
     wanted = int(required(target, "replicas"))
-    return replicas.sound(target, PROTOCOL, partial(_look, target), wanted, "replicas")
+    look = partial(replicas.fresh, target, age=AGE, late_seconds=LATE_SECONDS, idle="has finished no round")
+    return replicas.sound(target, PROTOCOL, look, wanted, "replicas")
 
 
 def _seen(target: Target, place: Place, path: str, wanted: list[int]) -> tuple[dict[str, Any], float]:
