@@ -21,7 +21,8 @@ from components.kit.driving import Job
 from components.kit.probing import Endpoint, Target
 from components.models.keeper import page as keepers
 from components.outcomes import load, probe
-from components.outcomes.server.keeping import Kept, Where
+from components.outcomes.server.database import Where
+from components.outcomes.server.keeping import Kept
 from components.outcomes.server.predictions import Prediction
 from components.outcomes.server.told import Outcome
 from problems import asking, erasing
@@ -135,7 +136,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 command = [sys.executable, "-m", "components.outcomes.server"]
                 running.append(subprocess.Popen(command, stdout=log, stderr=log, env=given))
         try:
-            where = Where(address, "postgres", 5, mounts / "database")
+            where = Where(address, "postgres", 5, mounts / "database", "outcomes")
             found = World(models, where, ports, ssl.create_default_context(cafile=str(mounts / "pki" / "ca.crt")))
             for replica in range(2):
                 wait_for(f"replica {replica}", partial(_well, found, replica), timeout=60, swallow=(OSError,))

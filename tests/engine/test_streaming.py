@@ -15,7 +15,7 @@ from components.kit.probing import Endpoint, Target, Verdict
 from components.streaming import probe
 from components.streaming import settings as room
 from components.streaming.worker import layout
-from components.streaming.worker.history import Where
+from components.streaming.worker.history import where
 from components.streaming.worker.records import REASONS, Feature, Row, View, views
 from components.streaming.worker.replacing import HEAD, Place, connect
 from components.streaming.worker.rounds import Online
@@ -267,9 +267,9 @@ def test_records_wait_while_a_store_answers_nobody(fresh: World) -> None:
     fresh.send(mixed(500, 50, range(400, 410)))
     fresh.finished()
     address = fresh.feast.address("postgres")
-    where = Where(address, "postgres", 15, fresh.feast.made.state / "streaming" / "database")
+    place = where(address, "postgres", 15, fresh.feast.made.state / "streaming" / "database")
     log = fresh.feast.made.state / "streaming.log"
-    with where.connect() as holder:
+    with place.connect() as holder:
         holder.execute("LOCK TABLE activity IN ACCESS EXCLUSIVE MODE")
         fresh.send(mixed(501, 50, range(400, 410)))
         wait_for("the lag to be told", lambda: fresh.numbers(port)["behind_seconds"] > 1 or None, timeout=60)
@@ -285,8 +285,8 @@ def test_a_worker_that_is_frozen_in_a_transaction_holds_up_nobody(fresh: World) 
     frozen = fresh.start()
     fresh.reads(frozen)
     address = fresh.feast.address("postgres")
-    where = Where(address, "postgres", 15, fresh.feast.made.state / "streaming" / "database")
-    with where.connect() as holder:
+    place = where(address, "postgres", 15, fresh.feast.made.state / "streaming" / "database")
+    with place.connect() as holder:
         holder.execute("LOCK TABLE activity IN SHARE MODE")
         fresh.send(mixed(600, 60, range(500, 510)))
         waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'activity'::regclass"

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from components.outcomes.server.collecting import Collecting, Keepers
+from components.outcomes.server.database import Where
 from components.outcomes.server.figures import Figures
-from components.outcomes.server.keeping import Kept, Where
+from components.outcomes.server.keeping import Kept
 from components.outcomes.server.page import Facts, Server
 
 MOUNTS = Path(os.environ.get("APADANA_MOUNTS", "/etc/apadana"))
@@ -38,7 +39,7 @@ class Loop:
     """Round after round, until told to stop."""
 
     def __init__(self, told: dict[str, Any]) -> None:
-        where = Where(**told["database"], folder=MOUNTS / "database")
+        where = Where(**told["database"], folder=MOUNTS / "database", application="outcomes")
         # A report that takes long must not hold up what comes in.
         self._own, self.asked = Kept(where.connect), Kept(where.connect)
         keepers = Keepers([(host, int(port)) for host, port in told["keepers"]], str(MOUNTS / "tls" / "ca.crt"))

@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
 
+from components.outcomes.server.database import Link
 from components.outcomes.server.figures import Figures
 from components.outcomes.server.predictions import Prediction
 from components.outcomes.server.told import Outcome, moment
 
 T = TypeVar("T")
-Link = psycopg.Connection[tuple[Any, ...]]
 #: Of one statement; who asks waits no longer.
 SECONDS = 10
 #: Any number of ours: replicas that begin at the same time make the tables one after the other.
@@ -59,34 +57,6 @@ FROM (
 ) AS each GROUP BY 1, 2, 3 ORDER BY 1, 3 DESC, 2 LIMIT 2000
 """
 BY_DAY, WHOLE = "to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD')", "''"
-
-
-@dataclass(frozen=True)
-class Where:
-    """The database, and the folder with username, password and perhaps ca.crt."""
-
-    address: str
-    name: str
-    connect_seconds: int
-    folder: Path
-
-    def connect(self) -> Link:
-        """A connection to the member that takes writes. The password is read anew: it may be another one."""
-        hosts = [each.rsplit(":", 1) for each in self.address.split(",")]
-        ca = self.folder / "ca.crt"
-        user, password = ((self.folder / each).read_text(encoding="utf-8").strip() for each in ("username", "password"))
-        return psycopg.connect(
-            host=",".join(host for host, _ in hosts),
-            port=",".join(port for _, port in hosts),
-            dbname=self.name,
-            user=user,
-            password=password,
-            sslmode="verify-full",
-            sslrootcert=str(ca) if ca.is_file() else "system",
-            connect_timeout=self.connect_seconds,
-            target_session_attrs="read-write",
-            application_name="outcomes",
-        )
 
 
 class Kept:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from components.streaming.worker import layout, page, replacing
-from components.streaming.worker.history import Database, History, Ids, Where
+from components.streaming.worker.history import Database, History, Ids, where
 from components.streaming.worker.reading import Letters, LostPlaceError, Source, config
 from components.streaming.worker.records import View, views
 from components.streaming.worker.rounds import AWAY, Online, Rounds, Stores
@@ -58,7 +58,7 @@ class Worker:
         self._known = views(told["views"])
         self._topic, self._keep_hours = told["topic"], int(told["keep_hours"])
         kafka = config(told["kafka"], MOUNTS / "kafka")
-        own, features = (Where(**told[name], folder=MOUNTS / "database") for name in ("database", "features"))
+        own, features = (where(**told[name], folder=MOUNTS / "database") for name in ("database", "features"))
         self._letters = Letters(kafka, told["broken_topic"])
         self._ids = Ids(Database(own.connect))
         self._stores = Stores(

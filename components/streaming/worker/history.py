@@ -7,7 +7,6 @@ nothing; ids in the room's own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,10 +14,10 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import sql
 
+from components.streaming.worker.database import Link, Where
 from components.streaming.worker.records import EPOCH, Row, View
 
 T = TypeVar("T")
-Link = psycopg.Connection[tuple[Any, ...]]
 #: Of one statement; and of a worker that was frozen in the middle of a transaction, for whose rows the next one waits.
 LIMITS = "SET LOCAL statement_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '5s'"
 #: Any number of ours: replicas that begin at the same time make the table one after the other.
@@ -37,38 +36,13 @@ NOT_ON_STANDBY = "01000"
 #: A commit that wrote nothing waits for no standby, and rows that are there already may be on one host only.
 MARK = "SELECT pg_logical_emit_message(true, 'streaming', '')"
 
+#: A dead peer is noticed by these, not after a quarter of an hour.
+NOTICED = {"tcp_user_timeout": 5000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2}
 
-@dataclass(frozen=True)
-class Where:
-    """A database, and the folder with username, password and perhaps ca.crt."""
 
-    address: str
-    name: str
-    connect_seconds: int
-    folder: Path
-
-    def connect(self) -> Link:
-        """To the member that takes writes. The password is read anew: it may be another one."""
-        hosts = [each.rsplit(":", 1) for each in self.address.split(",")]
-        ca = self.folder / "ca.crt"
-        user, password = ((self.folder / each).read_text(encoding="utf-8").strip() for each in ("username", "password"))
-        return psycopg.connect(
-            host=",".join(host for host, _ in hosts),
-            port=",".join(port for _, port in hosts),
-            dbname=self.name,
-            user=user,
-            password=password,
-            sslmode="verify-full",
-            sslrootcert=str(ca) if ca.is_file() else "system",
-            connect_timeout=self.connect_seconds,
-            target_session_attrs="read-write",
-            application_name="streaming",
-            # A dead peer is noticed by these, not after a quarter of an hour.
-            tcp_user_timeout=5000,
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=2,
-        )
+def where(address: str, name: str, connect_seconds: int, folder: Path) -> Where:
+    """A database, as workers reach it."""
+    return Where(address, name, connect_seconds, folder, "streaming", NOTICED)
 
 
 class Database:
