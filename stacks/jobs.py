@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from common.errors import Refusal
-from common.kubectl import Kubectl, find
-from common.places import Places
-from components.kit import surroundings
+from stacks.asking import Asked
 
-TIMEOUT_SECONDS = 20
 RUNS, DONE, FAILED = "runs", "done", "failed"
 ENDS = {"Complete": DONE, "Failed": FAILED}
 
@@ -30,21 +26,11 @@ class State:
     said: str
 
 
-class Jobs:
+class Jobs(Asked):
     """The Jobs of one namespace."""
 
-    def __init__(self, places: Places, namespace: str) -> None:
-        self._kubectl = Kubectl(find(places.bundle), places.kubeconfig, surroundings.built())
-        self._namespace = namespace
-
-    def _ask(self, *words: str, stdin: str = "") -> str:
-        where = (f"--request-timeout={TIMEOUT_SECONDS}s", "--namespace", self._namespace)
-        try:
-            return self._kubectl.run(*where, *words, timeout=TIMEOUT_SECONDS + 10, stdin=stdin.encode()).decode()
-        except subprocess.CalledProcessError as error:
-            raise JobError(f"kubectl {words[0]}: {error.stderr.strip() or error.stdout.strip()}") from None
-        except subprocess.TimeoutExpired:
-            raise JobError(f"kubectl {words[0]}: no answer within {TIMEOUT_SECONDS + 10} s") from None
+    def _refused(self, why: str) -> JobError:
+        return JobError(why)
 
     def begin(self, job: Mapping[str, Any]) -> bool:
         """Make it, in the place of one that failed; False: one of its name runs, or is done."""

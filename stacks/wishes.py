@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 from common.errors import Refusal
-from common.kubectl import Kubectl, find
-from common.places import Places
-from components.kit import surroundings
 from components.models.keeper.wish import LABEL, WISH, Wish
+from stacks.asking import Asked
 
-TIMEOUT_SECONDS = 20
 TRIES = 5
 
 
@@ -25,22 +21,11 @@ class ConflictError(ModelsError):
     """Somebody wrote between reading and writing."""
 
 
-class Wishes:
-    """The ConfigMaps, by kubectl as the site's admin."""
+class Wishes(Asked):
+    """The ConfigMaps."""
 
-    def __init__(self, places: Places, namespace: str) -> None:
-        self._kubectl = Kubectl(find(places.bundle), places.kubeconfig, surroundings.built())
-        self._namespace = namespace
-
-    def _ask(self, *words: str, stdin: str = "") -> str:
-        where = (f"--request-timeout={TIMEOUT_SECONDS}s", "--namespace", self._namespace)
-        try:
-            said = self._kubectl.run(*where, *words, timeout=TIMEOUT_SECONDS + 10, stdin=stdin.encode())
-        except subprocess.CalledProcessError as error:
-            why = error.stderr.strip() or error.stdout.strip()
-            kind = ConflictError if "(Conflict)" in why else ModelsError
-            raise kind(f"kubectl {words[0]}: {why}") from None
-        return said.decode()
+    def _refused(self, why: str) -> ModelsError:
+        return (ConflictError if "(Conflict)" in why else ModelsError)(why)
 
     def all(self) -> dict[str, dict[str, Any]]:
         """Every ConfigMap of a release, by the release's name."""

@@ -43,7 +43,7 @@ def work() -> str:
 def begun(work: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
     """Two workers that have kept something, by the command of a person."""
     words = ["--workers", "2", "--", str(ROWS), str(ROUNDS), str(PAUSE_S)]
-    text = train.text(train.typed([lab.SITE, NAME, str(PROGRAM), *words]))
+    text = train.COMMAND.text(train.COMMAND.typed([lab.SITE, NAME, str(PROGRAM), *words]))
     file = Path(tmp_path_factory.mktemp("job")) / "job.yaml"
     file.write_text(text)
     try:

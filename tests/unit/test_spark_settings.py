@@ -155,7 +155,7 @@ def test_all_that_is_wrong_with_a_job_is_told_at_once() -> None:
 
 
 def test_words_after_two_dashes_are_the_program_s() -> None:
-    told = printing.typed(["lab", "clean", "job.py", "--executors", "1", "--", "--raw", "x"])
+    told = printing.COMMAND.typed(["lab", "clean", "job.py", "--executors", "1", "--", "--raw", "x"])
     assert (told.executors, told.words, [file.name for file in told.files]) == (1, ["--raw", "x"], ["job.py"])
 
 
@@ -163,5 +163,5 @@ def test_a_site_without_spark_says_where_to_switch_it_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manifest, "read", lambda _: type("Bundle", (), {"images": AnyImage()}))
-    assert printing.main(["lab", "clean", __file__]) == 1
+    assert printing.COMMAND.main(["lab", "clean", __file__]) == 1
     assert "stacks/Pulumi.lab-ml.yaml" in capsys.readouterr().err

@@ -217,7 +217,7 @@ def test_all_that_is_wrong_with_a_job_is_told_at_once() -> None:
 
 
 def test_words_after_two_dashes_are_the_program_s() -> None:
-    told = printing.typed(["lab", "trees", "job.py", "--workers", "3", "--", "--rows", "7"])
+    told = printing.COMMAND.typed(["lab", "trees", "job.py", "--workers", "3", "--", "--rows", "7"])
     assert (told.workers, told.words, [file.name for file in told.files]) == (3, ["--rows", "7"], ["job.py"])
 
 
@@ -225,7 +225,7 @@ def test_a_site_without_the_room_says_where_to_switch_it_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manifest, "read", lambda _: type("Bundle", (), {"images": AnyImage()}))
-    assert printing.main(["lab", "trees", __file__]) == 1
+    assert printing.COMMAND.main(["lab", "trees", __file__]) == 1
     assert "stacks/Pulumi.lab-ml.yaml" in capsys.readouterr().err
 
 
