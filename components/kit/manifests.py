@@ -189,3 +189,34 @@ def cluster_role_pair(name: str, account: tuple[str, str], rules: Iterable[Mappi
         manifest(api, "ClusterRole", name, rules=[dict(rule) for rule in rules]),
         manifest(api, "ClusterRoleBinding", name, roleRef=given, subjects=[subject]),
     ]
+
+
+def webhook(
+    name: str,
+    service: tuple[str, str, str],
+    bundle: str,
+    kind: tuple[str, str, str],
+    operations: Iterable[str],
+    *,
+    chosen: str,
+    timeout_seconds: int,
+) -> Manifest:
+    """One of a webhook configuration: asked for objects of the namespace `chosen` and for nothing else.
+
+    `service`: namespace, name and path; `bundle`: the authority of its certificate; `kind`: group, version and plural.
+    """
+    home, server, path = service
+    group, version, plural = kind
+    selected = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [chosen]}
+    rule = {"apiGroups": [group], "apiVersions": [version], "resources": [plural], "operations": list(operations)}
+    return {
+        "name": name,
+        "clientConfig": {"caBundle": bundle, "service": {"namespace": home, "name": server, "path": path, "port": 443}},
+        "rules": [rule | {"scope": "Namespaced"}],
+        "namespaceSelector": {"matchExpressions": [selected]},
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "timeoutSeconds": timeout_seconds,
+        "failurePolicy": "Fail",
+        "matchPolicy": "Equivalent",
+    }

@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from components.kit import half
-from components.kit.manifests import Manifest, manifest
+from components.kit.manifests import Manifest, manifest, webhook
 from components.kit.settings import Resources, SiteFacts
 from components.kserve.settings import ROOM, SERVER_IMAGE, WEBHOOKS, Settings, store
 
@@ -54,28 +54,15 @@ def _own(site: SiteFacts, bundle: str, name: str, verb: str, kind: str, version:
 def _webhook(
     site: SiteFacts, bundle: str, name: str, path: str, kind: tuple[str, str, str], operations: list[str]
 ) -> dict[str, Any]:
-    group, version, plural = kind
-    chosen = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [site.work]}
-    service = {"namespace": half.namespace(ROOM), "name": WEBHOOKS, "path": path, "port": 443}
-    return {
-        "name": f"{name}.kserve.apadana.io",
-        "clientConfig": {"caBundle": bundle, "service": service},
-        "rules": [
-            {
-                "apiGroups": [group],
-                "apiVersions": [version],
-                "resources": [plural],
-                "operations": operations,
-                "scope": "Namespaced",
-            }
-        ],
-        "namespaceSelector": {"matchExpressions": [chosen]},
-        "admissionReviewVersions": ["v1"],
-        "sideEffects": "None",
-        "timeoutSeconds": TIMEOUT_SECONDS,
-        "failurePolicy": "Fail",
-        "matchPolicy": "Equivalent",
-    }
+    return webhook(
+        f"{name}.kserve.apadana.io",
+        (half.namespace(ROOM), WEBHOOKS, path),
+        bundle,
+        kind,
+        operations,
+        chosen=site.work,
+        timeout_seconds=TIMEOUT_SECONDS,
+    )
 
 
 def configuration(settings: Settings, site: SiteFacts) -> dict[str, str]:

@@ -26,6 +26,7 @@ from components.kit.manifests import (
     policy,
     ports,
     role_pair,
+    webhook,
 )
 from components.kit.settings import SiteFacts
 from components.training.settings import (
@@ -217,17 +218,12 @@ def webhooks(site: SiteFacts, bundle: str) -> list[Manifest]:
 
 
 def _webhook(site: SiteFacts, bundle: str, verb: str, kind: Kind, operations: list[str]) -> dict[str, Any]:
-    chosen = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [site.work]}
-    service = {"namespace": half.namespace(ROOM), "name": WEBHOOKS, "path": kind.path(verb), "port": 443}
-    rule = {"apiGroups": [kind.group], "apiVersions": [kind.version], "resources": [f"{kind.name}s"]}
-    return {
-        "name": f"{verb}-{kind.name}.training.apadana.io",
-        "clientConfig": {"caBundle": bundle, "service": service},
-        "rules": [rule | {"operations": operations, "scope": "Namespaced"}],
-        "namespaceSelector": {"matchExpressions": [chosen]},
-        "admissionReviewVersions": ["v1"],
-        "sideEffects": "None",
-        "timeoutSeconds": TIMEOUT_SECONDS,
-        "failurePolicy": "Fail",
-        "matchPolicy": "Equivalent",
-    }
+    return webhook(
+        f"{verb}-{kind.name}.training.apadana.io",
+        (half.namespace(ROOM), WEBHOOKS, kind.path(verb)),
+        bundle,
+        (kind.group, kind.version, f"{kind.name}s"),
+        operations,
+        chosen=site.work,
+        timeout_seconds=TIMEOUT_SECONDS,
+    )

@@ -197,6 +197,61 @@ spec:
     {{- end }}
 {{- end -}}
 
+{{/* The programs below `folder` of the chart's files, as lines of a ConfigMap's data. */}}
+{{- define "kit.codeFiles" -}}
+{{- range $path, $_ := .ctx.Files.Glob (printf "files/%s/*.py" .folder) }}
+{{ base $path }}: {{ $.ctx.Files.Get $path | toJson }}
+{{- end }}
+{{- end -}}
+
+{{/* The ConfigMap with them, called like the release and `name`. */}}
+{{- define "kit.code" -}}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ .ctx.Release.Name }}-{{ .name | default "code" }}
+  namespace: {{ .ctx.Release.Namespace }}
+  labels:
+    {{- include "kit.labels" . | nindent 4 }}
+data:
+  {{- include "kit.codeFiles" . | nindent 2 }}
+{{- end -}}
+
+{{/* The ServiceAccount of pods with `token`. What it may do is granted elsewhere. */}}
+{{- define "kit.account" -}}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ .ctx.Release.Name }}
+  namespace: {{ .ctx.Release.Namespace }}
+  labels:
+    {{- include "kit.labels" . | nindent 4 }}
+automountServiceAccountToken: false
+{{- end -}}
+
+{{/* Sources of a projected volume: a store's log-in below `at`, its authority where `ca` names one; the certificate. */}}
+{{- define "kit.loginSource" -}}
+- secret:
+    name: {{ .secret }}
+    items:
+      - {key: username, path: {{ .at }}/username}
+      - {key: password, path: {{ .at }}/password}
+{{- with .ca }}
+- configMap:
+    name: {{ . }}
+    items: [{key: ca.crt, path: {{ $.at }}/ca.crt}]
+{{- end }}
+{{- end -}}
+
+{{- define "kit.tlsSource" -}}
+- secret:
+    name: {{ .ctx.Values.secrets.tls }}
+    items:
+      - {key: tls.crt, path: tls/tls.crt}
+      - {key: tls.key, path: tls/tls.key}
+      - {key: ca.crt, path: tls/ca.crt}
+{{- end -}}
+
 {{- define "kit.configMap" -}}
 apiVersion: v1
 kind: ConfigMap

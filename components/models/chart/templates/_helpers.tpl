@@ -1,10 +1,3 @@
-{{/* One folder of the keeper's code: (dict "ctx" . "folder" "keeper"). */}}
-{{- define "models.files" -}}
-{{- range $path, $_ := .ctx.Files.Glob (printf "files/%s/*.py" .folder) }}
-{{ base $path }}: {{ $.ctx.Files.Get $path | toJson }}
-{{- end }}
-{{- end -}}
-
 {{- define "models.volumes" -}}
 - name: code
   configMap: {name: {{ .ctx.Release.Name }}-code}
@@ -17,22 +10,8 @@
       - configMap:
           name: {{ .ctx.Release.Name }}
           items: [{key: keeper.json, path: keeper.json}]
-      - secret:
-          name: {{ .ctx.Values.store_secret }}
-          items:
-            - {key: username, path: store/username}
-            - {key: password, path: store/password}
-      {{- with .ctx.Values.store_ca }}
-      - configMap:
-          name: {{ . }}
-          items: [{key: ca.crt, path: store/ca.crt}]
-      {{- end }}
-      - secret:
-          name: {{ .ctx.Values.secrets.tls }}
-          items:
-            - {key: tls.crt, path: tls/tls.crt}
-            - {key: tls.key, path: tls/tls.key}
-            - {key: ca.crt, path: tls/ca.crt}
+      {{- include "kit.loginSource" (dict "at" "store" "secret" .ctx.Values.store_secret "ca" .ctx.Values.store_ca) | nindent 6 }}
+      {{- include "kit.tlsSource" . | nindent 6 }}
 {{- end -}}
 
 {{- define "models.containers" -}}

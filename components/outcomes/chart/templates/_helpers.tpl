@@ -1,10 +1,3 @@
-{{/* The program's files. */}}
-{{- define "outcomes.files" -}}
-{{- range $path, $_ := .ctx.Files.Glob "files/server/*.py" }}
-{{ base $path }}: {{ $.ctx.Files.Get $path | toJson }}
-{{- end }}
-{{- end -}}
-
 {{- define "outcomes.volumes" -}}
 - name: code
   configMap: {name: {{ .ctx.Release.Name }}-code}
@@ -15,22 +8,8 @@
       - configMap:
           name: {{ .ctx.Release.Name }}
           items: [{key: outcomes.json, path: outcomes.json}]
-      - secret:
-          name: {{ .ctx.Values.database_secret }}
-          items:
-            - {key: username, path: database/username}
-            - {key: password, path: database/password}
-      {{- with .ctx.Values.database_ca }}
-      - configMap:
-          name: {{ . }}
-          items: [{key: ca.crt, path: database/ca.crt}]
-      {{- end }}
-      - secret:
-          name: {{ .ctx.Values.secrets.tls }}
-          items:
-            - {key: tls.crt, path: tls/tls.crt}
-            - {key: tls.key, path: tls/tls.key}
-            - {key: ca.crt, path: tls/ca.crt}
+      {{- include "kit.loginSource" (dict "at" "database" "secret" .ctx.Values.database_secret "ca" .ctx.Values.database_ca) | nindent 6 }}
+      {{- include "kit.tlsSource" . | nindent 6 }}
 {{- end -}}
 
 {{- define "outcomes.containers" -}}

@@ -1,10 +1,3 @@
-{{/* The program's files. */}}
-{{- define "portal.files" -}}
-{{- range $path, $_ := .ctx.Files.Glob "files/server/*.py" }}
-{{ base $path }}: {{ $.ctx.Files.Get $path | toJson }}
-{{- end }}
-{{- end -}}
-
 {{- define "portal.volumes" -}}
 - name: code
   configMap: {name: {{ .ctx.Release.Name }}-code}
@@ -15,27 +8,9 @@
       - configMap:
           name: {{ .ctx.Release.Name }}
           items: [{key: portal.json, path: portal.json}]
-      - secret:
-          name: {{ .ctx.Values.login_secret }}
-          items:
-            - {key: username, path: login/username}
-            - {key: password, path: login/password}
-      - secret:
-          name: {{ .ctx.Values.store_secret }}
-          items:
-            - {key: username, path: store/username}
-            - {key: password, path: store/password}
-      {{- with .ctx.Values.store_ca }}
-      - configMap:
-          name: {{ . }}
-          items: [{key: ca.crt, path: store/ca.crt}]
-      {{- end }}
-      - secret:
-          name: {{ .ctx.Values.secrets.tls }}
-          items:
-            - {key: tls.crt, path: tls/tls.crt}
-            - {key: tls.key, path: tls/tls.key}
-            - {key: ca.crt, path: tls/ca.crt}
+      {{- include "kit.loginSource" (dict "at" "login" "secret" .ctx.Values.login_secret) | nindent 6 }}
+      {{- include "kit.loginSource" (dict "at" "store" "secret" .ctx.Values.store_secret "ca" .ctx.Values.store_ca) | nindent 6 }}
+      {{- include "kit.tlsSource" . | nindent 6 }}
 {{- end -}}
 
 {{- define "portal.containers" -}}

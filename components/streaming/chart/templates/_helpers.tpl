@@ -1,10 +1,3 @@
-{{/* The program's files. */}}
-{{- define "streaming.files" -}}
-{{- range $path, $_ := .ctx.Files.Glob "files/worker/*.py" }}
-{{ base $path }}: {{ $.ctx.Files.Get $path | toJson }}
-{{- end }}
-{{- end -}}
-
 {{- define "streaming.volumes" -}}
 {{- $values := .ctx.Values }}
 - name: code
@@ -17,23 +10,10 @@
           name: {{ .ctx.Release.Name }}
           items: [{key: streaming.json, path: streaming.json}]
       {{- range $store := list "database" "online" "kafka" }}
-      - secret:
-          name: {{ index $values (printf "%s_secret" $store) }}
-          items:
-            - {key: username, path: {{ $store }}/username}
-            - {key: password, path: {{ $store }}/password}
-      {{- with index $values (printf "%s_ca" $store) }}
-      - configMap:
-          name: {{ . }}
-          items: [{key: ca.crt, path: {{ $store }}/ca.crt}]
+      {{- $login := dict "secret" (index $values (printf "%s_secret" $store)) "ca" (index $values (printf "%s_ca" $store)) }}
+      {{- include "kit.loginSource" (merge (dict "at" $store) $login) | nindent 6 }}
       {{- end }}
-      {{- end }}
-      - secret:
-          name: {{ $values.secrets.tls }}
-          items:
-            - {key: tls.crt, path: tls/tls.crt}
-            - {key: tls.key, path: tls/tls.key}
-            - {key: ca.crt, path: tls/ca.crt}
+      {{- include "kit.tlsSource" . | nindent 6 }}
 {{- end -}}
 
 {{- define "streaming.containers" -}}
