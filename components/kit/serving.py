@@ -6,8 +6,11 @@ A room's own folder has this very file by a link, so that its pods have it, too.
 from __future__ import annotations
 
 import json
+import signal
 import ssl
+import sys
 import threading
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -93,3 +96,21 @@ class Server(ThreadingHTTPServer):
     def start(self) -> None:
         """Answer until the process ends."""
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def stopping() -> threading.Event:
+    """Set when the process is told to end."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def logger(room: str) -> Callable[[str], None]:
+    """Writes one JSON line for each message."""
+
+    def log(message: str) -> None:
+        sys.stdout.write(json.dumps({"level": "INFO", "logger": room, "message": message}) + "\n")
+        sys.stdout.flush()
+
+    return log

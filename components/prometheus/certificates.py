@@ -19,15 +19,15 @@ class Look(Frozen):
 
 def looks(site: SiteFacts) -> tuple[Look, ...]:
     """By room; an address that several rooms tell of is the first one's."""
-    seen: set[tuple[str, str]] = set()
+    seen: set[str] = set()
     found: dict[tuple[str, str], list[str]] = {}
     for part in parts(site):
         for endpoint in part.endpoints_in:
             name = endpoint.tls_server_name or ""
             for place in endpoint.address.split(","):
                 # What goes by another name at the same address is another room's way through it.
-                if endpoint.protocol in PLAIN or (place, "") in seen:
+                if endpoint.protocol in PLAIN or place in seen:
                     continue
-                seen.add((place, ""))
+                seen.add(place)
                 found.setdefault((part.name, name), []).append(place)
     return tuple(Look(room=room, places=tuple(places), server_name=name) for (room, name), places in found.items())

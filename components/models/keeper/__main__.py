@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
-import sys
-import threading
 import time
 from collections.abc import Callable
 from http.client import HTTPException
@@ -22,7 +19,7 @@ import urllib3
 from minio import Minio
 from minio.error import S3Error
 
-from components.models.keeper import artefacts, bucket, objects
+from components.models.keeper import artefacts, bucket, objects, serving
 from components.models.keeper.artefacts import Registry, Version
 from components.models.keeper.keeper import Keeper
 from components.models.keeper.kubernetes import Api
@@ -31,15 +28,10 @@ from components.models.keeper.page import Server, Told
 
 MOUNTS = Path(os.environ.get("APADANA_MOUNTS", "/etc/apadana"))
 PORT = int(os.environ.get("PORT", "8443"))
+log = serving.logger("models")
 T = TypeVar("T")
 ROUND_SECONDS, HANGS_SECONDS = 2.0, 60.0
 CERTIFICATE_ROUNDS = 300  # between two looks at the certificate
-
-
-def log(message: str) -> None:
-    """One JSON line."""
-    sys.stdout.write(json.dumps({"level": "INFO", "logger": "models", "message": message}) + "\n")
-    sys.stdout.flush()
 
 
 class Bucket:
@@ -113,9 +105,7 @@ class Loop:
 def main() -> None:
     """Serve and keep, until SIGTERM."""
     told = json.loads((MOUNTS / "keeper.json").read_text(encoding="utf-8"))
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = serving.stopping()
     loop = Loop(told)
     shown = Told(told["site"], lambda: loop.keeper.states, loop.leads, loop.fresh, lambda: loop.keeper.pods)
     server = Server(shown, PORT, MOUNTS / "tls")

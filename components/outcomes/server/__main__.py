@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from components.outcomes.server import serving
 from components.outcomes.server.collecting import Collecting, Keepers
 from components.outcomes.server.database import Where
 from components.outcomes.server.figures import Figures
@@ -24,15 +22,10 @@ from components.outcomes.server.page import Facts, Server
 
 MOUNTS = Path(os.environ.get("APADANA_MOUNTS", "/etc/apadana"))
 PORT = int(os.environ.get("PORT", "8443"))
+log = serving.logger("outcomes")
 ROUND_SECONDS, HANGS_SECONDS = 2.0, 120.0
 #: Rounds between two looks at the last day, at what is too old, and at the certificate.
 LOOK, CLEAR, CERTIFICATE = 30, 300, 300
-
-
-def log(message: str) -> None:
-    """One JSON line."""
-    sys.stdout.write(json.dumps({"level": "INFO", "logger": "outcomes", "message": message}) + "\n")
-    sys.stdout.flush()
 
 
 class Loop:
@@ -89,9 +82,7 @@ class Loop:
 def main() -> None:
     """Serve and collect, until SIGTERM."""
     told = json.loads((MOUNTS / "outcomes.json").read_text(encoding="utf-8"))
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = serving.stopping()
     loop = Loop(told)
     facts = Facts(told["site"], int(told["days"]), loop.asked, loop.health, lambda: loop.lately, loop.numbers)
     server = Server(facts, PORT, MOUNTS / "tls")

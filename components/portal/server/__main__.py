@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from components.portal.server import serving
 from components.portal.server.answering import Server
 from components.portal.server.archive import Archive
 from components.portal.server.flows import Flows
@@ -27,14 +26,9 @@ from components.portal.server.watch import Watch
 
 MOUNTS = Path(os.environ.get("APADANA_MOUNTS", "/etc/apadana"))
 PORT = int(os.environ.get("PORT", "8443"))
+log = serving.logger("portal")
 ROUND_SECONDS, HANGS_SECONDS = 10.0, 120.0
 CERTIFICATE_ROUNDS = 60  # between two looks at the certificate
-
-
-def log(message: str) -> None:
-    """One JSON line."""
-    sys.stdout.write(json.dumps({"level": "INFO", "logger": "portal", "message": message}) + "\n")
-    sys.stdout.flush()
 
 
 class Loop:
@@ -84,9 +78,7 @@ def watching(watch: Watch, stop: threading.Event) -> None:
 def main() -> None:
     """Serve and look, until SIGTERM."""
     told = json.loads((MOUNTS / "portal.json").read_text(encoding="utf-8"))
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = serving.stopping()
     loop = Loop(told)
     facts = Facts(told["site"], lambda: loop.overview, loop.age, loop.health)
     archive = Archive(MOUNTS / "store", told["store"])

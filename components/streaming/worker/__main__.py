@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from components.streaming.worker import layout, page, replacing
+from components.streaming.worker import layout, page, replacing, serving
 from components.streaming.worker.history import Database, History, Ids, where
 from components.streaming.worker.reading import Letters, LostPlaceError, Source, config
 from components.streaming.worker.records import View, views
@@ -23,16 +22,11 @@ from components.streaming.worker.rounds import AWAY, Online, Rounds, Stores
 
 MOUNTS = Path(os.environ.get("APADANA_MOUNTS", "/etc/apadana"))
 PORT = int(os.environ.get("PORT", "8443"))
+log = serving.logger("streaming")
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 PAUSE_SECONDS, LOOK_SECONDS, HANGS_SECONDS = 0.5, 5.0, 120.0
 #: Looks between two clearings of old ids, and two of the certificate.
 CLEAR, CERTIFICATE = 60, 120
-
-
-def log(message: str) -> None:
-    """One JSON line."""
-    sys.stdout.write(json.dumps({"level": "INFO", "logger": "streaming", "message": message}) + "\n")
-    sys.stdout.flush()
 
 
 def online(told: dict[str, Any]) -> Online:
@@ -161,9 +155,7 @@ def _named(view: View, values: tuple[Any, ...]) -> dict[str, Any]:
 def main() -> int:
     """Serve and work, until SIGTERM."""
     told = json.loads((MOUNTS / "streaming.json").read_text(encoding="utf-8"))
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = serving.stopping()
     worker = Worker(told)
     facts = page.Facts(worker.health, worker.numbers, worker.send, worker.look, worker.forget)
     server = page.Server(facts, PORT, MOUNTS / "tls", AWAY)
