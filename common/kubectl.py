@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 #: The bundle's one program for all of Kubernetes' commands acts as what it is called.
 CALLED = 'exec -a kubectl "$0" "$@"'
+#: What it says where the API, or the way to it, gave no answer.
+NO_ANSWER = ("unable to connect", "refused", "eof", "timeout", "timed out", "etcdserver:")
 
 
 def find(bundle: Path) -> Path:
@@ -20,6 +23,16 @@ def find(bundle: Path) -> Path:
             return candidate
     found = shutil.which("kubectl")
     return Path(found) if found else own
+
+
+#: After a power cut the API answers one and not the next for minutes: all members begin at once.
+PATIENCE_SECONDS = 300.0
+PAUSE_SECONDS = 2.0
+
+
+def unanswered(said: str) -> bool:
+    """Whether nobody answered it; another time somebody may."""
+    return any(words in said.lower() for words in NO_ANSWER)
 
 
 @dataclass(frozen=True)
@@ -69,3 +82,17 @@ class Kubectl:
             told = [text.decode(errors="replace") for text in (out, err)]
             raise subprocess.CalledProcessError(process.returncode, self.words(*args), *told)
         return out
+
+    def insist(self, *args: str, timeout: float, patience: float = PATIENCE_SECONDS) -> bytes:
+        """The same of what does no harm twice: again while nobody answers, until `patience` seconds are over."""
+        end = time.monotonic() + patience
+        while True:
+            try:
+                return self.run(*args, timeout=timeout)
+            except subprocess.CalledProcessError as error:
+                if not unanswered(error.stderr) or time.monotonic() > end:
+                    raise
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(PAUSE_SECONDS)

@@ -3,13 +3,13 @@ deleted or scaled down is as it was to it, until it is told to look."""
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from road import kubectl
 from road.place import Place
+from road.work import StepFailed
 
 KUBERNETES = "kubernetes:"
 CORE = "core"
@@ -99,16 +99,16 @@ def listed(place: Place, namespace: str, kinds: list[str]) -> dict[tuple[str, st
     where = ("-n", namespace) if namespace else ()
     found: dict[tuple[str, str, str], int | None] = {}
     try:
-        lines = kubectl.run(place, "get", ",".join(kinds), *where, "-o", "name", "--ignore-not-found").splitlines()
-    except subprocess.CalledProcessError as error:
-        if "the server doesn't have a resource type" not in error.stderr:
+        lines = kubectl.insist(place, "get", ",".join(kinds), *where, "-o", "name", "--ignore-not-found").splitlines()
+    except StepFailed as failed:
+        if "the server doesn't have a resource type" not in failed.text:
             raise
         return {}  # a definition is gone, and all of its objects with it
     for line in lines:
         kind, _, name = line.strip().partition("/")
         found[kind, namespace, name] = None
     if scaled := [kind for kind in kinds if kind in SCALED]:
-        for item in kubectl.read(place, "get", ",".join(scaled), *where)["items"]:
+        for item in kubectl.insist_read(place, "get", ",".join(scaled), *where)["items"]:
             kind = next(each for each in SCALED if each.startswith(f"{item['kind'].lower()}."))
             found[kind, namespace, item["metadata"]["name"]] = int(item["spec"].get("replicas", 1))
     return found
@@ -117,4 +117,4 @@ def listed(place: Place, namespace: str, kinds: list[str]) -> dict[tuple[str, st
 def give_back(place: Place, drift: Drift) -> None:
     """As many replicas as the stack wishes for. Pulumi leaves a number alone that somebody else has set."""
     for item, _ in drift.scaled:
-        kubectl.run(place, "-n", item.namespace, "scale", item.kind, item.name, f"--replicas={item.replicas}")
+        kubectl.insist(place, "-n", item.namespace, "scale", item.kind, item.name, f"--replicas={item.replicas}")

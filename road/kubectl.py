@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from common.kubectl import Kubectl, find
+from common.kubectl import PATIENCE_SECONDS, Kubectl, find
 from components.kit import surroundings
 from road.place import Place
+from road.work import StepFailed
 
 DEADLINE_SECONDS = 30
 
@@ -25,6 +27,25 @@ def run(place: Place, *argv: str) -> str:
 
 def read(place: Place, *argv: str) -> Mapping[str, Any]:
     document: Mapping[str, Any] = json.loads(run(place, *argv, "-o", "json"))
+    return document
+
+
+def insist(place: Place, *argv: str) -> str:
+    """The same for a step, of what does no harm twice: again while nobody answers.
+
+    StepFailed, whose text is what kubectl said, where somebody refused or nobody answered for minutes.
+    """
+    try:
+        return _of(place).insist("--request-timeout=10s", *argv, timeout=DEADLINE_SECONDS).decode()
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip() or error.stdout.strip()
+    except subprocess.TimeoutExpired:
+        said = f"no answer within {PATIENCE_SECONDS:.0f} s"
+    raise StepFailed([f"kubectl {' '.join(argv)}:", *said.splitlines()], text=said)
+
+
+def insist_read(place: Place, *argv: str) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = json.loads(insist(place, *argv, "-o", "json"))
     return document
 
 

@@ -239,9 +239,9 @@ def start_anew(stack: Stack) -> None:
     work.notes.append(f"certificates had ended, their members start anew: {', '.join(names)}")
     stack.up(*(f"**::kubernetes:core/v1:Secret::{name}" for name in names))
     where = ("-n", namespace(stack))
-    found = certificates.holders(kubectl.read(work.place, *where, "get", "pods"), names)
+    found = certificates.holders(kubectl.insist_read(work.place, *where, "get", "pods"), names)
     if found:
-        kubectl.run(work.place, *where, "delete", "pods", "--wait=false", *found)
+        kubectl.insist(work.place, *where, "delete", "pods", "--wait=false", *found)
     mark.unlink()
 
 
@@ -250,15 +250,27 @@ def wait_for_members(stack: Stack) -> None:
     was whole, for the end of its update, and a run before this one may have been killed."""
     place, where = stack.work.place, ("-n", namespace(stack))
     status = ("rollout", "status", "statefulsets,deployments", f"--timeout={ROLL_MINUTES}m")
-    stack.work.call(*kubectl.command(place, *where, *status))
+    wait_out(stack.work, *kubectl.command(place, *where, *status))
     # Ready is not settled yet: that status does not wait for the last member's minReadySeconds.
-    for item in kubectl.read(place, *where, "get", "statefulsets")["items"]:
+    for item in kubectl.insist_read(place, *where, "get", "statefulsets")["items"]:
         members = item["spec"]["replicas"]
         if item["status"].get("availableReplicas", 0) < members:
             named = f"statefulset/{item['metadata']['name']}"
             settled = f"--for=jsonpath={{.status.availableReplicas}}={members}"
             waiting = ("wait", named, settled, f"--timeout={ROLL_MINUTES}m")
-            stack.work.call(*kubectl.command(place, *where, *waiting))
+            wait_out(stack.work, *kubectl.command(place, *where, *waiting))
+
+
+def wait_out(work: Work, *command: str) -> None:
+    """A command that only waits: again where it was cut off."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            work.call(*command)
+        except StepFailed as failed:
+            if attempt == TRIES or not CUT_OFF.search(failed.text):
+                raise
+        else:
+            return
 
 
 def namespace(stack: Stack) -> str:

@@ -18,7 +18,7 @@ import yaml
 
 from common import files
 from common.errors import Refusal
-from common.kubectl import Kubectl, find
+from common.kubectl import PATIENCE_SECONDS, Kubectl, find
 from common.places import Places
 from components.cluster.settings import Settings
 from components.kit import surroundings
@@ -57,14 +57,16 @@ def token(places: Places, namespace: str, account: str) -> str:
     where = (f"--request-timeout={TIMEOUT_SECONDS}s", "--namespace", namespace)
     wish = ("create", "token", account, f"--duration={DURATION}")
     try:
-        return kubectl.run(*where, *wish, timeout=2 * TIMEOUT_SECONDS).decode().strip()
+        return kubectl.insist(*where, *wish, timeout=2 * TIMEOUT_SECONDS).decode().strip()
     except subprocess.CalledProcessError as error:
         raise InstallerError(
             f"no token for {namespace}/{account}: {error.stderr.strip()}; "
             "run the cluster stack first (it makes the account)"
         ) from None
     except subprocess.TimeoutExpired:
-        raise InstallerError("the API server did not answer in 40 s; is the cluster up?") from None
+        raise InstallerError(
+            f"the API server did not answer within {PATIENCE_SECONDS:.0f} s; is the cluster up?"
+        ) from None
 
 
 def ends(text: str) -> datetime | None:

@@ -56,3 +56,40 @@ def test_what_it_said_is_in_the_error_and_its_time_is_kept(tmp_path: Path) -> No
     assert error.value.cmd[0] == "kubectl"
     with pytest.raises(subprocess.TimeoutExpired):
         made(tmp_path, "#!/bin/sh\nexec sleep 30\n").run("get", timeout=0.3)
+
+
+#: Counts its calls in `tries` beside it, and says the words given until it was called as often as wanted.
+LATE = (
+    '#!/bin/sh\ncd "$(dirname "$0")"; echo >>tries; [ "$(wc -l <tries)" -lt {wanted} ] || exec echo node/cp1\n{says}\n'
+)
+REFUSED = "echo 'The connection to the server 10.0.0.1:8443 was refused' >&2; exit 1"
+FORBIDDEN = "echo 'nodes is forbidden' >&2; exit 1"
+
+
+@pytest.mark.parametrize(
+    ("says", "wanted", "patience", "tries", "ends"),
+    [
+        (REFUSED, 3, 30.0, 3, None),
+        ("exec sleep 30", 2, 30.0, 2, None),
+        (REFUSED, 99, 0.0, 1, subprocess.CalledProcessError),
+        ("exec sleep 30", 99, 0.0, 1, subprocess.TimeoutExpired),
+        (FORBIDDEN, 99, 30.0, 1, subprocess.CalledProcessError),
+    ],
+)
+def test_it_is_asked_again_while_nobody_answers(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    says: str,
+    wanted: int,
+    patience: float,
+    tries: int,
+    ends: type[Exception] | None,
+) -> None:
+    monkeypatch.setattr("common.kubectl.PAUSE_SECONDS", 0.01)
+    kubectl = made(tmp_path, LATE.format(wanted=wanted, says=says))
+    if ends:
+        with pytest.raises(ends):
+            kubectl.insist("get", "nodes", timeout=3, patience=patience)
+    else:
+        assert kubectl.insist("get", "nodes", timeout=3, patience=patience) == b"node/cp1\n"
+    assert (tmp_path / "bin" / "tries").read_text().count("\n") == tries

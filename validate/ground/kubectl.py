@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from common.kubectl import Kubectl, find
+from common.kubectl import Kubectl, find, unanswered
 from components.kit import surroundings
 from validate.core.errors import ClusterError, SilentError
 from validate.pod import waiting
@@ -22,7 +22,6 @@ from validate.pod import waiting
 R = TypeVar("R")
 API_PORT = 8443  # of each host's load balancer
 #: What kubectl says when the API server, or the way to it, is the trouble.
-NO_ANSWER = ("unable to connect", "refused", "eof", "timeout", "timed out", "etcdserver:")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Cluster:
             raise SilentError(_what(args), f"no answer within {timeout:g} s") from late
         except subprocess.CalledProcessError as error:
             text = error.stderr.strip() or error.stdout.strip()
-            kind = SilentError if any(word in text.lower() for word in NO_ANSWER) else ClusterError
+            kind = SilentError if unanswered(text) else ClusterError
             raise kind(_what(args), text[-1500:] or f"exit code {error.returncode}") from error
 
     def json(self, *args: str, timeout: float = 20.0) -> Any:
