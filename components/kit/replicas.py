@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +13,16 @@ from components.kit.probing import Target
 
 LEADS, WAITS = "leads", "waits"
 Found = tuple[bool, str, Mapping[str, object]]
+#: Nobody leads until the lease of a lost holder has ended; a holder that ends well hands it on at once.
+LEAD_SECONDS = 60.0
+
+
+def settled(target: Target, seconds: float, look: Callable[[], Found]) -> Found:
+    """What is found once it is as wanted, or when `seconds` are over: what has just moved is soon whole again."""
+    end = time.monotonic() + target.within(seconds)
+    while not (found := look())[0] and time.monotonic() < end:
+        time.sleep(2)  # between two looks at a condition that has a deadline
+    return found
 
 
 def told(target: Target, protocol: str, look: Callable[[Place], str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 from components.kit.asking import Line, Place, given, places, required
 from components.kit.driving import Asker, Repeated, wire
 from components.kit.probing import Target
-from components.kit.replicas import LEADS, Found, leaders, sound
+from components.kit.replicas import LEAD_SECONDS, LEADS, Found, leaders, settled, sound
 
 JSON = "application/json"
 LEADING = "leader_election_master_status"  # of controllers made with controller-runtime
@@ -91,9 +91,13 @@ class Webhooks:
 
     def one_leads(self, target: Target) -> Found:
         """None: what is wished for waits. Two: they would undo each other's."""
-        found = leaders(target, "metrics", LEADING, target.within(3.0))
-        count = list(found.values()).count(LEADS)
-        return count == 1, f"{count} of {len(found)} {self.what} lead, 1 is wanted", {"leads": found}
+
+        def look() -> Found:
+            found = leaders(target, "metrics", LEADING, target.within(3.0))
+            count = list(found.values()).count(LEADS)
+            return count == 1, f"{count} of {len(found)} {self.what} lead, 1 is wanted", {"leads": found}
+
+        return settled(target, LEAD_SECONDS, look)
 
     def asker(self, target: Target, wish: Json) -> Asker:
         """Whether this one may be made, of all controllers in turn."""
@@ -109,7 +113,7 @@ class Webhooks:
 def ask(target: Target, place: Place, path: str, body: bytes) -> Json:
     """One webhook's answer."""
     connect_s = target.within(given(target, "timeouts", "connect_seconds", 2))
-    line = Line(place, target.ca_file, connect_s, given(target, "timeouts", "read_seconds", 3))
+    line = Line(place, target.ca_file, connect_s, target.within(given(target, "timeouts", "read_seconds", 3)))
     try:
         line.request("POST", path, body, {"Content-Type": JSON})
         answer = line.getresponse()

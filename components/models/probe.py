@@ -15,6 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 from components.kit.asking import Place, places, request, required
 from components.kit.probing import Check, Target, attempt
+from components.kit.replicas import LEAD_SECONDS, Found, settled
 
 PATHS = "/v2/models"
 SERVED = ("serve", "canary", "shadow")
@@ -22,8 +23,6 @@ LEADS = re.compile(r"^apadana_models_leads (\S+)$", re.MULTILINE)
 #: Of a question that no model takes, and of a path that no release has.
 UNKNOWN = "no-such-release"
 REFUSED = (401, 403)
-
-Found = tuple[bool, str, Mapping[str, object]]
 
 
 def ask(
@@ -124,7 +123,9 @@ def _fenced(target: Target) -> Found:
 
 def smoke(target: Target) -> Iterator[Check]:
     """Keepers, answers, refusals."""
-    yield attempt("models: every keeper goes round and one leads", lambda: _keepers(target))
+    yield attempt(
+        "models: every keeper goes round and one leads", lambda: settled(target, LEAD_SECONDS, lambda: _keepers(target))
+    )
     yield attempt("models: every release answers through the gateway", lambda: _answers(target))
     yield attempt("models: nobody is answered without a token", lambda: _fenced(target))
 

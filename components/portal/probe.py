@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -37,10 +36,7 @@ def _replicas(target: Target) -> Found:
 
 def _whole_list(target: Target) -> Found:
     """Every replica lists the same parts, and all that show figures are watched; what has just begun is soon."""
-    end = time.monotonic() + target.within(WATCHED_SECONDS)
-    while not (found := _whole_list_now(target))[0] and time.monotonic() < end:
-        time.sleep(2)  # between two looks at a condition that has a deadline
-    return found
+    return replicas.settled(target, WATCHED_SECONDS, lambda: _whole_list_now(target))
 
 
 def _whole_list_now(target: Target) -> Found:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from components.kit.asking import Caller, callers
 from components.kit.probing import Check, Target, attempt
+from components.kit.replicas import Found, settled
 
 MEMBER, WHOLE = "prometheus-member", "prometheus"
 WINDOW_RULES = 3  # of the room's own file window.yml
@@ -20,8 +20,6 @@ TOLERANCE_MINUTES = 10
 LISTED_SECONDS = 75.0  # until a new pod is in every list, and each certificate was looked at once
 CERTIFICATES = "count by (component) (probe_ssl_earliest_cert_expiry)"
 ANY = -1  # of a job's targets: pods that come and go, or none
-
-Found = tuple[bool, str, Mapping[str, object]]
 
 
 def query(caller: Caller, text: str) -> list[float]:
@@ -72,10 +70,7 @@ def _targets(caller: Caller, wanted: Mapping[str, int]) -> str:
 
 def _settled(target: Target, look: Callable[[Caller], str]) -> Found:
     """A pod that was made a moment ago is asked only when the name servers were asked again."""
-    end = time.monotonic() + target.within(LISTED_SECONDS)
-    while not (found := _each(target, look))[0] and time.monotonic() < end:
-        time.sleep(2)  # between two looks at a condition that has a deadline
-    return found
+    return settled(target, LISTED_SECONDS, lambda: _each(target, look))
 
 
 def _rules(caller: Caller, wanted: Mapping[str, int]) -> str:
