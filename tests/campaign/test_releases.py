@@ -204,21 +204,19 @@ def test_a_light_model_answers_when_all_pods_of_the_other_one_are_killed(release
     """The time from the kill to its first answer is measured at the client; no keeper has to act for it."""
     light = release.candidates["contrary"]  # tells itself from the other one by all its answers
     serving.did("deploy", release.name, release.stable.reference, "--fall-back", light.reference)
-    pods = f"{objects.OF}={release.name}-{release.version(release.stable)}"
+    heavy, fallback = release.version(release.stable), release.version(light)
     load = release.load(2 * RATE, 16)
     with load.running():
         enough = len(load.answers) + 4 * RATE
         wait_for("answers before", lambda: len(load.answers) > enough or None, timeout=60)
         killed = time.monotonic()
-        where = ("-n", lab.found().platform.work, "delete", "pods", "--selector", pods)
-        lab.cluster().run(*where, "--grace-period=0", "--force", timeout=30)
-        said = f"fall-back {light.reference} answers now"
-        look = partial(serving.command, "explain", release.name)
-        wait_for("explain to say so", lambda: said in look().stdout or None, timeout=60)
-        wait_for("the other one", lambda: load.answers[-1][1] == release.version(release.stable) or None, timeout=240)
-    first = min(start for start, told in load.answers if told == release.version(light) and start > killed)
+        where = ("-n", lab.found().platform.work, "--selector", f"{objects.OF}={release.name}-{heavy}")
+        lab.cluster().run("delete", "pods", *where, "--grace-period=0", "--force", timeout=30)
+        wait_for("the light model", lambda: load.counted()[fallback] or None, timeout=60)
+        wait_for("the other one", lambda: load.answers[-1][1] == heavy or None, timeout=240)
+    first = min(start for start, told in load.answers if told == fallback and start > killed)
     # Not from the command on: it takes its time until the API server has it.
-    last = max(start for start, told in load.answers if told == release.version(release.stable) and start < first)
+    last = max(start for start, told in load.answers if told == heavy and start < first)
     lost = {told: count for told, count in load.counted().items() if not re.fullmatch(r"[0-9a-f]{10}", told)}
     print(f"\nbetween the last answer of the one and the first of the light model: {first - last:.2f} s; lost: {lost}")
     assert first - last < 1
