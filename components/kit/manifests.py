@@ -35,6 +35,23 @@ def manifest(
     return {"apiVersion": api, "kind": kind, "metadata": metadata, **content}
 
 
+def name_of(item: Mapping[str, Any]) -> str:
+    """Of one object, within its kind and namespace."""
+    return str(item["metadata"]["name"])
+
+
+def labels_of(item: Mapping[str, Any]) -> Mapping[str, str]:
+    """Of one object; it may have none."""
+    found: Mapping[str, str] = item["metadata"].get("labels") or {}
+    return found
+
+
+def condition_of(item: Mapping[str, Any], kind: str) -> Mapping[str, str]:
+    """The condition of that type; empty where it was never told."""
+    listed = item.get("status", {}).get("conditions") or ()
+    return next((each for each in listed if each["type"] == kind), {})
+
+
 def encoded(data: Mapping[str, str]) -> dict[str, str]:
     """As a Secret's `data` takes it."""
     return {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}

@@ -7,6 +7,13 @@ def whole(target: Target) -> Check: ...
 def handover(leader: str, candidate: str) -> Sequence[str]: ...
 
 The last only where an engine can be asked: the command that hands the lead to the candidate, run where the leader runs.
+
+A room of the layer `cluster` has no client: no contract names it, and what it promises only the cluster's admin sees.
+Its probe judges Kubernetes' objects instead, on the machine that validates; they are asked for once, for all rooms.
+Of namespaces it gets the platform's own and kube-system:
+
+KINDS: tuple[str, ...]                                     # as kubectl names them
+def judge(objects: Sequence[Object]) -> Iterator[Check]    # pure; nothing where there is nothing of the room
 """
 
 from __future__ import annotations
@@ -17,6 +24,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
+
+#: Of Kubernetes, as its API tells it.
+Object = Mapping[str, Any]
 
 
 class Verdict(StrEnum):
@@ -176,3 +186,10 @@ def attempt(name: str, look: Callable[[], tuple[bool, str, Mapping[str, object]]
     except Exception as error:  # noqa: BLE001  any client library, any error: a client could not do it
         return Check(name, Verdict.FAIL, f"{type(error).__name__}: {error}", {}, watch.seconds)
     return watch.check(name, passed, detail, **evidence)
+
+
+def judged(name: str, wrong: Sequence[str], told: str, cause: str) -> Check:
+    """PASS with what is told, or FAIL with all that is wrong; `cause` is a word of validate/core/causes.py."""
+    if wrong:
+        return Check(name, Verdict.FAIL, "; ".join(wrong), {"cause": cause, "wrong": list(wrong)})
+    return Check(name, Verdict.PASS, told)

@@ -182,6 +182,10 @@ class ComponentSettings(Frozen):
         """The volumes that the room's members ask for, where it runs here."""
         return ()
 
+    def cards_promised(self) -> int:
+        """How many cards (`nvidia.com/gpu`) hosts must offer, where this room says so."""
+        return 0
+
     def sets_volumes_aside(self) -> bool:
         """Whether this room makes the site's volumes, each for one room and labelled with it."""
         return False

@@ -10,16 +10,16 @@ from pulumi_kubernetes.core.v1 import NodePatch
 
 from components.kit.component import PlatformComponent
 from components.kit.mistakes import SiteError
-from components.nodepool.settings import Pool, Settings, node_labels, shortfalls
+from components.nodepool.settings import Pool, Settings, node_annotations, node_labels, shortfalls
 
 
 class NodePool(PlatformComponent[Settings]):
     """All pools of the site."""
 
     def managed(self) -> Mapping[str, Any]:
-        """Label every machine, then look at what it has.
+        """Label every machine, write on it what its pool promises, then look at what it has.
 
-        Only labels are patched: `taints` is one atomic list which Kubernetes itself writes to
+        Only labels and annotations are patched: `taints` is one atomic list which Kubernetes itself writes to
         when a host fails, so who owns it would undo that. Taints are verified instead.
         """
         for name, pool in sorted(self.settings.pools.items()):
@@ -29,7 +29,7 @@ class NodePool(PlatformComponent[Settings]):
                     metadata={
                         "name": node,
                         "labels": node_labels(name, pool),
-                        "annotations": {"pulumi.com/patchForce": "true"},
+                        "annotations": {"pulumi.com/patchForce": "true"} | node_annotations(pool),
                     },
                     opts=pulumi.ResourceOptions(parent=self),
                 )

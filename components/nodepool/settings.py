@@ -13,6 +13,8 @@ from components.kit.settings import ComponentSettings, Frozen, Mode, Resources, 
 from components.kit.syntax import DnsLabel, LabelKey, LabelValue, NodeName, Once, Wrong, must, refused, repeated
 
 POOL = "apadana.io/pool"
+PROMISES = "apadana.io/promises"  # annotation of a machine: its pool's Promise, as JSON
+CARDS = "nvidia.com/gpu"
 #: Kubernetes' own: a host is found by the first ones, and takes the others off and on itself.
 THEIR_LABELS = ("kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch")
 THEIR_TAINTS = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
@@ -44,15 +46,20 @@ class Taint(Frozen):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = "NoSchedule"
 
 
-class Pool(Frozen):
-    """One group of like machines."""
+class Promise(Frozen):
+    """What each machine of a pool must offer. It stands on the machine, too, so that whoever looks at it knows."""
 
-    nodes: Annotated[tuple[NodeName, ...], Field(min_length=1, max_length=5000), Once]
-    labels: dict[OwnLabel, LabelValue] = Field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     cpu_cores: Annotated[int, Field(ge=1, le=4096)]  # each machine must offer at least this
     memory_gib: Annotated[float, Field(gt=0, le=100_000)]
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
+
+
+class Pool(Promise):
+    """One group of like machines."""
+
+    nodes: Annotated[tuple[NodeName, ...], Field(min_length=1, max_length=5000), Once]
+    labels: dict[OwnLabel, LabelValue] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _each_taint_once(self) -> Self:
@@ -86,6 +93,10 @@ class Settings(ComponentSettings):
         if wrong:
             raise refused(wrong)
         return self
+
+    def cards_promised(self) -> int:
+        """Of all pools together."""
+        return sum(len(pool.nodes) * pool.gpus for pool in self.pools.values())
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """Machines that the inventory lacks, and containers that no machine is large enough for."""
@@ -128,10 +139,20 @@ def node_labels(name: str, pool: Pool) -> dict[str, str]:
     return {POOL: name} | pool.labels
 
 
-def shortfalls(node: str, pool: Pool, capacity: Mapping[str, str], taints: Sequence[Mapping[str, Any]]) -> list[str]:
+def node_annotations(pool: Pool) -> dict[str, str]:
+    """What is written on a pool's machines."""
+    return {PROMISES: pool.model_dump_json(include=set(Promise.model_fields))}
+
+
+def promised(text: str) -> Promise:
+    """What such an annotation says; ValueError where it says no such thing."""
+    return Promise.model_validate_json(text)
+
+
+def shortfalls(node: str, pool: Promise, capacity: Mapping[str, str], taints: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the machine lacks of what the pool promises; empty when nothing."""
     lacks = []
-    cpu, gpus = _number(capacity.get("cpu", "0")), _number(capacity.get("nvidia.com/gpu", "0"))
+    cpu, gpus = _number(capacity.get("cpu", "0")), _number(capacity.get(CARDS, "0"))
     gib = _kib(capacity.get("memory", "0")) / 1024**2
     if cpu < pool.cpu_cores:
         lacks.append(f"{node}: {cpu:g} CPU cores, {pool.cpu_cores} are expected")

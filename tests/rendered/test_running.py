@@ -73,7 +73,8 @@ def test_a_cluster_is_asked_once_and_told_as_it_is(tmp_path: Path) -> None:
     one list, and what is wrong with them is found there."""
     server = ApiServer(tmp_path)
     try:
-        check = {c.name: c for c in running.checks(_site(tmp_path, server))}
+        site = _peopled(tmp_path, server)
+        check = {c.name: c for c in running.checks(site, running.listed(site))}
     finally:
         server.stop()
     assert check[running.SECRETS].verdict is Verdict.FAIL
@@ -83,8 +84,8 @@ def test_a_cluster_is_asked_once_and_told_as_it_is(tmp_path: Path) -> None:
     assert check[running.HOME].verdict is Verdict.PASS
 
 
-def _site(folder: Path, server: ApiServer) -> Site:
-    """A site whose cluster is that server, with one pod, one host and one secret that got out."""
+def _peopled(folder: Path, server: ApiServer) -> Site:
+    """With one pod, one host and one secret that got out."""
     ours = {"app.kubernetes.io/part-of": "apadana"}
     taint = {"key": running.CARDS, "effect": "NoSchedule"}
     bare = {"nodeName": "cards1", "containers": [{"name": "x", "image": "x"}]}
@@ -101,6 +102,11 @@ def _site(folder: Path, server: ApiServer) -> Site:
         meta = {"name": name, "labels": labels}
         status, answer = server.call("POST", path, {"metadata": meta, **more})
         assert status == 201, answer
+    return site_of(folder, server)
+
+
+def site_of(folder: Path, server: ApiServer) -> Site:
+    """A site whose cluster is that server."""
     address = {"server": f"https://{HOST}:{server.port}", "insecure-skip-tls-verify": True}
     config = {
         "apiVersion": "v1",

@@ -20,7 +20,7 @@ from validate.ground.nodes import Context, guarded, node_pods, nodes
 from validate.ground.pods import RUN_LABEL, leave, new_run_id, pods
 from validate.ground.site import Site
 from validate.suites import coverage
-from validate.suites.checks import control, delivery, doors, network, running
+from validate.suites.checks import control, delivery, doors, network, rooms, running
 
 SUITE = "smoke"
 PROBE = ("probe.py",)
@@ -122,7 +122,7 @@ def _cluster(site: Site, add: Add) -> list[Job]:
 
     def direct() -> None:
         add("cluster", guarded("nodes ready", lambda: control.nodes_ready(context)))
-        add("cluster", guarded("etcd quorum", lambda: control.etcd_quorum(context)))
+        add("cluster", guarded("etcd quorum", lambda: control.etcd(context)))
 
     def hosts() -> None:
         add("cluster", guarded("doors", lambda: doors.through_each_host(context)))
@@ -131,7 +131,14 @@ def _cluster(site: Site, add: Add) -> list[Job]:
         add("cluster", guarded("network", lambda: _network(context)))
 
     def objects() -> None:
-        add("cluster", guarded("objects", lambda: running.checks(site)))
+        try:
+            listed = running.listed(site)
+        except ClusterError as error:
+            add("cluster", [Check("objects", Verdict.FAIL, str(error))])
+            return
+        add("cluster", guarded("objects", lambda: running.checks(site, listed)))
+        for room, said in rooms.checks(site.rooms, site.platform, listed):
+            add(room, said)
 
     return [direct, hosts, network_job, objects]
 

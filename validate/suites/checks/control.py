@@ -1,4 +1,4 @@
-"""Nodes Ready, etcd with its full quorum."""
+"""Nodes Ready, etcd with its full quorum and room to write."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from components.kit.probing import Check, Stopwatch, Verdict
+from components.kit.probing import Check, Stopwatch, Verdict, judged
+from validate.core import causes
 from validate.core.errors import ClusterError
 from validate.ground.nodes import Context
 
@@ -19,6 +20,9 @@ ETCDCTL = (
     f"--key={ETCD_PKI}/server.key",
     "--command-timeout=5s",
 )
+ROOM = "etcd has room to write"
+FULL = 0.8  # of its quota; a compaction and a defragmentation are due before
+MIB = 2**20
 
 
 def nodes_ready(context: Context) -> Iterator[Check]:
@@ -33,11 +37,22 @@ def nodes_ready(context: Context) -> Iterator[Check]:
     yield watch.check("nodes ready", not bad, detail, nodes=[n.name for n in context.nodes])
 
 
+def etcd(context: Context) -> Iterator[Check]:
+    """All that etcd is asked for, in one look."""
+    watch = Stopwatch()
+    members, statuses = etcd_status(context)
+    yield _quorum(context, members, statuses, watch)
+    yield room([status["Status"] for status in statuses])
+
+
 def etcd_quorum(context: Context) -> Iterator[Check]:
     """Asks etcd itself, inside one of its pods: every member healthy, an odd number, one leader."""
     watch = Stopwatch()
+    yield _quorum(context, *etcd_status(context), watch)
+
+
+def _quorum(context: Context, members: list[Any], statuses: list[Any], watch: Stopwatch) -> Check:
     expected = {node.name for node in context.control_planes()}
-    members, statuses = etcd_status(context)
     leaders = {s["Status"]["leader"] for s in statuses}
     voting = [m for m in members if not m.get("isLearner")]
     odd = len(voting) % 2 == 1 and len(voting) >= 3
@@ -47,7 +62,19 @@ def etcd_quorum(context: Context) -> Iterator[Check]:
         f"{len(statuses)} of {len(members)} members answer, {len(voting)} vote, "
         f"{len(leaders)} leader(s); control planes: {', '.join(sorted(expected))}"
     )
-    yield watch.check("etcd quorum", passed, detail, members=sorted(names), leader=leader_name(members, leaders))
+    return watch.check("etcd quorum", passed, detail, members=sorted(names), leader=leader_name(members, leaders))
+
+
+def room(statuses: list[Any]) -> Check:
+    """How far the database is from its quota: there etcd takes nothing any more but deletions."""
+    wrong = [f"etcd says {text}" for status in statuses for text in status.get("errors") or ()]
+    sizes = [(status["dbSize"], status["dbSizeQuota"]) for status in statuses if status.get("dbSizeQuota")]
+    if not sizes:
+        return Check(ROOM, Verdict.INVALID, "no member says what its quota is")
+    size, quota = max(sizes, key=lambda pair: pair[0] / pair[1])
+    told = f"{size / MIB:.0f} of {quota / MIB:.0f} MiB, which is {size / quota:.0%}"
+    wrong += [f"{told}: more than {FULL:.0%}"] if size > quota * FULL else []
+    return judged(ROOM, wrong, told, causes.DISK_FULL)
 
 
 def etcd_status(context: Context) -> tuple[list[Any], list[Any]]:

@@ -24,10 +24,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from components.kit import contract
-from components.kit.probing import Check, Stopwatch, Verdict
+from components.kit.probing import Check, Stopwatch, Verdict, judged
 from validate.core import causes
 from validate.ground.site import Site
-from validate.suites.checks.objects import judged
 
 Artefact = Mapping[str, Any]
 ROOT = "apadana/"  # the folder inside repository.tar

@@ -13,7 +13,7 @@ from typing import Any
 
 from components.kit import contract
 from components.kit.manifests import OPEN_BECAUSE
-from components.kit.probing import Check, Verdict
+from components.kit.probing import Check, Verdict, judged
 from validate.core import causes
 
 Object = Mapping[str, Any]
@@ -187,13 +187,6 @@ def version(component: contract.Component, workloads: Iterable[Object]) -> Check
         if v != component.version
     ]
     return judged("version of the objects", wrong, component.version, causes.WRONG_VERSION)
-
-
-def judged(name: str, wrong: Sequence[str], told: str, cause: str) -> Check:
-    """PASS with what is told, or FAIL with all that is wrong."""
-    if wrong:
-        return Check(name, Verdict.FAIL, "; ".join(wrong), {"cause": cause, "wrong": list(wrong)})
-    return Check(name, Verdict.PASS, told)
 
 
 def _evictable(spec: Object, total: int) -> int:

@@ -1,7 +1,7 @@
 """What runs, and what it may: every pod and object of the cluster, against the contract and the bundle.
 
-`seen` asks the cluster once; the rest is pure. Kubernetes' own pods are judged by their images alone:
-a proxy of the network must touch the host, and no rule of a tenant's binds it.
+`listed` asks the cluster once, `seen` for Secrets; the rest is pure. Kubernetes' own pods are judged by their images
+alone: a proxy of the network must touch the host, and no rule of a tenant's binds it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from typing import Any
 
 from components.kit import contract, manifest
 from components.kit.manifests import PART_OF
-from components.kit.probing import Check, Verdict
+from components.kit.probing import Check, Object, Verdict, judged
 from validate.core import causes
 from validate.ground.site import Site
-from validate.suites.checks.objects import NAME_LABEL, judged
+from validate.suites.checks import rooms
+from validate.suites.checks.objects import NAME_LABEL
 
-Object = Mapping[str, Any]
 SYSTEM = "kube-system"
 CARDS = "nvidia.com/gpu"
 WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet", "Job", "CronJob")
-KINDS = "nodes,pods,statefulsets,deployments,daemonsets,jobs,cronjobs,services,configmaps,networkpolicies"
+KINDS = (
+    *("nodes", "pods", "statefulsets", "deployments", "daemonsets", "jobs", "cronjobs"),
+    *("services", "configmaps", "networkpolicies"),
+)
 WORD = re.compile(r"[\w-]{24,}")
 DERIVED = 32  # letters of a password that kit/secrets.py derives
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
@@ -66,17 +69,23 @@ class RunningObjects:
         return [pod for pod in self.pods() if _space(pod) != SYSTEM]
 
 
-def seen(site: Site) -> RunningObjects:
-    """One look at the cluster; Secrets are held in memory only, and never told."""
-    listed = site.cluster.json("get", "-A", KINDS, timeout=80)["items"]
+def listed(site: Site) -> list[Object]:
+    """One look at the cluster, for these checks and those of rooms that have no client."""
+    wanted = sorted({*KINDS, *rooms.kinds(site.rooms)})
+    found: list[Object] = site.cluster.json("get", "-A", ",".join(wanted), timeout=80)["items"]
+    return found
+
+
+def seen(site: Site, objects: Sequence[Object]) -> RunningObjects:
+    """Secrets are held in memory only, and never told."""
     secrets = site.cluster.json("-n", site.platform.namespace, "get", "secrets")["items"]
-    return RunningObjects(site.platform, manifest.read(site.bundle), listed, secrets)
+    return RunningObjects(site.platform, manifest.read(site.bundle), objects, secrets)
 
 
-def checks(site: Site) -> Iterator[Check]:
-    """All of them; without a bundle to compare with, nothing is said for any."""
+def checks(site: Site, objects: Sequence[Object]) -> Iterator[Check]:
+    """All of them, of what `listed` gave; without a bundle to compare with, nothing is said for any."""
     try:
-        found = seen(site)
+        found = seen(site, objects)
     except manifest.ManifestError as error:
         yield Check(IMAGES, Verdict.INVALID, str(error))
         return
