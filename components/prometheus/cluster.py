@@ -1,4 +1,4 @@
-"""Prometheus' cluster-scoped half: the right to ask kubelets how full volumes are."""
+"""Prometheus' cluster-scoped half: the right to ask kubelets how full volumes are, and API servers how they are."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from components.kit.manifests import Manifest, cluster_role_pair
 from components.kit.settings import SiteFacts
 from components.prometheus.settings import ROOM, Settings
 
-#: Which hosts there are, and what their kubelets count. Not `nodes/proxy`: that runs commands in pods.
-RULES = (
-    {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]},
-)
+#: Which hosts there are.
+HOSTS = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]}
+#: What their kubelets count. Not `nodes/proxy`: that runs commands in pods.
+KUBELETS = {"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]}
+#: An API server's own checks, a page of some hundred lines. Not `/metrics`: that has tens of thousands.
+HEALTH = {"nonResourceURLs": ["/metrics/slis"], "verbs": ["get"]}
 
 
 class PrometheusHalf(half.ClusterHalf[Settings]):
@@ -19,8 +20,13 @@ class PrometheusHalf(half.ClusterHalf[Settings]):
 
     @classmethod
     def objects(cls, settings: Settings, site: SiteFacts, keys: half.Keys) -> list[Manifest]:
-        """None, where volumes are not watched."""
+        """None, where neither is watched."""
         del keys
-        if not settings.watch_volumes:
+        asked = [
+            HOSTS,
+            *([KUBELETS] if settings.watch_volumes else ()),
+            *([HEALTH] if settings.watch_control_planes else ()),
+        ]
+        if len(asked) == 1:
             return []
-        return cluster_role_pair(f"apadana-{ROOM}-volumes", (site.namespace, ROOM), RULES)
+        return cluster_role_pair(f"apadana-{ROOM}-volumes", (site.namespace, ROOM), asked)

@@ -22,7 +22,7 @@ class Prometheus(PlatformComponent[room.Settings]):
         made = [self.secret(naming.auth_secret(room.ROOM), auth)]
         # It is shown to what is scraped, too.
         tls = self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.settings, self.site))
-        expected = json.dumps(targets.expected(self.site, volumes=self.settings.watch_volumes), sort_keys=True)
+        expected = json.dumps(targets.expected(self.site), sort_keys=True)
         for user, password in users.items():
             more = {"expected": expected} if user == room.PROBE else {}
             self.client_secret(user, {"username": user, "password": password, **more})

@@ -25,9 +25,10 @@ from components.kit.settings import (
     SiteFacts,
     StatefulValues,
     Storage,
+    UseValues,
 )
 from components.kit.shape import Fixed
-from components.kit.syntax import Once, Port
+from components.kit.syntax import Namespace, Once, Port
 from components.kit.web import Role, Web
 from components.prometheus import certificates, targets
 
@@ -42,6 +43,14 @@ PROBE = "probe"  # the validator's user
 SIZE_SHARE = 0.65
 #: A replica that has watched so many minutes less than the other one is not asked while that lives.
 TOLERANCE_MINUTES = 10
+
+
+class CardsExporter(Frozen):
+    """A headless Service before the exporter's pods: one address for each host with cards."""
+
+    service: Name
+    namespace: Namespace
+    port: Port = 9400
 
 
 class Settings(ComponentSettings):
@@ -71,8 +80,12 @@ class Settings(ComponentSettings):
         cpu_millicores=10, memory_mib=32, cpu_limit_millicores=200, memory_limit_mib=64
     )
 
-    # How full volumes are, kubelets know. It takes a right to ask them, which the cluster's half gives.
+    # Kubelets know how full volumes are, and are asked. It takes a right, which the cluster's half gives.
     watch_volumes: bool = True
+    # API servers say how they and the etcd behind each are. The right to ask is the cluster's half's, too.
+    watch_control_planes: bool = True
+    # Where NVIDIA's DCGM exporter shows the cards of the pools; left out, nobody watches them.
+    cards: CardsExporter | None = None
     # Of the API servers, for the NetworkPolicy: it sees ports after translation.
     api_ports: Annotated[tuple[Port, ...], Field(min_length=1, max_length=50), Once] = (443, 6443)
 
@@ -127,6 +140,8 @@ class Values(StatefulValues):
     rules: dict[str, str]
     alertmanagers: tuple[str, ...]
     watch_volumes: bool
+    watch_control_planes: bool
+    cards: tuple[CardsExporter, ...]  # one or none
     api_servers: ApiServers
 
 
@@ -134,7 +149,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """Full Helm values, but for the checksum of the secrets."""
     shared = common(ROOM, settings, site, resources=settings.resources)
     taking = alertmanagers(site)
-    scraped = targets.uses(site, but=ROOM)
+    scraped = targets.uses(site, but=ROOM) + cards_exporter(settings)
     wanted = Values(
         **shared | {"uses": scraped},
         storage=volume(settings.storage, ROOM, site),
@@ -159,9 +174,22 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         rules=targets.rules(site),
         alertmanagers=taking,
         watch_volumes=settings.watch_volumes,
+        watch_control_planes=settings.watch_control_planes,
+        cards=_given(settings),
         api_servers=site.api_servers(settings.api_ports),
     )
     return wanted.model_dump(mode="json", by_alias=True)
+
+
+def _given(settings: Settings) -> tuple[CardsExporter, ...]:
+    return () if settings.cards is None else (settings.cards,)
+
+
+def cards_exporter(settings: Settings) -> tuple[UseValues, ...]:
+    """The way to it, for the NetworkPolicy."""
+    return tuple(
+        UseValues(room=targets.CARDS_JOB, namespace=there.namespace, ports=(there.port,)) for there in _given(settings)
+    )
 
 
 def alertmanagers(site: SiteFacts) -> tuple[str, ...]:

@@ -20,7 +20,8 @@ from components.kit.settings import Frozen, Mode, SiteFacts, UseValues
 from components.prometheus.certificates import looks
 from components.prometheus.probe import ANY
 
-VOLUMES_JOB = "volumes"
+VOLUMES_JOB, PLANES_JOB, CARDS_JOB = "volumes", "api-servers", "cards"
+PROMISED = "apadana:cards_promised"
 ALERTS, RUNBOOK = "alerts.yaml", "RUNBOOK.md"
 
 
@@ -98,6 +99,17 @@ def unwatched(site: SiteFacts) -> list[str]:
     return [part.name for part in parts(site) if part.name not in watched]
 
 
+def watched(site: SiteFacts) -> dict[str, bool]:
+    """What no room's contract tells of, by job, and whether it is asked here. Rules about it stand in groups of these
+    names, and are loaded only where it is: an alert without a source would be a promise that nobody keeps."""
+    own = site.rooms.get("prometheus")
+    return {
+        VOLUMES_JOB: getattr(own, "watch_volumes", False),
+        PLANES_JOB: getattr(own, "watch_control_planes", False),
+        CARDS_JOB: getattr(own, "cards", None) is not None,
+    }
+
+
 def uses(site: SiteFacts, but: str) -> tuple[UseValues, ...]:
     """The rooms that are scraped, for labels and egress; watching is no dependency."""
     ports: dict[tuple[str, str], set[int]] = {}
@@ -113,17 +125,22 @@ def uses(site: SiteFacts, but: str) -> tuple[UseValues, ...]:
 
 
 def rules(site: SiteFacts) -> dict[str, str]:
-    """Room -> its alerts.yaml; each rule says of which room it is, and what to read then."""
+    """Room -> its alerts.yaml, as far as it has a source; each rule says of which room it is, and what to read then."""
     found = {}
+    asked = watched(site)
     for name, settings in sorted(site.rooms.items()):
         place = room(name)
         if settings.mode is Mode.MANAGED and place.has(ALERTS):
             content = yaml.safe_load((place.path / ALERTS).read_text(encoding="utf-8"))
+            content["groups"] = [group for group in content["groups"] if asked.get(group["name"], True)]
             for rule in _each(content):
                 rule["labels"] = {"component": name} | rule.get("labels", {})
                 if "alert" in rule and place.has(RUNBOOK):
                     read = {"runbook": f"components/{name}/{RUNBOOK}"}
                     rule["annotations"] = read | rule.get("annotations", {})
+            if promised := settings.cards_promised():
+                record = {"record": PROMISED, "expr": f"vector({promised})"}
+                content["groups"].append({"name": "promised", "rules": [record]})
             found[name] = yaml.safe_dump(content, sort_keys=False, width=1000)
     return found
 
@@ -132,12 +149,13 @@ def _each(content: dict[str, Any]) -> list[dict[str, Any]]:
     return [rule for group in content["groups"] for rule in group["rules"]]
 
 
-def expected(site: SiteFacts, *, volumes: bool = False) -> dict[str, dict[str, int]]:
+def expected(site: SiteFacts) -> dict[str, dict[str, int]]:
     """For the probe: targets of each job (0: at least one; ANY: none, too), rules and certificates of each room."""
     targets = {scrape.job: ANY if scrape.listed else len(scrape.hosts) for scrape in scrapes(site)}
+    # A client's cluster may run its control planes where nobody sees them.
+    known = {PLANES_JOB: 0 if site.inventory else ANY}
     return {
-        "targets": targets
-        | ({VOLUMES_JOB: 0} if getattr(site.rooms.get("prometheus"), "watch_volumes", False) else {}),
+        "targets": targets | {job: known.get(job, 0) for job, asked in watched(site).items() if asked},
         "rules": {name: len(_each(yaml.safe_load(text))) for name, text in rules(site).items()},
         "certificates": dict(Counter(look.room for look in looks(site) for _ in look.places)),
     }

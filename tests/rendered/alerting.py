@@ -18,18 +18,24 @@ Series = dict[str, str]
 LABEL = re.compile(r"\{\{ \$labels\.(\w+) \}\}")  # of a summary; one that an alert lacks is empty
 
 
-def labelled(name: str, **labels: object) -> str:
+def labelled(name: str, /, **labels: object) -> str:
     inner = ",".join(f"{key}={json.dumps(str(value))}" for key, value in labels.items())
     return f"{name}{{{inner}}}"
 
 
 def expect(
-    rules: Path, tmp_path: Path, series: Sequence[Series], alert: str, when: Mapping[int, Sequence[Series]]
+    rules: Path,
+    tmp_path: Path,
+    series: Sequence[Series],
+    alert: str,
+    when: Mapping[int, Sequence[Series]],
+    *,
+    value: str = "",
 ) -> None:
     """Fails unless `alert` of the file `rules` fires as told.
 
     `when`: minute -> the labels of those that fire then, but for what the rule itself gives. A series has a name with
-    labels, and values, one a minute.
+    labels, and values, one a minute. `value`: what the summary tells of the figure.
     """
     (rule,) = [
         each
@@ -40,6 +46,7 @@ def expect(
 
     def told(labels: Mapping[str, str]) -> dict[str, Any]:
         summary = LABEL.sub(lambda found: labels.get(found[1], ""), rule["annotations"]["summary"])
+        summary = summary.replace("{{ $value }}", value)
         return {"exp_labels": {**rule["labels"], **labels}, "exp_annotations": {"summary": summary}}
 
     tests = {

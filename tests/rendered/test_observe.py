@@ -95,8 +95,9 @@ def test_who_asks_kubelets_has_a_token_and_nobody_else(documents: dict[str, list
             assert template["spec"]["automountServiceAccountToken"] is (room == PROMETHEUS)
 
 
-def test_what_does_not_watch_volumes_has_no_token_and_asks_nobody_for_them() -> None:
-    settings = LAB.rooms[PROMETHEUS].model_copy(update={"watch_volumes": False})
+def test_what_watches_no_host_has_no_token_and_asks_nobody() -> None:
+    blind = {"watch_volumes": False, "watch_control_planes": False}
+    settings = LAB.rooms[PROMETHEUS].model_copy(update=blind)
     documents = objects.rendered(PROMETHEUS, settings, SITE)
     ((_, template),) = datarooms.templates(documents)
     assert template["spec"]["automountServiceAccountToken"] is False
@@ -104,6 +105,26 @@ def test_what_does_not_watch_volumes_has_no_token_and_asks_nobody_for_them() -> 
     assert "kubernetes_sd_configs" not in files(documents, "prometheus-files")["prometheus.yml"]
     assert objects.halved(PROMETHEUS, settings, SITE) == []
     assert len(objects.halved(PROMETHEUS, LAB.rooms[PROMETHEUS], SITE)) == 2
+
+
+@pytest.mark.parametrize(
+    ("watched", "job", "right"),
+    [
+        ("watch_volumes", "volumes", {"resources": ["nodes/metrics"]}),
+        ("watch_control_planes", "api-servers", {"nonResourceURLs": ["/metrics/slis"]}),
+    ],
+)
+def test_each_right_is_asked_for_by_what_needs_it(watched: str, job: str, right: dict[str, list[str]]) -> None:
+    only = {"watch_volumes": False, "watch_control_planes": False} | {watched: True}
+    settings = LAB.rooms[PROMETHEUS].model_copy(update=only)
+    hosts, own = objects.halved(PROMETHEUS, settings, SITE)[0]["rules"]
+    assert hosts["resources"] == ["nodes"] and right.items() <= own.items()
+    documents = objects.rendered(PROMETHEUS, settings, SITE)
+    ((_, template),) = datarooms.templates(documents)
+    assert template["spec"]["automountServiceAccountToken"] is True
+    told = yaml.safe_load(files(documents, "prometheus-files")["prometheus.yml"])
+    jobs = {each["job_name"] for each in told["scrape_configs"] if "kubernetes_sd_configs" in each}
+    assert jobs == {job} | ({"api-certificates"} if job == "api-servers" else set())
 
 
 @pytest.mark.parametrize("room", ROOMS)

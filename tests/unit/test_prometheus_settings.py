@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
 from components.alertmanager import settings as alertmanager
+from components.cluster import settings as cluster
 from components.kafka import settings as kafka
 from components.kit import fronts
 from components.kit.contract import Component, Listed, Metrics
 from components.kit.discovery import room
 from components.kit.settings import ComponentSettings, External, Mode, SiteFacts
 from components.minio import settings as minio
+from components.nodepool import settings as nodepool
 from components.postgres import settings as postgres
 from components.prometheus import certificates, probe, targets
 from components.prometheus import settings as prometheus
 from components.redis import settings as redis
+from components.storage import settings as storage
 from tests.unit import test_outcomes_settings as outcomes
 from validate.suites import coverage
 
@@ -191,3 +195,48 @@ def test_the_gateway_s_certificate_is_asked_for_by_a_name_that_it_has_and_once()
     assert way_in.server_name.endswith("lab.internal") and len(way_in.places) == 1
     places = [place for look in looks for place in look.places]
     assert len(places) == len(set(places))
+
+
+def lab_like(**own: object) -> SiteFacts:
+    """With the rooms of the cluster layer, four cards promised."""
+    pool = {"nodes": ["g1", "g2"], "cpu_cores": 8, "memory_gib": 32, "gpus": 2}
+    pools = nodepool.Settings.model_validate({"pools": {"gpu": pool}})
+    watching = prometheus.Settings.model_validate(own)
+    return site(cluster=cluster.Settings(), nodepool=pools, storage=storage.Settings(), prometheus=watching)
+
+
+def alerts(facts: SiteFacts, name: str) -> set[str]:
+    groups = yaml.safe_load(targets.rules(facts).get(name, "groups: []"))["groups"]
+    return {rule.get("alert") or rule["record"] for group in groups for rule in group["rules"]}
+
+
+CARDS = {"service": "cards", "namespace": "gpu-operator"}
+
+
+def test_an_alert_without_a_source_is_not_loaded() -> None:
+    blind = lab_like(watch_volumes=False, watch_control_planes=False)
+    assert (alerts(blind, "cluster"), alerts(blind, "storage")) == (set(), set())
+    assert alerts(blind, "nodepool") == {targets.PROMISED}
+    assert not {"volumes", "api-servers", "cards"} & set(targets.expected(blind)["targets"])
+    whole = lab_like(cards=CARDS)
+    assert {"ApiServerDown", "EtcdMemberSilent", "KubeletCertificateEnds"} < alerts(whole, "cluster")
+    assert {"HostDown", "CardBusy", "CardsMissing", targets.PROMISED} < alerts(whole, "nodepool")
+    assert "CardBusy" not in alerts(lab_like(), "nodepool")
+    assert "KubeletCertificateEnds" not in alerts(lab_like(watch_volumes=False), "cluster")
+
+
+def test_cards_are_expected_as_the_pools_promise_them_and_watched_where_the_exporter_is() -> None:
+    facts = lab_like(cards=CARDS)
+    assert "expr: vector(4)" in targets.rules(facts)["nodepool"]
+    assert targets.PROMISED not in targets.rules(site(nodepool=nodepool.Settings()))["nodepool"]
+    assert targets.expected(facts)["targets"]["cards"] == 0
+    made = prometheus.values(facts.rooms["prometheus"], facts)  # type: ignore[arg-type]
+    assert made["cards"] == [CARDS | {"port": 9400}]
+    (way,) = [use for use in made["uses"] if use["room"] == "cards"]  # type: ignore[attr-defined]
+    assert (way["namespace"], way["ports"]) == ("gpu-operator", [9400])
+
+
+def test_a_clients_api_servers_may_be_where_nobody_sees_them() -> None:
+    seen = replace(lab_like(), inventory={"all": {"hosts": {"cp1": {}}}})
+    assert targets.expected(lab_like())["targets"]["api-servers"] == probe.ANY
+    assert targets.expected(seen)["targets"]["api-servers"] == 0

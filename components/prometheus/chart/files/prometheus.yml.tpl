@@ -105,6 +105,58 @@ scrape_configs:
     kubernetes_sd_configs: [{role: node}]
     relabel_configs:
       - {source_labels: [__meta_kubernetes_node_name], target_label: instance}
+      - {source_labels: [__meta_kubernetes_node_label_apadana_io_pool], target_label: pool}
     metric_relabel_configs:
-      - {source_labels: [__name__], regex: "kubelet_volume_stats_(available|capacity)_bytes", action: keep}
+      - source_labels: [__name__]
+        regex: "kubelet_volume_stats_(available_bytes|capacity_bytes|inodes|inodes_free)|kubelet_certificate_manager_client_ttl_seconds"
+        action: keep
+  {{- end }}
+  {{- if .Values.watch_control_planes }}
+  # How each API server, and the etcd that it asks, are: its own checks, a page of some hundred lines. Where no host is
+  # a control plane, there is nothing to ask.
+  - job_name: api-servers
+    metrics_path: /metrics/slis
+    scheme: https
+    authorization: {credentials_file: /var/run/secrets/kubernetes.io/serviceaccount/token}
+    tls_config: &cluster
+      ca_file: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt
+      server_name: kubernetes.default.svc
+    kubernetes_sd_configs: &hosts [{role: node}]
+    relabel_configs:
+      - &planes
+        source_labels: [__meta_kubernetes_node_labelpresent_node_role_kubernetes_io_control_plane]
+        regex: "true"
+        action: keep
+      - {source_labels: [__meta_kubernetes_node_name], target_label: instance}
+      - {source_labels: [__address__], regex: "(.*):[0-9]+", target_label: __address__, replacement: "$1:6443"}
+    metric_relabel_configs:
+      - source_labels: [__name__, type, name]
+        regex: "kubernetes_healthcheck;readyz;(etcd|etcd-readiness|informer-sync|ping)"
+        action: keep
+  # Their certificates, as clients meet them; kubeadm made all of a control plane's on one day.
+  - job_name: api-certificates
+    scrape_interval: 1m
+    metrics_path: /probe
+    params: {module: [its-own-name]}
+    kubernetes_sd_configs: *hosts
+    relabel_configs:
+      - *planes
+      - {source_labels: [__meta_kubernetes_node_name], target_label: instance}
+      - {source_labels: [__address__], regex: "(.*):[0-9]+", target_label: __param_target, replacement: "$1:6443"}
+      - {target_label: __address__, replacement: "127.0.0.1:9115"}
+    metric_relabel_configs:
+      - {source_labels: [__name__], regex: "probe_ssl_earliest_cert_expiry", action: keep}
+      - {target_label: component, replacement: cluster}
+  {{- end }}
+  {{- range .Values.cards }}
+  # What NVIDIA's DCGM exporter says of each card.
+  - job_name: cards
+    scrape_interval: 30s
+    dns_sd_configs:
+      - names: ["{{ .service }}.{{ .namespace }}.svc.{{ $.Values.cluster_domain }}"]
+        type: A
+        port: {{ .port }}
+        refresh_interval: 15s
+    metric_relabel_configs:
+      - {source_labels: [__name__], regex: "DCGM_FI_DEV_(GPU_UTIL|FB_FREE|FB_USED|XID_ERRORS)", action: keep}
   {{- end }}
