@@ -38,10 +38,24 @@ VALUED = frozenset(
             "--since",
             "--replicas",
             "--from",
+            "--raw",
         ),
     }
 )
-PLAIN = frozenset({"-i", "-t", "-it", "-A", "--force", "--wait", "--previous", "--show-labels"})
+PLAIN = frozenset(
+    {
+        "-i",
+        "-t",
+        "-it",
+        "-A",
+        "--force",
+        "--wait",
+        "--previous",
+        "--show-labels",
+        "--ignore-daemonsets",
+        "--delete-emptydir-data",
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 
 from road.pulumi import exports
 from tests import lab, runbooks
-from tests.draining import wait_whole
+from tests.draining import left_on, wait_whole
 from tests.rolling import audited, damage
 from validate.core.errors import ClusterError
 from validate.ground.kubectl import wait_for
@@ -20,6 +20,15 @@ pytestmark = pytest.mark.campaign
 #: Every step there is, and the test below that runs it; tests/unit/test_runbooks.py compares.
 EXECUTED = {
     "test_looking_changes_nothing": {("storage", "see"), ("postgres", "look"), ("redis", "look")},
+    "test_looking_at_the_cluster_changes_nothing": {
+        ("cluster", "look"),
+        ("cluster", "look-at-etcd"),
+        ("nodepool", "look"),
+    },
+    "test_etcd_gives_back_room_member_by_member": {("cluster", "make-room")},
+    "test_a_control_plane_s_certificates_are_renewed": {("cluster", "renew-certificates")},
+    "test_what_a_host_with_cards_lost_is_given_back": {("nodepool", "give-back")},
+    "test_a_host_is_emptied_and_taken_in": {("nodepool", "empty"), ("nodepool", "take-in")},
     "test_a_primary_is_changed_in_order": {("postgres", "switch"), ("redis", "switch"), ("postgres", "restart")},
     "test_a_member_begins_anew": {("storage", "new-disk"), ("storage", "begin-anew")},
     "test_a_full_volume_grows": {("storage", "grow")},
@@ -81,6 +90,61 @@ def test_looking_changes_nothing() -> None:
     assert "apadana.io/room" not in follow("storage", "see").splitlines()[-1]
     assert "Leader" in follow("postgres", "look", MEMBER=replica("postgres"))
     assert "role:" in follow("redis", "look", MEMBER=replica("redis"))
+
+
+def test_looking_at_the_cluster_changes_nothing() -> None:
+    seen = follow("cluster", "look")
+    assert "kube-apiserver-" in seen and "readyz check passed" in seen
+    seen = follow("cluster", "look-at-etcd", MEMBER=lab.control_planes()[0])
+    assert all(seen.count(host) for host in lab.control_planes()), seen
+    assert "ALARM" not in seen.upper().splitlines()[-1]
+    seen = follow("nodepool", "look")
+    assert "CARDS" in seen and all(host in seen for host in lab.hosts())
+
+
+def test_etcd_gives_back_room_member_by_member(tmp_path: Path) -> None:
+    with audited(tmp_path) as found:
+        for host in lab.control_planes():
+            assert "is healthy" in follow("cluster", "make-room", MEMBER=host)
+    assert damage(found) == {}
+    done = lab.validate("smoke", timeout=300)
+    assert done.returncode == 0, lab.told(done)
+
+
+def test_a_control_plane_s_certificates_are_renewed() -> None:
+    """The API server shows the new one without a start; the rest has it at the next one."""
+    host = lab.control_planes()[0]
+    shown = """python3 -c "import ssl; print(ssl.get_server_certificate(('127.0.0.1', 6443)))" """
+    before = lab.on_host(host, shown)
+    follow("cluster", "renew-certificates", MEMBER=host)
+    wait_for(
+        "the new certificate to be shown", lambda: lab.on_host(host, shown) != before or None, timeout=300, every=5
+    )
+    done = lab.validate("smoke", timeout=300)
+    assert done.returncode == 0, lab.told(done)
+
+
+def test_what_a_host_with_cards_lost_is_given_back() -> None:
+    cluster, host = lab.cluster(), lab.hosts()[-1]
+    taints = cluster.json("get", "node", host)["spec"]["taints"]
+    cluster.run("taint", "node", host, f"{taints[0]['key']}-")
+    assert lab.validate("smoke", timeout=300).returncode != 0
+    follow("nodepool", "give-back")
+    assert cluster.json("get", "node", host)["spec"]["taints"] == taints
+    done = lab.validate("smoke", timeout=300)
+    assert done.returncode == 0, lab.told(done)
+
+
+def test_a_host_is_emptied_and_taken_in(tmp_path: Path) -> None:
+    host = lab.hosts()[-1]
+    with audited(tmp_path) as found:
+        try:
+            follow("nodepool", "empty", MEMBER=host, seconds=1200)
+            assert left_on(host) == []
+        finally:
+            follow("nodepool", "take-in", MEMBER=host)
+        wait_whole()
+    assert damage(found) == {}
 
 
 @pytest.mark.parametrize("room", ["postgres", "redis"])

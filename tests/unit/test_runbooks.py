@@ -16,7 +16,20 @@ from tests.runbooks import PLAIN, VALUED, Kubectl, parsed
 TEXTS = runbooks.runbooks()
 STEPS = [step for room, text in TEXTS.items() for step in runbooks.steps(room, text)]
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
-VERBS = {"get", "describe", "logs", "exec", "patch", "delete", "wait", "create", "scale", "rollout", "drain"}
+VERBS = {
+    "get",
+    "describe",
+    "logs",
+    "exec",
+    "patch",
+    "delete",
+    "wait",
+    "create",
+    "scale",
+    "rollout",
+    "drain",
+    "uncordon",
+}
 #: Of patronictl: without --force it asks, and `kubectl exec` without a terminal gives no answer.
 ASKING = {"edit-config", "failover", "reinit", "restart", "switchover"}
 
