@@ -14,7 +14,7 @@ OFFERED = "nodepool: every machine offers what its pool promises"
 
 def judge(objects: Sequence[Object]) -> Iterator[Check]:
     """Nothing where no pool has promised anything. Whether hosts are Ready, the cluster's own checks say."""
-    machines = [each for each in objects if each["kind"] == "Node" and PROMISES in annotations(each)]
+    machines = [each for each in objects if each["kind"] == "Node" and PROMISES in notes(each)]
     if not machines:
         return
     wrong = [lack for machine in machines for lack in lacking(machine)]
@@ -22,7 +22,7 @@ def judge(objects: Sequence[Object]) -> Iterator[Check]:
     yield judged(OFFERED, wrong, f"{len(machines)} machines, {cards} cards", "not-whole-again")
 
 
-def annotations(machine: Object) -> dict[str, str]:
+def notes(machine: Object) -> dict[str, str]:
     """What is written on it."""
     found: dict[str, str] = machine["metadata"].get("annotations") or {}
     return found
@@ -32,7 +32,7 @@ def lacking(machine: Object) -> Iterator[str]:
     """In words. Cards count where they can be asked for: of one that fell ill the capacity still speaks."""
     name, status = name_of(machine), machine["status"]
     try:
-        promise = promised(annotations(machine)[PROMISES])
+        promise = promised(notes(machine)[PROMISES])
     except ValueError as error:
         yield f"{name}: its annotation {PROMISES} is no promise ({error}); run `make up` for it"
         return

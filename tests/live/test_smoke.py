@@ -7,12 +7,13 @@ import json
 
 import pytest
 
+from components.cluster import probe as cluster
 from components.kit import naming
 from components.kit.layers import standing
 from tests import lab
 from tests.draining import wait_whole
 from validate.ground.site import REPOSITORY
-from validate.suites.checks import running
+from validate.suites.checks import control, running
 
 pytestmark = pytest.mark.live
 
@@ -32,7 +33,7 @@ def test_the_report_covers_each_store_and_the_cluster(smoke: lab.Done) -> None:
     data = json.loads((lab.REPORTS / "latest" / "results.json").read_text())
     contract = json.loads((lab.STATE / "platform.json").read_text())
     covered = {result["component"] for result in data["results"]}
-    assert covered >= {c["name"] for c in contract["components"]} | {"cluster", "delivery"}
+    assert covered >= {c["name"] for c in contract["components"]} | {"cluster", "delivery", "nodepool", "storage"}
     named = {result["name"] for result in data["results"] if result["component"] == "cluster"}
     assert named >= {
         "nodes ready",
@@ -42,6 +43,9 @@ def test_the_report_covers_each_store_and_the_cluster(smoke: lab.Done) -> None:
         "Service",
         "NetworkPolicy",
         *running.NAMES,
+        control.ROOM,
+        cluster.PLANES,
+        cluster.USAGE,
     }
 
 
@@ -53,8 +57,8 @@ def test_a_forbidden_connection_is_refused_while_an_allowed_one_passes(smoke: la
     during = evidence["with_policy"]
     assert during["allowed"]["ok"] and not during["forbidden"]["ok"]
     assert abs(during["allowed"]["began"] - during["forbidden"]["began"]) <= 1.0
-    for control in (evidence["before"], evidence["after"]):
-        assert control["allowed"]["ok"] and control["forbidden"]["ok"]
+    for either in (evidence["before"], evidence["after"]):
+        assert either["allowed"]["ok"] and either["forbidden"]["ok"]
 
 
 def test_no_pod_and_no_policy_is_left(smoke: lab.Done) -> None:

@@ -16,7 +16,7 @@ from components.kit.manifests import PART_OF
 from components.kit.probing import Verdict
 from components.kit.settings import volume_labels
 from components.nodepool import probe as nodepool
-from components.nodepool.settings import CARDS, Pool, Taint, node_annotations, node_labels
+from components.nodepool.settings import CARDS, PROMISES, Pool, Taint, node_annotations, node_labels
 from components.storage import probe as storage
 from validate.suites.checks import control, rooms, running
 
@@ -117,7 +117,7 @@ CASES: dict[str, tuple[Callable[[Place], Any], str, str]] = {
     "a taint lost": (lambda p: p.cards["spec"].pop("taints"), nodepool.OFFERED, f"taint {CARDS}=present:NoSchedule is"),
     "a label lost": (lambda p: p.cards["metadata"]["labels"].clear(), nodepool.OFFERED, "label apadana.io/pool is"),
     "a promise spoilt": (
-        lambda p: p.cards["metadata"]["annotations"].update({nodepool.PROMISES: "{}"}),
+        lambda p: p.cards["metadata"]["annotations"].update({PROMISES: "{}"}),
         nodepool.OFFERED,
         "gpu1: its annotation apadana.io/promises is no promise",
     ),
