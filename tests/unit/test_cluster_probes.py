@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from components.kit.settings import volume_labels
 from components.nodepool import probe as nodepool
 from components.nodepool.settings import CARDS, PROMISES, Pool, Taint, node_annotations, node_labels
 from components.storage import probe as storage
+from validate.core.errors import ClusterError
 from validate.suites.checks import control, rooms, running
 
 POOL = Pool(nodes=("gpu1",), cpu_cores=2, memory_gib=8, gpus=2, taints=(Taint(key=CARDS, value="present"),))
@@ -215,6 +217,39 @@ def test_rooms_with_clients_judge_no_objects(tmp_path: Path) -> None:
     assert rooms.kinds(COMPONENTS) >= {"persistentvolumes", "apiservices", "nodes"}
     assert rooms.probes(tmp_path) == {}
     assert "pods" in running.KINDS
+
+
+class Asked:
+    """A cluster that is asked again: each answer in turn, the last one for ever; None: no answer."""
+
+    def __init__(self, *places: Place | None) -> None:
+        self.places = list(places)
+
+    def json(self, *words: str) -> dict[str, Any]:
+        assert words[:2] == ("get", "-A") and "persistentvolumes" in words[2]
+        place = self.places.pop(0) if len(self.places) > 1 else self.places[0]
+        if place is None:
+            raise ClusterError("asking", "no answer")
+        return {"items": place.objects()}
+
+
+def ill() -> Place:
+    place = Place()
+    place.server["status"]["readyReplicas"] = 1
+    return place
+
+
+@pytest.mark.parametrize(
+    ("answers", "verdict"),
+    [([ill(), None, Place()], Verdict.PASS), ([ill()], Verdict.FAIL), ([None], Verdict.FAIL)],
+    ids=["well again", "ill for good", "nobody answers"],
+)
+def test_what_has_just_moved_is_given_time(answers: list[Place | None], verdict: Verdict) -> None:
+    site: Any = SimpleNamespace(rooms=COMPONENTS, platform=PLATFORM, cluster=Asked(*answers))
+    found = rooms.settled(site, ill().objects(), seconds=0.2, every=0.01)
+    (usage,) = [check for check in found["cluster"] if check.name == cluster.USAGE]
+    assert usage.verdict is verdict
+    assert set(found) == {"cluster", "nodepool", "storage"}
 
 
 MIB = 2**20

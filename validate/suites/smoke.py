@@ -137,7 +137,7 @@ def _cluster(site: Site, add: Add) -> list[Job]:
             add("cluster", [Check("objects", Verdict.FAIL, str(error))])
             return
         add("cluster", guarded("objects", lambda: running.checks(site, listed)))
-        for room, said in rooms.checks(site.rooms, site.platform, listed):
+        for room, said in rooms.settled(site, listed).items():
             add(room, said)
 
     return [direct, hosts, network_job, objects]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
 from components.kit import contract
-from components.kit.probing import Check, Object
+from components.kit.probing import Check, Object, Verdict
+from validate.core.errors import ClusterError
+from validate.ground.site import Site
 
 SYSTEM = "kube-system"
+SETTLE_SECONDS = 45.0  # a host that has just come back, a replica that has just moved
 JUDGES = re.compile(r"^def judge\b", re.MULTILINE)
 
 
@@ -33,3 +38,25 @@ def checks(rooms: Path, platform: contract.Platform, objects: Sequence[Object]) 
     mine = [each for each in objects if each["metadata"].get("namespace", "") in spaces]
     for name, probe in probes(rooms).items():
         yield name, list(probe.judge(mine))
+
+
+def settled(
+    site: Site, objects: Sequence[Object], *, seconds: float = SETTLE_SECONDS, every: float = 3.0
+) -> dict[str, list[Check]]:
+    """By room; what is not as it should be is looked at again, until the time is over. The last look counts."""
+    found = dict(checks(site.rooms, site.platform, objects))
+    end = time.monotonic() + seconds
+    while not _pass(found) and time.monotonic() < end:
+        time.sleep(every)  # between two looks at a condition that has a deadline
+        with suppress(ClusterError):
+            found = dict(checks(site.rooms, site.platform, _asked(site)))
+    return found
+
+
+def _pass(found: Mapping[str, list[Check]]) -> bool:
+    return all(check.verdict is Verdict.PASS for said in found.values() for check in said)
+
+
+def _asked(site: Site) -> list[Object]:
+    found: list[Object] = site.cluster.json("get", "-A", ",".join(sorted(kinds(site.rooms))))["items"]
+    return found
