@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +18,10 @@ import yaml
 from components.cluster import probe as cluster
 from components.kit.discovery import COMPONENTS
 from components.kit.probing import Check, Verdict
+from components.kit.servers import built
 from components.nodepool import probe as nodepool
 from components.storage import probe as storage
+from tests import runbooks
 from tests.rendered.apiserver import ApiServer
 from tests.rendered.datarooms import Document, helm_template
 from tests.rendered.objects import Maker
@@ -127,3 +131,26 @@ def test_what_the_rooms_made_passes_and_what_is_taken_from_it_is_told(site: Site
     )
     assert found[storage.CLAIMS].detail.startswith(waiting)
     assert f"data that nobody claims: cp2-ssd-{ROOM}" in found[storage.VOLUMES].detail
+
+
+def test_the_runbooks_steps_are_what_kubectl_takes(site: Site, server: ApiServer, tmp_path: Path) -> None:
+    """Those that need no more than an API server; the lab runs them all (tests/campaign/test_runbooks.py)."""
+    (tmp_path / "kubectl").symlink_to(built("kubernetes"))
+    surroundings = {"KUBECONFIG": str(site.state / "kubeconfig"), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def follow(room: str, name: str) -> str:
+        done = runbooks.step(room, name).run(surroundings | {"MEMBER": "gpu1"}, 120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def kept_off() -> bool:
+        return bool(json.loads(server.call("GET", f"{CORE}/nodes/gpu1")[1])["spec"].get("unschedulable"))
+
+    _status(server, f"{CORE}/nodes/gpu1", {"conditions": [{"type": "Ready", "status": "True"}]})
+    seen = follow("nodepool", "look")
+    assert "CARDS" in seen and seen.count("gpu1") == 2 and "general" in seen
+    assert "readyz check passed" in follow("cluster", "look")
+    follow("nodepool", "empty")
+    assert kept_off()
+    follow("nodepool", "take-in")
+    assert not kept_off()
