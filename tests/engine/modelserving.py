@@ -51,6 +51,7 @@ for name, (models, arguments) in json.loads(sys.argv[2]).items():
         # As Python ends, without taking all modules apart first: on a busy machine that takes minutes.
         os._exit(1 if isinstance(code, str) else code or 0)
     children[child] = name
+    (at / f"{name}.pid").write_text(str(child))
 while children:
     child, status = os.wait()
     (at / f"{children.pop(child)}.code").write_text(str(os.waitstatus_to_exitcode(status)))
@@ -72,6 +73,7 @@ class Server:
     name: str
     place: Path
     port: int
+    calls: int  # its port of gRPC
 
     def call(self, method: str, path: str, body: bytes | None = None, **head: str) -> tuple[int, str]:
         """Status and text."""
@@ -111,10 +113,9 @@ class Server:
 @contextmanager
 def started(place: Path, wanted: Mapping[str, Wanted], fails: Sequence[str] = ()) -> Iterator[dict[str, Server]]:
     """Servers by their names, live but for those that fail."""
-    found = {name: Server(name, place, free_port()) for name in wanted}
-    told = {
-        name: (dict(each.models), [f"--http_port={found[name].port}", *each.arguments]) for name, each in wanted.items()
-    }
+    found = {name: Server(name, place, free_port(), free_port()) for name in wanted}
+    ports = {name: [f"--http_port={each.port}", f"--grpc_port={each.calls}"] for name, each in found.items()}
+    told = {name: (dict(each.models), [*ports[name], *each.arguments]) for name, each in wanted.items()}
     with forked(place, SERVERS, told) as running:
         for name in wanted.keys() - set(fails):
             look = alive(running, place / LOG, partial(_lives, found[name]))

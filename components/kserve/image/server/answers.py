@@ -100,6 +100,11 @@ def _answers(lines: list[str]) -> Iterator[tuple[str, str]]:
         yield found[1], found[2]
 
 
+def marking(name: bytes | None) -> Any:
+    """The mark of a question that is still to be read, by the id of its request; None: it has none."""
+    return blake2b(name + b"\0", digest_size=8) if name else None
+
+
 class Marked:
     """Between the network and the server: marks questions."""
 
@@ -109,7 +114,7 @@ class Marked:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request."""
         name = dict(scope["headers"]).get(REQUEST_ID) if scope["type"] == "http" else None
-        mark = blake2b(name + b"\0", digest_size=8) if name else None
+        mark = marking(name)
 
         async def marked() -> Any:
             message = await receive()

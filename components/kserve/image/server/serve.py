@@ -1,4 +1,4 @@
-"""Serves one scikit-learn model, or several, by the Open Inference Protocol, v2.
+"""Serves one scikit-learn model, or several, by the Open Inference Protocol, v2: REST, and gRPC where it has a port.
 
 A model's folder holds `model.joblib`, `model.pkl` or `model.skops`, or what MLflow's flavour `sklearn`
 saves: then its file MLmodel says which file is the model. Reading a model runs its code; the pod
@@ -36,6 +36,7 @@ from prometheus_client.core import Metric
 
 from components.kserve.image.server.answers import PATH as COMPARED
 from components.kserve.image.server.answers import Answers, Marked
+from components.kserve.image.server.calls import Server
 from components.kserve.image.server.counters import Counted, Counters, memory_limit, together, whole
 from components.kserve.image.server.drift import BadReferenceError, Drift, trained_with
 from components.kserve.image.server.floors import FLOOR, NOT_SURE, SURE, Floor, FloorError, Held, share
@@ -232,7 +233,7 @@ def typed() -> argparse.Namespace:
     parser.add_argument("--model_version", default="", help="stands in every answer")
     parser.add_argument("--beside", type=named, action="append", default=[], help="NAME=VERSION of one model more")
     parser.add_argument("--floor", type=share, help="rows less sure than this, 0 to 1, keep no label")
-    parser.set_defaults(enable_grpc=False, enable_latency_logging=False)
+    parser.set_defaults(grpc_port=0, enable_latency_logging=False)
     return parser.parse_args()
 
 
@@ -247,16 +248,19 @@ def models(told: argparse.Namespace, answers: Answers, predictions: Predictions)
 
 
 def main() -> None:
-    """One process, REST alone."""
+    """One process."""
     told, answers, predictions = typed(), Answers(), Predictions()
     made = models(told, answers, predictions)
     if not any(model.ready for model in made):
         # The last line of a container's log is what KServe, and so the release, says of it.
         sys.exit("; ".join(f"{model.name}: {model.why}" for model in made))
     REGISTRY.register(Shown(made))
-    server = kserve.ModelServer(
+    counters = {model.name: model.counters for model in made}
+    server = Server(
+        counters,
+        told.grpc_port,
+        LARGEST,
         http_port=told.http_port,
-        enable_grpc=told.enable_grpc,
         workers=told.workers,
         enable_latency_logging=told.enable_latency_logging,
     )
@@ -265,7 +269,7 @@ def main() -> None:
     kserve.model_server.app.add_middleware(Page, path=COMPARED, text=answers.page)
     kserve.model_server.app.add_middleware(Page, path=PREDICTED, text=predictions.page)
     kserve.model_server.app.add_middleware(Limited)
-    kserve.model_server.app.add_middleware(Counted, counters={model.name: model.counters for model in made})
+    kserve.model_server.app.add_middleware(Counted, counters=counters)
     # A line or two for each answer would cost as much as the answer.
     for name in ("kserve.trace", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
