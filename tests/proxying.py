@@ -71,10 +71,10 @@ class Signer:
         packed = {k: _packed(v.to_bytes((v.bit_length() + 7) // 8, "big")) for k, v in number.items()}
         return json.dumps({"keys": [{"kty": "RSA", "alg": "RS256", "kid": "one", **packed}]})
 
-    def token(self, role: str, seconds: float = 86_400) -> str:
+    def token(self, role: str, seconds: float = 86_400, audience: str = PAGE) -> str:
         """Good for the page, for whoever has the role."""
         head = {"alg": "RS256", "kid": "one", "typ": "JWT"}
-        claims = {"iss": ISSUER, "aud": PAGE, "roles": [role], "exp": int(time.time() + seconds)}
+        claims = {"iss": ISSUER, "aud": audience, "roles": [role], "exp": int(time.time() + seconds)}
         signed = ".".join(_packed(json.dumps(part).encode()) for part in (head, claims))
         mark = self.key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
         return f"{signed}.{_packed(mark)}"

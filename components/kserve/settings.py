@@ -90,6 +90,7 @@ class Values(Frozen):
     store: UseValues
     pods: dict[str, str]  # labels of predictors
     callers: tuple[dict[str, object], ...]  # peers of a NetworkPolicy
+    gateway: tuple[dict[str, object], ...]  # those of them who ask by gRPC
 
 
 def store(site: SiteFacts) -> Connection:
@@ -106,14 +107,19 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         secret=naming.client_secret(STORE, READER),
         store=store(site).use(),
         pods=PREDICTOR_PODS,
-        callers=tuple(_callers(site)),
+        callers=(*_gateway(site), *_callers(site)),
+        gateway=tuple(_gateway(site)),
     ).model_dump(mode="json")
 
 
-def _callers(site: SiteFacts) -> Iterator[dict[str, object]]:
-    """The way in from outside, the validator's clients, whoever watches, judges, or keeps what was answered."""
+def _gateway(site: SiteFacts) -> Iterator[dict[str, object]]:
+    """The way in from outside."""
     if webs.present(webs.GATEWAY_ROOM, site) is not None:
         yield in_namespace(webs.GATEWAY_NAMESPACE, webs.PROXY_PODS)
+
+
+def _callers(site: SiteFacts) -> Iterator[dict[str, object]]:
+    """The validator's clients, whoever watches, judges, or keeps what was answered."""
     ours = [("apadana.io/client", "true"), ("app.kubernetes.io/name", "prometheus")]
     ours += [("app.kubernetes.io/name", each) for each in READERS if webs.present(each, site) is not None]
     for label, value in ours:

@@ -180,6 +180,8 @@ def way(settings: Settings, site: SiteFacts) -> list[Manifest]:
     if issuer is None:
         return []
     asked = {"path": "/v2/health/ready", "expectedStatuses": [200]}
+    # A pod that is asked by gRPC is looked after at its port of REST: it is the same process.
+    check = {"type": "HTTP", "http": asked, "overrides": {"port": PODS_PORT}}
     held = {"requestBuffer": {"limit": f"{settings.largest_mib}Mi"}}
     marks = labels(ROOM)
     grant = {
@@ -201,7 +203,7 @@ def way(settings: Settings, site: SiteFacts) -> list[Manifest]:
             f"{ROOM}-answers",
             namespace=site.namespace,
             marks=marks,
-            spec=_chosen("NotIn") | webs.resilience({"type": "HTTP", "http": asked}) | held,
+            spec=_chosen("NotIn") | webs.resilience(check) | held,
         ),
         manifest(
             webs.ENVOY_API,
@@ -231,9 +233,11 @@ def falling_back(settings: Settings) -> dict[str, Any]:
     """
     tried = {"timeout": f"{settings.try_ms}ms", "backOff": {"baseInterval": "1ms", "maxInterval": "5ms"}}
     left = {"consecutive5XxErrors": 5, "interval": "1s", "baseEjectionTime": "3s", "maxEjectionPercent": 100}
+    # By gRPC what fails is told with a status of its own, in an answer whose status of HTTP is 200.
+    fails = ["5xx", "internal", "unavailable"]
     return {
         "healthCheck": {"passive": left},
-        "retry": {"numRetries": 2, "numAttemptsPerPriority": 1, "retryOn": {"triggers": ["5xx"]}, "perRetry": tried},
+        "retry": {"numRetries": 2, "numAttemptsPerPriority": 1, "retryOn": {"triggers": fails}, "perRetry": tried},
         "timeout": {"tcp": {"connectTimeout": f"{min(settings.try_ms, CONNECT_MS)}ms"}},
         "tcpKeepalive": {"probes": 2, "idleTime": "5s", "interval": "2s"},
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.engine import mirroring
+from tests.unit.test_models_wish import PLACE
 from validate.ground.site import REPOSITORY
 
 PROTO = REPOSITORY / "components" / "kserve" / "inference.proto"
@@ -32,8 +33,9 @@ messages, services = importlib.import_module("inference_pb2"), importlib.import_
 channels = {}
 def called(port, method, message, metadata, seconds, gzip, raw):
     if port not in channels:
-        whole = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-        channels[port] = grpc.insecure_channel(f"127.0.0.1:{port}", options=whole)
+        told = {"max_send_message_length": -1, "max_receive_message_length": -1, "default_authority": sys.argv[3]}
+        options = [(f"grpc.{name}", value) for name, value in told.items()]
+        channels[port] = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
     if raw is None:
         stub = getattr(services.GRPCInferenceServiceStub(channels[port]), method)
         asked = json_format.ParseDict(message, getattr(messages, f"{method}Request")())
@@ -103,7 +105,13 @@ class Client:
 
 
 def _call(
-    port: int, method: str, message: Mapping[str, Any], metadata: Sequence[object], *, gzip: bool = False, raw: Any = None
+    port: int,
+    method: str,
+    message: Mapping[str, Any],
+    metadata: Sequence[object],
+    *,
+    gzip: bool = False,
+    raw: Any = None,
 ) -> dict[str, Any]:
     told = {"port": port, "method": method, "message": message, "metadata": metadata}
     return {**told, "seconds": 30, "gzip": gzip, "raw": raw}
@@ -116,7 +124,7 @@ def client(folder: Path) -> Iterator[Client]:
     log = folder / "client.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [*command, "-c", CLIENT, str(folder), str(PROTO)],
+            [*command, "-c", CLIENT, str(folder), str(PROTO), PLACE.host],
             env=variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

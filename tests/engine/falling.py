@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.gateway.controller import CONTROLLER
 from components.kit.webs import ENVOY_API, GATEWAY, GATEWAY_API
-from components.models.keeper.objects import ENVOY, Manifest
+from components.models.keeper.objects import ENVOY, GRPC, REST, Manifest
 from tests.engine import mirroring
 from tests.engine.built import built
 from tests.engine.stores import HOST, free_port
@@ -31,6 +32,7 @@ from validate.ground.kubectl import wait_for
 
 XDS_PORT = 18000  # the controller's own, whatever it is told
 ASKED = f"POST /v2/models/iris/infer HTTP/1.1\r\nHost: {PLACE.host}\r\nConnection: close\r\nContent-Length: "
+POLICIES = ("BackendTrafficPolicy", "SecurityPolicy")
 VERSION = "1.40.0"  # a name: what lies there notes what it is started with
 
 #: Told by POST /mode: of every so many questions one is answered with this status, after so many seconds.
@@ -158,18 +160,20 @@ class Asking:
         self.answers.append(Answer(due, time.monotonic() - began, status, version, size))
 
 
-def names(port: int, objects: Sequence[Manifest], pods: Mapping[str, Sequence[int]]) -> list[Manifest]:
+def names(
+    port: int, objects: Sequence[Manifest], pods: Mapping[str, Sequence[int]], calls: Mapping[str, Sequence[int]]
+) -> list[Manifest]:
     """What the controller reads. By files it knows neither Services nor labels: `pods`, the ports behind the name of
-    each Service, become a Backend of that name, and policies name the route."""
-    route = next(each for each in objects if each["kind"] == "HTTPRoute")
-    for rule in route["spec"]["rules"]:
-        for ref in rule["backendRefs"]:
-            ref.pop("namespace", None), ref.pop("port", None)
-            ref |= {"group": ENVOY, "kind": "Backend"}
-    named = {"group": GATEWAY_API, "kind": "HTTPRoute", "name": route["metadata"]["name"]}
+    each Service, become a Backend of that name, `calls`, those of gRPC, one more, and policies name their routes.
+    What nobody stands behind is left out."""
+    routes = [each for each in objects if each["kind"] == "HTTPRoute"]
+    for route in routes:
+        rules = route["spec"]["rules"]
+        route["spec"]["rules"] = [rule for rule in rules if all(_stands(ref, calls) for ref in _refs(rule))]
     for each in objects:
-        if each["spec"].pop("targetSelectors", None):
-            each["spec"]["targetRefs"] = [named]
+        for chosen in each["spec"].pop("targetSelectors", ()):
+            named = [route["metadata"]["name"] for route in routes if _is_chosen(route, chosen)]
+            each["spec"]["targetRefs"] = [{"group": GATEWAY_API, "kind": "HTTPRoute", "name": name} for name in named]
     form = {"group": ENVOY, "kind": "EnvoyProxy", "name": GATEWAY, "namespace": PLACE.platform}
     listener = {"name": "https", "port": port, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "Same"}}}
     host = {"concurrency": 1, "provider": {"type": "Host", "host": {"envoyVersion": VERSION}}}
@@ -179,15 +183,39 @@ def names(port: int, objects: Sequence[Manifest], pods: Mapping[str, Sequence[in
         (f"{GATEWAY_API}/v1", "Gateway", GATEWAY, {"gatewayClassName": GATEWAY, "listeners": [listener]}),
         (ENVOY_API, "EnvoyProxy", GATEWAY, host),
     ]
-    made += [
-        (ENVOY_API, "Backend", name, {"endpoints": [{"ip": {"address": HOST, "port": each}} for each in ports]})
-        for name, ports in pods.items()
-    ]
+    for way, behind in ((REST, pods), (GRPC, calls)):
+        more = {"appProtocols": list(way.protocols)} if way.protocols else {}
+        for name, ports in behind.items():
+            ends = [{"ip": {"address": HOST, "port": each}} for each in ports]
+            made.append((ENVOY_API, "Backend", name + way.suffix, {"endpoints": ends, **more}))
     told = [
         {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": PLACE.platform}, "spec": spec}
         for api, kind, name, spec in made
     ]
-    return [*told, *objects]
+    return [*told, *(each for each in objects if each["kind"] not in POLICIES or each["spec"]["targetRefs"])]
+
+
+def _refs(rule: Manifest) -> list[dict[str, Any]]:
+    copies = [each["requestMirror"]["backendRef"] for each in rule["filters"]]
+    return [*rule["backendRefs"], *copies]
+
+
+def _stands(ref: dict[str, Any], calls: Mapping[str, Sequence[int]]) -> bool:
+    """A Service's name becomes a Backend's; whether somebody is there."""
+    way = GRPC if ref.pop("port", 0) == GRPC.port or ref["name"].endswith(GRPC.suffix) else REST
+    if ref.pop("namespace", ""):
+        ref |= {"group": ENVOY, "kind": "Backend", "name": ref["name"] + way.suffix}
+    return way is REST or bool(calls)
+
+
+def _is_chosen(route: Manifest, chosen: Mapping[str, Any]) -> bool:
+    marks = route["metadata"]["labels"]
+    asked = [(marks.get(each["key"]) in each["values"]) == (each["operator"] == "In") for each in _more(chosen)]
+    return chosen["matchLabels"].items() <= marks.items() and all(asked)
+
+
+def _more(chosen: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return list(chosen.get("matchExpressions", ()))
 
 
 def arguments(folder: Path, objects: Sequence[Manifest], stack: ExitStack) -> list[str]:
@@ -228,12 +256,18 @@ def arguments(folder: Path, objects: Sequence[Manifest], stack: ExitStack) -> li
 
 
 @contextmanager
-def gateway(folder: Path, objects: Sequence[Manifest], pods: Mapping[str, Sequence[int]]) -> Iterator[int]:
-    """Envoy as the controller made it, and no controller any more. Its port."""
+def gateway(
+    folder: Path,
+    objects: Sequence[Manifest],
+    pods: Mapping[str, Sequence[int]],
+    calls: Mapping[str, Sequence[int]] | None = None,
+) -> Iterator[int]:
+    """Envoy as the controller made it, and no controller any more. Its port; the one of its own pages lies in the file
+    `admin`."""
     port, admin = free_port(), folder / "admin"
     program = mirroring.envoy()
     with (folder / "envoy.log").open("wb") as log, ExitStack() as stack:
-        told = arguments(folder, names(port, objects, pods), stack)
+        told = arguments(folder, names(port, objects, pods, calls or {}), stack)
         told = told[: told.index("--")]  # what follows is for who starts it
         told[told.index("--admin-address-path") + 1] = str(admin)
         envoy = subprocess.Popen([program, *told, "--use-dynamic-base-id"], stdout=log, stderr=log)
@@ -248,11 +282,11 @@ def gateway(folder: Path, objects: Sequence[Manifest], pods: Mapping[str, Sequen
 
 
 def asked(port: int) -> bool:
-    """Whether a question is answered."""
+    """Whether a question is answered, or a token asked for."""
     line = http.client.HTTPConnection(HOST, port, timeout=5)
     try:
         line.request("POST", "/v2/models/iris/infer", "{}", {"Host": PLACE.host})
-        return line.getresponse().status == http.client.OK
+        return line.getresponse().status in (http.client.OK, http.client.UNAUTHORIZED)
     finally:
         line.close()
 

@@ -144,9 +144,9 @@ class Gateway:
     written: int = 0
 
     def follow(self, route: Mapping[str, Any]) -> None:
-        """Take up an HTTPRoute, and wait until it has."""
+        """Take up the way of REST of an HTTPRoute, and wait until it has."""
         self.written += 1
-        (rule,) = route["spec"]["rules"]
+        rule = route["spec"]["rules"][0]
         shares = [{"name": ref["name"], "weight": ref["weight"]} for ref in rule["backendRefs"]]
         mirrors = [each["requestMirror"] for each in rule["filters"]]
         action = {"weighted_clusters": {"clusters": shares}, "request_mirror_policies": [_copies(m) for m in mirrors]}

@@ -58,7 +58,7 @@ class World:
 
 def made(wish: Wish, world: World) -> list[objects.Manifest]:
     """The release's objects and all policies of releases; the address of the light one's Service is its pod's."""
-    back = objects.fall_back(PLACE, wish, WINE, HOST)
+    back, _ = objects.fall_backs(PLACE, wish, WINE, HOST)
     back["spec"]["endpoints"][0]["ip"]["port"] = world.light.port
     policy = "models-fall-back" if wish.fall_back else "models-answers"
     way = [each for each in models.way(SETTINGS, site()) if each["kind"] == "BackendTrafficPolicy"]

@@ -18,6 +18,7 @@ import yaml
 
 from components.cluster import objects as cluster
 from components.cluster import settings as cluster_settings
+from components.gateway import settings as gateway
 from components.kit import half, pki
 from components.kit.component import Vault
 from components.kit.servers import NotHereError, built
@@ -26,7 +27,8 @@ from components.kserve import controller
 from components.kserve import settings as kserve
 from components.kserve.cluster import KserveHalf
 from components.minio import settings as minio
-from components.models.keeper.objects import predictor, service, version
+from components.models.judge.looking import HTTP2
+from components.models.keeper.objects import GRPC, REST, predictor, service, version
 from components.models.keeper.wish import Wish
 from tests.images import AnyImage
 from tests.rendered import datarooms, objects
@@ -73,6 +75,21 @@ def test_predictors_have_no_token_and_one_secret() -> None:
     account = named("ServiceAccount")
     assert account["automountServiceAccountToken"] is False
     assert account["secrets"] == [{"name": "minio-client-predictor"}]
+
+
+def test_by_grpc_the_gateway_alone_reaches_it_and_only_where_there_is_one() -> None:
+    (rest,) = named("NetworkPolicy")["spec"]["ingress"]
+    assert rest["ports"] == [{"protocol": "TCP", "port": kserve.PREDICTOR_PORT}]
+    behind = replace(SITE, rooms={**ROOMS, "gateway": gateway.Settings()})
+    found = objects.rendered("kserve", kserve.Settings(), behind)
+    (policy,) = [each for each in found if each["kind"] == "NetworkPolicy"]
+    rest, calls = policy["spec"]["ingress"]
+    assert calls["ports"] == [{"protocol": "TCP", "port": GRPC.port}]
+    (proxies,) = calls["from"]
+    assert proxies == rest["from"][0]
+    assert proxies["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "apadana-gateway"}
+    ports = named("ServingRuntime")["spec"]["containers"][0]["ports"]
+    assert [(each["name"], each["containerPort"]) for each in ports] == [("http", 8080), ("grpc", GRPC.port)]
 
 
 def test_a_predictor_reaches_the_store_and_the_name_server() -> None:
@@ -249,6 +266,15 @@ def test_a_wish_becomes_pods_that_a_restricted_namespace_takes(running: Running)
     assert copied["data"]["cabundle.crt"].startswith("-----BEGIN CERTIFICATE")
     # It does what it has to with the rights that it has.
     assert "forbidden" not in running.log.read_text()
+
+
+def test_its_service_has_a_port_for_each_way_and_says_which_one_is_http_2(running: Running) -> None:
+    """The gateway takes its word for it: with HTTP/1.1 no call of gRPC is answered."""
+    running.server.make(wish("ways"))
+    path = f"/api/v1/namespaces/{WORK}/services/ways-predictor"
+    ports = wait_for("the Service", lambda: running.get(path), timeout=60)["spec"]["ports"]
+    told = [(each["port"], each["targetPort"], each.get("appProtocol")) for each in ports]
+    assert told == [(REST.port, kserve.PREDICTOR_PORT, None), (GRPC.port, GRPC.port, HTTP2)]
 
 
 def test_models_that_share_pods_are_fetched_side_by_side(running: Running) -> None:

@@ -198,9 +198,9 @@ def test_the_keepers_rights_reach_to_a_fall_back_and_the_gateways_definitions_ta
     service = api.get("Service", PLACE.work, name)
     assert service
     address = service["spec"]["clusterIP"]
-    back = manifests.fall_back(PLACE, wish, DIGESTS[wish.fall_back], address)
+    backs = manifests.fall_backs(PLACE, wish, DIGESTS[wish.fall_back], address)
     route = manifests.route(PLACE, wish, DIGESTS)
-    for want in (back, route):
+    for want in (*backs, route):
         api.make(want)
         have = api.get(want["kind"], PLACE.platform, want["metadata"]["name"])
         # What the API server fills in is nothing that the next round would write anew.
@@ -209,5 +209,6 @@ def test_the_keepers_rights_reach_to_a_fall_back_and_the_gateways_definitions_ta
         server.make(policy)
     with pytest.raises(ApiError, match="403"):
         api.delete("Service", PLACE.work, name)
-    api.delete("Backend", PLACE.platform, name)
-    assert api.get("Backend", PLACE.platform, name) is None
+    for back in backs:
+        api.delete("Backend", PLACE.platform, back["metadata"]["name"])
+        assert api.get("Backend", PLACE.platform, back["metadata"]["name"]) is None

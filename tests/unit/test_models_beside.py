@@ -61,12 +61,13 @@ class Shared(keepers.World):
         return version
 
     def ways(self) -> dict[str, set[str]]:
-        """Of each model the Services that answer for it."""
+        """Of each model the Services that answer for it, whichever way it is asked."""
         found: dict[str, set[str]] = {}
         for (kind, _, _), item in self.cluster.held.items():
             for rule in item["spec"]["rules"] if kind == "HTTPRoute" else ():
                 for match in rule["matches"]:
-                    name = match["path"]["value"].removeprefix("/v2/models/")
+                    named = match.get("headers", [{"value": match["path"]["value"].removeprefix("/v2/models/")}])
+                    name = named[0]["value"]
                     found.setdefault(name, set()).update(ref["name"] for ref in rule["backendRefs"])
         return found
 

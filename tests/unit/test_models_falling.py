@@ -23,6 +23,7 @@ from tests.unit import test_models_keeper as keepers
 from tests.unit.test_models_wish import BACKED, CANARY, DIGESTS, ONE, PLACE, SHADOW, STABLE, WINE
 
 LIGHT = "iris-3333333333-predictor"
+CALLED = f"{LIGHT}-grpc"
 ADDRESS = "10.96.7.7"
 
 
@@ -46,17 +47,17 @@ def world() -> World:
     return World()
 
 
-def refs(wish: Wish) -> list[dict[str, Any]]:
-    (rule,) = objects.route(PLACE, wish, DIGESTS)["spec"]["rules"]
-    return list(rule["backendRefs"])
+def refs(wish: Wish) -> list[list[dict[str, Any]]]:
+    """By each way."""
+    return [list(rule["backendRefs"]) for rule in objects.route(PLACE, wish, DIGESTS)["spec"]["rules"]]
 
 
 @pytest.mark.parametrize("wish", [STABLE, CANARY, SHADOW])
 def test_it_stands_behind_those_who_answer_and_changes_nothing_of_them(wish: Wish) -> None:
     backed = replace(wish, fall_back=BACKED.fall_back)
-    *others, behind = refs(backed)
-    assert others == refs(wish)
-    assert behind == {"group": "gateway.envoyproxy.io", "kind": "Backend", "name": LIGHT, "weight": 1}
+    for (*others, behind), before, name in zip(refs(backed), refs(wish), (LIGHT, CALLED), strict=True):
+        assert others == before
+        assert behind == {"group": "gateway.envoyproxy.io", "kind": "Backend", "name": name, "weight": 1}
     assert backed.shares() == wish.shares()
     # Its pods are looked after as those of the others.
     assert objects.backends(objects.route(PLACE, backed, DIGESTS)) - {"iris-3333333333"} == objects.backends(
@@ -65,9 +66,16 @@ def test_it_stands_behind_those_who_answer_and_changes_nothing_of_them(wish: Wis
 
 
 def test_what_the_gateway_takes_it_for() -> None:
-    found = objects.fall_back(PLACE, BACKED, WINE, ADDRESS)
+    found, called = objects.fall_backs(PLACE, BACKED, WINE, ADDRESS)
     assert (found["metadata"]["namespace"], found["metadata"]["name"]) == (PLACE.platform, LIGHT)
     assert found["spec"] == {"fallback": True, "endpoints": [{"ip": {"address": ADDRESS, "port": 80}}]}
+    assert (called["metadata"]["namespace"], called["metadata"]["name"]) == (PLACE.platform, CALLED)
+    # The gateway reads no Service behind it, so it is told that this is HTTP/2.
+    assert called["spec"] == {
+        "fallback": True,
+        "endpoints": [{"ip": {"address": ADDRESS, "port": 8081}}],
+        "appProtocols": ["gateway.envoyproxy.io/h2c"],
+    }
     model = objects.service(PLACE, BACKED, WINE, "sklearn")["spec"]["predictor"]["model"]
     assert model["args"] == ["--model_name=iris", "--model_version=3333333333"]  # under the release's name
 
@@ -107,7 +115,7 @@ def test_without_the_wish_the_route_leaves_first_then_it_goes(world: World) -> N
     assert route and route["metadata"]["labels"][objects.FALLS_BACK] == "no"
     assert world.weights() == {"iris-1111111111-predictor": 100}
     # A route that names what is no more would be answered with 500.
-    assert world.cluster.names("Backend") == {LIGHT}
+    assert world.cluster.names("Backend") == {LIGHT, CALLED}
     world.round(after=LEAVE_SECONDS + 1)
     assert world.cluster.names("Backend") == set()
     assert world.cluster.names("InferenceService") == {"iris-1111111111"}

@@ -300,13 +300,17 @@ def test_pods_of_a_service_by_the_slices() -> None:
         return {"addresses": [address], "targetRef": {"name": name}, "conditions": conditions}
 
     labels = {"metadata": {"labels": {looking.SERVICE: "iris-1-predictor"}}}
+    calls = {"port": 8081, "appProtocol": looking.HTTP2}
     slices: list[dict[str, object]] = [
         labels | {"ports": [{"port": 8080}], "endpoints": [end("a", "10.0.0.1"), end("b", "10.0.0.2", ready=False)]},
         labels | {"ports": [{"port": 8080}], "endpoints": None},
+        # No order is promised, and by gRPC nobody shows counters.
+        labels | {"ports": [calls, {"port": 8080}], "endpoints": [end("d", "10.0.0.4")]},
         labels | {"ports": None, "endpoints": [end("c", "10.0.0.3")]},
     ]
     assert looking.pods(slices) == {
         "iris-1-predictor": [Place("a", "10.0.0.1", 8080, True), Place("b", "10.0.0.2", 8080, False)]
+        + [Place("d", "10.0.0.4", 8080, True)]
     }
 
 

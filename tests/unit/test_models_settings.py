@@ -87,6 +87,9 @@ def test_a_route_has_one_policy_of_what_is_tried_again_and_none_that_was_made_be
         (asked,) = chosen["matchExpressions"]
         assert (asked["key"], asked["values"]) == (objects.FALLS_BACK, [objects.YES])
         found[name] = asked["operator"]
+    # By gRPC no path of REST is there to be asked.
+    (check,) = [way("BackendTrafficPolicy", "models-answers")["spec"]["healthCheck"]["active"]]
+    assert (check["http"]["path"], check["overrides"]) == ("/v2/health/ready", {"port": kserve.PREDICTOR_PORT})
     # NotIn is true of a route without the label.
     assert found == {"models-answers": "NotIn", "models-fall-back": "In"}
 
@@ -97,7 +100,7 @@ def test_a_fall_back_is_asked_when_a_try_fails_or_takes_too_long(milliseconds: i
     again = spec["retry"]
     # The next try goes to the next priority, and the third one is over within a second where a try has 300 ms.
     assert (again["numAttemptsPerPriority"], again["numRetries"]) == (1, 2)
-    assert again["retryOn"] == {"triggers": ["5xx"]}
+    assert again["retryOn"] == {"triggers": ["5xx", "internal", "unavailable"]}  # the last two: by gRPC
     assert again["perRetry"]["timeout"] == f"{milliseconds}ms"
     assert spec["timeout"]["tcp"]["connectTimeout"] == connect
     # A check that finds a pod alive would give it back what it answers wrongly.

@@ -172,9 +172,30 @@ def test_shares_are_a_hundred() -> None:
 
 
 def rule(wish: Wish) -> dict[str, Any]:
-    (found,) = objects.route(PLACE, wish, DIGESTS)["spec"]["rules"]
+    """Of REST."""
+    found, _ = objects.route(PLACE, wish, DIGESTS)["spec"]["rules"]
     assert isinstance(found, dict)
     return found
+
+
+@pytest.mark.parametrize("wish", [STABLE, CANARY, SHADOW, BACKED, replace(CANARY, beside=TOGETHER.beside)])
+def test_by_grpc_a_release_is_named_beside_the_call_and_has_the_same_shares_and_copies(wish: Wish) -> None:
+    pinned = wish.pinned(DIGESTS)
+    rules = objects.route(PLACE, pinned, DIGESTS)["spec"]["rules"]
+    half = len(rules) // 2
+    for rest, calls in zip(rules[:half], rules[half:], strict=True):
+        names = [match["path"]["value"].rpartition("/")[2] for match in rest["matches"]]
+        assert calls["matches"] == [
+            {
+                "path": {"type": "PathPrefix", "value": "/inference.GRPCInferenceService"},
+                "headers": [{"name": "apadana-model", "value": name}],
+            }
+            for name in names
+        ]
+        assert json.loads(
+            json.dumps(calls).replace('"port": 8081', '"port": 80').replace('-predictor-grpc"', '-predictor"')
+        ) == rest | {"matches": calls["matches"]}
+    assert objects.backends({"spec": {"rules": rules[:half]}}) == objects.backends({"spec": {"rules": rules[half:]}})
 
 
 def test_a_canary_is_two_weights() -> None:
@@ -263,7 +284,7 @@ def test_models_that_share_pods_have_one_service_and_each_a_folder_a_version_and
 
 def test_what_is_beside_is_answered_by_the_stables_pods_and_copied_to_nobody() -> None:
     wish = replace(SHADOW, beside=TOGETHER.beside).pinned(DIGESTS)
-    own, beside = objects.route(PLACE, wish, DIGESTS)["spec"]["rules"]
+    own, beside, *_ = objects.route(PLACE, wish, DIGESTS)["spec"]["rules"]
     assert [match["path"]["value"] for match in own["matches"]] == ["/v2/models/iris"]
     assert own["filters"]
     assert [match["path"]["value"] for match in beside["matches"]] == ["/v2/models/wine", "/v2/models/beer"]

@@ -14,6 +14,7 @@ from components.models.judge.state import State
 from components.models.judge.tally import Look, Pairs, Reading
 from components.models.judge.wish import Wish
 
+HTTP2 = "kubernetes.io/h2c"  # what a port of gRPC says of itself; counters are shown by the other one
 SERVICE = "kubernetes.io/service-name"  # Kubernetes' own label of an EndpointSlice
 READERS = 16
 COUNTERS, ANSWERS = "counters", "answers"  # what a pod shows
@@ -27,7 +28,7 @@ def pods(slices: Iterable[Mapping[str, Any]]) -> Pods:
     """Of EndpointSlices, the pods behind each Service."""
     found: Pods = {}
     for each in slices:
-        ports = [port["port"] for port in each.get("ports") or [] if port.get("port")]
+        ports = [p["port"] for p in each.get("ports") or [] if p.get("port") and p.get("appProtocol") != HTTP2]
         for end in (each.get("endpoints") or []) if ports else []:
             address = end["addresses"][0]
             name = (end.get("targetRef") or {}).get("name") or address

@@ -41,12 +41,12 @@ class Falling:
         self._counted: dict[Key, int] = {}
         self._looks: dict[str, deque[tuple[float, int, int]]] = {}  # when; its own answers since, and all
 
-    def backend(self, wish: Wish, digest: str) -> objects.Manifest | None:
-        """Its name for the gateway; None: its Service is not there yet."""
+    def backends(self, wish: Wish, digest: str) -> list[objects.Manifest]:
+        """Its names for the gateway; none: its Service is not there yet."""
         name = objects.predictor(objects.version(wish, digest))
         found = self._cluster.get("Service", self._place.work, name) or {}
         address = found.get("spec", {}).get("clusterIP", "")
-        return objects.fall_back(self._place, wish, digest, address) if address not in ("", "None") else None
+        return objects.fall_backs(self._place, wish, digest, address) if address not in ("", "None") else []
 
     def look(self, wishes: Iterable[tuple[Wish, Mapping[str, str]]]) -> None:
         """At what all their pods have counted. `wishes`: pinned, each with the digests of its versions."""

@@ -159,10 +159,10 @@ class Keeper:
             "fall_back": self._falling.said(wish, digests),
         }
         if wish.fall_back and not waits:
-            back = self._falling.backend(wish, digests[wish.fall_back])
-            if back:
+            backs = self._falling.backends(wish, digests[wish.fall_back])
+            for back in backs:
                 self._wanted("Backend", back)
-            else:
+            if not backs:
                 waits = [f"{wish.fall_back} has no address of the cluster yet"]
         if waits:
             # What the route has left makes room, or on a full cluster the next one would wait for ever.
@@ -284,7 +284,8 @@ class Keeper:
                 self._end(item["metadata"]["name"])
 
     def _end(self, version: str) -> None:
-        self._cluster.delete("Backend", self._place.platform, objects.predictor(version))
+        for way in objects.WAYS:
+            self._cluster.delete("Backend", self._place.platform, objects.fall_back_name(version, way))
         self._cluster.delete("PodDisruptionBudget", self._place.work, version)
         self._cluster.delete("InferenceService", self._place.work, version)
         self._log(f"{version}: gone")

@@ -8,7 +8,7 @@ another page's name. Its label is what the policies select: a token first, then 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +25,31 @@ ROUTE_PART = {"app.kubernetes.io/part-of": "apadana", "apadana.io/route": "model
 FALLS_BACK = "apadana.io/falls-back"
 YES, NO = "yes", "no"
 SHORT = 10  # digits of a digest in names
-SERVICE_PORT = 80  # of the Service that KServe makes
 PATHS = "/v2/models"
 MODELS = "/mnt/models"  # where KServe lays them
+
+
+@dataclass(frozen=True)
+class Way:
+    """One of the ways to ask a model."""
+
+    port: int  # of the Service that KServe makes: the first port of its pods is 80 there, any other one itself
+    path: str
+    named: str = ""  # header with the model's name, where no path has it
+    protocols: tuple[str, ...] = ()  # that the gateway has to be told of
+    suffix: str = ""  # of the gateway's names
+
+    def match(self, model: str) -> dict[str, Any]:
+        """Of a route."""
+        if not self.named:
+            return {"path": {"type": "PathPrefix", "value": f"{self.path}/{model}"}}
+        return {"path": {"type": "PathPrefix", "value": self.path}, "headers": [{"name": self.named, "value": model}]}
+
+
+REST = Way(80, PATHS)
+#: KServe says with the Service that this port is HTTP/2, because its name is `grpc`.
+GRPC = Way(8081, "/inference.GRPCInferenceService", "apadana-model", (f"{ENVOY}/h2c",), "-grpc")
+WAYS = (REST, GRPC)
 
 
 @dataclass(frozen=True)
@@ -160,52 +182,59 @@ def route_name(name: str) -> str:
 
 def route(place: Place, wish: Wish, digests: Mapping[str, str]) -> Manifest:
     """The way to a release: who answers how many, and who gets copies. What is beside it is answered by the stable's
-    pods and copied to nobody."""
-    backends = [_backend(place, wish, digests[ref]) | {"weight": share} for ref, share in wish.shares().items()]
-    rule: dict[str, Any] = {
-        "matches": [_path(wish.name)],
-        "backendRefs": [*backends, *_behind(wish, digests)],
-        "timeouts": {"request": f"{place.seconds}s"},
-    }
-    rule["filters"] = []
-    rules = [rule]
-    if wish.beside:
-        stable = _backend(place, wish, digests[wish.stable]) | {"weight": 100}
-        rules.append({**rule, "matches": [_path(name) for name in wish.beside], "backendRefs": [stable], "filters": []})
-    if wish.mode == SHADOW:
-        copied = {"backendRef": _backend(place, wish, digests[wish.candidate]), "percent": wish.percent}
-        rule["filters"].append({"type": "RequestMirror", "requestMirror": copied})
+    pods and copied to nobody. REST and gRPC stand in one object, so that their shares are never different ones."""
+    rules = [rule for way in WAYS for rule in _rules(place, wish, digests, way)]
     marks = {LABEL: wish.name, **ROUTE_PART, FALLS_BACK: YES if wish.fall_back else NO}
     metadata = {"name": route_name(wish.name), "namespace": place.platform, "labels": marks}
     spec = {"parentRefs": [{"name": place.gateway, "sectionName": "https"}], "hostnames": [place.host], "rules": rules}
     return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
 
 
-def fall_back(place: Place, wish: Wish, digest: str, address: str) -> Manifest:
-    """The gateway's name for who answers when the others do not: a second priority behind them.
+def _rules(place: Place, wish: Wish, digests: Mapping[str, str], way: Way) -> Iterator[dict[str, Any]]:
+    backends = [_backend(place, wish, digests[ref], way) | {"weight": share} for ref, share in wish.shares().items()]
+    copies = []
+    if wish.mode == SHADOW:
+        copied = {"backendRef": _backend(place, wish, digests[wish.candidate], way), "percent": wish.percent}
+        copies.append({"type": "RequestMirror", "requestMirror": copied})
+    limit = {"timeouts": {"request": f"{place.seconds}s"}}
+    behind = _behind(wish, digests, way)
+    yield {"matches": [way.match(wish.name)], "backendRefs": [*backends, *behind], **limit, "filters": copies}
+    if wish.beside:
+        stable = _backend(place, wish, digests[wish.stable], way) | {"weight": 100}
+        yield {"matches": [way.match(name) for name in wish.beside], "backendRefs": [stable], **limit, "filters": []}
+
+
+def fall_backs(place: Place, wish: Wish, digest: str, address: str) -> list[Manifest]:
+    """The gateway's names for who answers when the others do not, one for each way: a second priority behind them.
 
     `address`: of the cluster, of the version's Service. It stays while pods come and go, so nobody has to write here
     when one dies; a name would be no neighbour of the stable's addresses in one cluster of Envoy.
     """
-    name = predictor(version(wish, digest))
-    return {
-        "apiVersion": f"{ENVOY}/v1alpha1",
-        "kind": "Backend",
-        "metadata": {"name": name, "namespace": place.platform, "labels": labels(wish, digest)},
-        "spec": {"fallback": True, "endpoints": [{"ip": {"address": address, "port": SERVICE_PORT}}]},
-    }
+    made = []
+    for way in WAYS:
+        spec: dict[str, Any] = {"fallback": True, "endpoints": [{"ip": {"address": address, "port": way.port}}]}
+        if way.protocols:
+            spec["appProtocols"] = list(way.protocols)
+        metadata = {
+            "name": fall_back_name(version(wish, digest), way),
+            "namespace": place.platform,
+            "labels": labels(wish, digest),
+        }
+        made.append({"apiVersion": f"{ENVOY}/v1alpha1", "kind": "Backend", "metadata": metadata, "spec": spec})
+    return made
 
 
-def _behind(wish: Wish, digests: Mapping[str, str]) -> list[dict[str, Any]]:
+def fall_back_name(version: str, way: Way) -> str:
+    """Of its Backend."""
+    return predictor(version) + way.suffix
+
+
+def _behind(wish: Wish, digests: Mapping[str, str], way: Way) -> list[dict[str, Any]]:
     if not wish.fall_back:
         return []
-    name = predictor(version(wish, digests[wish.fall_back]))
+    name = fall_back_name(version(wish, digests[wish.fall_back]), way)
     # Its weight is among those of its own priority, where it is alone.
     return [{"group": ENVOY, "kind": "Backend", "name": name, "weight": 1}]
-
-
-def _path(model: str) -> dict[str, Any]:
-    return {"path": {"type": "PathPrefix", "value": f"{PATHS}/{model}"}}
 
 
 def predictor(name: str) -> str:
@@ -213,8 +242,8 @@ def predictor(name: str) -> str:
     return f"{name}-predictor"
 
 
-def _backend(place: Place, wish: Wish, digest: str) -> dict[str, Any]:
-    return {"name": predictor(version(wish, digest)), "namespace": place.work, "port": SERVICE_PORT}
+def _backend(place: Place, wish: Wish, digest: str, way: Way) -> dict[str, Any]:
+    return {"name": predictor(version(wish, digest)), "namespace": place.work, "port": way.port}
 
 
 def backends(found: Manifest | None) -> set[str]:
@@ -224,7 +253,7 @@ def backends(found: Manifest | None) -> set[str]:
     refs += [
         f["requestMirror"]["backendRef"] for rule in rules for f in rule.get("filters", []) if "requestMirror" in f
     ]
-    return {ref["name"].removesuffix("-predictor") for ref in refs}
+    return {ref["name"].removesuffix(GRPC.suffix).removesuffix("-predictor") for ref in refs}
 
 
 def differs(have: Any, want: Any) -> bool:
