@@ -31,11 +31,15 @@ assert protoc.main([*told, proto.name]) == 0
 sys.path.insert(0, out)
 messages, services = importlib.import_module("inference_pb2"), importlib.import_module("inference_pb2_grpc")
 channels = {}
+host, *trusted = sys.argv[3:]
+def channel(port):
+    told = {"max_send_message_length": -1, "max_receive_message_length": -1, "default_authority": host}
+    options = [(f"grpc.{name}", value) for name, value in told.items()]
+    if not trusted:
+        return grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
+    known = grpc.ssl_channel_credentials(Path(trusted[0]).read_bytes())
+    return grpc.secure_channel(port, known, options=[*options, ("grpc.ssl_target_name_override", host)])
 def called(port, method, message, metadata, seconds, gzip, raw):
-    if port not in channels:
-        told = {"max_send_message_length": -1, "max_receive_message_length": -1, "default_authority": sys.argv[3]}
-        options = [(f"grpc.{name}", value) for name, value in told.items()]
-        channels[port] = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
     if raw is None:
         stub = getattr(services.GRPCInferenceServiceStub(channels[port]), method)
         asked = json_format.ParseDict(message, getattr(messages, f"{method}Request")())
@@ -52,7 +56,10 @@ def called(port, method, message, metadata, seconds, gzip, raw):
 print(json.dumps("ready"), flush=True)
 with ThreadPoolExecutor(4) as pool:
     for line in sys.stdin:
-        print(json.dumps(list(pool.map(lambda each: called(**each), json.loads(line)))), flush=True)
+        calls = json.loads(line)
+        for port in {each["port"] for each in calls} - channels.keys():
+            channels[port] = channel(port)
+        print(json.dumps(list(pool.map(lambda each: called(**each), calls))), flush=True)
 """
 
 
@@ -79,21 +86,25 @@ class Client:
         return json.loads(line)
 
     def all(
-        self, port: int, method: str, messages: Sequence[Mapping[str, Any]], metadata: Mapping[str, str] | None = None
+        self,
+        port: int | str,
+        method: str,
+        messages: Sequence[Mapping[str, Any]],
+        metadata: Mapping[str, str] | None = None,
     ) -> list[Said]:
         """Calls, four at a time over one connection."""
         head = list((metadata or {}).items())
         return self._asked([_call(port, method, each, head) for each in messages])
 
-    def call(self, port: int, method: str, message: Mapping[str, Any] | None = None, **metadata: str) -> Said:
+    def call(self, port: int | str, method: str, message: Mapping[str, Any] | None = None, **metadata: str) -> Said:
         """One call."""
         return self.all(port, method, [message or {}], {k.replace("_", "-"): v for k, v in metadata.items()})[0]
 
-    def bytes(self, port: int, method: str, body: bytes) -> Said:
+    def bytes(self, port: int | str, method: str, body: bytes) -> Said:
         """One call with these bytes in place of a message."""
         return self._asked([_call(port, method, {}, [], raw=body.hex())])[0]
 
-    def packed(self, port: int, method: str, message: Mapping[str, Any]) -> Said:
+    def packed(self, port: int | str, method: str, message: Mapping[str, Any]) -> Said:
         """One call whose message is compressed."""
         return self._asked([_call(port, method, message, [], gzip=True)])[0]
 
@@ -105,7 +116,7 @@ class Client:
 
 
 def _call(
-    port: int,
+    port: int | str,
     method: str,
     message: Mapping[str, Any],
     metadata: Sequence[object],
@@ -118,13 +129,14 @@ def _call(
 
 
 @contextmanager
-def client(folder: Path) -> Iterator[Client]:
-    """`folder`: an empty one, for what is made of the protocol's file."""
+def client(folder: Path, host: str = PLACE.host, trusted: Path | None = None) -> Iterator[Client]:
+    """`folder`: an empty one, for what is made of the protocol's file. `host`: what is asked for. With `trusted`, a
+    file of authorities, it speaks TLS, and is told `address:port` in place of a port of this machine."""
     command, variables = mirroring.python()
     log = folder / "client.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [*command, "-c", CLIENT, str(folder), str(PROTO), PLACE.host],
+            [*command, "-c", CLIENT, str(folder), str(PROTO), host, *([str(trusted)] if trusted else [])],
             env=variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -23,7 +23,7 @@ import pytest
 
 from components.gateway.controller import CONTROLLER
 from components.kit.webs import ENVOY_API, GATEWAY, GATEWAY_API
-from components.models.keeper.objects import ENVOY, GRPC, REST, Manifest
+from components.models.keeper.objects import ENVOY, GRPC, REST, WAYS, Manifest
 from tests.engine import mirroring
 from tests.engine.built import built
 from tests.engine.stores import HOST, free_port
@@ -164,12 +164,12 @@ def names(
     port: int, objects: Sequence[Manifest], pods: Mapping[str, Sequence[int]], calls: Mapping[str, Sequence[int]]
 ) -> list[Manifest]:
     """What the controller reads. By files it knows neither Services nor labels: `pods`, the ports behind the name of
-    each Service, become a Backend of that name, `calls`, those of gRPC, one more, and policies name their routes.
-    What nobody stands behind is left out."""
+    each Service, become a Backend of that name, `calls`, those of gRPC, one more, and policies name their routes."""
     routes = [each for each in objects if each["kind"] == "HTTPRoute"]
-    for route in routes:
-        rules = route["spec"]["rules"]
-        route["spec"]["rules"] = [rule for rule in rules if all(_stands(ref, calls) for ref in _refs(rule))]
+    for rule in (rule for route in routes for rule in route["spec"]["rules"]):
+        copied = [each["requestMirror"]["backendRef"] for each in rule["filters"]]
+        for ref in (*rule["backendRefs"], *copied):
+            _name(ref)
     for each in objects:
         for chosen in each["spec"].pop("targetSelectors", ()):
             named = [route["metadata"]["name"] for route in routes if _is_chosen(route, chosen)]
@@ -195,17 +195,12 @@ def names(
     return [*told, *(each for each in objects if each["kind"] not in POLICIES or each["spec"]["targetRefs"])]
 
 
-def _refs(rule: Manifest) -> list[dict[str, Any]]:
-    copies = [each["requestMirror"]["backendRef"] for each in rule["filters"]]
-    return [*rule["backendRefs"], *copies]
-
-
-def _stands(ref: dict[str, Any], calls: Mapping[str, Sequence[int]]) -> bool:
-    """A Service's name becomes a Backend's; whether somebody is there."""
-    way = GRPC if ref.pop("port", 0) == GRPC.port or ref["name"].endswith(GRPC.suffix) else REST
+def _name(ref: dict[str, Any]) -> None:
+    """What is a Service's becomes a Backend's."""
     if ref.pop("namespace", ""):
+        way = next(way for way in WAYS if way.port == ref["port"])
         ref |= {"group": ENVOY, "kind": "Backend", "name": ref["name"] + way.suffix}
-    return way is REST or bool(calls)
+        del ref["port"]
 
 
 def _is_chosen(route: Manifest, chosen: Mapping[str, Any]) -> bool:

@@ -6,15 +6,17 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.models.judge.machine import YARDSTICK
-from components.models.keeper.objects import short
+from components.models.keeper.objects import GRPC, short
 from components.models.keeper.wish import LABEL
 from components.outcomes import settings as outcomes
-from tests import lab, serving
+from tests import lab, pages, serving
+from tests.engine import calling
 from tests.serving import Caller, Load, Trained
 from validate.ground.kubectl import wait_for
 from validate.ground.pods import new_run_id
@@ -79,6 +81,19 @@ def test_a_model_answers_as_it_did_where_it_was_trained(release: Release) -> Non
     assert told["outputs"][0]["data"] == release.first.answers
     assert told["model_name"] == release.name
     assert told["model_version"] == release.version(release.first)
+
+
+def test_by_grpc_it_answers_as_by_rest_and_nobody_without_a_token(release: Release, tmp_path: Path) -> None:
+    asked = calling.question(release.name, release.first.asked)
+    named = {GRPC.named: release.name}
+    with calling.client(tmp_path, serving.host(), lab.found().site_ca) as client:
+        address = f"{pages.floating()}:443"
+        (said,) = client.all(address, "ModelInfer", [asked], named | {"authorization": f"Bearer {release.token()}"})
+        (nobody,) = client.all(address, "ModelInfer", [asked], named)
+    assert said.code == "OK", said
+    assert said.told["model_version"] == release.version(release.first)
+    assert said.told["outputs"][0]["contents"] == {"int64_contents": [str(each) for each in release.first.answers]}
+    assert nobody.code == "UNAUTHENTICATED", nobody
 
 
 def test_its_pods_stand_on_two_hosts_and_one_at_a_time_may_be_taken(release: Release) -> None:

@@ -309,8 +309,11 @@ def test_pods_of_a_service_by_the_slices() -> None:
         labels | {"ports": None, "endpoints": [end("c", "10.0.0.3")]},
     ]
     assert looking.pods(slices) == {
-        "iris-1-predictor": [Place("a", "10.0.0.1", 8080, True), Place("b", "10.0.0.2", 8080, False)]
-        + [Place("d", "10.0.0.4", 8080, True)]
+        "iris-1-predictor": [
+            Place("a", "10.0.0.1", 8080, True),
+            Place("b", "10.0.0.2", 8080, False),
+            Place("d", "10.0.0.4", 8080, True),
+        ]
     }
 
 

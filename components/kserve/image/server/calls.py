@@ -145,7 +145,7 @@ def _told(way: Answering) -> Callable[[bytes, Any], Awaitable[bytes]]:
         try:
             found: bytes = (await way(body, context)).SerializeToString()
             return found
-        except Exception as error:  # noqa: BLE001  what a model raises is its own affair
+        except Exception as error:
             _, code = _fault(error)
             if code is StatusCode.INTERNAL:
                 logging.getLogger("kserve").exception("a question failed")
