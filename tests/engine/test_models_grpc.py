@@ -86,10 +86,10 @@ class World:
     client: Client
     signer: Signer
 
-    def ask(self, name: str, count: int = 1, role: str = "scientist", **metadata: str) -> list[Said]:
-        """Questions to a release, over one connection."""
+    def ask(self, name: str, count: int = 1, role: str = "scientist", release: str = "") -> list[Said]:
+        """Questions to a model, over one connection. `release`: which one is named beside them, if it is another."""
         token = self.signer.token(role, audience=models.ROOM)
-        head = {"authorization": f"Bearer {token}", GRPC.named: name, **metadata}
+        head = {"authorization": f"Bearer {token}", GRPC.named: release or name}
         return self.client.all(self.port, "ModelInfer", [question(name, [[0.0]])] * count, head)
 
     def admin(self, path: str) -> str:
@@ -146,9 +146,9 @@ def test_without_a_token_or_a_role_nobody_is_answered(world: World) -> None:
 
 
 def test_a_release_is_found_by_its_name_beside_the_call_and_asked_for_none_else(world: World) -> None:
-    (none,) = world.ask("iris", **{GRPC.named: "nobody"})
+    (none,) = world.ask("iris", release="nobody")
     assert none.code == "UNIMPLEMENTED"  # what gRPC makes of 404
-    (other,) = world.ask("iris", **{GRPC.named: "shade"})
+    (other,) = world.ask("iris", release="shade")
     assert (other.code, other.why) == ("NOT_FOUND", "Model with name iris does not exist.")
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import grpc
 import kserve
+from google.protobuf.message import DecodeError
 from grpc import StatusCode
 from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady
 from kserve.protocol.dataplane import DataPlane
@@ -163,7 +164,7 @@ def _fault(error: Exception) -> tuple[int, StatusCode]:
 def _parsed(kind: Any, body: bytes) -> Message:
     try:
         return kind.FromString(body)
-    except tensors.DecodeError:
+    except DecodeError:
         raise InvalidInput(f"what was sent is no {kind.DESCRIPTOR.name}") from None
 
 
