@@ -16,7 +16,9 @@ class Feast(PlatformComponent[room.Settings]):
     def managed(self) -> Mapping[str, Any]:
         """Secrets, then the chart."""
         users = {user: self.password(user) for user in (room.PROBE, *self.settings.clients)}
-        auth = {fronts.USERS_FILE: fronts.users_file(users)}
+        # Whoever runs its pods has its Secret: no pod mounts one of another namespace.
+        known = users | {room.READER: self.password(room.READER)}
+        auth = {fronts.USERS_FILE: fronts.users_file(known, [room.READER])}
         made = [self.secret(naming.auth_secret(room.ROOM), auth)]
         tls = self.services_certificate()
         for user, password in users.items():

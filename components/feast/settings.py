@@ -28,6 +28,7 @@ DATABASE, STORE = "postgres", "redis"
 WATCHER = "prometheus"
 REPOSITORY = Path(__file__).parents[2]
 PROBE = "probe"  # the validator's user
+READER = "predictor"  # of the model servers: it may ask for the newest features, and do nothing else
 PROBE_FILE = "definitions/probe.yaml"
 
 #: Connections to PostgreSQL of one server for rows that are pushed, and beside them one for what it
@@ -59,8 +60,8 @@ class Settings(ComponentSettings):
     replicas: Annotated[int, Field(ge=2, le=20)] = 2
     # Each is a folder problems/<name>/views with files *.yaml: entities, views, services.
     definitions: Annotated[tuple[Name, ...], Once] = ()
-    # Services that ask by name and password: each gets the Secret feast-client-<name>.
-    clients: Annotated[tuple[Name, ...], Once] = ("predictor", "problems")
+    # Services that ask and push by name and password: each gets the Secret feast-client-<name>.
+    clients: Annotated[tuple[Name, ...], Once] = ("problems",)
     resources: Resources = Resources(cpu_millicores=200, memory_mib=448, cpu_limit_millicores=2000)
     job_resources: Resources = Resources(cpu_millicores=100, memory_mib=512, cpu_limit_millicores=1000)
     front_resources: Resources = Resources(
@@ -87,8 +88,9 @@ class Settings(ComponentSettings):
             allowed = "a divisor of 60: a schedule of minutes begins anew with each hour"
             key, action = f"{ROOM}.materialise_minutes", "say 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 or 60"
             yield Mistake(key, str(self.materialise_minutes), allowed, action)
-        if PROBE in self.clients:
-            yield Mistake(f"{ROOM}.clients", PROBE, "any other name: the validator has this one", "remove it")
+        for taken, whose in ((PROBE, "the validator has"), (READER, "the model servers have")):
+            if taken in self.clients:
+                yield Mistake(f"{ROOM}.clients", taken, f"any other name: {whose} this one", "remove it")
         yield from self._lacking()
 
     def _lacking(self) -> Iterator[Mistake]:
@@ -168,8 +170,21 @@ def opened(wanted: definitions.Definitions) -> list[dict[str, object]]:
     ]
 
 
+def known(wanted: definitions.Definitions) -> dict[str, object]:
+    """Every view, for whoever deploys a model that asks for features."""
+    return {
+        view.name: {
+            "key": wanted.entity(view).key,
+            "key_type": wanted.entity(view).type,
+            "features": {each.name: each.type for each in view.features},
+        }
+        for view in wanted.views
+    }
+
+
 def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """This room's part of the platform contract."""
+    defined = definitions.read(files(settings))
     each = site.service_dns(naming.members_service(ROOM))
     return managed(
         ROOM,
@@ -192,7 +207,8 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
                     "login": "basic",
                     "acknowledged": "200 to POST /push; anything else: send it again",
                     "definitions": ",".join(settings.definitions),
-                    "views": json.dumps(opened(definitions.read(files(settings))), separators=(",", ":")),
+                    "views": json.dumps(opened(defined), separators=(",", ":")),
+                    "features": json.dumps(known(defined), separators=(",", ":")),
                 },
             },
             "promises": {

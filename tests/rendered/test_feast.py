@@ -9,6 +9,7 @@ import yaml
 
 from components.feast import settings as feast
 from components.feast.image.apadana_feast import definitions, forget
+from components.kit import fronts
 from tests.rendered import datarooms
 from tests.unit.test_feast_settings import site
 
@@ -83,7 +84,7 @@ def test_other_definitions_are_applied_by_a_new_job_and_roll_the_servers(documen
 def test_only_who_uses_it_reaches_the_servers_and_nobody_the_jobs(documents: list[datarooms.Document]) -> None:
     _, clients = datarooms.named(documents, "NetworkPolicy", "feast-server")["spec"]["ingress"]
     labels = [peer["podSelector"]["matchLabels"] for peer in clients["from"]]
-    assert labels == [{"apadana.io/client": "true"}, {"apadana.io/uses-feast": "true"}]
+    assert labels == [{"apadana.io/client": "true"}, *[{"apadana.io/uses-feast": "true"}] * 2]  # here, and of users
     assert clients["ports"] == [{"protocol": "TCP", "port": feast.API_PORT}]
     for job in ("apply", "materialise"):
         assert len(datarooms.named(documents, "NetworkPolicy", f"feast-{job}")["spec"]["ingress"]) == 1
@@ -95,6 +96,17 @@ def test_who_asks_shows_a_certificate_or_a_password(documents: list[datarooms.Do
         "http-request auth realm apadana unless health or showed_certificate known_certificate or known_user" in front
     )
     assert "ssl_c_s_dn(cn) -m str prometheus-tls\n" in front
+
+
+def test_who_reads_may_ask_for_the_newest_values_and_do_nothing_else(documents: list[datarooms.Document]) -> None:
+    front = datarooms.named(documents, "ConfigMap", "feast-files")["data"]["haproxy.cfg"]
+    rule = "http-request deny if { http_auth_group(callers) readers } !{ path /get-online-features /-/front }"
+    api = front.partition("frontend api")[2]
+    assert api.index("http-request auth ") < api.index(rule) < api.index("del-header Authorization")
+    assert (
+        fronts.users_file({"a": "x", feast.READER: "y"}, [feast.READER]).splitlines()[1]
+        == "  group readers users predictor"
+    )
 
 
 def test_nobody_from_outside_the_pod_has_an_entity_forgotten(documents: list[datarooms.Document]) -> None:

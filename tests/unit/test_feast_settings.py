@@ -76,9 +76,10 @@ def test_how_often_it_fills_online(minutes: int, schedule: str) -> None:
 
 
 def test_what_can_not_work_is_told_all_at_once() -> None:
-    settings = feast.Settings(materialise_minutes=7, definitions=("nobody",), clients=("probe",))
-    told = {mistake.key: mistake.seen for mistake in settings.misfits(site())}
-    assert told == {"feast.materialise_minutes": "7", "feast.definitions": "nobody", "feast.clients": "probe"}
+    settings = feast.Settings(materialise_minutes=7, definitions=("nobody",), clients=("probe", "predictor"))
+    told = [(mistake.key.removeprefix("feast."), mistake.seen) for mistake in settings.misfits(site())]
+    clients = [("clients", "probe"), ("clients", "predictor")]
+    assert told == [("materialise_minutes", "7"), *clients, ("definitions", "nobody")]
 
 
 def test_wrong_definitions_are_told_at_preview(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 {{- define "feast.front" -}}
-{{ include "kit.frontConfig" (dict "ctx" . "engine" 16566 "web" 6566 "api" 9443) }}
+{{ include "kit.frontConfig" (dict "ctx" . "engine" 16566 "web" 6566 "api" 9443
+  "reads" (list "/get-online-features" "/-/front")) }}
 {{- end -}}
 
 {{/* What must roll the pods when it changes. */}}

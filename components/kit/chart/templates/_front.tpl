@@ -9,6 +9,7 @@ The front of an engine that has one plain port and no log-in of its own: an HAPr
   web      TLS for the gateway alone (its own NetworkPolicy): the person has logged in there
   api      TLS for everybody else: a certificate of .Values.front.callers, or a user of the auth Secret's
            users.cfg; the two pages that health probes ask need neither
+  reads    paths: of the users of the group `readers` each may ask for these alone (may be left out)
   member   like api, and always this pod's own engine (may be left out)
   behind   the backends of web and api (may be left out: then this pod's own engine answers); the first of
            them that is up answers, else nobody. A server without a check is taken for up until its first one,
@@ -67,6 +68,9 @@ frontend {{ $name }}
   acl known_user http_auth(callers)
   http-request deny if { path_beg /-/ } !{ method GET HEAD }
   http-request auth realm apadana unless health or showed_certificate known_certificate or known_user
+  {{- with $.reads }}
+  http-request deny if { http_auth_group(callers) readers } !{ path {{ join " " . }} }
+  {{- end }}
   http-request del-header Authorization
   http-request return status 200 content-type text/plain string "here" if { path /-/front }
   {{- if eq $name "api" }}

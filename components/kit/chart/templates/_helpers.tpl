@@ -19,6 +19,7 @@ whole documents (start each with ---):
       ports   TCP ports open to the same app, to pods labelled apadana.io/client: "true" (the validator's)
               and to those labelled apadana.io/uses-<release>: "true"
       peers   more `from` items for those ports (raw)
+              ({{ include "kit.workPeers" (dict "ctx" .) | fromYamlArray }}: pods of users that use the room)
       egress  more egress rules (raw)
               ({{ include "kit.apiServers" (dict "ctx" .) | fromYamlArray }}: to the API servers; .Values.api_servers)
       members of one app reach each other on every port, all reach the DNS and the rooms in .Values.uses.
@@ -177,6 +178,14 @@ spec:
     - ipBlock: {cidr: {{ . }}}
     {{- end }}
   {{- end }}
+{{- end -}}
+
+{{/* Pods that users bring and that use this room. Whoever puts this label on a pod there still needs a password. */}}
+{{- define "kit.workPeers" -}}
+- namespaceSelector:
+    matchLabels: {kubernetes.io/metadata.name: {{ .ctx.Release.Namespace }}-work}
+  podSelector:
+    matchLabels: {apadana.io/uses-{{ .ctx.Release.Name }}: "true"}
 {{- end -}}
 
 {{- define "kit.networkPolicy" -}}
