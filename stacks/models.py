@@ -7,6 +7,7 @@
     deploy   NAME VERSION --floor 0.8         rows of which it is less sure get no label; `--floor none`: all get one
     deploy   NAME VERSION --beside OTHER=VERSION   the model OTHER shares its pods; `--beside none`: nobody does
     deploy   NAME VERSION --fall-back VERSION   a light one answers what this one answers wrongly or too late; `none`
+    deploy   NAME VERSION --missing default   features that nobody knows: defaults stand in; `refuse`: no answer
     canary   NAME VERSION [--percent 10]      the candidate answers so many of a hundred requests
     canary   NAME VERSION --judge             its share grows by itself, or ends; `explain` says why
     shadow   NAME VERSION [--percent 10]      the candidate gets copies; nobody sees its answers
@@ -40,6 +41,7 @@ from components.kit.mistakes import SiteError
 from components.kit.settings import SiteFacts
 from components.kit.webs import host, present
 from components.models.judge.words import Phase
+from components.models.keeper.declared import REFUSE, WAYS
 from components.models.keeper.following import effective
 from components.models.keeper.judging import stored
 from components.models.keeper.objects import PATHS
@@ -73,6 +75,7 @@ def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
     """One version alone; the one that answered before is where a rollback leads. Floor, growth and fall-back stay, and
     what is beside it, where nothing is said of them."""
     previous, floor, most, beside, back = "", told.floor, told.most, told.beside, told.fall_back
+    missing = told.missing or (before.missing if before else REFUSE)
     if before is not None:
         previous = before.stable if before.stable != told.version else before.previous
         floor = before.floor if floor is None else floor
@@ -82,7 +85,7 @@ def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
     named = _once([each for each in beside or () if each[0] != NONE])
     floor = None if floor == NONE else floor
     wish = Wish(told.name, told.version, SERVE, most=most or 0, floor=floor, beside=named, previous=previous)
-    return replace(wish, fall_back="" if back in (None, NONE) else back)
+    return replace(wish, fall_back="" if back in (None, NONE) else back, missing=missing)
 
 
 def canary(before: Wish | None, told: argparse.Namespace) -> Wish:
@@ -236,6 +239,7 @@ def _state(item: Mapping[str, Any]) -> dict[str, Any]:
 def _said(wish: Wish) -> str:
     floor = "" if wish.floor is None else f", with a floor of {wish.floor:g}"
     beside = f", with {', '.join(wish.beside)} in its pods" if wish.beside else ""
+    beside += ", with defaults for features that nobody knows" if wish.missing != REFUSE else ""
     return _served(wish) + floor + beside + (f", with {wish.fall_back} to fall back on" if wish.fall_back else "")
 
 
@@ -290,7 +294,8 @@ def explained(site: SiteFacts) -> Callable[[Wishes, argparse.Namespace], Iterato
         for line in state.get("why", []):
             yield f"          {line}"
         for ref, version in state.get("versions", {}).items():
-            yield f"version   {ref} is {version['digest']}, served as {version['form']}"
+            asked = ", asked by keys, too" if version.get("features") else ""
+            yield f"version   {ref} is {version['digest']}, served as {version['form']}{asked}"
         for digest, share in state.get("traffic", {}).items():
             yield f"traffic   {share} % to {digest}"
         yield from _behind(wish, state)
@@ -352,10 +357,9 @@ def typed(argv: list[str] | None) -> argparse.Namespace:
             each.add_argument("--most", type=int, help=words)
             words = f"rows less sure than this, 0 to 1, get no label; {NONE}: no floor; left out: as before"
             each.add_argument("--floor", type=floor, help=words)
-            words = (
-                f"NAME=VERSION of a model that shares its pods, once for each; {NONE}: no model; left out: as before"
-            )
+            words = f"NAME=VERSION of a model that shares its pods, once for each; {NONE}: nobody; left out: as before"
             each.add_argument("--beside", type=beside, action="append", help=words)
+            each.add_argument("--missing", choices=WAYS, help="left out: as before")
             words = f"a light version that answers what the others answer wrongly or too late; {NONE}: no version; "
             each.add_argument("--fall-back", metavar="VERSION", help=words + "left out: as before")
         if verb in ("canary", "shadow"):

@@ -22,6 +22,8 @@ class Kserve(PlatformComponent[room.Settings]):
             made.append(objects.make(self.reading(), self))
         if self.stores_are_ours():
             made.append(objects.make(self.of_batches(), self))
+        if (found := room.features(self.site)) is not None and not found.external:
+            made.append(objects.make(self.looking_up(found.secret_ref), self))
         self.install(room.values(self.settings, self.site), after=made)
         return room.contract(self.settings, self.site)
 
@@ -40,6 +42,11 @@ class Kserve(PlatformComponent[room.Settings]):
         if self.settings.batch_tables_gib is not None:
             data["database-password"] = self.lent(room.DATABASE, room.BATCH)
         return self.work_secret(room.BATCH_SECRET, data)
+
+    def looking_up(self, name: str) -> dict[str, Any]:
+        """What pods mount whose version needs features: it may ask for the newest ones, and do nothing else."""
+        login = {"username": room.READER, "password": self.lent(room.FEATURES, room.READER)}
+        return self.work_secret(name, login | {"ca.crt": self.authority()})
 
     def reading(self) -> dict[str, Any]:
         """The reader's Secret once more: a pod mounts none of another namespace."""

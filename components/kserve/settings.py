@@ -17,12 +17,14 @@ from components.kit.settings import ComponentSettings, Frozen, Resources, Resour
 
 ROOM = "kserve"
 VERSION = "0.20"  # the line; the exact version is that of the image
-STORE, DATABASE = "minio", "postgres"
+STORE, DATABASE, FEATURES = "minio", "postgres", "feast"
 #: The rooms that judge versions by what their pods count, and that keep what they answered.
 READERS = ("models", "outcomes")
 BUCKET = "models"
 #: Whose name the predictors read models under: they can't write any.
 READER = "predictor"
+#: A label of the pods whose version needs the feature store: the only ones that reach it, and that mount its Secret.
+LOOKS_UP = {f"apadana.io/uses-{FEATURES}": "true"}
 #: Whose name batches have, and what their bucket and their database are called.
 BATCH = "batch"
 BATCH_SECRET = f"{ROOM}-{BATCH}"  # in the namespace of what users bring
@@ -88,7 +90,9 @@ class Values(Frozen):
     resources: ResourceValues
     secret: str  # of the store, in that namespace
     store: UseValues
+    features: UseValues | None  # the store that some of them look up features in
     pods: dict[str, str]  # labels of predictors
+    looks_up: dict[str, str]  # those that do, beside them
     callers: tuple[dict[str, object], ...]  # peers of a NetworkPolicy
     gateway: tuple[dict[str, object], ...]  # those of them who ask by gRPC
 
@@ -98,15 +102,23 @@ def store(site: SiteFacts) -> Connection:
     return connection(site, STORE, READER)
 
 
+def features(site: SiteFacts) -> Connection | None:
+    """Where predictors look up features; None: the site has no such room."""
+    return None if webs.present(FEATURES, site) is None else connection(site, FEATURES, READER)
+
+
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """Full Helm values."""
+    looked_up = features(site)
     return Values(
         work=site.work,
         image=site.image(SERVER_IMAGE),
         resources=limits(settings.predictor_resources),
         secret=naming.client_secret(STORE, READER),
         store=store(site).use(),
+        features=looked_up.use() if looked_up else None,
         pods=PREDICTOR_PODS,
+        looks_up=LOOKS_UP,
         callers=(*_gateway(site), *_callers(site)),
         gateway=tuple(_gateway(site)),
     ).model_dump(mode="json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any, ClassVar
@@ -36,6 +37,7 @@ PODS_PORT = 8080  # of predictors, as the runtimes of kserve have it
 IMAGE = "clients"
 STORE, REGISTRY, SERVING, IDENTITY = "minio", "mlflow", "kserve", webs.IDENTITY
 BUCKET = "models"
+FEATURES, LOOKER_UP = "feast", "predictor"  # the store, and the name that pods of models have there
 #: Who asks models in the name of the validator, and who is refused: one who may only look.
 PROBE, LOOKER = "models-probe", "models-looker"
 ASKS = (Role.SCIENTIST, Role.RELEASER, Role.ADMIN)
@@ -80,6 +82,8 @@ class Settings(ComponentSettings):
     scale_at_percent: Annotated[int, Field(ge=10, le=100)] = 70
     # Memory more for each model that shares the pods of another one.
     beside_mib: Annotated[int, Field(ge=16, le=65_536)] = 128
+    # What a version that looks up features waits for the store: then they are missing.
+    features_ms: Annotated[int, Field(ge=5, le=10_000)] = 50
     # Of a release with a fall-back: so long one try of a question may take, then another model is asked.
     try_ms: Annotated[int, Field(ge=20, le=10_000)] = 300
     answer_seconds: Annotated[int, Field(ge=1, le=600)] = 30  # then the caller is told that it took too long
@@ -139,7 +143,23 @@ def place(settings: Settings, site: SiteFacts) -> objects.Place:
         resources=settings.predictor_resources.helm(),
         scale_at=settings.scale_at_percent,
         beside_mib=settings.beside_mib,
+        features=_features(settings, site),
     )
+
+
+def _features(settings: Settings, site: SiteFacts) -> dict[str, Any]:
+    """Where versions look up features, {} where there is no such room; what a client's own store has nobody says."""
+    if webs.present(FEATURES, site) is None:
+        return {}
+    found = connection(site, FEATURES, LOOKER_UP)
+    views = found.client.get("required", {}).get("features")
+    return {
+        "address": found.endpoint("feast-service").address.partition(",")[0],
+        "secret": found.secret_ref,
+        "ms": settings.features_ms,
+        "uses": {f"apadana.io/uses-{FEATURES}": "true"},
+        "views": None if views is None else json.loads(views),
+    }
 
 
 def keeper(settings: Settings, site: SiteFacts) -> dict[str, Any]:

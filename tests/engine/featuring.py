@@ -242,7 +242,8 @@ class Feast:
                 stderr=log,
             )
         self.made.processes[f"feast-{self.port}"] = process
-        self.made.listens(f"feast-{self.port}", self.port, tls=False)
+        # On a busy machine its imports alone take a minute.
+        self.made.listens(f"feast-{self.port}", self.port, tls=False, timeout=240)
         return process
 
 

@@ -18,7 +18,8 @@ from tests.serving import question
 from validate.ground.kubectl import wait_for
 
 #: Imported once, then a process for each server: reading KServe takes as long as all the rest. `make` is Python that
-#: leaves an estimator as `model`, and what it was trained with as `reference` if it likes; "" leaves the folder empty.
+#: leaves an estimator as `model`, and what it was trained with as `reference`, and has to be told as `features`, if it
+#: likes; "" leaves the folder empty.
 SERVERS = """
 import json, os, sys
 from pathlib import Path
@@ -35,6 +36,8 @@ for name, (models, arguments) in json.loads(sys.argv[2]).items():
             joblib.dump(space["model"], folder / "model.joblib")
         if "reference" in space:
             (folder / "reference.json").write_text(json.dumps(space["reference"]))
+        if "features" in space:
+            (folder / "features.json").write_text(json.dumps(space["features"]))
     child = os.fork()
     if child == 0:
         log = os.open(at / f"{name}.log", os.O_WRONLY | os.O_CREAT)

@@ -127,7 +127,7 @@ class Platform:
     def component(self, name: str) -> contract.Component:
         return next(c for c in self.components if c.name == name)
 
-    def listens(self, name: str, port: int, *, tls: bool = True) -> None:
+    def listens(self, name: str, port: int, *, tls: bool = True, timeout: float = 60) -> None:
         """Until it answers; says what it wrote when it does not."""
         context = ssl.create_default_context(cafile=str(self.state / "pki" / "ca.crt"))
 
@@ -140,7 +140,7 @@ class Platform:
                         return True
             return True
 
-        wait_for(f"{name} on {port}", look, timeout=60, every=0.1, swallow=(OSError,))
+        wait_for(f"{name} on {port}", look, timeout=timeout, every=0.1, swallow=(OSError,))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import yaml
 from components.cluster import objects as cluster
 from components.cluster import settings as cluster_settings
 from components.gateway import settings as gateway
+from components.feast import settings as feast
 from components.kit import half, pki
 from components.kit.component import Vault
 from components.kit.servers import NotHereError, built
@@ -30,9 +31,12 @@ from components.minio import settings as minio
 from components.models.judge.looking import HTTP2
 from components.models.keeper.objects import GRPC, REST, predictor, service, version
 from components.models.keeper.wish import Wish
+from components.postgres import settings as postgres
+from components.redis import settings as redis
 from tests.images import AnyImage
 from tests.rendered import datarooms, objects
 from tests.rendered.apiserver import HOST, ApiServer, free_port
+from tests.unit.test_model_features import STORE
 from tests.unit.test_models_wish import ONE, PLACE, TWO, WINE
 from validate.ground.kubectl import wait_for
 
@@ -104,6 +108,29 @@ def test_a_predictor_reaches_the_store_and_the_name_server() -> None:
     (theirs,) = [p for p in peers if "namespaceSelector" in p]
     assert theirs["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": WORK}
     assert theirs["podSelector"]["matchLabels"].items() <= runtime.items()
+
+
+def test_only_pods_that_look_up_reach_the_feature_store() -> None:
+    rooms = ROOMS | {"feast": feast.Settings(), "postgres": postgres.Settings(), "redis": redis.Settings()}
+    site = replace(SITE, rooms=rooms)
+    policies = [d for d in objects.rendered("kserve", kserve.Settings(), site) if d["kind"] == "NetworkPolicy"]
+    everybody, found = policies
+    assert "feast" not in json.dumps(everybody["spec"])
+    selected = found["spec"]["podSelector"]["matchLabels"]
+    assert selected == kserve.PREDICTOR_PODS | kserve.LOOKS_UP
+    assert not kserve.LOOKS_UP.items() <= named("ServingRuntime")["spec"]["labels"].items()
+    assert found["spec"]["policyTypes"] == ["Egress"]
+    (rule,) = found["spec"]["egress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": feast.API_PORT}]
+    (peer,) = rule["to"]
+    assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "feast"}
+    # The store lets them in, at the same port and from there alone.
+    let_in = datarooms.named(objects.rendered("feast", feast.Settings(), site), "NetworkPolicy", "feast-server")
+    (theirs,) = [p for r in let_in["spec"]["ingress"] for p in r["from"] if "namespaceSelector" in p]
+    assert theirs["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": WORK}
+    assert theirs["podSelector"]["matchLabels"] == kserve.LOOKS_UP
+    # Where the site has no such room there is no way.
+    assert len([d for d in render() if d["kind"] == "NetworkPolicy"]) == 1
 
 
 @dataclass
@@ -297,6 +324,29 @@ def test_models_that_share_pods_are_fetched_side_by_side(running: Running) -> No
     told = serves["args"]
     assert "--model_dir=/mnt/models" in told and "--beside=wine=3333333333" in told
     assert told.index("--model_name=shared") > next(at for at, each in enumerate(told) if "--model_name=" in each)
+
+
+def test_a_version_that_looks_up_features_has_what_it_asks_with_and_another_has_not(running: Running) -> None:
+    place = replace(PLACE, work=WORK, features=STORE | {"uses": kserve.LOOKS_UP, "views": {}})
+    pods = {}
+    for name, looks_up in (("looks", True), ("plain", False)):
+        wish = Wish(name, ONE, missing="default" if looks_up else "refuse")
+        running.server.make(service(place, wish, ONE, "mlflow", looks_up=looks_up))
+        path = f"/apis/apps/v1/namespaces/{WORK}/deployments/{predictor(version(wish, ONE))}"
+        made = wait_for("the Deployment", partial(running.get, path), timeout=60)
+        pods[name] = admitted(running.server, made["spec"]["template"])
+    found, plain = pods["looks"], pods["plain"]
+    assert (kserve.LOOKS_UP | kserve.PREDICTOR_PODS).items() <= found["metadata"]["labels"].items()
+    (login,) = [
+        v["secret"] for v in found["spec"]["volumes"] if v.get("secret", {}).get("secretName") == STORE["secret"]
+    ]
+    # Its user is not root, and KServe gives its pods no group.
+    assert login["defaultMode"] == 0o444 and "fsGroup" not in found["spec"].get("securityContext", {})
+    (serves,) = found["spec"]["containers"]
+    assert "/etc/apadana/features" in {mount["mountPath"] for mount in serves["volumeMounts"]}
+    assert {f"--features={STORE['address']}", "--features_ms=50", "--missing=default"} <= set(serves["args"])
+    assert not kserve.LOOKS_UP.items() & plain["metadata"]["labels"].items()
+    assert STORE["secret"] not in json.dumps(plain) and "--features" not in json.dumps(plain)
 
 
 def admitted(server: ApiServer, template: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from components.kserve.image.server.counters import ANSWERS, BUCKETS, NOT_SURE, ROWS, SECONDS
+from components.kserve.image.server.counters import (
+    ANSWERS,
+    AWAY,
+    BUCKETS,
+    ENTITIES,
+    LATE,
+    LOOKUP_BOUNDS,
+    LOOKUP_SECONDS,
+    LOOKUPS,
+    NOT_SURE,
+    ROWS,
+    SECONDS,
+    TOLD,
+)
 from components.kserve.image.server.drift import EXPECTED, SEEN
 from components.models import settings as models
 from tests.rendered import alerting
@@ -88,6 +101,35 @@ def test_a_light_model_that_answers_is_told_and_no_other_version_is(tmp_path: Pa
     series += [{"series": each, "values": "1x40"} for each in (known, other)]
     found = {"release": "iris", "version": "light", "model": "iris"}
     expect(tmp_path, series, "ModelsFallBackAnswers", {10: [found] if told else []})
+
+
+@pytest.mark.parametrize(("lost", "told"), [(0, False), (0.5, False), (5, True)])
+def test_look_ups_that_come_to_nothing_are_told(tmp_path: Path, lost: float, told: bool) -> None:
+    """So many of a hundred a minute, half of them late."""
+    series = [pod(LOOKUPS, f"0+{100 - lost}x40", "iris", outcome=TOLD)]
+    series += [pod(LOOKUPS, f"0+{lost / 2}x40", "iris", outcome=each) for each in (LATE, AWAY)]
+    expect(tmp_path, series, "ModelsFeaturesAway", {10: [whose("iris")] if told else []})
+
+
+@pytest.mark.parametrize(("late", "told"), [(0.5, False), (3, True)])
+def test_look_ups_that_take_too_long_are_told(tmp_path: Path, late: float, told: bool) -> None:
+    """So many of a hundred a minute take over 10 ms."""
+    assert 0.01 in LOOKUP_BOUNDS
+    series = [
+        pod(f"{LOOKUP_SECONDS}_bucket", f"0+{100 - late}x40", "iris", le=0.01),
+        pod(f"{LOOKUP_SECONDS}_count", "0+100x40", "iris"),
+    ]
+    expect(tmp_path, series, "ModelsFeaturesSlow", {35: [whose("iris")] if told else []})
+
+
+@pytest.mark.parametrize(("asked", "unknown", "told"), [(10, 0.5, False), (10, 2, True), (0.3, 0.3, False)])
+def test_entities_of_whom_too_little_is_known_are_told(
+    tmp_path: Path, asked: float, unknown: float, told: bool
+) -> None:
+    """So many a minute; of a few nothing follows."""
+    series = [pod(ENTITIES, f"0+{asked - unknown}x60", "iris", known="yes")]
+    series += [pod(ENTITIES, f"0+{unknown}x60", "iris", known="no")]
+    expect(tmp_path, series, "ModelsFeaturesMissing", {3: [], 55: [whose("iris")] if told else []})
 
 
 def asked(release: str, seed: int, moved_at: int, rate: int = RATE) -> Iterator[Series]:

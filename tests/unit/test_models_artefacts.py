@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import BytesIO
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from minio.error import S3Error
 
 from components.models.keeper import artefacts
-from components.models.keeper.artefacts import PromotionError, Registry, Version, digest_of, form_of, held, known
+from components.models.keeper.artefacts import (
+    PromotionError,
+    Registry,
+    Version,
+    digest_of,
+    form_of,
+    held,
+    known,
+    promote,
+)
 
 
 class Answer(BytesIO):
@@ -43,6 +53,42 @@ def test_a_version_is_back_by_its_digest_alone() -> None:
         held(Store(**{key: text + b" "}), "models", digest)
     with pytest.raises(PromotionError, match="is not in the bucket"):
         known(Store(), "models", digest)
+
+
+class Filed(Registry):
+    """A registry with one version, of these files."""
+
+    def __init__(self, **files: bytes) -> None:
+        self.all = {name.replace("_", "."): content for name, content in files.items()}
+
+    def source(self, reference: str) -> str:
+        return "1/model"
+
+    def files(self, source: str, below: str = "") -> Iterator[str]:
+        yield from self.all
+
+    def fetch(self, path: str, into: IO[bytes]) -> None:
+        into.write(self.all[path.rpartition("/")[2]])
+
+    def effects(self, reference: str) -> str:
+        return ""
+
+
+class Taking(Store):
+    """Takes files of this machine, too."""
+
+    def fput_object(self, bucket: str, key: str, file: str) -> None:
+        self.objects[key] = Path(file).read_bytes()
+
+
+def test_what_a_version_declares_comes_along_from_the_registry_and_by_its_digest() -> None:
+    store, log = Taking(), list[str]()
+    found = promote(
+        Filed(model_joblib=b"x", features_json=b'{"key": 1}'), store, "models", "models:/iris/1", log.append
+    )
+    assert found.features == '{"key": 1}' and known(store, "models", found.digest) == found
+    plain = promote(Filed(model_joblib=b"x"), store, "models", "models:/iris/2", log.append)
+    assert plain.features == "" and plain.digest != found.digest and known(store, "models", plain.digest) == plain
 
 
 class Tagged(Registry):

@@ -161,6 +161,24 @@ def test_a_model_that_is_named_twice_or_without_a_version_is_refused() -> None:
         did(InMemory(STABLE), "deploy", "iris", "models:/iris/1", "--beside", "wine")
 
 
+@pytest.mark.parametrize(
+    ("before", "words", "missing"),
+    [
+        (STABLE, (), "refuse"),
+        (STABLE, ("--missing", "default"), "default"),
+        (replace(STABLE, missing="default"), (), "default"),
+        (replace(STABLE, missing="default"), ("--missing", "refuse"), "refuse"),
+    ],
+)
+def test_what_becomes_of_what_nobody_knows_stays_until_it_is_said_otherwise(
+    before: Wish, words: tuple[str, ...], missing: str
+) -> None:
+    wishes = InMemory(before)
+    (said,) = did(wishes, "deploy", "iris", before.stable, *words)
+    assert read(wishes.item["data"][WISH], "iris").missing == missing
+    assert ("with defaults for features" in said) is (missing == "default")
+
+
 def test_a_floor_that_is_none_is_refused() -> None:
     with pytest.raises(BadWishError, match=r"floor is 80\.0; allowed: 0 to 1"):
         did(InMemory(STABLE), "deploy", "iris", "models:/iris/1", "--floor", "80")

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlencode
 
 from minio.error import S3Error
 
+from components.models.keeper.declared import FILE
 from components.models.keeper.objects import folder
 from components.models.keeper.wish import MODEL
 
@@ -48,6 +49,7 @@ class Version:
 
     digest: str
     form: str
+    features: str = ""  # what it has to be told, declared.py; "": nothing
 
 
 class Registry:
@@ -173,6 +175,7 @@ def promote(registry: Registry, store: Any, bucket: str, reference: str, log: Ca
                 sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
         described = (Path(at) / str(names.index("MLmodel"))).read_text("utf-8") if "MLmodel" in names else ""
         form = form_of(names, described)
+        asks = (Path(at) / str(names.index(FILE))).read_text("utf-8", "replace") if FILE in names else ""
         digest, manifest = digest_of(sums)
         if not held(store, bucket, digest):
             for number, name in enumerate(names):
@@ -180,7 +183,7 @@ def promote(registry: Registry, store: Any, bucket: str, reference: str, log: Ca
             _put(store, bucket, f"{folder(digest)}/{MANIFEST}", manifest)
             log(f"{reference} is {digest}: {len(names)} files copied")
     effects(registry, store, bucket, reference, digest)
-    return Version(digest, form)
+    return Version(digest, form, asks)
 
 
 def effects(registry: Registry, store: Any, bucket: str, reference: str, digest: str) -> str:
@@ -202,7 +205,8 @@ def known(store: Any, bucket: str, digest: str) -> Version:
     if not names:
         raise PromotionError(f"{digest} is not in the bucket {bucket}; give the version as models:/<name>/<version>")
     form = "mlflow" if "MLmodel" in names else form_of(names, "")
-    return Version(digest, form)
+    asks = _content(store, bucket, f"{folder(digest)}/{FILE}") if FILE in names else b""
+    return Version(digest, form, (asks or b"").decode("utf-8", "replace"))
 
 
 def held(store: Any, bucket: str, digest: str) -> list[str]:

@@ -11,11 +11,12 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from http.client import HTTPException
 from typing import Any, Protocol
 
 from components.models.judge import looking
-from components.models.keeper import beside, judging, objects, targets
+from components.models.keeper import beside, judging, looked, objects, targets
 from components.models.keeper.artefacts import EFFECTS, PromotionError, Version
 from components.models.keeper.falling import Falling
 from components.models.keeper.following import Following
@@ -140,8 +141,9 @@ class Keeper:
         if why := self._taken(wish):
             return {**before, "phase": "refused", "why": why}
         versions = self._resolved(wish, before)
-        known = {ref: {"digest": v.digest, "form": v.form} for ref, v in versions.items()}
-        if why := _same(wish, versions) or self._harm(wish, versions, before):
+        known = {ref: {k: v for k, v in asdict(found).items() if v} for ref, found in versions.items()}
+        unmet = _same(wish, versions) or looked.unmet(self._place, wish, versions)
+        if why := unmet or self._harm(wish, versions, before):
             return {**before, "versions": known, "phase": "refused", "why": why}
         digests = {ref: found.digest for ref, found in versions.items()}
         wish = wish.pinned(digests)
@@ -198,9 +200,9 @@ class Keeper:
         for ref in wish.references():
             found = versions[ref]
             name, once = objects.version(wish, found.digest), objects.mark(wish, found.digest)
-            self._wanted(
-                "InferenceService", objects.service(self._place, wish, found.digest, found.form), there.get(name)
-            )
+            asks = looked.asks(ref, wish, versions)
+            want = objects.service(self._place, wish, found.digest, found.form, looks_up=asks)
+            self._wanted("InferenceService", want, there.get(name))
             self._wanted("PodDisruptionBudget", objects.budget(self._place, wish, found.digest))
             if once not in before.get("ready", []):
                 if not self._ready(name, there.get(name)):
@@ -238,7 +240,7 @@ class Keeper:
         found = {}
         for ref in wish.all():
             if ref in kept:
-                found[ref] = Version(kept[ref]["digest"], kept[ref]["form"])
+                found[ref] = Version(**kept[ref])
             else:
                 found[ref] = self._artefacts.known(ref) if DIGEST.fullmatch(ref) else self._artefacts.promote(ref)
         return found

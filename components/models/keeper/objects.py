@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from components.models.keeper.declared import REFUSE
 from components.models.keeper.wish import LABEL, SHADOW, Wish
 
 Manifest = dict[str, Any]
@@ -27,6 +28,7 @@ YES, NO = "yes", "no"
 SHORT = 10  # digits of a digest in names
 PATHS = "/v2/models"
 MODELS = "/mnt/models"  # where KServe lays them
+LOGIN = "/etc/apadana/features"  # where the server looks for it
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,9 @@ class Place:
     scale_at: int  # percent of the requested processor time: above it a version that may grow does
     beside_mib: int = 0  # memory for each model that shares a pod
     priority: str = ""
+    #: Where versions look up features: `address`, `secret`, `ms` of a look-up, `uses` (labels of pods), and `views` as
+    #: declared.py has them, where they are known. Empty: nowhere.
+    features: Mapping[str, Any] = field(default_factory=dict)
 
 
 def version(wish: Wish, digest: str) -> str:
@@ -79,6 +84,7 @@ def mark(wish: Wish, digest: str) -> str:
     """What tells pods of one release apart. With another floor, or others beside it, a version has other pods: they
     get traffic once they answer, and what a model can't do takes nothing away."""
     more = [] if wish.floor is None else [f"floor={wish.floor}"]
+    more += [] if wish.missing == REFUSE else [f"missing={wish.missing}"]
     more += [f"{name}={beside}" for name, beside in sorted(wish.beside.items())]
     if not more:
         return short(digest)
@@ -105,8 +111,9 @@ def labels(wish: Wish, digest: str) -> dict[str, str]:
     return {LABEL: wish.name, VERSION: short(digest), "app.kubernetes.io/part-of": "apadana"}
 
 
-def service(place: Place, wish: Wish, digest: str, form: str) -> Manifest:
-    """The InferenceService of one version; `form` is the model's format as KServe's runtimes name it."""
+def service(place: Place, wish: Wish, digest: str, form: str, *, looks_up: bool = False) -> Manifest:
+    """The InferenceService of one version; `form` is the model's format as KServe's runtimes name it. `looks_up`: some
+    model of its pods needs the feature store, so they get what they reach it with."""
     model: dict[str, Any] = {
         "modelFormat": {"name": form},
         "protocolVersion": "v2",
@@ -131,6 +138,14 @@ def service(place: Place, wish: Wish, digest: str, form: str) -> Manifest:
         model["storageUri"] = storage(place, digest)
     if place.priority:
         predictor["priorityClassName"] = place.priority
+    if looks_up:
+        predictor["labels"] = dict(place.features["uses"])
+        # Read by the server's own user, which is not root's.
+        login = {"secretName": place.features["secret"], "defaultMode": 0o444}
+        predictor["volumes"] = [{"name": "features", "secret": login}]
+        model["volumeMounts"] = [{"name": "features", "mountPath": LOGIN, "readOnly": True}]
+        model["args"] += [f"--features={place.features['address']}", f"--features_ms={place.features['ms']}"]
+        model["args"] += [] if wish.missing == REFUSE else [f"--missing={wish.missing}"]
     metadata = {
         "name": version(wish, digest),
         "namespace": place.work,

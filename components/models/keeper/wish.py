@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any
 
+from components.models.keeper.declared import REFUSE, WAYS
+
 LABEL = "apadana.io/release"
 WISH, STATE = "wish", "state"
 SERVE, CANARY, SHADOW = "serve", "canary", "shadow"
@@ -57,6 +59,7 @@ class Wish:
 
     Under load each version grows up to `most` pods, and back; 0, or fewer than the site's `replicas`: it never grows.
     With `floor` no version answers a row by a label that it gives a lower probability: it says that it is not sure.
+    `missing` says what becomes of a question about features that nobody knows: it is refused, or defaults stand in.
     `beside`: versions by the names that they answer to, of models that share the pods of this one.
     `fall_back`: a light version that answers what the others answer wrongly, or too late.
     """
@@ -72,6 +75,7 @@ class Wish:
     most: int = 0
     follow: str = ""
     floor: float | None = None
+    missing: str = REFUSE
     beside: Mapping[str, str] = field(default_factory=dict)
     fall_back: str = ""
     previous: str = ""  # the stable version before this one: where a rollback leads
@@ -133,6 +137,8 @@ def wrong(wish: Wish) -> Iterator[str]:
 def _no_number(wish: Wish) -> Iterator[str]:
     if wish.floor is not None and not 0 <= wish.floor <= 1:  # NaN, too
         yield f"floor is {str(wish.floor)[:LONGEST]}; allowed: 0 to 1, or left out"
+    if wish.missing not in WAYS:
+        yield f"missing is {wish.missing[:LONGEST]!r}; allowed: {' or '.join(WAYS)}"
     if not 0 <= wish.most <= MOST_PODS:
         yield f"most is {wish.most}; allowed: 0 (it does not grow) to {MOST_PODS} pods of a version"
 
@@ -217,7 +223,7 @@ def read(text: str, name: str | None = None) -> Wish:
 
 
 def _made(found: Mapping[str, Any]) -> Wish:
-    words = ("name", "stable", "mode", "candidate", "then", "follow", "fall_back", "previous", "by", "why")
+    words = ("name", "stable", "mode", "candidate", "then", "follow", "fall_back", "missing", "previous", "by", "why")
     texts = dict.fromkeys(words, str)
     numbers: dict[str, type] = {"percent": int, "disagree": int, "most": int, "floor": float}
     kinds = numbers | {"judge": bool, "beside": dict} | texts

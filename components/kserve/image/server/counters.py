@@ -20,6 +20,11 @@ from typing import Any, Protocol
 ANSWERS, INVALID, SECONDS = "apadana_model_answers_total", "apadana_model_invalid_total", "apadana_model_seconds"
 #: Where a release has a floor: rows that were asked about, and those that kept no label.
 ROWS, NOT_SURE = "apadana_model_rows_total", "apadana_model_not_sure_total"
+#: Look-ups in the feature store by how they ended, and entities by whether all was known of them.
+LOOKUPS, ENTITIES = "apadana_model_lookups_total", "apadana_model_entities_total"
+LOOKUP_SECONDS = "apadana_model_lookup_seconds"
+TOLD, LATE, AWAY = "told", "late", "away"  # in time; not in time; not at all, or refused
+LOOKUP_BOUNDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)
 #: Whether a model of a pod answers: one that can't be read does not, and takes no other one with it.
 READY = "apadana_model_ready"
 MEMORY_LIMIT = "apadana_model_memory_limit_bytes"
@@ -91,6 +96,44 @@ class Counters:
         yield Family(READY, "gauge", "Whether the model answers.", ((READY, whose, float(self.ready)),))
         limit: tuple[Sample, ...] = () if self.limit is None else ((MEMORY_LIMIT, {}, self.limit),)
         yield Family(MEMORY_LIMIT, "gauge", "What the pod may use; 0: no limit.", limit)
+
+
+class Lookups:
+    """The counts of one model. Its event loop alone writes here. `on`: it looks something up."""
+
+    def __init__(self, model: str = "", version: str = "", *, on: bool = False) -> None:
+        self._whose = {"model": model, "version": version} if model else {}
+        self._on = on
+        self.outcomes: Counter[str] = Counter()
+        self.entities: Counter[str] = Counter()
+        self._seconds = 0.0
+        self._within = [0] * (len(LOOKUP_BOUNDS) + 1)
+
+    def timed(self, outcome: str, seconds: float) -> None:
+        """One look-up."""
+        self.outcomes[outcome] += 1
+        self._seconds += seconds
+        self._within[bisect_left(LOOKUP_BOUNDS, seconds)] += 1
+
+    def families(self) -> Iterator[Family]:
+        """Without samples where nothing is looked up."""
+        ends = self._counted(LOOKUPS, "outcome", self.outcomes, (TOLD, LATE, AWAY))
+        yield Family(LOOKUPS.removesuffix("_total"), "counter", "Look-ups in the feature store, by outcome.", ends)
+        known = self._counted(ENTITIES, "known", self.entities, ("yes", "no"))
+        about = "Entities that were looked up; no: some feature is not known, or too old."
+        yield Family(ENTITIES.removesuffix("_total"), "counter", about, known)
+        within = zip((*map(str, LOOKUP_BOUNDS), "+Inf"), accumulate(self._within), strict=True)
+        lines: list[Sample] = [(f"{LOOKUP_SECONDS}_bucket", {"le": le, **self._whose}, float(n)) for le, n in within]
+        lines += [(f"{LOOKUP_SECONDS}_count", self._whose, float(sum(self._within)))]
+        lines += [(f"{LOOKUP_SECONDS}_sum", self._whose, self._seconds)]
+        yield Family(
+            LOOKUP_SECONDS, "histogram", "One look-up, from question to answer.", tuple(lines) if self._on else ()
+        )
+
+    def _counted(self, name: str, label: str, found: Counter[str], values: Iterable[str]) -> tuple[Sample, ...]:
+        if not self._on:
+            return ()
+        return tuple((name, {label: value, **self._whose}, float(found[value])) for value in values)
 
 
 class Counting(Protocol):

@@ -9,8 +9,9 @@ A body that is too large is refused before it is read: 413. What is no question 
 /metrics; one that holds NaN, an infinite number or nothing is counted as invalid, too. The last ones
 can be compared with another version's: answers.py, or, by the name of the question, with what turned out to be true:
 predictions.py. What a version was trained with may lie beside it:
-drift.py. With a floor a row of which the model is not sure enough keeps no label: floors.py. A model
-that can't be served ends the server with one line that says why.
+drift.py. With a floor a row of which the model is not sure enough keeps no label: floors.py. A version may be asked by
+the key of an entity, whose features a store tells: lookups.py. A model that can't be served ends the server with one
+line that says why.
 
 Of several models (`--beside`) each answers by its own name and counts for itself. One that can't be served
 answers 503 with the reason, and takes no other one with it; the server ends if there is none that can.
@@ -37,9 +38,20 @@ from prometheus_client.core import Metric
 from components.kserve.image.server.answers import PATH as COMPARED
 from components.kserve.image.server.answers import Answers, Marked
 from components.kserve.image.server.calls import Server
-from components.kserve.image.server.counters import Counted, Counters, memory_limit, together, whole
+from components.kserve.image.server.counters import Counted, Counters, Lookups, memory_limit, together, whole
+from components.kserve.image.server.declared import REFUSE, WAYS, DeclarationError
 from components.kserve.image.server.drift import BadReferenceError, Drift, trained_with
 from components.kserve.image.server.floors import FLOOR, NOT_SURE, SURE, Floor, FloorError, Held, share
+from components.kserve.image.server.lookups import (
+    Filled,
+    Looking,
+    RefusedError,
+    Source,
+    Store,
+    looking,
+    marked,
+    refused,
+)
 from components.kserve.image.server.pages import Page
 from components.kserve.image.server.predictions import PATH as PREDICTED
 from components.kserve.image.server.predictions import Predictions
@@ -47,6 +59,7 @@ from components.kserve.image.server.predictions import Predictions
 SUFFIXES = (".joblib", ".pkl", ".skops")
 #: Of one question. A row of a hundred numbers is some 2 KiB.
 LARGEST = 4 << 20
+LOGIN = "/etc/apadana/features"  # of a pod whose release needs the feature store
 
 
 def described(folder: Path) -> Path | None:
@@ -92,8 +105,8 @@ class Shown:
 
     def collect(self) -> Iterator[Any]:
         """All of them."""
-        drifts = together(model.seen for model in self._models)
-        for family in (*together(model.counters for model in self._models), *drifts):
+        shown = [(model.counters, model.seen, model.looked) for model in self._models]
+        for family in (family for same in zip(*shown, strict=True) for family in together(same)):
             metric = Metric(family.name, family.about, family.kind)
             for name, labels, value in family.samples:
                 metric.add_sample(name, labels, value)
@@ -133,16 +146,23 @@ class Limited:
 
 class Served(kserve.Model):  # type: ignore[misc]  # it has no types
     """One model. `answers`: what is compared with another version's; `predictions`: with what turned out to be true;
-    `least`: its floor, if it has one."""
+    `least`: its floor, if it has one; `source`: who tells features."""
 
     def __init__(
-        self, folder: Path, counters: Counters, answers: Answers | None, predictions: Predictions, least: float | None
+        self,
+        folder: Path,
+        counters: Counters,
+        answers: Answers | None,
+        predictions: Predictions,
+        least: float | None,
+        source: Source | None = None,
     ) -> None:
         super().__init__(counters.model)
         self.counters, self._answers, self._least = counters, answers, least
         self._predictions = predictions
         self.seen = Drift(counters.model)
-        self._folder = folder
+        self._folder, self._source = folder, source
+        self._looking: Looking | None = None
         self.why = ""  # it can't be served
         self._predict: Callable[[Any], Any] | None = None
         self._floor: Floor | None = None
@@ -150,6 +170,7 @@ class Served(kserve.Model):  # type: ignore[misc]  # it has no types
     def load(self) -> bool:
         """Read it; the server is not ready before."""
         self.seen = trained_with(self._folder, self.name)
+        self._looking = looking(self._folder, self._source, self.name, self.counters.version)
         model = read(found(self._folder))
         self._floor = None if self._least is None else Floor(model, self._least)
         self._predict = model.predict
@@ -162,17 +183,29 @@ class Served(kserve.Model):  # type: ignore[misc]  # it has no types
             self.load()
         except Exception as error:
             told = str(error).strip().splitlines() or [type(error).__name__]
-            known = isinstance(error, FloorError | ModelMissingError | BadReferenceError)
+            known = isinstance(error, FloorError | ModelMissingError | BadReferenceError | DeclarationError)
             self.why = told[0] if known else f"{type(error).__name__}: {told[0]}"
             self.counters.ready = False
             logging.getLogger("kserve").exception("%s can't be served", self.name)
         return self
 
+    @property
+    def looked(self) -> Lookups:
+        """What is counted of its look-ups."""
+        return self._looking.counts if self._looking else Lookups()
+
     async def healthy(self) -> bool:
         """Whether it answers. Raises ModelNotReady with the reason: who asks gets a 503."""
         if not self.ready:
             raise ModelNotReady(self.name, self.why)
+        if self._looking:
+            await self._looking.warm()
         return True
+
+    async def preprocess(self, payload: Any, headers: Any = None) -> Any:
+        """The question with all columns of the model."""
+        del headers
+        return await self._looking.filled(payload) if self._looking else payload
 
     def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
         """One answer for each row. What the model can't take is the caller's mistake."""
@@ -200,6 +233,8 @@ class Served(kserve.Model):  # type: ignore[misc]  # it has no types
         answer = get_predict_response(payload, texts(answers), self.name)
         if isinstance(answer, kserve.InferResponse):
             answer.model_version = self.counters.version or None
+            if isinstance(payload, Filled) and payload.known is not None:
+                marked(answer, payload.known)
         return answer
 
     def _held(self, payload: Any, held: Held) -> Any:
@@ -209,7 +244,7 @@ class Served(kserve.Model):  # type: ignore[misc]  # it has no types
         answer = self._told(payload, held.plain if isinstance(payload, dict) else held.labels)
         if isinstance(answer, kserve.InferResponse):
             answer.outputs.append(kserve.InferOutput(SURE, list(held.sure.shape), "BOOL", data=held.sure))
-            answer.parameters = {FLOOR: self._least, NOT_SURE: held.unsure}
+            answer.parameters = {**(answer.parameters or {}), FLOOR: self._least, NOT_SURE: held.unsure}
         return answer
 
 
@@ -233,6 +268,10 @@ def typed() -> argparse.Namespace:
     parser.add_argument("--model_version", default="", help="stands in every answer")
     parser.add_argument("--beside", type=named, action="append", default=[], help="NAME=VERSION of one model more")
     parser.add_argument("--floor", type=share, help="rows less sure than this, 0 to 1, keep no label")
+    parser.add_argument("--features", default="", help="host:port of the feature store, for versions that need it")
+    parser.add_argument("--features_login", type=Path, default=Path(LOGIN), help="folder of username, password, ca.crt")
+    parser.add_argument("--features_ms", type=int, default=50, help="a look-up may take so long")
+    parser.add_argument("--missing", choices=WAYS, default=REFUSE, help="what becomes of what nobody knows")
     parser.set_defaults(grpc_port=0, enable_latency_logging=False)
     return parser.parse_args()
 
@@ -240,10 +279,13 @@ def typed() -> argparse.Namespace:
 def models(told: argparse.Namespace, answers: Answers, predictions: Predictions) -> list[Served]:
     """All that are asked for, each with its counters. The first one is the release's own, and compared alone."""
     made: list[Served] = []
+    source = None
+    if told.features:
+        source = Source(Store(told.features, told.features_login, told.features_ms / 1000), told.missing)
     for name, version in ((told.model_name, told.model_version), *told.beside):
         counters = Counters(None if made else memory_limit(), name, version)
         folder = told.model_dir / name if told.beside else told.model_dir
-        made.append(Served(folder, counters, None if made else answers, predictions, told.floor).tried())
+        made.append(Served(folder, counters, None if made else answers, predictions, told.floor, source).tried())
     return made
 
 
@@ -264,6 +306,7 @@ def main() -> None:
         workers=told.workers,
         enable_latency_logging=told.enable_latency_logging,
     )
+    kserve.model_server.app.add_exception_handler(RefusedError, refused)
     # What is added last is asked first: what is refused as too large is counted, too.
     kserve.model_server.app.add_middleware(Marked)
     kserve.model_server.app.add_middleware(Page, path=COMPARED, text=answers.page)

@@ -1,0 +1,1 @@
+../../kserve/image/server/declared.py
