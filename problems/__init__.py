@@ -1,6 +1,6 @@
 """Problems as a client would write them: data, features, model, gates and pipeline, each in a folder of its own.
 
-`archive`, `asking`, `convergence`, `due`, `gates`, `lineage`, `origin`, `progress`, `quality`, `recording`,
+`archive`, `asking`, `convergence`, `due`, `gates`, `lineage`, `online`, `origin`, `progress`, `quality`, `recording`,
 `reproducing`, `settings`, `steps`, `store`, `studies`, `tracking`, `tuning` and a problem's own modules run in a step's
 pod: the standard library, scikit-learn, XGBoost, and for the search Optuna. `pipeline`, `cluster` and the command line
 run where the workflow is submitted.

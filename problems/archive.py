@@ -23,6 +23,7 @@ SHARED = tuple(
         "due",
         "gates",
         "lineage",
+        "online",
         "origin",
         "progress",
         "quality",

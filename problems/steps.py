@@ -24,7 +24,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
-from problems import STEPS, archive, origin, progress, quality, recording, reference, store, tracking
+from problems import STEPS, archive, online, origin, progress, quality, recording, reference, store, tracking
 from problems.asking import AskedError
 from problems.convergence import Course, Diverged, finite
 from problems.gates import Gate, Refused, failed, fairness, judge, metrics
@@ -102,7 +102,7 @@ def features(job: Job) -> None:
         moment = kept.keep(job.name, names, records, about["arrived"])
         found = kept.history(job.name, names, len(records), moment)
         pairs = zip(found, records, strict=True)
-        known, source = [row | {module.MEASURED: record[module.MEASURED]} for row, record in pairs], "the feature store"
+        known, source = [row | {module.MEASURED: record[module.MEASURED]} for row, record in pairs], online.TOLD_BY
     job.write("records.json", known)
     job.write("features.json", {"source": source, "known_at": moment, "view": job.name, "names": names})
 
@@ -189,6 +189,8 @@ def train(job: Job) -> None:
     answers = best_of_all.predict(lesson.rows).tolist()
     job.write(reference.FILE, reference.reference(names, lesson.rows.tolist(), answers))
     of_store = job.read("features", "features.json")
+    if (asked := online.declaration(of_store, names, lesson.rows.tolist())) is not None:
+        job.write(online.FILE, asked)
     told = asdict(settings) | {"features": names}
     told |= {f"tuned_{key}": value for key, value in best["parameters"].items()}
     told |= {f"features_{key}": of_store[key] for key in ("source", "view", "known_at")}
@@ -214,7 +216,8 @@ def register(job: Job) -> None:
     gates = judge(job.read("validate", "quality.json"), problem.QUALITY) + judge(figures, problem.MODEL)
     lost = failed(gates)
     trained = job.work / "train"
-    model = () if lost else (trained / "model.joblib", trained / reference.FILE)
+    files = (trained / name for name in ("model.joblib", reference.FILE, online.FILE))
+    model = () if lost else tuple(file for file in files if file.is_file())
     version = _tell(job, gates, figures, model)
     job.write(
         "verdict.json", {"version": version, "failed": [str(gate) for gate in lost], "passed": len(gates) - len(lost)}

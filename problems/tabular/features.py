@@ -25,17 +25,17 @@ FAST = 140.5  # points; half of the study's patients have more
 
 
 def names(leave_out: Sequence[str] = ()) -> list[str]:
-    """The features, in the order of the matrix. Raises ValueError for one that is not there."""
+    """The columns of the matrix, in their order: as the store has them. Raises ValueError for one that is not there."""
     known = [name for name in COLUMNS if name != MEASURED]
     if wrong := sorted(set(leave_out) - set(known)):
         raise ValueError(f"leave_out: {', '.join(wrong)} is no feature; features: {', '.join(known)}")
-    return [name for name in known if name not in leave_out] + ["bp_bmi"]
+    return [name for name in known if name not in leave_out]
 
 
 def matrix(records: Sequence[Record], leave_out: Sequence[str] = ()) -> list[list[float]]:
     """One row for each record, one column for each of `names`; the records are whole (`complete`)."""
-    plain = names(leave_out)[:-1]
-    return [[*(_of(r, name) for name in plain), _of(r, "bp") * _of(r, "bmi") / 1000] for r in records]
+    plain = names(leave_out)
+    return [[_of(record, name) for name in plain] for record in records]
 
 
 def label(records: Sequence[Record]) -> list[int]:

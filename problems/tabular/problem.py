@@ -15,7 +15,7 @@ from problems.tabular import features
 # settings.
 if TYPE_CHECKING:
     from optuna import Trial
-    from sklearn.base import ClassifierMixin
+    from sklearn.base import ClassifierMixin, TransformerMixin
 
 GROUP = "sex"  # no patient may fare worse for it
 FRESH = timedelta(days=1)  # from the arrival of the records to the training
@@ -83,19 +83,33 @@ def space(trial: Trial, settings: Settings) -> None:
 
 
 def model(parameters: Mapping[str, Any], settings: Settings) -> ClassifierMixin:
-    """Not fitted yet."""
-    own = dict(parameters)
+    """Not fitted yet. It makes one feature of two by itself, so that whoever asks it need not know of that."""
+    from sklearn.pipeline import make_pipeline
+
+    own, columns = dict(parameters), features.names(settings.leave_out)
     if own.pop("model") == "linear":
         from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
         own["C"] = own.pop("strength")
         fitted = LogisticRegression(**own, solver="saga", max_iter=2000, random_state=settings.seed)
-        return make_pipeline(StandardScaler(), fitted)
+        return make_pipeline(_widened(columns), StandardScaler(), fitted)
     from xgboost import XGBClassifier
 
-    return XGBClassifier(**own, n_jobs=1, random_state=settings.seed)
+    return make_pipeline(_widened(columns), XGBClassifier(**own, n_jobs=1, random_state=settings.seed))
+
+
+def _widened(columns: list[str]) -> TransformerMixin:
+    """All columns, then pressure times body mass, where both are among them."""
+    from numpy import prod
+    from sklearn.compose import ColumnTransformer
+    from sklearn.preprocessing import FunctionTransformer
+
+    parts: list[tuple[str, Any, list[int]]] = [("plain", "passthrough", [*range(len(columns))])]
+    if {"bp", "bmi"} <= set(columns):
+        product = FunctionTransformer(prod, kw_args={"axis": 1, "keepdims": True})
+        parts.append(("bp_bmi", product, [columns.index("bp"), columns.index("bmi")]))
+    return ColumnTransformer(parts)
 
 
 def given(settings: Mapping[str, object]) -> Settings:

@@ -103,7 +103,7 @@ def test_a_search_among_xgboosts_models_ends_in_one_that_answers(run: Run, tmp_p
     asked = json.dumps(features.matrix(problem.records()[:20]))
     script = (
         "import joblib, json, numpy, sys; model = joblib.load(sys.argv[1]);"
-        "print(type(model).__module__, json.dumps(model.predict(numpy.array(json.loads(sys.argv[2]))).tolist()))"
+        "print(type(model[-1]).__module__, json.dumps(model.predict(numpy.array(json.loads(sys.argv[2]))).tolist()))"
     )
     command = [sys.executable, "-c", script, str(other.work / "train" / "model.joblib"), asked]
     answer = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=True)

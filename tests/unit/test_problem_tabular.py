@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import Refusal
+from components.feast import settings as feast
 from components.feast.image.apadana_feast import definitions
-from problems import STEPS, archive, cluster, copying, origin, tracking
+from components.kserve.image.server import declared
+from problems import STEPS, archive, cluster, copying, online, origin, tracking
 from problems.pipeline import TIMED, Features, House, Studies
 from problems.quality import Column, complete
 from problems.tabular import features, problem
@@ -296,3 +300,41 @@ def test_a_run_tells_its_steps_the_commit_and_the_image() -> None:
     ):
         given = made["spec"].get("workflowSpec", made["spec"])["arguments"]["parameters"]
         assert {"name": "commit", "value": "c+"} in given
+
+
+def test_a_model_makes_what_it_needs_of_the_stores_own_columns() -> None:
+    """Pressure times body mass, where both are there."""
+    rows = numpy.asarray(features.matrix(problem.records()[:20]))
+    widened = problem.model({"model": "linear", "strength": 1.0, "l1_ratio": 0.0}, problem.Settings())[0]
+    product = rows[:, features.names().index("bp")] * rows[:, features.names().index("bmi")]
+    assert widened.fit_transform(rows)[:, -1].tolist() == product.tolist()
+    less = problem.Settings(leave_out=("bmi",))
+    plain = numpy.asarray(features.matrix(problem.records()[:20], ["bmi"]))
+    narrow = problem.model({"model": "linear", "strength": 1.0, "l1_ratio": 0.0}, less)[0]
+    assert narrow.fit_transform(plain).tolist() == plain.tolist()
+
+
+KNOWN = {"source": online.TOLD_BY, "view": "tabular", "names": features.names(), "known_at": "2026-01-01"}
+
+
+def test_what_the_store_knew_in_training_it_may_tell_the_model_server() -> None:
+    rows = features.matrix(problem.records())
+    told = online.declaration(KNOWN, features.names(), rows)
+    found = declared.read(json.dumps(told))
+    assert (online.FILE, [each.name for each in found.columns]) == (declared.FILE, features.names())
+    assert found.undefined == () and found.columns[0].default == 50.0
+    views = (Path("problems") / "tabular" / "views" / "tabular.yaml").read_text()
+    known = json.loads(json.dumps(feast.known(definitions.read({"tabular.yaml": views}))))
+    assert list(declared.misfits(found, known)) == []
+
+
+def test_what_the_store_did_not_know_the_question_has_to_bring() -> None:
+    rows = features.matrix(problem.records()[:3])
+    names = features.names()
+    assert online.declaration(KNOWN | {"source": "the records"}, names, rows) is None
+    assert online.declaration(KNOWN | {"names": names[1:]}, names, rows) is None
+    # One text made of two features.
+    texts = {"source": online.TOLD_BY, "view": "text", "names": ["desk", "subject", "body"]}
+    assert online.declaration(texts, ["subject", "body"], [["a\nb"]]) is None
+    told = online.declaration(texts, ["body"], [["b"]])
+    assert told and told["columns"] == [{"name": "body", "feature": "text:body", "type": "string"}]
