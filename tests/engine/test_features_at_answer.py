@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ import pytest
 from components.feast import settings as room
 from components.kserve.image.server.declared import FILE
 from components.models.judge import scrape
-from tests.engine import featuring, keying, modelserving
+from tests.engine import calling, featuring, keying, modelserving
+from tests.engine.calling import Said
 from tests.engine.keying import asked, keyed, wanted
 from tests.engine.modelserving import Server
 from tests.engine.test_feature_store import FILES, MOMENT, activity, ask, now, pushed
@@ -162,6 +164,24 @@ def test_defaults_stand_in_where_the_release_says_so_and_are_marked(running: Run
     assert outputs["known"] == [False, True, False] and told["parameters"]["defaults"] == 2
     # Who brings the columns gets no mark.
     assert len(running.servers["default"].ask("churn", [[1, 2, 3, 4]])["outputs"]) == 1
+
+
+def test_a_call_by_grpc_is_looked_up_too(running: Running, tmp_path: Path) -> None:
+    running.knows(150, 2, 25)
+
+    def call(server: str, customer: int) -> Said:
+        whom = {"datatype": "INT64", "shape": [1], "contents": {"int64_contents": [customer]}}
+        paid = {"datatype": "FP64", "shape": [1], "contents": {"fp64_contents": [1.0]}}
+        inputs = [{"name": "customer_id", **whom}, {"name": "amount", **paid}]
+        return client.call(running.servers[server].calls, "ModelInfer", {"model_name": "churn", "inputs": inputs})
+
+    with calling.client(tmp_path) as client:
+        known, unknown, marked = call("refuse", 150), call("refuse", 987_650), call("default", 987_650)
+    assert known.code == "OK", known.why
+    assert known.told["outputs"][0]["contents"]["fp64_contents"] == pytest.approx([said(2, 1.5, 25, 1.0)])
+    assert unknown.code == "FAILED_PRECONDITION" and "nothing is known" in unknown.why
+    assert marked.told["outputs"][0]["contents"]["fp64_contents"] == pytest.approx([DEFAULTS + 1e-3])
+    assert marked.told["outputs"][1]["name"] == "known" and "defaults" in marked.told["parameters"]
 
 
 def test_what_is_older_than_its_time_to_live_is_missing(running: Running) -> None:

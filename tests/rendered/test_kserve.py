@@ -18,8 +18,8 @@ import yaml
 
 from components.cluster import objects as cluster
 from components.cluster import settings as cluster_settings
-from components.gateway import settings as gateway
 from components.feast import settings as feast
+from components.gateway import settings as gateway
 from components.kit import half, pki
 from components.kit.component import Vault
 from components.kit.servers import NotHereError, built

@@ -3,7 +3,8 @@
 The descriptions of the messages are those that KServe's library brings; its own service is not used, because it lets
 whoever asks unload a model, and counts nothing. A question that fails ends with the status that stands for REST's:
 
-    400 INVALID_ARGUMENT    404 NOT_FOUND    500 INTERNAL    501 UNIMPLEMENTED    503 UNAVAILABLE
+    400 INVALID_ARGUMENT    404 NOT_FOUND    422 FAILED_PRECONDITION
+    500 INTERNAL            501 UNIMPLEMENTED    503 UNAVAILABLE
 
 What is larger than a question may be is refused by gRPC itself, RESOURCE_EXHAUSTED, and is counted by nobody here.
 """
@@ -27,6 +28,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 from components.kserve.image.server import tensors
 from components.kserve.image.server.answers import ASKED, REQUEST_ID, marking
 from components.kserve.image.server.counters import FAILED, Counters
+from components.kserve.image.server.lookups import UNAVAILABLE, UNKNOWN, RefusedError
 from components.kserve.image.server.tensors import Message
 
 SERVICE = "inference.GRPCInferenceService"
@@ -40,6 +42,8 @@ FAULTS: tuple[tuple[type[Exception], int, StatusCode], ...] = (
     (NotImplementedError, 501, StatusCode.UNIMPLEMENTED),
     (Exception, FAILED, StatusCode.INTERNAL),
 )
+#: Of a right question that can't be answered now.
+REFUSED = {UNKNOWN: StatusCode.FAILED_PRECONDITION, UNAVAILABLE: StatusCode.UNAVAILABLE}
 Answering = Callable[[bytes, Any], Awaitable[Message]]
 
 
@@ -158,6 +162,8 @@ def _told(way: Answering) -> Callable[[bytes, Any], Awaitable[bytes]]:
 
 
 def _fault(error: Exception) -> tuple[int, StatusCode]:
+    if isinstance(error, RefusedError):
+        return error.status, REFUSED[error.status]
     return next((status, code) for kind, status, code in FAULTS if isinstance(error, kind))
 
 
