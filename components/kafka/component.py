@@ -20,8 +20,7 @@ class Kafka(PlatformComponent[room.Settings]):
         made = [self.secret(naming.auth_secret(room.ROOM), auth)]
         tls = self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.site))
         for user in users:
-            password = auth[f"{user.name}-password"]
-            self.client_secret(user.name, {"username": user.name, "password": password})
+            self.login(user.name)
         # Brokers do not read passwords: a new epoch rolls the accounts pod and no broker.
         wanted = room.values(self.settings, self.site) | {
             "checksum": secrets.checksum(tls),

@@ -12,7 +12,8 @@ A room's component.py has one subclass of PlatformComponent, found by the stacks
             self.install(wanted)
             return {"name": "kafka", "version": self.version, "mode": "managed", ...}
 
-The mode `external` needs no code: its contract comes from the settings. A room of mode `off` is
+The mode `external` needs no code: its contract comes from the settings. What a room of stores may make there is its
+`provisioning.py` and `provision/` (kit.provisioning). A room of mode `off` is
 not built at all. What a room asks of others stands in its settings (`needs`), and
 `self.uses("postgres")` says how it gets there.
 """
@@ -28,8 +29,10 @@ import pulumi
 from pulumi_kubernetes.core.v1 import Secret
 from pulumi_kubernetes.rbac.v1 import Role, RoleBinding
 
-from components.kit import chart, contract, manifests, naming, objects, pki, secrets, webs
+from components.kit import chart, contract, manifests, naming, objects, pki, provisioning, secrets, webs
 from components.kit.connection import Connection, connection, external_part, providers
+from components.kit.discovery import room
+from components.kit.providing import ProviderSettings, Provision
 from components.kit.settings import ComponentSettings, Mode, SiteFacts
 
 S = TypeVar("S", bound=ComponentSettings)
@@ -77,8 +80,20 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         raise NotImplementedError(f"{type(self).__name__} does not say how it is installed")
 
     def external(self) -> Mapping[str, Any]:
-        """The client runs it: only the contract is made, nothing in the cluster."""
+        """The client runs it: only the contract is made, and a job where it may make what is asked for there."""
+        if isinstance(self.settings, ProviderSettings) and self.settings.external and self.settings.external.provision:
+            self._provision(self.settings, self.settings.external.provision)
         return external_part(self.room, self.settings)
+
+    def _provision(self, settings: ProviderSettings, account: Provision) -> None:
+        made = settings.made_owners(self.site)
+        logins = [self.login(owner) for owner in made]
+        before = {owner: self.password(owner, settings.epoch - 1) for owner in made} if settings.epoch > 1 else {}
+        if before:
+            self.secret(provisioning.before_secret(self.room), before)
+        checksum = secrets.checksum(*logins, before)
+        for item in provisioning.manifests(settings, account, self.site, checksum):
+            objects.make(item, self)
 
     def uses(self, room: str) -> Connection:
         """How this component reaches another room that its needs name."""
@@ -100,9 +115,9 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
         """Options of everything this component makes."""
         return pulumi.ResourceOptions(parent=self)
 
-    def password(self, user: str) -> str:
-        """The derived password of one user in the epoch of the settings."""
-        return secrets.derive(self.vault.root, f"{self.room}/{user}", self.settings.epoch)
+    def password(self, user: str, epoch: int | None = None) -> str:
+        """The derived password of one user, in the epoch of the settings where no other is said."""
+        return secrets.derive(self.vault.root, f"{self.room}/{user}", epoch or self.settings.epoch)
 
     def lent(self, provider: str, user: str) -> str:
         """The derived password that another room of ours knows one of its users by."""
@@ -146,6 +161,15 @@ class PlatformComponent(pulumi.ComponentResource, Generic[S]):
     def services_certificate(self) -> dict[str, str]:
         """The certificate of replicas whose names don't last: it has those of the room's Services."""
         return self.tls_secret(naming.tls_secret(self.room), naming.server_dns_names(self.room, 0, self.site))
+
+    def login(self, owner: str) -> dict[str, str]:
+        """The Secret of a user of this room; returns its data. `login()` of the room's settings says what is beside
+        name and password."""
+        more = getattr(room(self.room).module("settings"), "login", None)
+        data = {"username": owner, "password": self.password(owner)}
+        data |= more(self.settings, self.site, owner) if more else {}
+        self.client_secret(owner, data)
+        return data
 
     def client_secret(self, consumer: str, data: Mapping[str, str]) -> Secret:
         """The Secret of one consumer: `<room>-client-<consumer>`."""

@@ -6,9 +6,24 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
+from components.kit import naming
 from components.kit.mistakes import Mistake
 from components.kit.needs import Need, Rights, contradictions
-from components.kit.settings import ComponentSettings, SiteFacts
+from components.kit.settings import ComponentSettings, External, Frozen, SiteFacts
+from components.kit.syntax import ObjectName
+
+
+class Provision(Frozen):
+    """An account at a service of the client's that may make what is asked for (kit.provisioning)."""
+
+    secret_ref: ObjectName  # Secret of the namespace with its username and password
+    users: bool = True  # false: it may not make users; the client makes them and their Secrets
+
+
+class ExternalStore(External):
+    """A store of the client's; without `provision` its administrators make what is asked for."""
+
+    provision: Provision | None = None
 
 
 class ProviderSettings(ComponentSettings):
@@ -22,6 +37,8 @@ class ProviderSettings(ComponentSettings):
     reserved: ClassVar[frozenset[str]] = frozenset()  # users that the server itself has
     own_key: ClassVar[str]  # the setting with what the site adds
 
+    external: ExternalStore | None = None
+
     def granted(self, site: SiteFacts) -> tuple[Any, ...]:
         """Everything that is asked for, of this room's one kind."""
         (kind,) = self.provides
@@ -34,6 +51,20 @@ class ProviderSettings(ComponentSettings):
     def owners(self, site: SiteFacts) -> list[str]:
         """The users of all that is granted, sorted."""
         return sorted({need.owner for need in self.granted(site)})
+
+    def made_owners(self, site: SiteFacts) -> list[str]:
+        """Of these the users that the platform makes at the client's service, with their Secrets: all but who proves
+        the room, whose Secret is `external.secret_ref`."""
+        provision = self.external.provision if self.external else None
+        if provision is None or not provision.users:
+            return []
+        return [owner for owner in self.owners(site) if owner not in {need.owner for need in self.built_ins}]
+
+    def login_secret(self, owner: str) -> str:
+        """The Secret that `owner` logs in with."""
+        if self.external and owner in {need.owner for need in self.built_ins}:
+            return self.external.secret_ref
+        return naming.client_secret(self.room_name(), owner)
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """Needs that contradict each other, and users that the server needs for itself."""

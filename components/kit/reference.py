@@ -40,17 +40,21 @@ def text() -> str:
     """The whole page."""
     parts = [HEAD, "## Every stack", "", *table(SiteSettings), ""]
     parts += ["## Every room", "", *table(ComponentSettings), ""]
-    common = set(ComponentSettings.model_fields)
     for layer in LAYERS:
         for room in rooms():
             if room.settings_class().layer == layer:
-                parts += [f"## {room.name} (layer {layer})", "", *of_room(room, common), ""]
+                parts += [f"## {room.name} (layer {layer})", "", *of_room(room), ""]
     return "\n".join(parts).rstrip() + "\n"
 
 
-def of_room(room: Room, common: set[str]) -> list[str]:
-    """Its keys, or a word where it adds none."""
-    lines = list(rows(room.settings_class(), "", common))
+def of_room(room: Room) -> list[str]:
+    """Its keys, or a word where it adds none; of a mapping that all rooms have only what it adds to that."""
+    model, common = room.settings_class(), ComponentSettings.model_fields
+    lines = list(rows(model, "", set(common)))
+    for name, field in common.items():
+        base, own = model_in(field.annotation), model_in(model.model_fields[name].annotation)
+        if base and own and own is not base:
+            lines += rows(own, f"{name}.", set(base.model_fields))
     return [TABLE, *lines] if lines else ["It has no keys of its own."]
 
 

@@ -21,10 +21,7 @@ class Minio(PlatformComponent[room.Settings]):
         made = [self.secret(naming.auth_secret(room.ROOM), root | users)]
         tls = self.tls_secret(naming.tls_secret(room.ROOM), room.dns_names(self.settings, self.site))
         for user in known:
-            password = users[f"{user.name}-password"]
-            bucket = next(iter((*user.writes, *user.reads)), "")
-            data = {"username": user.name, "password": password, "bucket": bucket}
-            self.client_secret(user.name, data)
+            self.login(user.name)
         # MinIO reloads its certificate by itself; only the root's password needs a restart.
         wanted = room.values(self.settings, self.site) | {
             "checksum": secrets.checksum(root),

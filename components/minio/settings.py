@@ -154,6 +154,12 @@ def users(settings: Settings, site: SiteFacts) -> tuple[User, ...]:
     )
 
 
+def login(settings: Settings, site: SiteFacts, owner: str) -> dict[str, str]:
+    """What a user's Secret says beside its name and password."""
+    user = next(each for each in users(settings, site) if each.name == owner)
+    return {"bucket": next(iter((*user.writes, *user.reads)), "")}
+
+
 def buckets(settings: Settings, site: SiteFacts) -> tuple[BucketValues, ...]:
     """Every bucket, as its owner wants it. What was replaced stays no longer than it would have stayed whole."""
     return tuple(

@@ -7,17 +7,7 @@ from typing import Any
 
 from components.kit import naming, secrets
 from components.kit.component import PlatformComponent
-from components.kit.providing import owned
-from components.postgres.settings import (
-    ROOM,
-    RULES,
-    SERVER_PORT,
-    SERVER_USERS,
-    Settings,
-    contract,
-    server_names,
-    values,
-)
+from components.postgres.settings import ROOM, RULES, SERVER_USERS, Settings, contract, server_names, values
 
 
 class Postgres(PlatformComponent[Settings]):
@@ -25,7 +15,7 @@ class Postgres(PlatformComponent[Settings]):
 
     def managed(self) -> Mapping[str, Any]:
         """Everything in the namespace; returns the contract's part."""
-        granted, owners = self.settings.granted(self.site), self.settings.owners(self.site)
+        owners = self.settings.owners(self.site)
         users = (*SERVER_USERS, *owners)
         auth = {f"{user}-password": self.password(user) for user in users}
         self.secret(naming.auth_secret(ROOM), auth)
@@ -33,16 +23,7 @@ class Postgres(PlatformComponent[Settings]):
         # 127.0.0.1: a pooler verifies the server through the HAProxy beside it.
         tls = self.tls_secret(naming.tls_secret(ROOM), names, ("127.0.0.1",))
         for owner in owners:
-            self.client_secret(
-                owner,
-                {
-                    "username": owner,
-                    "password": self.password(owner),
-                    "database": next(iter(owned(granted, owner)), ""),
-                    "host": self.site.service_dns(ROOM),
-                    "port": str(SERVER_PORT),
-                },
-            )
+            self.login(owner)
         checksum = secrets.checksum(auth, tls)
         rules = [rule.model_dump() for rule in RULES]
         bound = self.grant(ROOM, rules)

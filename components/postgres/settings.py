@@ -13,7 +13,7 @@ from components.kit.claims import Claim
 from components.kit.contract import managed
 from components.kit.mistakes import Mistake
 from components.kit.needs import Database, Need, Rights
-from components.kit.providing import ProviderSettings
+from components.kit.providing import ProviderSettings, owned
 from components.kit.settings import (
     ApiServers,
     Frozen,
@@ -178,6 +178,14 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         ),
         api_servers=site.api_servers(settings.api_server.ports, settings.api_server.cidrs),
     ).model_dump(mode="json", by_alias=True)
+
+
+def login(settings: Settings, site: SiteFacts, owner: str) -> dict[str, str]:
+    """What a user's Secret says beside its name and password."""
+    host, port = site.service_dns(ROOM), str(SERVER_PORT)
+    if settings.external:
+        host, _, port = settings.external.addresses[0].rpartition(":")
+    return {"database": next(iter(owned(settings.granted(site), owner)), ""), "host": host, "port": port}
 
 
 def members(settings: Settings) -> list[dict[str, object]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.kit import naming, secrets
 from components.kit.component import PlatformComponent
-from components.redis.settings import PRIMARY_SET, ROOM, SERVER_USERS, Settings, contract, values
+from components.redis.settings import ROOM, SERVER_USERS, Settings, contract, values
 
 
 class Redis(PlatformComponent[Settings]):
@@ -22,9 +22,7 @@ class Redis(PlatformComponent[Settings]):
         names = naming.server_dns_names(ROOM, self.settings.members, self.site)
         tls = self.tls_secret(naming.tls_secret(ROOM), names)
         for owner in owners:
-            self.client_secret(
-                owner, {"username": owner, "password": self.password(owner), "service_name": PRIMARY_SET}
-            )
+            self.login(owner)
         checksum = secrets.checksum(auth, tls)
         self.install(values(self.settings, self.site) | {"checksum": checksum})
         return contract(self.settings, self.site)

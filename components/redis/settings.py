@@ -102,6 +102,11 @@ def consumers(settings: Settings, site: SiteFacts) -> dict[str, str]:
     return {owner: ",".join(keys) for owner, keys in sorted(found.items())}
 
 
+def login(settings: Settings, site: SiteFacts, owner: str) -> dict[str, str]:
+    """What a user's Secret says beside its name and password."""
+    return {"service_name": PRIMARY_SET}
+
+
 def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """The chart's values."""
     return Values(

@@ -66,8 +66,14 @@ def make_bucket(target: Target) -> None:
     client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
 
 
-def add_kafka(made: Platform) -> None:
-    """One node that is broker and controller, TLS and SCRAM for clients as on a site."""
+#: Rights are asked for, and `probe` has all of them.
+GUARDED = """authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:probe;User:ANONYMOUS
+"""
+
+
+def add_kafka(made: Platform, more: str = "") -> None:
+    """One node that is broker and controller, TLS and SCRAM for clients as on a site; `more` of its settings."""
     jars, java = built("jars/kafka-*"), program("java")
     port, inner = free_port(), free_port()
     folder = made.state / "kafka"
@@ -93,7 +99,7 @@ ssl.truststore.type=PEM
 ssl.truststore.location={made.state}/pki/ca.crt
 offsets.topic.replication.factor=1
 log.dirs={folder}/data
-"""
+{more}"""
     )
     (folder / "server.properties").chmod(0o600)
     front = [java, "-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{jars}/*"]

@@ -158,20 +158,28 @@ def platform() -> Iterator[Platform]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def add_redis(made: Platform) -> None:
-    """A primary, a replica, a Sentinel."""
+def add_redis(made: Platform, *, users_in_files: bool = False) -> None:
+    """A primary, a replica, a Sentinel; `users_in_files`: they keep the users that they are given later."""
     server = program("valkey-server", "redis-server")
     ports = {name: free_port() for name in ("redis-0", "redis-1", "redis-sentinel")}
+    users = ["user default off", f"user probe on >{made.password} ~* &* +@all"]
+
+    def known(name: str) -> str:
+        if not users_in_files:
+            return "".join(f"{line}\n" for line in users)
+        file = made.state / f"{name}.acl"
+        file.write_text("".join(f"{line}\n" for line in users))
+        return f"aclfile {file}\n"
+
     tls = (
         f"port 0\ntls-replication yes\ntls-auth-clients no\nbind {HOST}\n"
         f"tls-cert-file {made.leaf.certificate}\ntls-key-file {made.leaf.key}\n"
         f"tls-ca-cert-file {made.state}/pki/ca.crt\n"
-        f"user default off\nuser probe on >{made.password} ~* &* +@all\n"
     )
     for name in ("redis-0", "redis-1"):
         folder = made.state / name
         folder.mkdir()
-        text = f'{tls}tls-port {ports[name]}\ndir {folder}\nappendonly yes\nsave ""\n'
+        text = f'{tls}{known(name)}tls-port {ports[name]}\ndir {folder}\nappendonly yes\nsave ""\n'
         text += f"masteruser probe\nmasterauth {made.password}\n"
         if name == "redis-1":
             text += f"replicaof {HOST} {ports['redis-0']}\n"
@@ -179,7 +187,7 @@ def add_redis(made: Platform) -> None:
         made.start("redis", name, [server, str(folder / "server.conf")])
     file = made.state / "sentinel.conf"
     file.write_text(
-        f"{tls}tls-port {ports['redis-sentinel']}\ndir {made.state}\n"
+        f"{tls}{known('redis-sentinel')}tls-port {ports['redis-sentinel']}\ndir {made.state}\n"
         f"sentinel monitor redis {HOST} {ports['redis-0']} 1\n"
         f"sentinel auth-user redis probe\nsentinel auth-pass redis {made.password}\n"
     )

@@ -14,6 +14,7 @@ import yaml
 from components.kit import connection, layers
 from components.kit.discovery import layer, rooms
 from components.kit.discovery import room as find
+from components.kit.providing import ExternalStore
 from components.kit.settings import External, Mode, SiteFacts
 from stacks.composition import STACKS, compose
 from tests.images import AnyImage
@@ -221,5 +222,5 @@ def test_a_service_of_the_client_leaves_nothing_to_install() -> None:
     that has to know more of the client's service than a store has tests of its own."""
     given = {"mode": "external", "external": {"addresses": ["db.client:1"], "secret_ref": "given"}}
     for room in layer("data"):
-        if room.settings_class().model_fields["external"].annotation == (External | None):
+        if room.settings_class().model_fields["external"].annotation in (External | None, ExternalStore | None):
             assert room.settings_class().model_validate(given).external is not None

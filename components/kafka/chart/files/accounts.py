@@ -33,6 +33,7 @@ from confluent_kafka.admin import (
 READY, ALIVE = Path("/tmp/ready"), Path("/tmp/alive")  # noqa: S108  # the pod's own emptyDir
 RETRY_SECONDS, ROUND_SECONDS, CALL_SECONDS = 2, 300, 15
 ITERATIONS = 8192
+REPLICAS = 3
 RESOURCES = {
     "topic": ResourceType.TOPIC,
     "group": ResourceType.GROUP,
@@ -145,20 +146,22 @@ def permissions(admin: AdminClient, user: dict[str, Any]) -> None:
         log("WARN", f"user {user['name']}: {len(surplus)} permissions taken away")
 
 
+def configuration(topic: dict[str, Any]) -> dict[str, str]:
+    """How long the topic keeps its records, and on how many brokers before they are acknowledged."""
+    return {
+        "min.insync.replicas": "2",
+        "retention.ms": str(topic["retention_hours"] * 3_600_000),
+        "retention.bytes": str(topic["retention_mib_per_partition"] * 1024 * 1024),
+        "segment.bytes": str(topic["retention_mib_per_partition"] * 512 * 1024),
+    }
+
+
 def topics(admin: AdminClient, wanted: list[dict[str, Any]]) -> None:
     """Topics that are missing; existing ones are left as they are, for they hold records."""
     have = admin.list_topics(timeout=CALL_SECONDS).topics
     new = [
         NewTopic(
-            topic["name"],
-            num_partitions=topic["partitions"],
-            replication_factor=3,
-            config={
-                "min.insync.replicas": "2",
-                "retention.ms": str(topic["retention_hours"] * 3_600_000),
-                "retention.bytes": str(topic["retention_mib_per_partition"] * 1024 * 1024),
-                "segment.bytes": str(topic["retention_mib_per_partition"] * 512 * 1024),
-            },
+            topic["name"], num_partitions=topic["partitions"], replication_factor=REPLICAS, config=configuration(topic)
         )
         for topic in wanted
         if topic["name"] not in have

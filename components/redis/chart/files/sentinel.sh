@@ -23,8 +23,9 @@ user default off resetkeys resetchannels -@all
 user admin on #$(hash admin) ~* &* +@all
 user sentinel on #$(hash sentinel) ~* &* +@all
 ACL
+rules=$(cat /opt/apadana/consumer-sentinel.acl)
 for consumer in $CONSUMERS; do
-  echo "user $consumer on #$(hash "$consumer") resetkeys &* -@all +@connection +ping +info +role +subscribe +psubscribe +unsubscribe +punsubscribe +sentinel|get-master-addr-by-name +sentinel|master +sentinel|masters +sentinel|replicas +sentinel|slaves +sentinel|sentinels +sentinel|ckquorum +sentinel|myid" >> "$acl"
+  echo "user $consumer on #$(hash "$consumer") $rules" >> "$acl"
 done
 
 # Two Sentinels that see the primary go in the same moment vote for themselves, and nobody is elected. So each

@@ -19,10 +19,11 @@ user metrics on #$(hash metrics) resetkeys resetchannels -@all +ping +info +slow
 user replication on #$(hash replication) resetkeys resetchannels -@all +ping +psync +replconf
 user sentinel on #$(hash sentinel) resetkeys &* -@all +multi +slaveof +replicaof +ping +exec +subscribe +config|rewrite +role +publish +info +client|setname +client|kill +script|kill
 ACL
+  rules=$(cat /opt/apadana/consumer.acl)
   for entry in $KEYS_OF_USERS; do
     consumer=${entry%%=*}
     keys=$(printf '%s' "${entry#*=}" | tr ',' ' ')
-    echo "user $consumer on #$(hash "$consumer") resetkeys $keys resetchannels -@all +@read +@write +@connection +@transaction -@dangerous +wait +waitaof +info +role" >> "$RUN/users.acl"
+    echo "user $consumer on #$(hash "$consumer") resetkeys $keys $rules" >> "$RUN/users.acl"
   done
 }
 

@@ -1,0 +1,1 @@
+../chart/files/accounts.py

@@ -1,0 +1,1 @@
+"""What a job makes at a PostgreSQL that the client runs; runs in the image `clients`."""
