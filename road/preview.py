@@ -20,6 +20,7 @@ class Refusal:
     name: str
     because: str
     properties: tuple[str, ...]
+    urn: str = ""
 
     def __str__(self) -> str:
         verb = "delete" if self.op.startswith("delete") else "replace"
@@ -34,6 +35,7 @@ class Plan:
     counts: Mapping[str, int]
     refusals: tuple[Refusal, ...]
     protected: int = 0  # resources that are the same but for their protection
+    staying: frozenset[str] = frozenset()  # URNs of what the program still has; all of it with --show-sames
 
     @property
     def changes(self) -> int:
@@ -52,7 +54,8 @@ def read(text: str) -> Plan:
     steps: list[Mapping[str, Any]] = document.get("steps") or []
     counts: dict[str, int] = dict(document.get("changeSummary") or {})
     protected = sum(map(_is_protected_anew, steps))
-    return Plan(counts=counts, refusals=tuple(_refusals(steps)), protected=protected)
+    staying = frozenset(str(step.get("urn")) for step in steps if step.get("op") not in REMOVING)
+    return Plan(counts=counts, refusals=tuple(_refusals(steps)), protected=protected, staying=staying)
 
 
 def _is_protected_anew(step: Mapping[str, Any]) -> bool:
@@ -71,4 +74,4 @@ def _refusals(steps: Iterable[Mapping[str, Any]]) -> Iterable[Refusal]:
         if op in REMOVING and because and urn not in seen:
             seen.add(urn)
             keys = step.get("replaceReasons") or step.get("diffReasons") or []
-            yield Refusal(op, kind.split(":")[-1], parts[-1], because, tuple(map(str, keys)))
+            yield Refusal(op, kind.split(":")[-1], parts[-1], because, tuple(map(str, keys)), urn)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.kit import layers
-from road import certificates, drift, kubectl, orphans, preview, running
+from road import certificates, drift, kubectl, leaving, orphans, preview, running
 from road.work import StepFailed, Work
 
 TRIES = 4  # of one `pulumi up` that was cut off; what an earlier one made stays
@@ -24,7 +24,6 @@ CUT_OFF = re.compile(
 )
 #: What Pulumi says where an object was made and the answer to it was lost: it is there, and not in the state.
 CONFLICT = re.compile(r"conflicts? with \"([^\"]+)\"")
-PULUMIS_OWN = re.compile(r"pulumi-kubernetes-[0-9a-f]+")
 TAKE_OVER = "PULUMI_K8S_ENABLE_PATCH_FORCE"
 TLS = "-tls"  # what the name of a component's leaf, and of its Secret, ends in
 
@@ -122,9 +121,9 @@ class Stack:
         found: dict[str, Any] = json.loads(self.data("stack", "output", "contract", "--json"))
         return found
 
-    def plan(self) -> preview.Plan:
+    def plan(self, *more: str) -> preview.Plan:
         """Pulumi ends a plan that takes away what is protected with an error; its steps tell which that is."""
-        arguments = ("preview", "--json", *self.on_settings())
+        arguments = ("preview", "--json", *more, *self.on_settings())
         outcome = self._ask(*arguments)
         try:
             found = preview.read(outcome.text)
@@ -168,7 +167,7 @@ class Stack:
 def made_by_pulumi(text: str) -> bool:
     """Whether Pulumi failed because of fields that it alone has set before."""
     owners = CONFLICT.findall(text)
-    return bool(owners) and all(PULUMIS_OWN.fullmatch(owner) for owner in owners)
+    return bool(owners) and all(leaving.PULUMIS_OWN.fullmatch(owner) for owner in owners)
 
 
 def pending(export: Mapping[str, Any]) -> int:
@@ -200,7 +199,7 @@ def up(work: Work, part: str) -> int:
     if opened or drifted.missing or work.cluster_changed or work.ended_before not in {"ok", "never"}:
         stack.compare_with_cluster()
     mark_ended(work)
-    plan = stack.plan()
+    plan = leaving.let_go(stack, stack.plan())
     if plan.refusals:
         raise StepFailed(
             [

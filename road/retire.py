@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.kit import layers
-from road import kubectl
+from road import kubectl, leaving
 from road.drift import resources
 from road.place import Place
 from road.pulumi import Stack
@@ -70,17 +70,20 @@ def retire(work: Work) -> int:
 def remove(work: Work, layer: str) -> None:
     """One layer: its objects, then what Pulumi leaves, then the stack itself."""
     stack = Stack(work, layer, retired=True)
-    data = held(stack.export())
-    if data and stack.name not in work.place.forget:
+    export = stack.export()
+    data, kinds = held(export), leaving.definitions(export)
+    used = list(leaving.use(work.place, kinds))
+    if (data or used) and stack.name not in work.place.forget:
         raise StepFailed(
             [
                 f"{stack.name} has no stack file any more, and it holds data:",
-                *(f"  {item}" for item in data),
+                *(f"  {item}" for item in (*data, *used)),
                 f"Bring stacks/Pulumi.{stack.name}.yaml back, or have all of this deleted: "
                 f"make up SITE={work.place.site} FORGET={stack.name}",
             ]
         )
     stack.call("state", "unprotect", "--all", "--yes")
+    leaving.take_away(work, kinds)
     stack.call("destroy", "--yes", "--skip-preview", *stack.on_settings())
     delete(work, data)
     stack.call("stack", "rm", "--yes")

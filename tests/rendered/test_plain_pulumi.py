@@ -87,7 +87,7 @@ WISHES = {"WORD": "1", "FRONT": "front", "STORE": "data"}
 class Cli:
     """The bundle's pulumi in the shell of `stacks.home`, with a project of its own."""
 
-    def __init__(self, folder: Path, server: ApiServer) -> None:
+    def __init__(self, folder: Path, server: ApiServer, program: str = PROGRAM) -> None:
         self.server, self.places = server, Places.of(SITE, {"APADANA_STATE": str(folder / "state")})
         if not (self.places.bundle / "bin" / "pulumi").is_file():
             pytest.skip(f"no bundle was built on this machine: {self.places.bundle}")
@@ -105,7 +105,7 @@ class Cli:
         (chart / "templates" / "store.yaml").write_text(STORE)
         virtual = {"name": "python", "options": {"virtualenv": str(Path(sys.prefix))}}
         (self.project / "Pulumi.yaml").write_text(yaml.safe_dump({"name": home.PROJECT, "runtime": virtual}))
-        (self.project / "__main__.py").write_text(PROGRAM)
+        (self.project / "__main__.py").write_text(program)
         settings = self.places.stack_config(STACK)
         settings.parent.mkdir(parents=True)
         self.init()
