@@ -18,6 +18,7 @@ from confluent_kafka.admin import (
     ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
+    UserScramCredentialAlteration,
     UserScramCredentialDeletion,
     UserScramCredentialUpsertion,
 )
@@ -76,7 +77,7 @@ class Brokers:
         if there := list(self.topics()):
             accounts.wait(self.admin.delete_topics(there).values())
         wait_for("the topics to go", lambda: not self.topics(), timeout=30, every=0.05)
-        gone = [UserScramCredentialDeletion(name, SCRAM) for name in self.users()]
+        gone: list[UserScramCredentialAlteration] = [UserScramCredentialDeletion(name, SCRAM) for name in self.users()]
         if gone:
             accounts.wait(self.admin.alter_user_scram_credentials(gone).values())
         for name in ("asker", "reader", "probe"):

@@ -26,7 +26,7 @@ from tests.engine.test_integration_stores import target
 from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.engine
-ASKED = [
+ASKED: list[dict[str, Any]] = [
     {"owner": "asker", "name": "asked", "expire_days": 9, "old_versions_days": 4},
     {"owner": "reader", "name": "asked", "rights": "read"},
 ]

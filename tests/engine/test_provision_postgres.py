@@ -39,7 +39,7 @@ class Server:
         given = {"user": "probe", "password": self.made.password} | user
         link = psycopg.connect(host=stores.HOST, port=self.port, dbname=database, autocommit=True, **given)  # type: ignore[arg-type]
         with link:
-            found = link.execute(words)  # type: ignore[arg-type]
+            found = link.execute(words)
             return found.fetchall() if found.description else []
 
     def empty(self) -> None:

@@ -15,6 +15,7 @@ from components.kafka import settings as kafka
 from components.kit import fronts
 from components.kit.contract import Component, Listed, Metrics
 from components.kit.discovery import room
+from components.kit.providing import ExternalStore
 from components.kit.settings import ComponentSettings, External, Mode, SiteFacts
 from components.minio import settings as minio
 from components.nodepool import settings as nodepool
@@ -71,7 +72,7 @@ def test_an_address_is_checked_for_the_name_of_its_service() -> None:
 
 
 def test_what_the_client_runs_or_nobody_runs_is_not_watched() -> None:
-    given = External(addresses=("db.client:5432",), secret_ref="given")
+    given = ExternalStore(addresses=("db.client:5432",), secret_ref="given")
     away = postgres.Settings(mode=Mode.EXTERNAL, external=given)
     off = kafka.Settings(mode=Mode.OFF, off_because="not needed")
     facts = site(postgres=away, kafka=off)

@@ -51,7 +51,7 @@ class Server:
 
     def named(self, text: str, *names: str) -> Any:
         """A statement with names put in, quoted."""
-        return sql.SQL(text).format(*(sql.Identifier(name) for name in names))  # type: ignore[arg-type]
+        return sql.SQL(text).format(*(sql.Identifier(name) for name in names))
 
     def exists(self, user: str) -> bool:
         """Whether there is such a user."""
@@ -164,7 +164,7 @@ def guest(line: Link, report: Report, user: str, grant: dict[str, Any]) -> None:
     try:
         with line.transaction():
             for statement in by_hand.grants(name, user, rights):
-                line.execute(statement)  # type: ignore[arg-type]
+                line.execute(statement)
     except REFUSED as error:
         owner = line.info.user
         what = f"right of {user} to {rights} in database {name}"
