@@ -22,6 +22,7 @@ from problems import STEPS, archive, checkout, copying, erasing, lineage, origin
 from problems.asking import AskedError, Server
 from problems.cluster import Runs, Told, known, scheduled
 from problems.lineage import LineageError
+from problems.staying import Staying
 from validate.core.errors import ClusterError
 from validate.ground import site
 
@@ -188,7 +189,9 @@ def erase(
     --stack.
     """
     person = erasing.person(who)
-    named = _stores(stack, release or person.problem, questions)
+    place = site.load(stack) if stack else None
+    kept = Staying(place.platform if place else None)
+    named = _stores(place, kept, release or person.problem, questions)
     stores = [store for store in named.values() if store is not None]
     if not stores:
         raise Refusal("no store is named: set MLFLOW_TRACKING_URI or OUTCOMES_URI, or say --stack")
@@ -200,22 +203,24 @@ def erase(
     left = [item for store in stores for item in store.of(person)] if yes else []
     for item in left:
         print(f"still there: {item.what}")
-    for text in [text for store in stores for text in store.stays(person)] + list(erasing.everywhere(person)):
+    for text in [text for store in stores for text in store.stays(person)] + list(erasing.everywhere(person, kept)):
         print(f"stays: {text}")
     for name in (name for name, store in named.items() if store is None):
         print(f"not asked: {name}")
     raise typer.Exit(bool(left))
 
 
-def _stores(stack: str, release: str, questions: list[str]) -> dict[str, erasing.Store | None]:
+def _stores(
+    place: site.Site | None, kept: Staying, release: str, questions: list[str]
+) -> dict[str, erasing.Store | None]:
     mlflow, outcomes = tracking.from_environment(), os.environ.get("OUTCOMES_URI", "")
     if questions and not outcomes:
         raise Refusal("--question: OUTCOMES_URI is not set; set it to the address of the room outcomes")
     server = Server(outcomes, os.environ.get("OUTCOMES_CA", ""))
     return {
-        f"MLflow ({tracking.URI} is not set)": erasing.Registry(mlflow) if mlflow else None,
+        f"MLflow ({tracking.URI} is not set)": erasing.Registry(mlflow, kept) if mlflow else None,
         "outcomes (OUTCOMES_URI is not set)": erasing.Outcomes(server, release, questions) if outcomes else None,
-        "the feature store (no --stack)": erasing.FeatureStore(site.load(stack)) if stack else None,
+        "the feature store (no --stack)": erasing.FeatureStore(place) if place else None,
     }
 
 

@@ -15,14 +15,13 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from common.errors import Refusal
-from components.kit.needs import Bucket
 from components.mlflow import settings as mlflow_room
-from components.workflows import settings as workflows_room
 from problems import reproducing
 from problems.asking import Server
 from problems.cluster import FEAST, known
 from problems.lineage import LineageError, Named
 from problems.reproducing import Version
+from problems.staying import Staying
 from problems.tracking import Mlflow
 from validate.ground.site import Site
 
@@ -76,6 +75,7 @@ class Registry:
     a whole, and the versions that came from it can't be had again."""
 
     mlflow: Mlflow
+    staying: Staying = field(default_factory=Staying)
     versions: list[Version] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
@@ -109,7 +109,7 @@ class Registry:
         yield f"what models learnt: model.joblib of {names}, until they are retired; reference.json has shares only"
         for each in self.unread:
             yield f"nobody can tell what {each} was trained on"
-        yield f"bucket {mlflow_room.ROOM}: deleted objects stay as old versions for {_old_days()} days"
+        yield f"bucket {mlflow_room.ROOM}: deleted objects stay as old versions, {self.staying.deleted()}"
 
 
 @dataclass(frozen=True)
@@ -161,20 +161,11 @@ class FeatureStore:
         return found
 
 
-def everywhere(who: Person) -> Iterator[str]:
+def everywhere(who: Person, staying: Staying) -> Iterator[str]:
     """What no store of this command can erase."""
     source: Any = importlib.import_module(f"problems.{who.problem}.problem").SOURCE
     yield f"the source of the records, from which the next run takes them again: {source}"
-    yield f"bucket workflows, problems/{who.problem}/: what steps handed on, for {_step_days()} days"
+    yield f"bucket workflows, problems/{who.problem}/: what steps handed on, {staying.handed_on()}"
     yield "PostgreSQL's backups, for as long as the site keeps them"
-    yield "Kafka: problems write nothing there"
-
-
-def _old_days() -> int:
-    return next(each.old_versions_days for each in mlflow_room.Settings().needs() if isinstance(each, Bucket))
-
-
-def _step_days() -> int:
-    """As the room has it where the site says nothing else."""
-    days = next(each.expire_days for each in workflows_room.Settings().needs() if isinstance(each, Bucket))
-    return days or 0
+    yield "Kafka: problems write nothing there; what producers sent stays as long as its topic keeps it"
+    yield from staying.records()

@@ -12,13 +12,15 @@ from collections.abc import Iterator
 
 from components.kit import naming
 from components.kit.discovery import room as find
-from components.kit.needs import Need
+from components.kit.needs import Need, Rights
 from components.kit.providing import ExternalStore, ProviderSettings
 from components.kit.settings import ComponentSettings, Mode, SiteFacts
 from stacks import command
 from stacks.composition import compose
 
-HEAD = "| object | name | user | rights | size and limits | Secret in the namespace |"
+HEAD = "| object | name | user | rights | size and limits | what lies in it is kept | Secret in the namespace |"
+#: Of a need: told in words instead.
+KEPT = {"expire_days", "old_versions_days", "retention_hours", "retention_mib_per_partition"}
 
 
 def sheet(site: SiteFacts) -> Iterator[str]:
@@ -30,7 +32,7 @@ def sheet(site: SiteFacts) -> Iterator[str]:
         yield f"## {name} ({_where(settings)})"
         yield ""
         yield HEAD
-        yield "|---|---|---|---|---|---|"
+        yield "|---|---|---|---|---|---|---|"
         for need in asked:
             yield _row(settings, need)
         yield ""
@@ -65,13 +67,16 @@ def _where(settings: ComponentSettings) -> str:
 
 
 def _row(settings: ComponentSettings, need: Need) -> str:
-    plain = need.model_dump(mode="json", exclude={"owner", "name", "rights"}, exclude_none=True)
+    plain = need.model_dump(mode="json", exclude={"owner", "name", "rights", *KEPT}, exclude_none=True)
     limits = ", ".join(f"{key} {value}" for key, value in plain.items())
     if isinstance(settings, ProviderSettings):
         secret = settings.login_secret(need.owner)
     else:
         secret = naming.client_secret(settings.room_name(), need.owner)
-    cells = (need.kind, need.name, need.owner, need.rights.value, limits, secret)
+    keeping = need.keeping
+    # Who owns an object says it, once.
+    kept = keeping.words() if keeping and need.rights is Rights.OWN else ""
+    cells = (need.kind, need.name, need.owner, need.rights.value, limits, kept, secret)
     return f"| {' | '.join(cells)} |"
 
 

@@ -345,6 +345,7 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
                 "recovery_seconds": 15,
                 "loss": "no record acknowledged with acks=all; two of three hosts hold it in memory",
             },
+            "keeps": settings.kept(site),
             "metrics": {"port": METRICS_PORT},
         },
     )

@@ -105,6 +105,16 @@ class Metrics(_Model):
     listed: Listed | None = None  # None: what is here is scraped itself
 
 
+class Keeps(_Model):
+    """For how long what lies in one object of a store stays, in hours; null: for ever. `replaced_hours`: what was
+    replaced or deleted; 0: gone at once."""
+
+    kind: str
+    name: str
+    hours: Annotated[int, Field(ge=1)] | None
+    replaced_hours: Annotated[int, Field(ge=0)] | None
+
+
 def _listed(value: object) -> object:
     """A room with one place to scrape says it without a list."""
     if value is None:
@@ -128,6 +138,7 @@ class Component(_Model):
     promises: Promises | None = None
     depends_on: list[str] = []
     backup: Backup | None = None
+    keeps: list[Keeps] = []
     metrics: Annotated[list[Metrics], BeforeValidator(_listed)] = []
     dashboard: str | None = None
     #: What the room was founded with and no setting can change (kit/shape.py): setting to value.

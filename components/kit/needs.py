@@ -11,13 +11,17 @@ object, of which exactly one owns it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
 from components.kit.frozen import Frozen, Name
+from components.kit.syntax import Wrong, refused
 from components.kit.web import Role
+
+DAY = 24  # hours
 
 
 class Rights(StrEnum):
@@ -26,6 +30,30 @@ class Rights(StrEnum):
     OWN = "own"  # read, write, and say how it is made
     WRITE = "write"
     READ = "read"
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """For how long what lies in an object stays, in hours; None: for ever."""
+
+    hours: int | None
+    replaced_hours: int | None  # what was replaced or deleted; 0: gone at once
+    least: str = ""  # that goes earlier where there is more than so much
+
+    def words(self) -> str:
+        """As a person reads it."""
+        if self.least:
+            return f"{spelt(self.hours)}, or until {self.least}"
+        return f"{spelt(self.hours)}; once replaced or deleted: {spelt(self.replaced_hours)}"
+
+
+def spelt(hours: int | None) -> str:
+    """A time of keeping in words."""
+    if hours is None:
+        return "for ever"
+    if hours == 0:
+        return "gone at once"
+    return f"for {hours} h" if hours % DAY or hours == DAY else f"for {hours // DAY} days"
 
 
 class Need(Frozen):
@@ -39,6 +67,11 @@ class Need(Frozen):
     def kind(self) -> str:
         """As a person reads it."""
         return type(self).__name__.lower()
+
+    @property
+    def keeping(self) -> Keeping | None:
+        """For how long what lies in it stays; None: its owner alone says."""
+        return None
 
 
 class Database(Need):
@@ -59,6 +92,16 @@ class Bucket(Need):
     #: Versions that were replaced or deleted go after so many days, or after expire_days where these are fewer.
     old_versions_days: Annotated[int, Field(ge=1, le=36_500)] = 30
 
+    @property
+    def old_days(self) -> int:
+        """What was replaced stays no longer than it would have stayed whole."""
+        return min(self.old_versions_days, self.expire_days or self.old_versions_days)
+
+    @property
+    def keeping(self) -> Keeping:
+        """By the days of the bucket's rule; without versions nothing is replaced, only gone."""
+        return Keeping(self.expire_days and self.expire_days * DAY, self.old_days * DAY if self.versioning else 0)
+
 
 class Topic(Need):
     """A topic of Kafka. Consumer groups and transactions of its users begin with `<owner>.`."""
@@ -66,6 +109,12 @@ class Topic(Need):
     partitions: Annotated[int, Field(ge=1, le=1000)] = 6
     retention_hours: Annotated[int, Field(ge=1, le=87_600)] = 24
     retention_mib_per_partition: Annotated[int, Field(ge=1, le=10_000_000)] = 64
+
+    @property
+    def keeping(self) -> Keeping:
+        """Whichever comes first; nothing in a topic is replaced."""
+        full = f"a partition has {self.retention_mib_per_partition} MiB"
+        return Keeping(self.retention_hours, 0, full)
 
 
 class KeySpace(Need):
@@ -79,6 +128,14 @@ class Account(Need):
 
     rights: Rights = Rights.READ  # nobody owns a page by calling it
     roles: Annotated[tuple[Role, ...], Field(min_length=1)] = (Role.VIEWER,)
+
+
+def outlived(key: str, days: int | None, hours: int, who: str) -> None:
+    """Raises ValueError where what a bucket keeps would go before whoever may need it; null days: it stays."""
+    if days is not None and days * DAY < hours:
+        least = -(-hours // DAY)
+        allowed = f"at least {least}, or null: what is there has to outlive {who}, {hours} h here"
+        raise refused([Wrong(allowed, key, str(days), "raise it, or lower the hours")])
 
 
 def contradictions(needs: Sequence[Need], *, whole: bool = True) -> Iterator[tuple[Need, str]]:

@@ -48,6 +48,14 @@ class ProviderSettings(ComponentSettings):
         """Each object once, as its owner asks for it: who also reads or writes there takes no room."""
         return tuple(need for need in self.granted(site) if need.rights is Rights.OWN)
 
+    def kept(self, site: SiteFacts) -> list[dict[str, object]]:
+        """For the contract: for how long what lies in each object stays, where that is this room's to see to."""
+        return [
+            {"kind": need.kind, "name": need.name, "hours": found.hours, "replaced_hours": found.replaced_hours}
+            for need in self.owned(site)
+            if (found := need.keeping) is not None
+        ]
+
     def owners(self, site: SiteFacts) -> list[str]:
         """The users of all that is granted, sorted."""
         return sorted({need.owner for need in self.granted(site)})

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.kit import half, naming, webs
 from components.kit.charting import limits
 from components.kit.connection import Connection, connection
 from components.kit.manifests import in_namespace
 from components.kit.mistakes import Mistake
-from components.kit.needs import Bucket, Database, Need, Rights
+from components.kit.needs import Bucket, Database, Need, Rights, outlived
 from components.kit.settings import ComponentSettings, Frozen, Resources, ResourceValues, SiteFacts, UseValues
 
 ROOM = "kserve"
@@ -56,10 +56,13 @@ class Settings(ComponentSettings):
     # A predictor's pod, where its InferenceService says nothing else.
     predictor_resources: Resources = Resources(cpu_millicores=200, memory_mib=512, cpu_limit_millicores=1000)
     models_gib: Annotated[float, Field(gt=0, le=1_000_000)] = 0.5
+    # Versions never go by age: the room models sees to them. What else is deleted can be had back for so long.
+    deleted_days: Annotated[int, Field(ge=1, le=36_500)] = 30
     # A batch: many questions that a model is asked at once by a job (python -m stacks.batch).
     batch_resources: Resources = Resources(cpu_millicores=500, memory_mib=1024, cpu_limit_millicores=2000)
     batch_longest_hours: Annotated[int, Field(ge=1, le=720)] = 12  # then it has failed, and goes on when it is repeated
     batch_gib: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0  # questions and answers in S3
+    batch_days: Annotated[int, Field(ge=1, le=36_500)] | None = None  # then they go; null: they stay for ever
     # Those in PostgreSQL. null: no tables, and batches need no database.
     batch_tables_gib: Annotated[float, Field(gt=0, le=100_000)] | None = 0.5
 
@@ -67,12 +70,17 @@ class Settings(ComponentSettings):
         """Where models are that may be served, who reads them, and where a batch's questions and answers are."""
         tables = self.batch_tables_gib
         return (
-            Bucket(owner=ROOM, name=BUCKET, size_gib=self.models_gib),
+            Bucket(owner=ROOM, name=BUCKET, size_gib=self.models_gib, old_versions_days=self.deleted_days),
             Bucket(owner=READER, name=BUCKET, size_gib=self.models_gib, rights=Rights.READ),
             Bucket(owner=BATCH, name=BUCKET, size_gib=self.models_gib, rights=Rights.READ),
-            Bucket(owner=BATCH, name=BATCH, size_gib=self.batch_gib, versioning=False),
+            Bucket(owner=BATCH, name=BATCH, size_gib=self.batch_gib, versioning=False, expire_days=self.batch_days),
             *([] if tables is None else [Database(owner=BATCH, name=BATCH, size_gib=tables, connections=4)]),
         )
+
+    @model_validator(mode="after")
+    def _a_batch_goes_on_from_its_answers(self) -> Self:
+        outlived("batch_days", self.batch_days, self.batch_longest_hours, "a batch (batch_longest_hours)")
+        return self
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """Predictors run user code, and one given namespace is no place for it."""

@@ -161,13 +161,13 @@ def login(settings: Settings, site: SiteFacts, owner: str) -> dict[str, str]:
 
 
 def buckets(settings: Settings, site: SiteFacts) -> tuple[BucketValues, ...]:
-    """Every bucket, as its owner wants it. What was replaced stays no longer than it would have stayed whole."""
+    """Every bucket, as its owner wants it."""
     return tuple(
         BucketValues(
             name=need.name,
             versioning=need.versioning,
             expire_days=need.expire_days or 0,
-            old_versions_days=min(need.old_versions_days, need.expire_days or need.old_versions_days),
+            old_versions_days=need.old_days,
         )
         for need in settings.owned(site)
     )
@@ -230,6 +230,7 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
                 "loss": "no object acknowledged with 200; its shards are on a write quorum of drives; "
                 f"power lost on all hosts at once: {POWER_LOSS}",
             },
+            "keeps": settings.kept(site),
             "metrics": [
                 {"port": PORT, "path": f"/minio/metrics/v3/cluster/{group}", "scheme": "https"}
                 for group in ("health", "erasure-set")

@@ -81,6 +81,8 @@ class Settings(ComponentSettings):
     migration_resources: Resources = Resources(cpu_millicores=50, memory_mib=320, cpu_limit_millicores=1000)
     database_gib: Annotated[float, Field(gt=0, le=100_000)] = 0.25
     artefacts_gib: Annotated[float, Field(gt=0, le=1_000_000)] = 0.5
+    # Artefacts never go by age: versions of models are made of them. Deleted ones can be had back for so long.
+    deleted_days: Annotated[int, Field(ge=1, le=36_500)] = 30
     # An artefact lies here while it is handed down: the largest ones that are fetched at once.
     scratch_mib: Annotated[int, Field(ge=64, le=1_000_000)] = 2048
 
@@ -89,7 +91,7 @@ class Settings(ComponentSettings):
         at_once = self.replicas * (POOLS * KEPT + BURST)
         return (
             Database(owner=ROOM, name=ROOM, connections=at_once, size_gib=self.database_gib),
-            Bucket(owner=ROOM, name=ROOM, size_gib=self.artefacts_gib),
+            Bucket(owner=ROOM, name=ROOM, size_gib=self.artefacts_gib, old_versions_days=self.deleted_days),
         )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.kit import naming
 from components.kit.charting import common, limits
@@ -13,7 +13,7 @@ from components.kit.connection import Store, connection
 from components.kit.contract import managed
 from components.kit.fronts import FrontValues
 from components.kit.mistakes import Mistake
-from components.kit.needs import Bucket, Database, Need, Rights
+from components.kit.needs import Bucket, Database, Need, Rights, outlived
 from components.kit.programs import homeless, placement
 from components.kit.settings import ChartValues, ComponentSettings, Resources, SiteFacts
 from components.kit.web import Role, Web
@@ -82,6 +82,11 @@ class Settings(ComponentSettings):
     def _events(self, owner: str, rights: Rights) -> Bucket:
         days, size = self.events_days, self.events_gib
         return Bucket(owner=owner, name=EVENTS, rights=rights, size_gib=size, versioning=False, expire_days=days)
+
+    @model_validator(mode="after")
+    def _a_job_can_be_looked_at(self) -> Self:
+        outlived("events_days", self.events_days, self.longest_hours, "a job (longest_hours)")
+        return self
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """Jobs run user code, and one given namespace is no place for it."""

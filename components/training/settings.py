@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.kit import half, naming
 from components.kit.charting import limits
 from components.kit.connection import Connection, connection
 from components.kit.mistakes import Mistake
-from components.kit.needs import Bucket, Need
+from components.kit.needs import Bucket, Need, outlived
 from components.kit.programs import homeless, placement
 from components.kit.settings import ComponentSettings, Frozen, Resources, ResourceValues, SiteFacts
 from components.training.job import JOB_MARKS, House
@@ -57,6 +57,11 @@ class Settings(ComponentSettings):
     def needs(self) -> tuple[Need, ...]:
         """Where jobs keep their checkpoints and what came of them."""
         return (Bucket(owner=JOBS, name=BUCKET, size_gib=self.kept_gib, versioning=False, expire_days=self.kept_days),)
+
+    @model_validator(mode="after")
+    def _a_job_finds_its_checkpoints(self) -> Self:
+        outlived("kept_days", self.kept_days, self.longest_hours, "a job (longest_hours)")
+        return self
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """Jobs run user code, and one given namespace is no place for it."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.kit import naming
 from components.kit.charting import common
 from components.kit.contract import managed
-from components.kit.needs import Bucket, Database, Need
+from components.kit.needs import Bucket, Database, Need, outlived
 from components.kit.settings import ApiServers, ChartValues, ComponentSettings, Rbac, Resources, Rule, SiteFacts
 from components.kit.syntax import Namespace, Once, Port
 from components.workflows import configuration
@@ -64,7 +64,8 @@ class Settings(ComponentSettings):
     # Of the trials of searches for parameters, which steps share.
     studies_gib: Annotated[float, Field(gt=0, le=100_000)] = 0.25
     artefacts_gib: Annotated[float, Field(gt=0, le=1_000_000)] = 0.5
-    artefact_days: Annotated[int, Field(ge=1, le=36_500)] | None = 180
+    artefact_days: Annotated[int, Field(ge=1, le=36_500)] | None = 180  # null: they stay for ever
+    deleted_days: Annotated[int, Field(ge=1, le=36_500)] = 30  # deleted and replaced ones can be had back for so long
     # Of the API servers, for the NetworkPolicies: they see ports after translation.
     api_ports: Annotated[tuple[Port, ...], Field(min_length=1, max_length=50), Once] = (443, 6443)
 
@@ -73,8 +74,21 @@ class Settings(ComponentSettings):
         return (
             Database(owner=ROOM, name=ROOM, connections=OPEN, size_gib=self.database_gib),  # one leads
             Database(owner=STUDIES, name=STUDIES, connections=OF_STUDIES, size_gib=self.studies_gib),
-            Bucket(owner=ROOM, name=ROOM, size_gib=self.artefacts_gib, expire_days=self.artefact_days),
+            Bucket(
+                owner=ROOM,
+                name=ROOM,
+                size_gib=self.artefacts_gib,
+                expire_days=self.artefact_days,
+                old_versions_days=self.deleted_days,
+            ),
         )
+
+    @model_validator(mode="after")
+    def _steps_find_what_was_handed_on(self) -> Self:
+        """A workflow takes up what its first step left, and so does one that is tried again."""
+        lasts = self.longest_hours + self.kept_hours
+        outlived("artefact_days", self.artefact_days, lasts, "a workflow (longest_hours, then kept_hours)")
+        return self
 
     def steps_in(self, site: SiteFacts) -> str:
         """The namespace of workflows and their pods."""

@@ -257,7 +257,7 @@ def test_a_persons_records_are_shown_then_erased_and_what_stays_is_said(checkout
     done = checkout.command("erase", "tabular/17", "--yes")
     assert (done.returncode, there()) == (0, []), done.stdout + done.stderr
     assert done.stdout.count("erased: ") == shown.stdout.count("would go: ") and "still there" not in done.stdout
-    assert "stays: what models learnt: model.joblib of " in done.stdout and "old versions for 30 days" in done.stdout
+    assert "stays: what models learnt: model.joblib of " in done.stdout and "old versions, for 30 days" in done.stdout
     versions = server.bucket.list_objects(room.ROOM, recursive=True, include_version=True)
     assert any(found.data.sha256 in str(each.object_name) and not each.is_delete_marker for each in versions)
     assert "the data (records as they arrived) is gone" in refused(checkout, str(trained))

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from components.kafka import settings as kafka
 from components.kit.connection import connection, providers
+from components.kit.discovery import layer
+from components.kit.discovery import room as room_of
 from components.kit.frozen import NAME_PATTERN
 from components.kit.loading import load_site
 from components.kit.mistakes import SettingsError, SiteError
@@ -20,6 +22,7 @@ from components.kit.settings import ComponentSettings, SiteFacts
 from components.minio import settings as minio
 from components.postgres import settings as postgres
 from components.redis import settings as redis
+from stacks.needs import sheet
 
 STORES: dict[str, type[ComponentSettings]] = {
     "kafka": kafka.Settings,
@@ -168,3 +171,57 @@ def test_contradictions_name_the_need() -> None:
     assert not list(contradictions(ASKED))
     ((need, text),) = contradictions((Topic(owner="one", name="same"),) * 2)
     assert (need.owner, text) == ("one", "one asks twice for the topic 'same'")
+
+
+@pytest.mark.parametrize(
+    ("need", "words"),
+    [
+        (Bucket(owner="asker", name="asker"), "for ever; once replaced or deleted: for 30 days"),
+        (Bucket(owner="asker", name="asker", expire_days=7), "for 7 days; once replaced or deleted: for 7 days"),
+        (Bucket(owner="asker", name="asker", versioning=False), "for ever; once replaced or deleted: gone at once"),
+        (Topic(owner="asker", name="asker"), "for 24 h, or until a partition has 64 MiB"),
+        (Topic(owner="asker", name="asker", retention_hours=48), "for 2 days, or until a partition has 64 MiB"),
+    ],
+)
+def test_for_how_long_something_is_kept_is_said_in_words(need: Need, words: str) -> None:
+    assert need.keeping is not None and need.keeping.words() == words
+
+
+def test_the_sheet_says_for_how_long_an_object_is_kept_once() -> None:
+    rows = [line for line in sheet(site()) if line.startswith(("| bucket | models", "| topic | events"))]
+    assert ["for ever; once replaced" in row for row in rows if "bucket" in row] == [True, False]
+    assert [", or until a partition" in row for row in rows if "topic" in row] == [True, False]
+    assert not [row for row in rows if "days " in row.partition("for ever")[0]]
+
+
+@pytest.mark.parametrize(
+    ("room", "wrong", "right"),
+    [
+        ("workflows", {"longest_hours": 30, "kept_hours": 20, "artefact_days": 2}, {"artefact_days": 3}),
+        ("workflows", {"longest_hours": 8760, "artefact_days": 180}, {"artefact_days": None}),
+        ("training", {"longest_hours": 49, "kept_days": 2}, {"kept_days": 3}),
+        ("spark", {"longest_hours": 25, "events_days": 1}, {"events_days": 2}),
+        ("kserve", {"batch_longest_hours": 25, "batch_days": 1}, {"batch_days": None}),
+    ],
+)
+def test_nothing_goes_before_who_may_need_it(room: str, wrong: dict[str, object], right: dict[str, object]) -> None:
+    model = room_of(room).settings_class()
+    with pytest.raises(ValidationError, match="outlive"):
+        model.model_validate(wrong)
+    model.model_validate(wrong | right)
+
+
+def test_all_days_that_are_too_few_are_told_at_once_and_what_may_not_expire_has_no_days() -> None:
+    config = {
+        "apadana:workflows": {"artefact_days": 1},
+        "apadana:training": {"kept_days": 0},
+        "apadana:spark": {"events_days": 1, "longest_hours": 48},
+        "apadana:mlflow": {"expire_days": 30},
+        "apadana:kserve": {"batch_days": 0},
+    }
+    every = {each.name: each.settings_class() for each in layer("ml")}
+    with pytest.raises(SettingsError) as told:
+        load_site("test", {"ml": config}, every)
+    keys = {mistake.key for mistake in told.value.mistakes}
+    assert {"workflows.artefact_days", "training.kept_days", "spark.events_days", "mlflow.expire_days"} <= keys
+    assert "kserve.batch_days" in keys

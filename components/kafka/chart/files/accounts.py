@@ -21,6 +21,9 @@ from confluent_kafka.admin import (
     AclOperation,
     AclPermissionType,
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
     NewTopic,
     ResourcePatternType,
     ResourceType,
@@ -148,8 +151,12 @@ def permissions(admin: AdminClient, user: dict[str, Any]) -> None:
 
 def configuration(topic: dict[str, Any]) -> dict[str, str]:
     """How long the topic keeps its records, and on how many brokers before they are acknowledged."""
+    return {"min.insync.replicas": "2", **keeping(topic)}
+
+
+def keeping(topic: dict[str, Any]) -> dict[str, str]:
+    """For how long a topic's records stay, as its configuration says it."""
     return {
-        "min.insync.replicas": "2",
         "retention.ms": str(topic["retention_hours"] * 3_600_000),
         "retention.bytes": str(topic["retention_mib_per_partition"] * 1024 * 1024),
         "segment.bytes": str(topic["retention_mib_per_partition"] * 512 * 1024),
@@ -157,7 +164,7 @@ def configuration(topic: dict[str, Any]) -> dict[str, str]:
 
 
 def topics(admin: AdminClient, wanted: list[dict[str, Any]]) -> None:
-    """Topics that are missing; existing ones are left as they are, for they hold records."""
+    """Topics that are missing are made. Of existing ones, which hold records, only their keeping is put right."""
     have = admin.list_topics(timeout=CALL_SECONDS).topics
     new = [
         NewTopic(
@@ -173,6 +180,24 @@ def topics(admin: AdminClient, wanted: list[dict[str, Any]]) -> None:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+    kept(admin, [topic for topic in wanted if topic["name"] in have])
+
+
+def kept(admin: AdminClient, wanted: list[dict[str, Any]]) -> None:
+    """Written where the server's answer is not what is wanted: another setting, or somebody else's hand."""
+    asked = [ConfigResource(ConfigResource.Type.TOPIC, topic["name"]) for topic in wanted]
+    told = admin.describe_configs(asked) if asked else {}
+    have = {resource.name: future.result(timeout=CALL_SECONDS) for resource, future in told.items()}
+    changes = []
+    for topic in wanted:
+        now = have[topic["name"]]
+        if differs := {k: v for k, v in keeping(topic).items() if k not in now or now[k].value != v}:
+            was = ", ".join(f"{key} {now[key].value if key in now else 'unset'} -> {v}" for key, v in differs.items())
+            log("WARN", f"topic {topic['name']}: {was}")
+            entries = [ConfigEntry(k, v, incremental_operation=AlterConfigOpType.SET) for k, v in differs.items()]
+            changes.append(ConfigResource(ConfigResource.Type.TOPIC, topic["name"], incremental_configs=entries))
+    if changes:
+        wait(admin.incremental_alter_configs(changes).values())
 
 
 def main() -> int:

@@ -103,14 +103,23 @@ def rule(bucket: dict[str, Any]) -> Rule:
     )
 
 
+def said(kept: Rule) -> str:
+    """A rule's days in words."""
+    days = kept.expiration.days if kept.expiration else None
+    old = kept.noncurrent_version_expiration
+    return f"objects {days or 'for ever'}, old versions {old.noncurrent_days if old else 'for ever'}"
+
+
 def lifecycle(client: Minio, bucket: dict[str, Any]) -> None:
-    """Written where the server's answer is not what is wanted."""
+    """Written where the server's answer is not what is wanted: another setting, or somebody else's hand."""
     name, wanted = bucket["name"], rule(bucket)
     kept = client.get_bucket_lifecycle(name)
     rules = kept.rules if kept else []
-    if [each for each in rules if each.rule_id == RULE] != [wanted]:
+    ours = [each for each in rules if each.rule_id == RULE]
+    if ours != [wanted]:
         client.set_bucket_lifecycle(name, LifecycleConfig([*(r for r in rules if r.rule_id != RULE), wanted]))
-        log("INFO", f"bucket {name}: days of objects and of old versions written")
+        was = "; ".join(said(each) for each in ours) or "none"
+        log("WARN", f"bucket {name}: days of objects and of old versions written: {said(wanted)}; before: {was}")
 
 
 def buckets(client: Minio, wanted: list[dict[str, Any]]) -> None:
