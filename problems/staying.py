@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from components.kit.contract import Keeps, Platform
 from components.kit.needs import Bucket, spelt
 from components.mlflow import settings as mlflow_room
+from components.workflows import names as workflows_names
 from components.workflows import settings as workflows_room
 
 STORE, LOG, PROBE = "minio", "kafka", "probe"
@@ -22,12 +23,12 @@ class Staying:
     def deleted(self) -> str:
         """Artefacts of MLflow once they are deleted."""
         found = self._bucket(mlflow_room.ROOM, mlflow_room.Settings().needs())
-        return self._said(found and (found.replaced_hours,))
+        return self._said((found.replaced_hours,) if found else None)
 
     def handed_on(self) -> str:
         """What steps of workflows handed on."""
-        found = self._bucket(workflows_room.ROOM, workflows_room.Settings().needs())
-        return self._said(found and (found.hours,))
+        found = self._bucket(workflows_names.ROOM, workflows_room.Settings().needs())
+        return self._said((found.hours,) if found else None)
 
     def records(self) -> Iterator[str]:
         """Topics of the site that may hold records of a person."""

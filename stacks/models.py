@@ -1,6 +1,6 @@
 """`python -m stacks.models SITE ...`: which version of a model answers, and which one is tried.
 
-    list                                      every release
+    list                                      every release; `--held`: copies in the bucket; `--obsolete`: old versions
     explain  NAME                             what one is, what it waits for, where it answers
     deploy   NAME VERSION [--why TEXT]        serve this version, and this one alone
     deploy   NAME VERSION --most 6            the same, with up to so many pods of a version under load
@@ -15,7 +15,8 @@
     promote  NAME                             the candidate becomes the one that answers
     rollback NAME                             without the candidate; without one: the version before
     follow   NAME ALIAS                       each version that the alias comes to name is tried and judged
-    retire   NAME                             nothing of it is left
+    retire   NAME                             nothing of it is left but the copies of its versions, for a while
+    retire   NAME VERSION --confirm DIGEST    the copy of one version that nothing names goes now
 
 VERSION is `models:/<name>/<version>`, `models:/<name>@<alias>`, or the digest `sha256:...` of one that
 was promoted before. Nothing is made here: a command writes the wish, a ConfigMap in the namespace of
@@ -33,6 +34,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from common.errors import Refusal
@@ -61,14 +63,17 @@ from components.models.keeper.wish import (
     rolled_back,
 )
 from components.models.settings import ROOM
+from stacks import retiring
 from stacks.composition import compose
+from stacks.retiring import Copies
+from stacks.typed import NONE, beside, floor, once
 from stacks.wishes import ModelsError, Wishes
 
 LOOK_SECONDS = 1.0
 DEFAULT_PERCENT = 10
-NONE = "none"
 SHOWN = 5  # of the last decisions
 Change = Callable[[Wish | None, argparse.Namespace], Wish]
+Verb = Callable[[Copies, argparse.Namespace], Iterator[str]]
 
 
 def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
@@ -82,7 +87,7 @@ def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
         most = before.most if most is None else most
         back = before.fall_back if back is None else back
         beside = list(before.beside.items()) if beside is None else beside
-    named = _once([each for each in beside or () if each[0] != NONE])
+    named = once([each for each in beside or () if each[0] != NONE])
     floor = None if floor == NONE else floor
     wish = Wish(told.name, told.version, SERVE, most=most or 0, floor=floor, beside=named, previous=previous)
     return replace(wish, fall_back="" if back in (None, NONE) else back, missing=missing)
@@ -129,24 +134,6 @@ CHANGES: dict[str, Change] = {
 }
 
 
-def floor(text: str) -> float | str:
-    """As it is typed; which numbers are allowed the wish says."""
-    return text if text == NONE else float(text)
-
-
-def beside(text: str) -> tuple[str, str]:
-    """NAME=VERSION, as it is typed; which ones are allowed the wish says."""
-    name, _, version = text.partition("=")
-    return name, version
-
-
-def _once(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    names = [name for name, _ in pairs]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ModelsError(f"--beside names {', '.join(twice)} more than once; allowed: one version of each")
-    return dict(pairs)
-
-
 def _there(before: Wish | None, told: argparse.Namespace) -> Wish:
     if before is None:
         raise ModelsError(f"there is no release {told.name!r}; make one: deploy {told.name} models:/<name>/<version>")
@@ -187,15 +174,24 @@ def _promoted_first(before: Wish, item: Mapping[str, Any]) -> None:
         )
 
 
-def retire(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
-    """Take a release away."""
-    item = wishes.all().get(told.name)
-    if item is None:
-        raise ModelsError(f"there is no release {told.name!r}: `list` shows which there are")
-    wishes.delete(item)
-    yield f"{told.name}: retired; what was promoted stays in the bucket by its digest"
-    if told.wait:
-        yield _awaited(told, lambda: "; ".join(wishes.left(told.name)))
+def retired(site: SiteFacts) -> Verb:
+    """A release, or one copy."""
+
+    def retire(wishes: Copies, told: argparse.Namespace) -> Iterator[str]:
+        if told.version:
+            yield from retiring.copy(wishes, told)
+            look = retiring.answered(wishes, told)
+        else:
+            yield from retiring.release(wishes, told, getattr(site.rooms[ROOM], "copies_days", None))
+            look = partial(_left, wishes, told.name)
+        if told.wait:
+            yield _awaited(told, look)
+
+    return retire
+
+
+def _left(wishes: Wishes, name: str) -> str:
+    return "; ".join(wishes.left(name))
 
 
 def _done(wishes: Wishes, wish: Wish) -> str:
@@ -257,9 +253,11 @@ def _served(wish: Wish) -> str:
     return f"{wish.stable} answers alone" + (f", with up to {wish.most} pods" if wish.most else "")
 
 
-def listed(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
-    """One line for each release."""
-    del told
+def listed(wishes: Copies, told: argparse.Namespace) -> Iterator[str]:
+    """One line for each release, copy, or obsolete version."""
+    if told.held or told.obsolete:
+        yield from retiring.listed(wishes, told)
+        return
     found = wishes.all()
     if not found:
         yield "No release is wished for."
@@ -273,10 +271,10 @@ def listed(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
         yield f"{name:<24} {state.get('phase', 'new'):<8} {said}{now}"
 
 
-def explained(site: SiteFacts) -> Callable[[Wishes, argparse.Namespace], Iterator[str]]:
+def explained(site: SiteFacts) -> Verb:
     """What one release is."""
 
-    def explain(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
+    def explain(wishes: Copies, told: argparse.Namespace) -> Iterator[str]:
         item = wishes.all().get(told.name)
         if item is None:
             raise ModelsError(f"there is no release {told.name!r}: `list` shows which there are")
@@ -302,6 +300,7 @@ def explained(site: SiteFacts) -> Callable[[Wishes, argparse.Namespace], Iterato
         yield from _judgement(wish, item)
         if wish.previous:
             yield f"before    {wish.previous}: a rollback without a candidate leads there"
+        yield from retiring.of_release(wishes, told.name)
         for name in (wish.name, *wish.beside):
             yield f"address   https://{host(ROOM, site)}{PATHS}/{name}/infer"
 
@@ -343,7 +342,7 @@ def typed(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=text[0], epilog=text[2], formatter_class=form)
     parser.add_argument("site")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("list")
+    retiring.arguments(verbs.add_parser("list"), "list")
     verbs.add_parser("explain").add_argument("name")
     for verb in (*CHANGES, "retire"):
         each = verbs.add_parser(verb)
@@ -369,7 +368,9 @@ def typed(argv: list[str] | None) -> argparse.Namespace:
             words = f"percent of the answers that may differ from the stable's; left out: {DISAGREE}"
             each.add_argument("--disagree", type=int, help=words)
             each.add_argument("--then-canary", action="store_true", help="a shadow that passed goes on as a canary")
-        if verb != "retire":
+        if verb == "retire":
+            retiring.arguments(each, verb)
+        else:
             each.add_argument("--why", default="", help="stands in the record")
             each.add_argument("--by", default="", help="who wishes it; left out: the user of this machine")
             each.add_argument("--print", action="store_true", help="show the object instead of writing it")
@@ -385,8 +386,8 @@ def main(argv: list[str] | None = None) -> int:
         site = loaded.facts({})
         if present(ROOM, site) is None:
             raise SiteError(f"site {told.site} has no room {ROOM}")
-        wishes = Wishes(Places.of(told.site), site.work)
-        verbs = {"list": listed, "explain": explained(site), "retire": retire}
+        wishes = Copies(Places.of(told.site), site.work)
+        verbs: dict[str, Verb] = {"list": listed, "explain": explained(site), "retire": retired(site)}
         for line in verbs.get(told.verb, change)(wishes, told):
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()

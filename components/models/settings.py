@@ -15,7 +15,7 @@ from components.kit.connection import connection
 from components.kit.contract import managed
 from components.kit.manifests import Manifest, labels, manifest
 from components.kit.mistakes import Mistake
-from components.kit.needs import Account, Bucket, Need, Rights
+from components.kit.needs import DAY, Account, Bucket, Need, Rights
 from components.kit.settings import (
     ApiServers,
     ChartValues,
@@ -57,7 +57,8 @@ RULES = (
 )
 #: Where predictors are: wishes, which it reads and answers, and what it makes of them.
 WORK_RULES = (
-    Rule(resources=("configmaps",), verbs=("get", "list", "patch")),
+    # `create`: of the one that tells which copies are held.
+    Rule(resources=("configmaps",), verbs=("get", "list", "create", "patch")),
     Rule(apiGroups=("serving.kserve.io",), resources=("inferenceservices",), verbs=OWN),
     Rule(apiGroups=("apps",), resources=("deployments",), verbs=("get",)),
     Rule(resources=("services",), verbs=("get",)),
@@ -90,6 +91,11 @@ class Settings(ComponentSettings):
     largest_mib: Annotated[int, Field(ge=1, le=64)] = 4  # of one question
     # A version lies here while it is copied.
     scratch_mib: Annotated[int, Field(ge=64, le=1_000_000)] = 1024
+    # A copy of a version goes so long after the last release, pod or alias that named it; null: it stays.
+    copies_days: Annotated[int, Field(ge=1, le=3650)] | None = 30
+    copies_back: Annotated[int, Field(ge=1, le=100)] = 3  # of each release so many earlier versions stay however old
+    # A version of the registry that is as old, under no alias and in no release is told to be retired; null: none is.
+    obsolete_days: Annotated[int, Field(ge=1, le=3650)] | None = None
     # Of the API servers, for the NetworkPolicy: it sees ports after translation.
     api_ports: Annotated[tuple[Port, ...], Field(min_length=1, max_length=50), Once] = (443, 6443)
 
@@ -102,7 +108,13 @@ class Settings(ComponentSettings):
         )
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
-        """It stands on four other rooms."""
+        """It stands on four other rooms, and copies outlive a batch that reads one."""
+        serving = webs.present(SERVING, site)
+        longest = getattr(serving, "batch_longest_hours", 0)
+        if self.copies_days is not None and self.copies_days * DAY < longest:
+            allowed = f"at least {-(-longest // DAY)}, or null: a batch reads its version for up to {longest} h"
+            action = "raise it, or lower batch_longest_hours of kserve"
+            yield Mistake(f"{ROOM}.copies_days", str(self.copies_days), allowed, action)
         for name, why in (
             (SERVING, "it runs the pods of models"),
             (REGISTRY, "versions come from there"),
@@ -170,6 +182,7 @@ def keeper(settings: Settings, site: SiteFacts) -> dict[str, Any]:
         "site": site.site,
         "lease": LEASE,
         "place": asdict(place(settings, site)),
+        "copies": {"days": settings.copies_days, "back": settings.copies_back, "obsolete_days": settings.obsolete_days},
         "registry": [list(each) for each in places],
         "store": {"address": store.endpoint("s3-service").address, "region": store.region},
     }

@@ -42,7 +42,7 @@ def test_the_code_goes_in_as_it_stands_here(
 
 def test_its_file_holds_no_secret(documents: list[datarooms.Document]) -> None:
     told = json.loads(datarooms.named(documents, "ConfigMap", "models")["data"]["keeper.json"])
-    assert set(told) == {"site", "lease", "place", "registry", "store"}
+    assert set(told) == {"site", "lease", "copies", "place", "registry", "store"}
     assert "password" not in json.dumps(told)
 
 

@@ -25,6 +25,8 @@ from components.models.keeper.artefacts import (
 
 
 class Answer(BytesIO):
+    headers: Mapping[str, str] = {}  # of a bucket without versions
+
     def release_conn(self) -> None:
         """As urllib3's."""
 

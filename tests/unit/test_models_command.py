@@ -15,6 +15,7 @@ from components.models.judge.words import JUDGEMENT, Phase, Verdict
 from components.models.keeper.following import FOLLOWED
 from components.models.keeper.wish import LABEL, STATE, WISH, BadWishError, Wish, read
 from stacks import models
+from stacks.retiring import Copies
 from stacks.wishes import TRIES, ConflictError, ModelsError, Wishes
 from tests.unit.test_models_settings import site
 from tests.unit.test_models_wish import BACKED, CANARY, FLOORED, FOLLOWS, JUDGED, STABLE, TOGETHER, WATCHED
@@ -27,7 +28,7 @@ PROMOTED = State(
 )
 
 
-class InMemory(Wishes):
+class InMemory(Copies):
     """One release and no kubectl."""
 
     def __init__(self, wish: Wish, **data: str) -> None:
@@ -41,8 +42,11 @@ class InMemory(Wishes):
     def write(self, wish: Wish, before: Any) -> None:
         self.item = self.object(wish, before)
 
+    def told(self) -> dict[str, Any]:
+        return {"copies": [], "going": [], "obsolete": None}
 
-def did(wishes: Wishes, *words: str) -> list[str]:
+
+def did(wishes: Copies, *words: str) -> list[str]:
     told = models.typed(["lab", *words])
     if told.verb == "explain":
         return list(models.explained(site())(wishes, told))

@@ -34,8 +34,8 @@ class Cluster:
         return self.held.get((kind, namespace, name))
 
     def all(self, kind: str, namespace: str, label: str) -> list[Object]:
-        found = [item for (k, n, _), item in self.held.items() if (k, n) == (kind, namespace)]
-        return [copy.deepcopy(item) for item in found if label in item["metadata"].get("labels", {})]
+        found = [item for (k, n, _), item in list(self.held.items()) if (k, n) == (kind, namespace)]
+        return [copy.deepcopy(item) for item in found if not label or label in item["metadata"].get("labels", {})]
 
     def make(self, item: Mapping[str, Any]) -> Object:
         made: Object = json.loads(json.dumps(item))

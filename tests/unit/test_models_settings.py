@@ -23,6 +23,7 @@ from components.minio import settings as minio
 from components.mlflow import settings as mlflow
 from components.models import settings as models
 from components.models.keeper import kubernetes, objects
+from components.models.keeper.copies import Rules
 from components.postgres import settings as postgres
 from tests.images import AnyImage
 from validate.ground.site import REPOSITORY
@@ -62,6 +63,20 @@ def test_what_it_stands_on_is_told(lost: str) -> None:
     (mistake,) = SETTINGS.misfits(site(**{lost: None}))
     assert lost in mistake.allowed
     assert "off_because" in mistake.action
+
+
+def test_a_copy_outlives_a_batch_that_reads_it() -> None:
+    long = kserve.Settings(batch_longest_hours=100)
+    (mistake,) = models.Settings(copies_days=4).misfits(site(kserve=long))
+    assert (mistake.key, mistake.seen) == ("models.copies_days", "4")
+    assert "at least 5, or null: a batch reads its version for up to 100 h" in mistake.allowed
+    for days in (5, None):
+        assert not list(models.Settings(copies_days=days).misfits(site(kserve=long)))
+
+
+def test_the_keeper_is_told_when_copies_go() -> None:
+    told = models.keeper(models.Settings(copies_days=None, copies_back=5, obsolete_days=90), site())
+    assert Rules(**told["copies"]) == Rules(days=None, back=5, obsolete_days=90)
 
 
 def test_a_token_of_the_right_audience_and_role_and_no_way_around() -> None:

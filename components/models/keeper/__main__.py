@@ -21,6 +21,8 @@ from minio.error import S3Error
 
 from components.models.keeper import artefacts, bucket, objects, serving
 from components.models.keeper.artefacts import Registry, Version
+from components.models.keeper.copies import Rules
+from components.models.keeper.freeing import Freeing
 from components.models.keeper.keeper import Keeper
 from components.models.keeper.kubernetes import Api
 from components.models.keeper.lease import Lease
@@ -40,29 +42,33 @@ class Bucket:
     def __init__(self, told: dict[str, Any]) -> None:
         self._told = told
 
-    def _registry(self) -> Registry:
+    def registry(self) -> Registry:
         places = [(host, int(port)) for host, port in self._told["registry"]]
         return Registry(places, str(MOUNTS / "tls" / "ca.crt"))
 
     def promote(self, reference: str) -> Version:
         """From the registry; see artefacts.py."""
-        return self._asked(lambda store, bucket: artefacts.promote(self._registry(), store, bucket, reference, log))
+        return self._asked(lambda store, bucket: artefacts.promote(self.registry(), store, bucket, reference, log))
 
     def known(self, digest: str) -> Version:
         """By its digest alone."""
-        return self._asked(lambda store, bucket: artefacts.known(store, bucket, digest))
+        return self._asked(lambda store, bucket: artefacts.again(self.registry(), store, bucket, digest, log))
 
     def effects(self, reference: str, digest: str) -> str:
         """What it is said to do beside answering."""
-        return self._asked(lambda store, bucket: artefacts.effects(self._registry(), store, bucket, reference, digest))
+        return self._asked(lambda store, bucket: artefacts.effects(self.registry(), store, bucket, reference, digest))
 
     def newest(self, alias: str) -> str:
         """The version that an alias names now."""
-        return self._registry().newest(alias)
+        return self.registry().newest(alias)
+
+    def client(self) -> Minio:
+        """The bucket's server."""
+        return bucket.client(MOUNTS / "store", self._told["store"])
 
     def _asked(self, what: Callable[[Minio, str], T]) -> T:
         try:
-            return what(bucket.client(MOUNTS / "store", self._told["store"]), self._told["place"]["bucket"])
+            return what(self.client(), self._told["place"]["bucket"])
         except (S3Error, urllib3.exceptions.HTTPError) as error:
             raise OSError(f"the store of models: {error}") from None
 
@@ -74,7 +80,10 @@ class Loop:
         place = objects.Place(**told["place"])
         api = Api()
         self._lease = Lease(api, place.platform, told["lease"], socket.gethostname())
-        self.keeper = Keeper(place, api, Bucket(told), log)
+        bucket = Bucket(told)
+        self.keeper = Keeper(place, api, bucket, log)
+        rules = Rules(**told["copies"])
+        self.freeing = Freeing(place, rules, api, bucket, log, time.time, self.leads)
         self._last = time.monotonic()
         self._led = False
 
@@ -95,6 +104,7 @@ class Loop:
                 self._led = leads
             if leads:
                 self.keeper.round()
+                self.freeing.round()
             else:
                 self.keeper.look()
         except (OSError, HTTPException, ValueError, KeyError) as error:
@@ -107,7 +117,14 @@ def main() -> None:
     told = json.loads((MOUNTS / "keeper.json").read_text(encoding="utf-8"))
     stop = serving.stopping()
     loop = Loop(told)
-    shown = Told(told["site"], lambda: loop.keeper.states, loop.leads, loop.fresh, lambda: loop.keeper.pods)
+    shown = Told(
+        told["site"],
+        lambda: loop.keeper.states,
+        loop.leads,
+        loop.fresh,
+        lambda: loop.keeper.pods,
+        lambda: loop.freeing.numbers() if loop.leads() else (),
+    )
     server = Server(shown, PORT, MOUNTS / "tls")
     server.start()
     rounds = 0

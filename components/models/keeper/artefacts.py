@@ -14,13 +14,11 @@ import ssl
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import quote, urlencode
 
-from minio.error import S3Error
-
+from components.models.keeper import notes
 from components.models.keeper.declared import FILE
 from components.models.keeper.objects import folder
 from components.models.keeper.wish import MODEL
@@ -66,13 +64,19 @@ class Registry:
             file.seek(0)
             return file.read()
 
-    def fetch(self, path: str, into: IO[bytes]) -> None:
+    def tell(self, method: str, what: str, **fields: str) -> None:
+        """One method that writes."""
+        with tempfile.TemporaryFile() as file:
+            self.fetch(API + what, file, method, json.dumps(fields).encode())
+
+    def fetch(self, path: str, into: IO[bytes], method: str = "GET", body: bytes | None = None) -> None:
         """A file, piece by piece."""
+        head = {} if body is None else {"Content-Type": "application/json"}
         failed: Exception | None = None
         for host, port in self._addresses:
             line = http.client.HTTPSConnection(host, port, timeout=SECONDS, context=self._trusted)
             try:
-                line.request("GET", path)
+                line.request(method, path, body, head)
                 answer = line.getresponse()
                 if answer.status != http.client.OK:
                     told = answer.read(300).decode(errors="replace")
@@ -162,7 +166,9 @@ def form_of(names: list[str], described: str) -> str:
 
 def promote(registry: Registry, store: Any, bucket: str, reference: str, log: Callable[[str], None]) -> Version:
     """Copy one version; what is there already is not copied again."""
-    source = registry.source(reference)
+    # What an alias named when it was copied is the version, whatever it names later.
+    exact = registry.newest(reference)
+    source = registry.source(exact)
     names = sorted(registry.files(source))
     if not 0 < len(names) <= MOST_FILES:
         raise PromotionError(f"{reference} has {len(names)} files; allowed: 1 to {MOST_FILES}")
@@ -177,10 +183,11 @@ def promote(registry: Registry, store: Any, bucket: str, reference: str, log: Ca
         form = form_of(names, described)
         asks = (Path(at) / str(names.index(FILE))).read_text("utf-8", "replace") if FILE in names else ""
         digest, manifest = digest_of(sums)
+        notes.remember(store, bucket, digest, exact)  # first: what is being copied is no copy that may go
         if not held(store, bucket, digest):
             for number, name in enumerate(names):
                 store.fput_object(bucket, f"{folder(digest)}/{name}", str(Path(at) / str(number)))
-            _put(store, bucket, f"{folder(digest)}/{MANIFEST}", manifest)
+            notes.put(store, bucket, f"{folder(digest)}/{MANIFEST}", manifest)
             log(f"{reference} is {digest}: {len(names)} files copied")
     effects(registry, store, bucket, reference, digest)
     return Version(digest, form, asks)
@@ -193,9 +200,10 @@ def effects(registry: Registry, store: Any, bucket: str, reference: str, digest:
     """
     place = f"{EFFECTS}/{folder(digest)}"
     if not MODEL.fullmatch(reference):
-        return (_content(store, bucket, place) or b"").decode(errors="replace")
+        found = notes.content(store, bucket, place)
+        return found[0].decode(errors="replace") if found else ""
     if said := registry.effects(reference):
-        _put(store, bucket, place, said.encode())
+        notes.put(store, bucket, place, said.encode())
     return said
 
 
@@ -204,36 +212,43 @@ def known(store: Any, bucket: str, digest: str) -> Version:
     names = held(store, bucket, digest)
     if not names:
         raise PromotionError(f"{digest} is not in the bucket {bucket}; give the version as models:/<name>/<version>")
+    notes.remember(store, bucket, digest)
     form = "mlflow" if "MLmodel" in names else form_of(names, "")
-    asks = _content(store, bucket, f"{folder(digest)}/{FILE}") if FILE in names else b""
-    return Version(digest, form, (asks or b"").decode("utf-8", "replace"))
+    asks = notes.content(store, bucket, f"{folder(digest)}/{FILE}") if FILE in names else None
+    return Version(digest, form, asks[0].decode("utf-8", "replace") if asks else "")
+
+
+def again(registry: Registry, store: Any, bucket: str, digest: str, log: Callable[[str], None]) -> Version:
+    """A version by its digest alone; one whose copy was retired comes from the registry once more."""
+    if held(store, bucket, digest):
+        return known(store, bucket, digest)
+    failed = []
+    for reference in reversed(notes.note(store, bucket, digest).references):
+        try:
+            found = promote(registry, store, bucket, reference, log)
+        except PromotionError as error:
+            failed.append(str(error))
+            continue
+        if found.digest == digest:
+            log(f"{digest} is back, as {reference}")
+            return found
+        failed.append(f"{reference} is {found.digest} by now")
+    if mark := notes.mark(store, bucket, digest):
+        why = f"by {mark.by}" + (f" ({mark.why})" if mark.why else "")
+        raise PromotionError(f"{digest} was retired {why}, and the registry does not have it: {'; '.join(failed)}")
+    return known(store, bucket, digest)
 
 
 def held(store: Any, bucket: str, digest: str) -> list[str]:
-    """The files of a version that is whole; none: it is not there."""
-    text = _content(store, bucket, f"{folder(digest)}/{MANIFEST}")
-    if text is None:
+    """The files of a version that is whole; none: it is not there, or it goes."""
+    key = f"{folder(digest)}/{MANIFEST}"
+    found = notes.content(store, bucket, key)
+    if found is None:
         return []
+    text, version = found
     if f"sha256:{hashlib.sha256(text).hexdigest()}" != digest:
         raise PromotionError(f"the manifest of {digest} was altered: promote the version again from the registry")
+    mark = notes.mark(store, bucket, digest)
+    if mark is not None and mark.dooms(key, version):
+        return []
     return sorted(json.loads(text)["files"])
-
-
-def _content(store: Any, bucket: str, key: str) -> bytes | None:
-    """None: there is no such object."""
-    try:
-        answer = store.get_object(bucket, key)
-    except S3Error as error:
-        if error.code != "NoSuchKey":
-            raise
-        return None
-    try:
-        text: bytes = answer.read()
-    finally:
-        answer.close()
-        answer.release_conn()
-    return text
-
-
-def _put(store: Any, bucket: str, key: str, content: bytes) -> None:
-    store.put_object(bucket, key, BytesIO(content), len(content))

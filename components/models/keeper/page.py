@@ -34,6 +34,7 @@ class Told:
     leads: Callable[[], bool]
     fresh: Callable[[], bool]  # whether the loop went round not long ago
     pods: Callable[[], Sequence[Mapping[str, Any]]] = tuple  # of all releases, for Prometheus
+    more: Callable[[], Sequence[str]] = tuple  # numbers of copies
 
 
 def page(told: Told) -> str:
@@ -78,7 +79,7 @@ def numbers(told: Told) -> str:
         for name, state in sorted(told.states().items())
         if state.get("fall_back")
     ]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *told.more(), ""])
 
 
 class _Handler(serving.Handler):
