@@ -69,7 +69,7 @@ class Filed(Registry):
     def files(self, source: str, below: str = "") -> Iterator[str]:
         yield from self.all
 
-    def fetch(self, path: str, into: IO[bytes]) -> None:
+    def fetch(self, path: str, into: IO[bytes], method: str = "GET", body: bytes | None = None) -> None:
         into.write(self.all[path.rpartition("/")[2]])
 
     def effects(self, reference: str) -> str:
