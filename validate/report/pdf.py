@@ -14,16 +14,7 @@ from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import (
-    CondPageBreak,
-    Flowable,
-    PageBreak,
-    Paragraph,
-    SimpleDocTemplate,
-    Spacer,
-    Table,
-    TableStyle,
-)
+from reportlab.platypus import CondPageBreak, Flowable, PageBreak, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from components.kit.probing import Verdict
 from validate.core.model import Table as RunTable
@@ -43,6 +34,7 @@ from validate.report.typeset import (
     TINY,
     TITLE,
     Flow,
+    Paragraph,
     clock,
     escaped,
     paragraphs,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
+from reportlab import platypus
 from reportlab.lib import colors
 from reportlab.lib.styles import ParagraphStyle
-from reportlab.platypus import Flowable, Paragraph, Table, TableStyle
+from reportlab.platypus import Flowable, Table, TableStyle
 
 INK, SOFT, LINE = colors.HexColor("#1f1c18"), colors.HexColor("#655f56"), colors.HexColor("#ccc4b6")
 MANY = 8  # columns, from where on the type is small
@@ -18,6 +20,17 @@ LEADING = 9.4
 SIGNS = str.maketrans({"→": "->", "≥": ">=", "≤": "<=", "≠": "!=", "−": "-", "✓": "yes", "✗": "no"})
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 Flow = list[Flowable]
+
+
+class Paragraph(platypus.Paragraph):
+    """Broken into lines once: a table asks for its cells' heights, and again while it draws them."""
+
+    _set: tuple[float, tuple[float, float]] | None = None
+
+    def wrap(self, availWidth: float, availHeight: float) -> tuple[float, float]:  # noqa: N803
+        if self._set is None or not math.isclose(self._set[0], availWidth):
+            self._set = availWidth, super().wrap(availWidth, availHeight)
+        return self._set[1]
 
 
 def typeface(name: str, size: float, **other: Any) -> ParagraphStyle:
