@@ -8,8 +8,7 @@
     deploy   NAME VERSION --beside OTHER=VERSION   the model OTHER shares its pods; `--beside none`: nobody does
     deploy   NAME VERSION --fall-back VERSION   a light one answers what this one answers wrongly or too late; `none`
     deploy   NAME VERSION --missing default   features that nobody knows: defaults stand in; `refuse`: no answer
-    canary   NAME VERSION [--percent 10]      the candidate answers so many of a hundred requests
-    canary   NAME VERSION --judge             its share grows by itself, or ends; `explain` says why
+    canary   NAME VERSION [--percent 10]      the candidate answers so many of a hundred; with `--judge`, ever more
     shadow   NAME VERSION [--percent 10]      the candidate gets copies; nobody sees its answers
     shadow   NAME VERSION --judge             its answers are compared with the stable's; it passes, or ends
     promote  NAME                             the candidate becomes the one that answers

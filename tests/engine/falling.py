@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from components.gateway.controller import CONTROLLER
 from components.kit.webs import ENVOY_API, GATEWAY, GATEWAY_API
@@ -31,6 +33,7 @@ from tests.unit.test_models_wish import PLACE
 from validate.ground.kubectl import wait_for
 
 XDS_PORT = 18000  # the controller's own, whatever it is told
+ONE = Path(gettempdir()) / "apadana-gateway-controller.lock"  # so tests beside each other take turns
 ASKED = f"POST /v2/models/iris/infer HTTP/1.1\r\nHost: {PLACE.host}\r\nConnection: close\r\nContent-Length: "
 POLICIES = ("BackendTrafficPolicy", "SecurityPolicy")
 VERSION = "1.40.0"  # a name: what lies there notes what it is started with
@@ -240,6 +243,8 @@ def arguments(folder: Path, objects: Sequence[Manifest], stack: ExitStack) -> li
     (folder / "controller.json").write_text(json.dumps(settings))
     certificates = [program, "certgen", "--local", "--config-home", homes["configHome"]]
     subprocess.run(certificates, check=True, capture_output=True, timeout=60)
+    stack.enter_context(FileLock(ONE, timeout=300))
+    free()
     log = stack.enter_context((folder / "controller.log").open("wb"))
     command = [program, "server", "--config-path", str(folder / "controller.json")]
     controller = subprocess.Popen(command, stdout=log, stderr=log)
@@ -287,7 +292,7 @@ def asked(port: int) -> bool:
 
 
 def free(port: int = XDS_PORT) -> None:
-    """The controller's port can't be chosen; where somebody has it the test is skipped."""
+    """The controller's port can't be chosen; where somebody else has it the test is skipped."""
     with suppress(OSError):
         http.client.HTTPConnection(HOST, port, timeout=1).connect()
         pytest.skip(f"port {port} is in use: another controller of gateways runs on this machine")

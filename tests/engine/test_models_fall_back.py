@@ -68,7 +68,6 @@ def made(wish: Wish, world: World) -> list[objects.Manifest]:
 
 @contextmanager
 def running(folder: Path, wish: Wish) -> Iterator[World]:
-    falling.free()
     world = World((Model(HEAVY), Model(HEAVY)), Model(LIGHT))
     every = (*world.heavy, world.light)
     try:

@@ -101,7 +101,6 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    falling.free()
     signer, folder = Signer.new(), tmp_path_factory.mktemp("gateway")
     wanted = dict(each for wish in WISHES.values() for each in served(wish))
     with ExitStack() as stack:
