@@ -118,9 +118,9 @@ def definitions(export: Mapping[str, Any]) -> list[str]:
 def use(place: Place, names: Iterable[str]) -> Iterator[str]:
     """What there is of each kind that no stack of the platform has made: how many, and some of their names."""
     for name in names:
-        if not kubectl.run(place, "get", "crd", name, "--ignore-not-found", "-o", "name").strip():
+        if not kubectl.insist(place, "get", "crd", name, "--ignore-not-found", "-o", "name").strip():
             continue
-        found = kubectl.read(place, "get", name, "--all-namespaces", "--show-managed-fields")["items"]
+        found = kubectl.insist_read(place, "get", name, "--all-namespaces", "--show-managed-fields")["items"]
         theirs = [item for item in found if not _own(item)]
         for kind, count in sorted(Counter(str(item["kind"]) for item in theirs).items()):
             some = sorted(_called(item["metadata"]) for item in theirs)[:NAMED]
