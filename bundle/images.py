@@ -21,6 +21,7 @@ from common import files as whole
 FROM = re.compile(rf"^FROM\s+{re.escape(oci.PREFIX)}/([\w.-]+):(\S+)", re.MULTILINE)
 # Raised when the way of building changes what comes out.
 METHOD = 2
+BYTECODE = "__pycache__"  # what Python leaves beside sources that somebody imported is no part of an image
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class ImageBuilder:
             return files.key_of("upstream", image.upstream.digest, oci.reference(name, image.version))
         return files.key_of(
             METHOD,
-            files.tree_digest(self._containerfile(image).parent),
+            files.tree_digest(self._containerfile(image).parent, but=BYTECODE),
             [self.key(parent) for parent in self.parents(name)],
             sorted(item.sha256 for item in self.group(name)),
             [self.go.key(binary) for binary in image.binaries],

@@ -115,3 +115,15 @@ def test_progress_is_plain_lines_where_no_terminal_is() -> None:
     with progress.step("image", "kafka"):
         pass
     assert stream.getvalue() == "[ 2/14] image kafka 0.0 s\n"
+
+
+def test_a_folder_is_the_same_with_what_a_test_has_left_in_it(tmp_path: Path) -> None:
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "serve.py").write_text("import json\n")
+    before = files.tree_digest(tmp_path, but="__pycache__")
+    assert before == files.tree_digest(tmp_path)
+    (tmp_path / "part" / "__pycache__").mkdir()
+    (tmp_path / "part" / "__pycache__" / "serve.cpython-311.pyc").write_bytes(b"code")
+    assert files.tree_digest(tmp_path, but="__pycache__") == before != files.tree_digest(tmp_path)
+    (tmp_path / "part" / "more.py").write_text("")
+    assert files.tree_digest(tmp_path, but="__pycache__") != before
