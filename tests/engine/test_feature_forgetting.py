@@ -89,7 +89,7 @@ def test_a_persons_features_are_erased_by_the_command_of_problems(feast: featuri
             done = subprocess.run(words, env=feast.environment(), input=said["stdin"], capture_output=True, check=True)
             return str(done.stdout.decode())
 
-    names = features.names()[:-1]
+    names = features.names()
     rows = {
         "record_id": [17, 18],
         "event_time": [now(minutes=5)] * 2,
