@@ -43,10 +43,13 @@ def _seen(target: Target, place: Place, path: str, wanted: list[int]) -> tuple[d
     begin = time.monotonic()
     while True:
         status, said = ask(target, place, "GET", path)
+        took = time.monotonic() - begin
+        if status == http.client.SERVICE_UNAVAILABLE and took <= target.within(FEATURE_SECONDS):
+            time.sleep(0.2)  # a store has just moved, and the page has to connect anew
+            continue
         if status != http.client.OK:
             raise OSError(f"{status} {said[:200].decode(errors='replace')}")
         found: dict[str, Any] = json.loads(said)
-        took = time.monotonic() - begin
         whole = [row["number"] for row in found["offline"]] == wanted and found["online_is_the_newest"]
         if whole or took > target.within(FEATURE_SECONDS):
             return found, took
