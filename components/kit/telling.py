@@ -55,8 +55,12 @@ class Given:
 
     def login(self, owner: str) -> tuple[str, str]:
         """Name and password of a user."""
-        folder = self.folder / "users" / owner
-        return _text(folder / "username"), _text(folder / "password")
+        return _login(self.folder / "users" / owner)
+
+    @property
+    def account_login(self) -> tuple[str, str]:
+        """Those of the account that may make things."""
+        return _login(self.account)
 
     def before(self, owner: str) -> str | None:
         """The password that this user of ours had in the epoch before."""
@@ -66,6 +70,10 @@ class Given:
 
 def _text(file: Path) -> str:
     return file.read_text(encoding="utf-8").strip()
+
+
+def _login(folder: Path) -> tuple[str, str]:
+    return _text(folder / "username"), _text(folder / "password")
 
 
 @dataclass
@@ -86,6 +94,11 @@ class Report:
     def differs(self, name: str, wanted: object, found: object, by_hand: str) -> None:
         """Something is there otherwise than it is wanted, and it was left as it is."""
         self.wrong.append(f"{name}\n    wanted: {wanted}\n    is:     {found}\n    to do:  {by_hand}")
+
+    def not_ours(self, name: str, secret: str, by_hand: str, word: str = "password") -> None:
+        """A user is there whose password nobody here knows."""
+        found = f"there with another {word}, and this platform has not given it"
+        self.differs(name, f"the {word} of the Secret {secret}", found, f"remove it, or {by_hand}")
 
     def refused(self, name: str, why: object, by_hand: str) -> None:
         """The account may not make it: whoever may types `by_hand`."""

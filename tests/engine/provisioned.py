@@ -6,7 +6,7 @@ import base64
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from components.kit.discovery import room as find
 from components.kit.providing import ProviderSettings
 from components.kit.settings import SiteFacts
 from tests.engine import stores
+from validate.ground.kubectl import wait_for
 
 IMAGES = {"clients": f"apadana.local/clients@sha256:{'1' * 64}"}
 Secrets = dict[str, dict[str, str]]
+USERS = ("asker", "reader")  # of rooms
 
 
 def settings(room: str, port: int, *, users: bool = True, **more: Any) -> ProviderSettings:
@@ -86,11 +88,34 @@ class Pod:
             text=True,
         )
 
+    def kill(self, what: str, look: Callable[[], object], every: float = 0.001) -> None:
+        """Begun, and killed as soon as `look` finds something."""
+        process = self.start()
+        wait_for(what, look, timeout=60, every=every)
+        process.kill()
+        process.communicate()
+
     def run(self) -> tuple[int, str]:
         """How it ended, and all that it said."""
         process = self.start()
         said = process.communicate(timeout=120)[0]
         return process.returncode, said
+
+
+def secrets(room: str, account: Mapping[str, str], probe: Mapping[str, str], **passwords: str) -> Secrets:
+    """The account that may make things, who proves the room, and the users of the rooms; `passwords`: other ones."""
+    users = {f"{room}-client-{name}": login(name, passwords.get(name) or word(name)) for name in USERS}
+    return {"their-account": dict(account), "their-probe": dict(probe), **users}
+
+
+def before(room: str) -> Secrets:
+    """What the users had in the epoch before; `password`: as every Secret here has one."""
+    return {f"{room}-provision-before": {name: word(name) for name in USERS} | {"password": "x" * 9}}
+
+
+def word(name: str) -> str:
+    """A user's password."""
+    return f"the-password-of-{name}"
 
 
 def login(user: str, password: str, **more: str) -> dict[str, str]:

@@ -30,7 +30,7 @@ from components.kafka.provision.brokers import all_of
 from components.kit.probing import Target
 from components.kit.telling import WHOLE, WRONG
 from tests.engine import built, provisioned, stores
-from tests.engine.provisioned import Pod, login
+from tests.engine.provisioned import Pod, login, word
 from tests.engine.test_integration_stores import target
 from validate.ground.kubectl import wait_for
 
@@ -39,7 +39,7 @@ ASKED = [
     {"owner": "asker", "name": "asked", "partitions": 2, "retention_hours": 5},
     {"owner": "reader", "name": "asked", "rights": "read"},
 ]
-PASSWORDS = {name: f"the-password-of-{name}" for name in ("asker", "reader", "weak")}
+PASSWORDS = {name: word(name) for name in ("asker", "reader", "weak")}
 SCRAM = ScramMechanism.SCRAM_SHA_512
 
 
@@ -98,13 +98,8 @@ def clean(brokers: Brokers, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def secrets(brokers: Brokers, account: str = "", **passwords: str) -> provisioned.Secrets:
-    words = PASSWORDS | passwords
     admin = login(brokers.given.username, brokers.given.password)
-    return {
-        "their-account": login(account, PASSWORDS[account]) if account else admin,
-        "their-probe": admin,
-        **{f"kafka-client-{name}": login(name, words[name]) for name in ("asker", "reader")},
-    }
+    return provisioned.secrets("kafka", login(account, word(account)) if account else admin, admin, **passwords)
 
 
 def pod(folder: Path, brokers: Brokers, held: provisioned.Secrets, **more: Any) -> Pod:
@@ -144,10 +139,7 @@ def test_users_rights_and_topics_are_made_once(brokers: Brokers, tmp_path: Path)
 
 def test_a_job_that_is_killed_in_the_middle_is_gone_on_with(brokers: Brokers, tmp_path: Path) -> None:
     job = pod(tmp_path, brokers, secrets(brokers))
-    process = job.start()
-    wait_for("the first user", lambda: brokers.users() or None, timeout=60, every=0.001)
-    process.kill()
-    process.communicate()
+    job.kill("the first user", lambda: brokers.users() or None)
     assert len(brokers.topics()) < 5, "it was too late"
     code, said = job.run()
     assert code == WHOLE, said
@@ -158,7 +150,7 @@ def test_a_job_that_is_killed_in_the_middle_is_gone_on_with(brokers: Brokers, tm
 def test_a_new_epoch_gives_users_of_ours_their_password(brokers: Brokers, tmp_path: Path) -> None:
     assert pod(tmp_path / "1", brokers, secrets(brokers)).run()[0] == WHOLE
     held = secrets(brokers, asker="another-one-of-asker")
-    held["kafka-provision-before"] = {"asker": PASSWORDS["asker"], "reader": PASSWORDS["reader"], "password": "x" * 9}
+    held |= provisioned.before("kafka")
     code, said = pod(tmp_path / "2", brokers, held, epoch=2).run()
     assert code == WHOLE, said
     assert "user asker: its new password" in said and "user reader" not in said

@@ -21,7 +21,7 @@ from components.kit.telling import WHOLE, WRONG
 from components.minio import probe as minio
 from components.minio.provision import accounts
 from tests.engine import built, provisioned, stores
-from tests.engine.provisioned import Pod, login
+from tests.engine.provisioned import Pod, login, word
 from tests.engine.test_integration_stores import target
 from validate.ground.kubectl import wait_for
 
@@ -31,7 +31,7 @@ ASKED: list[dict[str, Any]] = [
     {"owner": "reader", "name": "asked", "rights": "read"},
 ]
 NAMES = ("asker", "reader", "their-user")
-PASSWORDS = {name: f"the-password-of-{name}" for name in NAMES}
+PASSWORDS = {name: word(name) for name in NAMES}
 #: All of S3 and nothing of MinIO's own, as a plain account at any store has.
 PLAIN = {
     "Version": "2012-10-17",
@@ -86,13 +86,8 @@ def clean(store: Store) -> None:
 
 
 def secrets(store: Store, account: str = "", **passwords: str) -> provisioned.Secrets:
-    words = PASSWORDS | passwords
     admin = login(store.given.username, store.given.password)
-    return {
-        "their-account": login(account, PASSWORDS[account]) if account else admin,
-        "their-probe": admin,
-        **{f"minio-client-{name}": login(name, words[name]) for name in ("asker", "reader")},
-    }
+    return provisioned.secrets("minio", login(account, word(account)) if account else admin, admin, **passwords)
 
 
 def pod(folder: Path, store: Store, held: provisioned.Secrets, *, users: bool = True, **more: Any) -> Pod:
@@ -126,10 +121,7 @@ def test_buckets_and_users_are_made_once(store: Store, tmp_path: Path) -> None:
 def test_a_job_that_is_killed_in_the_middle_is_gone_on_with(store: Store, tmp_path: Path) -> None:
     """Killed as soon as the first bucket is there: the rest lacks."""
     job = pod(tmp_path, store, secrets(store))
-    process = job.start()
-    wait_for("a bucket", lambda: store.client.list_buckets() or None, timeout=60, every=0.001)
-    process.kill()
-    process.communicate()
+    job.kill("a bucket", lambda: store.client.list_buckets() or None)
     assert len(store.client.list_buckets()) < 2 or store.days("asked") == {}, "it was too late"
     code, said = job.run()
     assert code == WHOLE, said
@@ -159,7 +151,7 @@ def _of_asker() -> dict[str, Any]:
 def test_a_new_epoch_gives_users_of_ours_their_key(store: Store, tmp_path: Path) -> None:
     assert pod(tmp_path / "1", store, secrets(store)).run()[0] == WHOLE
     held = secrets(store, asker="another-one-of-asker")
-    held["minio-provision-before"] = {"asker": PASSWORDS["asker"], "reader": PASSWORDS["reader"], "password": "x" * 9}
+    held |= provisioned.before("minio")
     code, said = pod(tmp_path / "2", store, held, epoch=2).run()
     assert code == WHOLE, said
     assert "user asker: its new key" in said and "user reader: its new key" not in said

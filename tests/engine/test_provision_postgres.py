@@ -13,7 +13,7 @@ from components.kit.settings import SiteFacts
 from components.kit.telling import WHOLE, WRONG
 from components.postgres import provisioning
 from tests.engine import provisioned, stores
-from tests.engine.provisioned import Pod, login
+from tests.engine.provisioned import Pod, login, word
 from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.engine
@@ -21,7 +21,7 @@ ASKED = [
     {"owner": "asker", "name": "asker", "connections": 3},
     {"owner": "reader", "name": "asker", "rights": "read", "connections": 2},
 ]
-PASSWORDS = {name: f"the-password-of-{name}" for name in ("asker", "reader", "installer", "weak")}
+PASSWORDS = {name: word(name) for name in ("asker", "reader", "installer", "weak")}
 
 
 class Server:
@@ -66,12 +66,8 @@ def clean(server: Server) -> None:
 
 
 def secrets(account: str, **passwords: str) -> provisioned.Secrets:
-    words = PASSWORDS | passwords
-    return {
-        "their-account": login(account, PASSWORDS[account]),
-        "their-probe": login("client-probe", "the-password-of-client-probe"),
-        **{f"postgres-client-{name}": login(name, words[name]) for name in ("asker", "reader")},
-    }
+    probe = login("client-probe", word("client-probe"))
+    return provisioned.secrets("postgres", login(account, word(account)), probe, **passwords)
 
 
 def pod(folder: Path, server: Server, held: provisioned.Secrets, *, users: bool = True, **more: Any) -> Pod:
@@ -106,11 +102,8 @@ def test_users_databases_and_rights_are_made_once(server: Server, tmp_path: Path
 
 def test_a_job_that_is_killed_in_the_middle_is_gone_on_with(server: Server, tmp_path: Path) -> None:
     job = pod(tmp_path, server, secrets("installer"))
-    process = job.start()
     making = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'CREATE DATABASE%' AND usename = 'installer'"
-    wait_for("the first database", lambda: server.sql(making) or None, timeout=60, every=0.001)
-    process.kill()
-    process.communicate()
+    job.kill("the first database", lambda: server.sql(making) or None)
     begun = wait_for(
         "what is left", lambda: [n for n in server.databases() if n.endswith("unfinished")] or None, timeout=30
     )
@@ -126,11 +119,7 @@ def test_a_job_that_is_killed_in_the_middle_is_gone_on_with(server: Server, tmp_
 def test_a_new_epoch_gives_users_of_ours_their_password(server: Server, tmp_path: Path) -> None:
     assert pod(tmp_path / "1", server, secrets("installer")).run()[0] == WHOLE
     held = secrets("installer", asker="another-one-of-asker")
-    held["postgres-provision-before"] = {
-        "asker": PASSWORDS["asker"],
-        "reader": PASSWORDS["reader"],
-        "password": "x" * 9,
-    }
+    held |= provisioned.before("postgres")
     code, said = pod(tmp_path / "2", server, held, epoch=2).run()
     assert code == WHOLE, said
     assert "changed user asker" in said and "changed user reader" not in said

@@ -11,13 +11,13 @@ import redis
 
 from components.kit.telling import WHOLE, WRONG
 from tests.engine import provisioned, stores
-from tests.engine.provisioned import Pod, login
+from tests.engine.provisioned import Pod, login, word
 from tests.engine.test_redis_metrics import port_of
 from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.engine
 ASKED = [{"owner": "asker", "name": "asked"}, {"owner": "reader", "name": "asked", "rights": "read"}]
-PASSWORDS = {name: f"the-password-of-{name}" for name in ("asker", "reader", "weak", "maker", "client-probe")}
+PASSWORDS = {name: word(name) for name in ("asker", "reader", "weak", "maker", "client-probe")}
 #: What docs/how-to/use-a-clients-stores.md asks for, and nothing else.
 MAKER = [">the-password-of-maker", "+@connection", "+acl"]
 PROBE = [f">{PASSWORDS['client-probe']}", "~probe:*", "+@all"]
@@ -71,12 +71,8 @@ def clean(servers: Servers) -> None:
 
 
 def secrets(servers: Servers, account: str = "maker", **passwords: str) -> provisioned.Secrets:
-    words = PASSWORDS | passwords
-    return {
-        "their-account": login(account, PASSWORDS.get(account, servers.made.password)),
-        "their-probe": login("client-probe", PASSWORDS["client-probe"]),
-        **{f"redis-client-{name}": login(name, words[name]) for name in ("asker", "reader")},
-    }
+    own = login(account, PASSWORDS.get(account, servers.made.password))
+    return provisioned.secrets("redis", own, login("client-probe", word("client-probe")), **passwords)
 
 
 def pod(folder: Path, servers: Servers, held: provisioned.Secrets, **more: Any) -> Pod:
@@ -109,10 +105,7 @@ def test_users_are_made_once_on_every_server(servers: Servers, tmp_path: Path) -
 
 def test_a_job_that_is_killed_in_the_middle_is_gone_on_with(servers: Servers, tmp_path: Path) -> None:
     job = pod(tmp_path, servers, secrets(servers))
-    process = job.start()
-    wait_for("the first user", lambda: servers.users(servers.ports[0]) or None, timeout=60, every=0.0005)
-    process.kill()
-    process.communicate()
+    job.kill("the first user", lambda: servers.users(servers.ports[0]) or None, every=0.0005)
     # Whatever it had got to: one of them lacks at one of them.
     servers.line(servers.sentinel).execute_command("ACL", "DELUSER", "reader")
     code, said = job.run()
@@ -124,7 +117,7 @@ def test_a_job_that_is_killed_in_the_middle_is_gone_on_with(servers: Servers, tm
 def test_a_new_epoch_gives_users_of_ours_their_password(servers: Servers, tmp_path: Path) -> None:
     assert pod(tmp_path / "1", servers, secrets(servers)).run()[0] == WHOLE
     held = secrets(servers, asker="another-one-of-asker")
-    held["redis-provision-before"] = {"asker": PASSWORDS["asker"], "reader": PASSWORDS["reader"], "password": "x" * 9}
+    held |= provisioned.before("redis")
     code, said = pod(tmp_path / "2", servers, held, epoch=2).run()
     assert code == WHOLE, said
     assert "user asker at" in said and "got its new password" in said and "user reader" not in said

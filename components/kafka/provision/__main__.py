@@ -28,8 +28,7 @@ def once(given: telling.Given, report: telling.Report) -> None:
             "log_level": 3,
         }
 
-    account = tuple((given.account / each).read_text(encoding="utf-8").strip() for each in ("username", "password"))
-    brokers = Brokers(AdminClient(client(*account)), client, report)
+    brokers = Brokers(AdminClient(client(*given.account_login)), client, report)
     for user in wanted["users"]:
         name, password = given.login(user["name"])
         if user["made"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,9 +55,6 @@ class Brokers:
                 raise
             self._report.refused(what, error.args[0].str(), typed)
 
-    def _wait(self, futures: Iterable[Any]) -> list[Any]:
-        return accounts.wait(futures)
-
     # ---- users
 
     def user(self, name: str, password: str, before: str | None, secret: str) -> None:
@@ -75,8 +72,7 @@ class Brokers:
                 self._report.made(f"made {what}")
             elif not self.takes(name, password):
                 if before is None or not self.takes(name, before):
-                    found = "there with another password, and this platform has not given it"
-                    self._report.differs(what, f"the password of the Secret {secret}", found, f"remove it, or {typed}")
+                    self._report.not_ours(what, secret, typed)
                     return
                 self._write(name, password)
                 self._report.made(f"{what}: its new password was written")
@@ -84,7 +80,7 @@ class Brokers:
     def _known(self, name: str) -> bool:
         told: dict[str, Any] = dict(self._admin.describe_user_scram_credentials([name]))  # type: ignore[arg-type]
         try:
-            self._wait(told.values())
+            accounts.wait(told.values())
         except KafkaException as error:
             if error.args[0].code() != KafkaError.RESOURCE_NOT_FOUND:
                 raise
@@ -94,7 +90,7 @@ class Brokers:
     def _write(self, name: str, password: str) -> None:
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, accounts.ITERATIONS)
         change = UserScramCredentialUpsertion(name, info, password.encode())
-        self._wait(self._admin.alter_user_scram_credentials([change]).values())
+        accounts.wait(self._admin.alter_user_scram_credentials([change]).values())
 
     def takes(self, name: str, password: str) -> bool:
         """Whether the user is let in with this password. Raises KafkaException where nobody answers."""
@@ -125,7 +121,7 @@ class Brokers:
             with self._allowed(what, typed):
                 have = set(self._admin.describe_acls(all_of(name)).result(timeout=accounts.CALL_SECONDS))
                 if missing := list(wanted - have):
-                    self._wait(self._admin.create_acls(missing).values())
+                    accounts.wait(self._admin.create_acls(missing).values())
                     self._report.made(f"{what}: {len(missing)} given")
                 # What a user of the client's may do besides is the client's.
                 for more in sorted(have - wanted if user["made"] else (), key=str):
@@ -149,7 +145,7 @@ class Brokers:
             name, settings = topic["name"], self._settings(topic)
             with self._allowed(f"topic {name}", by_hand.topic(topic, settings)):
                 new = NewTopic(name, topic["partitions"], topic["replicas"], config=settings)
-                self._wait(self._admin.create_topics([new]).values())
+                accounts.wait(self._admin.create_topics([new]).values())
                 self._report.made(f"made topic {name}")
 
     def _settings(self, topic: dict[str, Any]) -> dict[str, str]:
@@ -168,7 +164,7 @@ class Brokers:
             self._report.differs(what, f"{topic['replicas']} replicas", f"{copies} replicas", how)
         with self._allowed(what, f"let the account describe the configuration of {name}"):
             asked = self._admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, name)])
-            (has,) = self._wait(asked.values())
+            (has,) = accounts.wait(asked.values())
             for key, value in self._settings(topic).items():
                 if key != "segment.bytes" and has[key].value != value:
                     how = f"kafka-configs.sh {by_hand.HOW} --alter --topic {name} --add-config {key}={value}"

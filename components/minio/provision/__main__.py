@@ -23,7 +23,7 @@ def once(given: telling.Given, report: telling.Report) -> None:
     def client(name: str, password: str) -> Minio:
         return Minio(wanted["address"], name, password, region=wanted["region"], http_client=_pool(given))
 
-    known = StaticProvider(*((given.account / each).read_text().strip() for each in ("username", "password")))
+    known = StaticProvider(*given.account_login)
     admin = MinioAdmin(endpoint=wanted["address"], credentials=known, http_client=_pool(given))
     users = store.Users(admin, client, report)
     for user in wanted["users"]:

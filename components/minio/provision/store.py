@@ -115,10 +115,7 @@ class Users:
                 self._report.made(f"made {what}")
             elif not self._takes(name, password):
                 if before is None or not self._takes(name, before):
-                    found = "there with another key, and this platform has not given it"
-                    self._report.differs(
-                        what, f"the key of the Secret {wanted['secret']}", found, f"remove it, or {typed}"
-                    )
+                    self._report.not_ours(what, wanted["secret"], typed, "key")
                     return
                 self._admin.user_add(name, password)
                 self._report.made(f"{what}: its new key was written")

@@ -43,7 +43,7 @@ def _user(given: telling.Given, wanted: dict[str, Any]) -> User:
 
 
 def _line(given: telling.Given, wanted: dict[str, Any], place: tuple[str, int]) -> Any:
-    user, password = ((given.account / each).read_text(encoding="utf-8").strip() for each in ("username", "password"))
+    user, password = given.account_login
     return redis.Redis(
         host=place[0],
         port=place[1],

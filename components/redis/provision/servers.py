@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import ResponseError
 
 from components.redis.provision import by_hand
 from components.redis.provision.telling import Report
@@ -70,8 +70,7 @@ class Server:
         what, typed = f"user {wanted.name} at {self._name}", wanted.typed(keys, rules)
         fresh = wanted.password not in has["passwords"]
         if fresh and (wanted.before is None or wanted.before not in has["passwords"]):
-            found = "there with another password, and this platform has not given it"
-            self._report.differs(what, f"the password of the Secret {wanted.secret}", found, f"remove it, or {typed}")
+            self._report.not_ours(what, wanted.secret, typed)
             return
         same = self._reads_as(rules)
         for part, asked, found in (
@@ -129,9 +128,7 @@ class Server:
     def _allowed(self, what: str, typed: str) -> Iterator[None]:
         try:
             yield
-        except NoPermissionError as error:
-            self._report.refused(what, error, typed)
-        except ResponseError as error:
+        except ResponseError as error:  # that the account may not do it is one of them
             self._report.refused(what, error, typed)
 
 
