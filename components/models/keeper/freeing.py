@@ -227,7 +227,7 @@ class Freeing:
         return after
 
     def _record(self, store: Any, registry: Registry, digest: str, mark: Mark) -> None:
-        at = dt.datetime.fromtimestamp(mark.freed, dt.UTC).isoformat(timespec="seconds")
+        at = _spelt(mark.freed)
         try:
             for reference in mark.references:
                 said = f"{at} by {mark.by}: {mark.why}; {mark.size} bytes of {digest}"
@@ -288,7 +288,7 @@ class Freeing:
         every = registered.versions(registry)
         found = obsolete(every, look.who, kept, self._rules.obsolete_days, look.now)
         look.obsolete = [each.reference for each in found]
-        at = dt.datetime.fromtimestamp(look.now, dt.UTC).isoformat(timespec="seconds")
+        at = _spelt(look.now)
         for each in every:
             if each.retired and each not in found:
                 registered.untell(registry, each.reference, registered.RETIRED)
@@ -357,6 +357,11 @@ class Freeing:
         ):
             lines += [f"# TYPE apadana_models_{name} {kind}", f"apadana_models_{name} {value}"]
         return lines
+
+
+def _spelt(seconds: float) -> str:
+    """A time of the epoch, for the registry."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")
 
 
 def _manifest_first(each: Any) -> tuple[bool, str, str]:

@@ -19,7 +19,6 @@ from typing import Any
 
 import grpc
 import kserve
-from google.protobuf.message import DecodeError
 from grpc import StatusCode
 from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady
 from kserve.protocol.dataplane import DataPlane
@@ -103,7 +102,7 @@ class Calls:
     async def _model_ready(self, body: bytes, context: Any) -> Message:
         """One that can't be read is not ready; why it is not is what a question to it is answered."""
         del context
-        asked = _parsed(messages.ModelReadyRequest, body)
+        asked = tensors.read(messages.ModelReadyRequest, body)
         _no_version(asked.version)
         try:
             return messages.ModelReadyResponse(ready=await self._plane.model_ready(asked.name))
@@ -112,7 +111,7 @@ class Calls:
 
     async def _model_about(self, body: bytes, context: Any) -> Message:
         del context
-        asked = _parsed(messages.ModelMetadataRequest, body)
+        asked = tensors.read(messages.ModelMetadataRequest, body)
         _no_version(asked.version)
         told = await self._plane.model_metadata(asked.name)
         version = self._counters[asked.name].version
@@ -125,7 +124,7 @@ class Calls:
         began, status, name = time.perf_counter(), 0, ""
         before = ASKED.set(_mark(body, context))
         try:
-            asked = tensors.read(body)
+            asked = tensors.read(messages.ModelInferRequest, body)
             name = asked.model_name
             _no_version(asked.model_version)
             await self._plane.model_ready(name)
@@ -165,13 +164,6 @@ def _fault(error: Exception) -> tuple[int, StatusCode]:
     if isinstance(error, RefusedError):
         return error.status, REFUSED[error.status]
     return next((status, code) for kind, status, code in FAULTS if isinstance(error, kind))
-
-
-def _parsed(kind: Any, body: bytes) -> Message:
-    try:
-        return kind.FromString(body)
-    except DecodeError:
-        raise InvalidInput(f"what was sent is no {kind.DESCRIPTOR.name}") from None
 
 
 def _no_version(asked: str) -> None:

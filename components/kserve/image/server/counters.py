@@ -11,7 +11,7 @@ import re
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
@@ -88,14 +88,24 @@ class Counters:
             (NOT_SURE, self.not_sure, "Of these, the ones that kept no label: less sure than the floor."),
         ):
             yield Family(name.removesuffix("_total"), "counter", about, ((name, whose, float(number)),))
-        bounds = (*map(str, BUCKETS), "+Inf")
-        within = zip(bounds, accumulate(self._within), strict=True)
-        histogram = [(f"{SECONDS}_bucket", {"le": bound, **whose}, float(n)) for bound, n in within]
-        histogram += [(f"{SECONDS}_count", whose, float(sum(self._within))), (f"{SECONDS}_sum", whose, self.seconds)]
-        yield Family(SECONDS, "histogram", "From a question's arrival to the end of its answer.", tuple(histogram))
+        took = histogram(SECONDS, whose, BUCKETS, self._within, self.seconds)
+        yield Family(SECONDS, "histogram", "From a question's arrival to the end of its answer.", took)
         yield Family(READY, "gauge", "Whether the model answers.", ((READY, whose, float(self.ready)),))
         limit: tuple[Sample, ...] = () if self.limit is None else ((MEMORY_LIMIT, {}, self.limit),)
         yield Family(MEMORY_LIMIT, "gauge", "What the pod may use; 0: no limit.", limit)
+
+
+def histogram(
+    name: str, whose: Mapping[str, str], bounds: Sequence[float], within: Sequence[int], seconds: float
+) -> tuple[Sample, ...]:
+    """As Prometheus' text has one. `within`: how many took up to each bound and more than the one before; the last
+    ones took longer than all."""
+    ends = zip((*map(str, bounds), "+Inf"), accumulate(within), strict=True)
+    return (
+        *((f"{name}_bucket", {"le": end, **whose}, float(count)) for end, count in ends),
+        (f"{name}_count", dict(whose), float(sum(within))),
+        (f"{name}_sum", dict(whose), seconds),
+    )
 
 
 class Lookups:
@@ -122,13 +132,8 @@ class Lookups:
         known = self._counted(ENTITIES, "known", self.entities, ("yes", "no"))
         about = "Entities that were looked up; no: some feature is not known, or too old."
         yield Family(ENTITIES.removesuffix("_total"), "counter", about, known)
-        within = zip((*map(str, LOOKUP_BOUNDS), "+Inf"), accumulate(self._within), strict=True)
-        lines: list[Sample] = [(f"{LOOKUP_SECONDS}_bucket", {"le": le, **self._whose}, float(n)) for le, n in within]
-        lines += [(f"{LOOKUP_SECONDS}_count", self._whose, float(sum(self._within)))]
-        lines += [(f"{LOOKUP_SECONDS}_sum", self._whose, self._seconds)]
-        yield Family(
-            LOOKUP_SECONDS, "histogram", "One look-up, from question to answer.", tuple(lines) if self._on else ()
-        )
+        took = histogram(LOOKUP_SECONDS, self._whose, LOOKUP_BOUNDS, self._within, self._seconds) if self._on else ()
+        yield Family(LOOKUP_SECONDS, "histogram", "One look-up, from question to answer.", took)
 
     def _counted(self, name: str, label: str, found: Counter[str], values: Iterable[str]) -> tuple[Sample, ...]:
         if not self._on:

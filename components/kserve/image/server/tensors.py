@@ -24,12 +24,12 @@ LENGTH = struct.Struct("<I")  # before each of the raw texts
 Message = Any  # protobuf makes the classes when they are imported
 
 
-def read(body: bytes) -> Message:
-    """A ModelInferRequest. Raises InvalidInput."""
+def read(kind: Any, body: bytes) -> Message:
+    """A message of that kind. Raises InvalidInput."""
     try:
-        return messages.ModelInferRequest.FromString(body)
+        return kind.FromString(body)
     except DecodeError:
-        raise InvalidInput("what was sent is no ModelInferRequest") from None
+        raise InvalidInput(f"what was sent is no {kind.DESCRIPTOR.name}") from None
 
 
 def question(told: Message) -> kserve.InferRequest:
