@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -137,20 +137,16 @@ class Stack:
         """All of it, or only the resources whose URNs these patterns name."""
         chosen = [word for target in targets for word in ("--target", target)]
         command = ("up", "--yes", "--skip-preview", *chosen, *self.on_settings())
-        for attempt in range(1, TRIES + 1):
-            try:
-                if attempt > 1:
-                    self.compare_with_cluster()
-                self._complete(*command)
-            except StepFailed as failed:
-                if attempt == TRIES or not CUT_OFF.search(failed.text):
-                    raise
-                # Kubernetes' own clients try again; Pulumi does not, and a control plane that moves costs a whole run.
+
+        def once(attempt: int) -> None:
+            if attempt > 1:
                 self.work.notes.append(
                     f"{self.name}: the API server was away for a moment; compared with it, and gone on"
                 )
-            else:
-                return
+                self.compare_with_cluster()
+            self._complete(*command)
+
+        persist(once)
 
     def _complete(self, *command: str) -> None:
         """Takes over what a run that was cut off has made: each run of Pulumi is another owner of fields to
@@ -162,6 +158,19 @@ class Stack:
                 raise
             self.work.notes.append(f"{self.name}: took over what an earlier run had made without learning of it")
             self.call(*command, more={TAKE_OVER: "true"})
+
+
+def persist(act: Callable[[int], object]) -> None:
+    """`act` with the number of the try, again where it was cut off. Kubernetes' own clients try again; Pulumi and
+    kubectl's waiting do not, and a control plane that moves costs a whole run."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            act(attempt)
+        except StepFailed as failed:
+            if attempt == TRIES or not CUT_OFF.search(failed.text):
+                raise
+        else:
+            return
 
 
 def made_by_pulumi(text: str) -> bool:
@@ -261,15 +270,8 @@ def wait_for_members(stack: Stack) -> None:
 
 
 def wait_out(work: Work, *command: str) -> None:
-    """A command that only waits: again where it was cut off."""
-    for attempt in range(1, TRIES + 1):
-        try:
-            work.call(*command)
-        except StepFailed as failed:
-            if attempt == TRIES or not CUT_OFF.search(failed.text):
-                raise
-        else:
-            return
+    """A command that only waits."""
+    persist(lambda _: work.call(*command))
 
 
 def namespace(stack: Stack) -> str:
