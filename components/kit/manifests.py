@@ -41,8 +41,8 @@ def name_of(item: Mapping[str, Any]) -> str:
 
 
 def labels_of(item: Mapping[str, Any]) -> Mapping[str, str]:
-    """Of one object; it may have none."""
-    found: Mapping[str, str] = item["metadata"].get("labels") or {}
+    """Of one object or a template of pods; it may have none."""
+    found: Mapping[str, str] = (item.get("metadata") or {}).get("labels") or {}
     return found
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,6 @@ from validate.suites.checks import rooms, running
 pytestmark = pytest.mark.rendered
 ROOM = "prometheus"
 CORE = "/api/v1"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    found = ApiServer(tmp_path_factory.mktemp("apiserver"))
-    yield found
-    found.stop()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,6 @@ WANTED: dict[str, Any] = {
     "gpu1": {"labels": {"apadana.io/pool": "gpu"}, "taints": ["nvidia.com/gpu=present:NoSchedule"]},
 }
 READY = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    found = ApiServer(tmp_path_factory.mktemp("apiserver"))
-    yield found
-    found.stop()
 
 
 @pytest.fixture

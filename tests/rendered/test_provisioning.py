@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,6 @@ from tests.rendered.datarooms import Document, assert_namespaced
 pytestmark = pytest.mark.rendered
 STORES = [room.name for room in rooms() if issubclass(room.settings_class(), ProviderSettings)]
 LAB = compose("lab")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    started = ApiServer(tmp_path_factory.mktemp("apiserver"))
-    yield started
-    started.stop()
 
 
 @pytest.fixture

@@ -9,14 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 from components.kit import contract
-from components.kit.manifests import OPEN_BECAUSE
-from components.kit.probing import Check, Verdict, judged
+from components.kit.manifests import OPEN_BECAUSE, labels_of, name_of
+from components.kit.probing import Check, Object, Verdict, judged
 from validate.core import causes
 
-Object = Mapping[str, Any]
 WORKLOADS = ("StatefulSet", "Deployment")
 KINDS = (*WORKLOADS, "Pod", "PodDisruptionBudget", "NetworkPolicy", "Service")
 NAME_LABEL, HOST_KEY = "app.kubernetes.io/name", "kubernetes.io/hostname"
@@ -33,7 +31,7 @@ class ComponentObjects:
     def of(self, *kinds: str) -> list[Object]:
         """Those that carry the component's name, or the labels of one of its workloads."""
         found = [o for kind in kinds for o in self.by_kind.get(kind, ())]
-        return [o for o in found if self._mine(_labels(o))]
+        return [o for o in found if self._mine(labels_of(o))]
 
     def _mine(self, labels: Mapping[str, str]) -> bool:
         if labels.get(NAME_LABEL) == self.component.name:
@@ -65,7 +63,7 @@ def checks(seen: ComponentObjects) -> Iterator[Check]:
         yield budgets(seen, workloads)
     yield health(workloads)
     yield fences(seen, workloads)
-    labelled = [o for o in workloads if VERSION_LABEL in _labels(o)]
+    labelled = [o for o in workloads if VERSION_LABEL in labels_of(o)]
     if labelled:
         yield version(seen.component, labelled)
 
@@ -77,13 +75,13 @@ def replicas(seen: ComponentObjects, workloads: Sequence[Object]) -> Check:
         wanted, ready = _replicas(each), int(each.get("status", {}).get("readyReplicas") or 0)
         if wanted < 2:
             if serves(seen, each):
-                wrong.append(f"{_name(each)} has {wanted} replica")
+                wrong.append(f"{name_of(each)} has {wanted} replica")
         elif ready < wanted:
-            wrong.append(f"{_name(each)}: {ready} of {wanted} replicas are ready")
+            wrong.append(f"{name_of(each)}: {ready} of {wanted} replicas are ready")
     listed, running = seen.component.servers, sum(_replicas(w) for w in workloads)
     if running < listed:
         wrong.append(f"the contract lists {listed} members, the objects ask for {running}")
-    told = ", ".join(f"{_name(w)} {_replicas(w)}" for w in workloads)
+    told = ", ".join(f"{name_of(w)} {_replicas(w)}" for w in workloads)
     return judged("replicas", wrong, told, causes.TOO_FEW_REPLICAS)
 
 
@@ -94,7 +92,7 @@ def serves(seen: ComponentObjects, workload: Object) -> bool:
     elsewhere while nobody notices. Where no Service is known at all, each is taken to serve.
     """
     services = seen.by_kind.get("Service", ())
-    labels = _labels(_template(workload))
+    labels = labels_of(_template(workload))
     selectors = [s.get("spec", {}).get("selector") or {} for s in services]
     return not services or any(_selects({"matchLabels": s}, labels) for s in selectors if s)
 
@@ -107,11 +105,11 @@ def spread(seen: ComponentObjects, workloads: Sequence[Object]) -> Check:
         if total < 2:
             continue
         if not _spread_rule(_template(each).get("spec", {})):
-            wrong.append(f"{_name(each)}: neither anti-affinity nor a topology spread over hosts")
+            wrong.append(f"{name_of(each)}: neither anti-affinity nor a topology spread over hosts")
         places = Counter(_host(pod) for pod in _pods(seen, each) if _host(pod))
         host, most = max(places.items(), key=lambda item: item[1], default=("", 0))
         if most > tolerated(total):
-            wrong.append(f"{most} of {total} pods of {_name(each)} are on host {host}")
+            wrong.append(f"{most} of {total} pods of {name_of(each)} are on host {host}")
     told = f"{len(workloads)} workloads spread over hosts by rule and in fact"
     return judged("spread over hosts", wrong, told, causes.SHARED_HOST)
 
@@ -129,24 +127,24 @@ def budgets(seen: ComponentObjects, workloads: Sequence[Object]) -> Check:
         total = _replicas(each)
         if total < 2:
             continue
-        labels = _labels(_template(each))
+        labels = labels_of(_template(each))
         mine = [b for b in found if _selects(b["spec"].get("selector", {}), labels)]
         if not mine:
-            wrong.append(f"no PodDisruptionBudget selects the pods of {_name(each)}")
+            wrong.append(f"no PodDisruptionBudget selects the pods of {name_of(each)}")
             continue
         allowed = min(_evictable(b["spec"], total) for b in mine)
         if allowed > tolerated(total):
-            wrong.append(f"{allowed} of {total} pods of {_name(each)} may be evicted at once")
+            wrong.append(f"{allowed} of {total} pods of {name_of(each)} may be evicted at once")
         elif allowed < 1:
-            wrong.append(f"no pod of {_name(each)} may ever be evicted: a drain would hang")
-        told.append(f"{_name(each)}: {allowed} of {total} at once")
+            wrong.append(f"no pod of {name_of(each)} may ever be evicted: a drain would hang")
+        told.append(f"{name_of(each)}: {allowed} of {total} at once")
     return judged("disruption budgets", wrong, ", ".join(told), causes.NO_DISRUPTION_BUDGET)
 
 
 def health(workloads: Sequence[Object]) -> Check:
     """Every container says when it is ready and when it must be restarted."""
     wrong = [
-        f"container {c.get('name')} of {_name(each)} has no {probe}"
+        f"container {c.get('name')} of {name_of(each)} has no {probe}"
         for each in workloads
         for c in _template(each).get("spec", {}).get("containers", ())
         for probe in ("readinessProbe", "livenessProbe")
@@ -161,26 +159,26 @@ def fences(seen: ComponentObjects, workloads: Sequence[Object]) -> Check:
     found = seen.by_kind.get("NetworkPolicy", ())
     wrong, meant = [], []
     for each in workloads:
-        labels = _labels(_template(each))
+        labels = labels_of(_template(each))
         mine = [p for p in found if _selects(p["spec"].get("podSelector", {}), labels)]
         fencing = [p for p in mine if "Ingress" in p["spec"].get("policyTypes", ["Ingress"])]
         if not fencing:
-            wrong.append(f"no NetworkPolicy fences the pods of {_name(each)}: anyone may connect")
+            wrong.append(f"no NetworkPolicy fences the pods of {name_of(each)}: anyone may connect")
         for p in fencing:
             if all(rule.get("from") for rule in p["spec"].get("ingress", ())):
                 continue
             why = p["metadata"].get("annotations", {}).get(OPEN_BECAUSE)
             if why:
-                meant.append(f"{_name(each)} is open to everyone: {why}")
+                meant.append(f"{name_of(each)} is open to everyone: {why}")
             else:
-                wrong.append(f"NetworkPolicy {_name(p)} opens {_name(each)} to everyone")
+                wrong.append(f"NetworkPolicy {name_of(p)} opens {name_of(each)} to everyone")
     told = "; ".join(["default deny and named openings", *meant])
     return judged("network policies", wrong, told, causes.OPEN_NETWORK)
 
 
 def version(component: contract.Component, workloads: Iterable[Object]) -> Check:
     """The label of the workloads against the contract."""
-    seen = {_name(w): _labels(w)[VERSION_LABEL] for w in workloads}
+    seen = {name_of(w): labels_of(w)[VERSION_LABEL] for w in workloads}
     wrong = [
         f"{name} is labelled {v}, the contract says {component.version}"
         for name, v in seen.items()
@@ -231,16 +229,11 @@ def _expression(rule: Object, labels: Mapping[str, str]) -> bool:
 
 def _pods(seen: ComponentObjects, workload: Object) -> list[Object]:
     selector = workload["spec"].get("selector", {})
-    return [p for p in seen.by_kind.get("Pod", ()) if _selects(selector, _labels(p))]
+    return [p for p in seen.by_kind.get("Pod", ()) if _selects(selector, labels_of(p))]
 
 
 def _host(pod: Object) -> str:
     return str(pod.get("spec", {}).get("nodeName") or "")
-
-
-def _labels(item: Object) -> Mapping[str, str]:
-    found: Mapping[str, str] = (item.get("metadata") or {}).get("labels") or {}
-    return found
 
 
 def _template(workload: Object) -> Object:
@@ -250,7 +243,3 @@ def _template(workload: Object) -> Object:
 
 def _replicas(workload: Object) -> int:
     return int(workload["spec"].get("replicas", 1))
-
-
-def _name(item: Object) -> str:
-    return str(item["metadata"]["name"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.kit import contract, manifest
-from components.kit.manifests import PART_OF
+from components.kit.manifests import PART_OF, labels_of, name_of
 from components.kit.probing import Check, Object, Verdict, judged
 from validate.core import causes
 from validate.ground.site import Site
@@ -178,7 +178,7 @@ def home(found: RunningObjects) -> Check:
     declared = {w.namespace: c.name for c in found.platform.components for w in c.workloads if w.namespace}
     allowed = {found.platform.namespace, found.platform.work, *declared}
     mine = [o for o in found.objects if _ours(o) and _space(o)]
-    wrong = [f"{o['kind']} {_name(o)} lies in {_space(o)}" for o in mine if _space(o) not in allowed]
+    wrong = [f"{o['kind']} {name_of(o)} lies in {_space(o)}" for o in mine if _space(o) not in allowed]
     apart = ", ".join(f"{space} ({room})" for space, room in sorted(declared.items()))
     told = f"{len(mine)} objects in {found.platform.namespace}" + (f" and in {apart}" if apart else "")
     return judged(HOME, wrong, told, causes.OUT_OF_PLACE)
@@ -189,14 +189,14 @@ def charts(found: RunningObjects) -> Check:
     known = set(found.bundle.charts)
     mine = [o for o in found.of(*WORKLOADS) if _space(o) == found.platform.namespace and _ours(o)]
     wrong = [
-        f"{o['kind']} {_name(o)} is called {_labels(o).get(NAME_LABEL)}, and no chart of the bundle is"
+        f"{o['kind']} {name_of(o)} is called {labels_of(o).get(NAME_LABEL)}, and no chart of the bundle is"
         for o in mine
-        if _labels(o).get(NAME_LABEL) not in known
+        if labels_of(o).get(NAME_LABEL) not in known
     ]
     managed = {c.name for c in found.platform.components if c.mode == "managed"}
     wrong += [f"the bundle has no chart of {name}" for name in sorted(managed - known)]
     told = f"{len(mine)} workloads of {len(managed)} components, each of a chart of the bundle"
-    apart = sorted(managed - {_labels(o).get(NAME_LABEL) for o in mine})
+    apart = sorted(managed - {labels_of(o).get(NAME_LABEL) for o in mine})
     told += f"; the pods of {', '.join(apart)} are made elsewhere" if apart else ""
     return judged(CHARTS, wrong, told, causes.OUT_OF_PLACE)
 
@@ -207,13 +207,13 @@ def secrets(found: RunningObjects) -> Check:
     for secret in found.secrets:
         for key, encoded in (secret.get("data") or {}).items():
             text = PUBLIC.sub("", base64.b64decode(encoded).decode(errors="replace"))
-            words |= dict.fromkeys(hidden(text), f"{_name(secret)}, key {key}")
+            words |= dict.fromkeys(hidden(text), f"{name_of(secret)}, key {key}")
     if not words:
         return Check(SECRETS, Verdict.INVALID, "no password was seen in a Secret, so none could be looked for")
     wrong = []
     for each in found.objects:
         text = "\n".join(_strings(each)).replace("\\n", "\n")  # one may be a whole object as JSON
-        where = f"{each['kind']} {_space(each)}/{_name(each)}"
+        where = f"{each['kind']} {_space(each)}/{name_of(each)}"
         shown = {words[word] for word in WORD.findall(text) if word in words}
         wrong += [f"{where} holds a value of Secret {of}" for of in sorted(shown)]
         if PRIVATE_KEY.search(text):
@@ -252,7 +252,7 @@ def _strings(value: Any) -> Iterator[str]:
 def pool(found: RunningObjects) -> Iterator[Check]:
     """On hosts that are marked for cards there is only what says that it may be there. Nothing is said
     where no host is marked."""
-    marked = {_name(n) for n in found.of("Node") for taint in n["spec"].get("taints") or () if taint["key"] == CARDS}
+    marked = {name_of(n) for n in found.of("Node") for taint in n["spec"].get("taints") or () if taint["key"] == CARDS}
     if not marked:
         return
     there = [pod for pod in found.tenants() if pod["spec"].get("nodeName") in marked]
@@ -277,22 +277,13 @@ def _of(spec: Object) -> Iterator[Object]:
 
 
 def _told(pod: Object, container: Object | None = None) -> str:
-    where = f"{_space(pod)}/{_name(pod)}"
+    where = f"{_space(pod)}/{name_of(pod)}"
     return f"{where}, container {container['name']}," if container else where
 
 
 def _ours(item: Object) -> bool:
-    return PART_OF.items() <= _labels(item).items()
-
-
-def _labels(item: Object) -> Mapping[str, str]:
-    found: Mapping[str, str] = item["metadata"].get("labels") or {}
-    return found
+    return PART_OF.items() <= labels_of(item).items()
 
 
 def _space(item: Object) -> str:
     return str(item["metadata"].get("namespace", ""))
-
-
-def _name(item: Object) -> str:
-    return str(item["metadata"]["name"])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from components.kit import contract
-from components.kit.probing import Check, Verdict
+from components.kit.probing import Check, Object, Verdict
 from validate.core import causes
 from validate.core.errors import ClusterError
 from validate.core.model import Result, check_from
@@ -127,7 +127,7 @@ def _ways_in(ground: Ground, component: contract.Component) -> Iterator[Check]:
     yield _same_processes(before, _alive(ground, component))
 
 
-def _pods(ground: Ground, component: contract.Component) -> list[objects.Object]:
+def _pods(ground: Ground, component: contract.Component) -> list[Object]:
     seen = objects.ComponentObjects(component, {"Pod": ground.objects("Pod")})
     return seen.of("Pod")
 
