@@ -56,7 +56,8 @@ def halves(plan: Plan, export: Mapping[str, Any]) -> list[Half]:
         name = urn.split("::")[-1]
         if (found := _half(urn)) in gone and found and loss(kind, name):
             guarded[found[0]].append((kind.split(":")[-1], name, urn))
-    return [Half(room, tuple(each)) for room, each in sorted(guarded.items())]
+    # The state lists what was made at once in any order; what is taken away goes in one.
+    return [Half(room, tuple(sorted(each))) for room, each in sorted(guarded.items())]
 
 
 def _half(urn: str) -> tuple[str, str] | None:

@@ -32,7 +32,7 @@ EVERYTHING = state((NAMESPACE, "apadana-kserve"), (CRD, "a.b"), (SERVICE, "hook"
 def test_all_that_is_guarded_of_it_is_in_the_state_though_a_plan_ends_at_the_first() -> None:
     (half,) = leaving.halves(plan(urn(SERVICE, "hook")), EVERYTHING)
     assert half.room == "kserve"
-    assert [kind for kind, _, _ in half.guarded] == ["Namespace", "CustomResourceDefinition", "Service"]
+    assert [kind for kind, _, _ in half.guarded] == ["CustomResourceDefinition", "Namespace", "Service"]
     assert half.names("CustomResourceDefinition") == ["a.b"]
 
 
