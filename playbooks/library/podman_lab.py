@@ -95,6 +95,7 @@ class Lab:
         self.prefix = f"apadana-{wanted['name']}"
         self.state = Path(wanted["state_dir"])
         self.key = self.state / "ssh" / "id_ed25519"
+        self.leaving = self.state / "leaving"  # there while the lab is being removed
         self.did: list[str] = []
 
     def container(self, host: str) -> str:
@@ -106,6 +107,8 @@ class Lab:
                 raise LabError(
                     f"the {what} {self.wanted[path]} is not there; build it with `make up` or `python -m bundle build`"
                 )
+        if self.leaving.exists():
+            self.absent()  # a removal that was cut off: hosts without volumes, volumes without hosts
         self.report_the_dead()
         seen = self.containers()
         new = [host for host in self.hosts() if host not in seen]
@@ -221,12 +224,23 @@ class Lab:
         """
         if not hosts:
             return
+        self.drop_half_removed(hosts)
         listed = podman("ps", "--all", "--external", "--format", "{{.Status}} {{.ID}} {{.Names}}")
         left = [line.split() for line in listed.splitlines() if line.startswith("Storage ")]
         for _, identity, name in (words for words in left if len(words) == 3):
             if name in {self.container(host) for host in hosts}:
                 podman("rm", "--force", identity)
                 self.did.append(f"removed what a killed run left of {name}")
+
+    def drop_half_removed(self, hosts: list[str]) -> None:
+        """Podman forgets a volume before it removes its files. Cut off in between, what is left of them would be the
+        whole of the next volume of that name."""
+        folder = Path(podman("info", "--format", "{{.Store.VolumePath}}").strip())
+        known = podman("volume", "ls", "--quiet").split()
+        for name in map(self.container, hosts):
+            if name not in known and (folder / name).exists():
+                shutil.rmtree(folder / name)
+                self.did.append(f"removed what a killed run left of the volume {name}")
 
     def admit(self, host: str) -> str:
         """Let our key in, give the host keys of its own; returns its public host key."""
@@ -289,6 +303,8 @@ class Lab:
         return told in ("running", "degraded")
 
     def absent(self) -> None:
+        self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.leaving.touch()
         seen = self.containers()
         if seen:
             names = [self.container(host) for host in seen]
@@ -299,10 +315,12 @@ class Lab:
             if volume in {self.container(host) for host in [*self.hosts(), *seen]}:
                 podman("volume", "rm", "--force", volume)
                 self.did.append(f"removed the volume {volume}")
+        self.drop_half_removed(self.hosts())
         if not subprocess.run(["podman", "network", "exists", self.prefix], check=False).returncode:
             podman("network", "rm", "--force", self.prefix)
             self.did.append(f"removed the network {self.prefix}")
         self.remove_images()
+        self.leaving.unlink()
 
     def remove_images(self) -> None:
         """The node images that no other lab stands on."""

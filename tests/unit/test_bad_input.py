@@ -280,11 +280,34 @@ def test_only_what_a_killed_run_left_of_this_labs_hosts_is_removed(lab: Any, mon
 
     def podman(*arguments: str, **_: Any) -> str:
         removed.extend(arguments[2:] if arguments[0] == "rm" else ())
-        return listed
+        return {"info": str(lab.state), "volume": "apadana-test-b"}.get(arguments[0], listed)
 
+    for volume in ("apadana-test-a", "apadana-test-b", "apadana-other-a"):
+        (lab.state / volume / "_data").mkdir(parents=True)
     monkeypatch.setattr(podman_lab, "podman", podman)
     lab.drop_half_made(["a", "b"])
     assert removed == ["11"]
+    # Podman knows b's, and the third is another lab's.
+    assert {each.name for each in lab.state.iterdir()} == {"apadana-test-b", "apadana-other-a"}
+
+
+def test_a_removal_that_was_cut_off_is_ended_before_hosts_are_made(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = podman_lab.podman
+
+    def cut(*arguments: str, **more: Any) -> str:
+        if arguments[:2] == ("volume", "rm"):
+            raise KeyboardInterrupt
+        return "apadana-test-a" if arguments[:2] == ("volume", "ls") else str(asked(*arguments, **more))
+
+    monkeypatch.setattr(podman_lab, "podman", cut)
+    with pytest.raises(KeyboardInterrupt):
+        lab.absent()
+    with pytest.raises(KeyboardInterrupt):  # it comes as far as before, and makes nothing
+        lab.present()
+    monkeypatch.setattr(podman_lab, "podman", asked)
+    with pytest.raises(podman_lab.LabError, match="GiB are needed"):
+        lab.present()
+    assert not lab.leaving.exists()
 
 
 # ---- a bundle that is refused stops the road before any machine is touched
