@@ -25,6 +25,11 @@ from validate.suites.checks import control, delivery, doors, network, rooms, run
 SUITE = "smoke"
 PROBE = ("probe.py",)
 STARVED = 60.0  # percent
+#: Seconds for all rooms together, a few at a time. On a quiet machine half a minute is enough; what works is no less
+#: whole where it takes longer, and each check has a limit of its own.
+ROOMS_SECONDS = 240
+POD_SECONDS = 30  # more, for the pod that asks
+JOB_SECONDS = 360
 LIMITS = (
     "The GPUs of this lab are pretended: no GPU, driver or CUDA program was exercised.",
     "Smoke proves that the platform works now, not that it survives a fault: see the HA report.",
@@ -94,8 +99,10 @@ def _stores(ground: Ground, chosen: Sequence[contract.Component], add: Add) -> J
             return
         done: set[str] = set()
         try:
-            with ground.client(probed, lifetime_s=300) as client:
-                for record in client.inside("smoke", "--deadline", "90", timeout=110):
+            with ground.client(probed, lifetime_s=JOB_SECONDS) as client:
+                for record in client.inside(
+                    "smoke", "--deadline", str(ROOMS_SECONDS), timeout=ROOMS_SECONDS + POD_SECONDS
+                ):
                     if record["kind"] == "done":
                         done.add(record["component"])
                     else:
@@ -174,6 +181,6 @@ def _together(jobs: Sequence[Job], add: Add) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=120)
+        thread.join(timeout=JOB_SECONDS)
         if thread.is_alive():
-            add("validate", [Check("engine", Verdict.INVALID, "a job hangs since 120 s")])
+            add("validate", [Check("engine", Verdict.INVALID, f"a job hangs since {JOB_SECONDS} s")])

@@ -143,14 +143,14 @@ def _until(allowed: Pod, forbidden: Pod, server: str, wanted: tuple[bool, bool])
 
     def both() -> bool | None:
         with ThreadPoolExecutor(max_workers=2) as pool:
-            answers = pool.map(lambda pod: look(pod, wish, timeout=25)[0], (allowed, forbidden))
+            answers = pool.map(lambda pod: look(pod, wish, timeout=60)[0], (allowed, forbidden))
             first, second = (a.get("series") or [a] for a in answers)
         pair, as_wanted = same_moment(first, second, wanted)
         last.update(allowed=pair[0], forbidden=pair[1])
         return True if as_wanted else None
 
     try:
-        wait_for("the connections to be as wanted", both, timeout=25, every=1.0)
+        wait_for("the connections to be as wanted", both, timeout=90, every=1.0)
     except ClusterError:
         if not last:
             raise
