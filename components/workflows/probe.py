@@ -21,7 +21,7 @@ TEMPLATE = "workflows-probe"
 METRIC = "argo_workflows_is_leader"
 ANSWER_S = 3.0
 #: Two pods one after the other, on a host that has its hands full.
-RUN_S = 60.0
+RUN_S = 120.0
 REFUSED_S = 10.0
 EVERY_S = 0.5
 ENDED = ("Succeeded", "Failed", "Error")
