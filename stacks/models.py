@@ -4,6 +4,7 @@
     explain  NAME                             what one is, what it waits for, where it answers
     deploy   NAME VERSION [--why TEXT]        serve this version, and this one alone
     deploy   NAME VERSION --most 6            the same, with up to so many pods of a version under load
+    deploy   NAME VERSION --least 0           the same, without pods if nobody asked for 15 minutes (`--quiet MINUTES`)
     deploy   NAME VERSION --floor 0.8         rows of which it is less sure get no label; `--floor none`: all get one
     deploy   NAME VERSION --beside OTHER=VERSION   the model OTHER shares its pods; `--beside none`: nobody does
     deploy   NAME VERSION --fall-back VERSION   a light one answers what this one answers wrongly or too late; `none`
@@ -26,7 +27,6 @@ predictors, and the keepers of the room `models` make it true. The same ConfigMa
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import getpass
 import json
 import sys
@@ -40,44 +40,43 @@ from common.errors import Refusal
 from common.places import Places
 from components.kit.mistakes import SiteError
 from components.kit.settings import SiteFacts
-from components.kit.webs import host, present
+from components.kit.webs import present
 from components.models.judge.words import Phase
 from components.models.keeper.declared import REFUSE, WAYS
 from components.models.keeper.following import effective
 from components.models.keeper.judging import stored
-from components.models.keeper.objects import PATHS
 from components.models.keeper.wish import (
     CANARY,
     DISAGREE,
+    LONGEST_QUIET,
     SERVE,
     SHADOW,
-    STATE,
     WISH,
     BadWishError,
     Wish,
     alone,
     checked,
     promoted,
-    read,
     rolled_back,
 )
 from components.models.settings import ROOM
 from stacks import retiring
 from stacks.composition import compose
 from stacks.retiring import Copies
+from stacks.telling import explained, listed, now, said, state_of
 from stacks.typed import NONE, beside, floor, once
 from stacks.wishes import ModelsError, Wishes
 
 LOOK_SECONDS = 1.0
 DEFAULT_PERCENT = 10
-SHOWN = 5  # of the last decisions
+DEFAULT_QUIET = 15  # minutes
 Change = Callable[[Wish | None, argparse.Namespace], Wish]
 Verb = Callable[[Copies, argparse.Namespace], Iterator[str]]
 
 
 def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
-    """One version alone; the one that answered before is where a rollback leads. Floor, growth and fall-back stay, and
-    what is beside it, where nothing is said of them."""
+    """One version alone; the one that answered before is where a rollback leads. Floor, growth, sleep and fall-back
+    stay, and what is beside it, where nothing is said of them."""
     previous, floor, most, beside, back = "", told.floor, told.most, told.beside, told.fall_back
     missing = told.missing or (before.missing if before else REFUSE)
     if before is not None:
@@ -89,7 +88,20 @@ def deploy(before: Wish | None, told: argparse.Namespace) -> Wish:
     named = once([each for each in beside or () if each[0] != NONE])
     floor = None if floor == NONE else floor
     wish = Wish(told.name, told.version, SERVE, most=most or 0, floor=floor, beside=named, previous=previous)
-    return replace(wish, fall_back="" if back in (None, NONE) else back, missing=missing)
+    return replace(wish, fall_back="" if back in (None, NONE) else back, missing=missing, quiet=_quiet(before, told))
+
+
+def _quiet(before: Wish | None, told: argparse.Namespace) -> int:
+    """Minutes without a question after which it sleeps; 0: it does not."""
+    quiet = before.quiet if before is not None else 0
+    quiet = quiet if told.least is None else 0 if told.least == NONE else quiet or DEFAULT_QUIET
+    if told.quiet is None:
+        return quiet
+    if not quiet:
+        raise ModelsError(f"--quiet {told.quiet} for a release that always has pods; allowed: with --least 0")
+    if told.quiet < 1:
+        raise ModelsError(f"--quiet is {told.quiet}; allowed: 1 to {LONGEST_QUIET} minutes; --least {NONE} ends it")
+    return int(told.quiet)
 
 
 def canary(before: Wish | None, told: argparse.Namespace) -> Wish:
@@ -147,7 +159,7 @@ def _tried(before: Wish | None, told: argparse.Namespace) -> Wish:
 def change(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
     """Write a wish."""
     item = wishes.all().get(told.name)
-    before = _now(item, told.name) if item else None
+    before = now(item, told.name) if item else None
     if item and before and told.verb in (CANARY, SHADOW):
         _promoted_first(before, item)
     by = told.by or getpass.getuser()
@@ -159,7 +171,7 @@ def change(wishes: Wishes, told: argparse.Namespace) -> Iterator[str]:
         yield json.dumps(shown, indent=2)
         return
     wishes.write(wish, item)
-    yield f"{wish.name}: {_said(wish)}"
+    yield f"{wish.name}: {said(wish)}"
     if told.wait:
         yield _awaited(told, lambda: _done(wishes, wish))
 
@@ -198,11 +210,11 @@ def _done(wishes: Wishes, wish: Wish) -> str:
     item = wishes.all().get(wish.name)
     if item is None:
         raise ModelsError(f"{wish.name} was retired meanwhile")
-    state = _state(item)
+    state = state_of(item)
     if state.get("phase") == "refused":
         raise ModelsError(f"{wish.name} is refused: {'; '.join(state['why'])}")
-    now = effective(item, wish)
-    if state.get("wish") == now.text() and state.get("phase") == now.mode:
+    wanted = effective(item, wish)
+    if state.get("wish") == wanted.text() and state.get("phase") == wanted.mode:
         return ""
     return "; ".join(state.get("why", [])) or "a keeper has not seen it yet"
 
@@ -216,122 +228,21 @@ def _awaited(told: argparse.Namespace, look: Callable[[], str]) -> str:
     return f"{told.name}: so it is, after {time.monotonic() - started:.0f} s"
 
 
-def _now(item: Mapping[str, Any], name: str) -> Wish:
-    """What is wished for, and what an alias that is followed made of it. Raises BadWishError."""
-    return effective(item, read(item["data"].get(WISH, ""), name))
-
-
-def _followed(item: Mapping[str, Any], name: str) -> str:
-    """The alias that a release follows; "": none."""
-    return read(item["data"].get(WISH, ""), name).follow
-
-
-def _state(item: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(item["data"].get(STATE, "{}"))
-    return found
-
-
-def _said(wish: Wish) -> str:
-    floor = "" if wish.floor is None else f", with a floor of {wish.floor:g}"
-    beside = f", with {', '.join(wish.beside)} in its pods" if wish.beside else ""
-    beside += ", with defaults for features that nobody knows" if wish.missing != REFUSE else ""
-    return _served(wish) + floor + beside + (f", with {wish.fall_back} to fall back on" if wish.fall_back else "")
-
-
-def _served(wish: Wish) -> str:
-    if wish.mode == SHADOW:
-        copies = f"{wish.candidate} gets copies of {wish.percent} % of what {wish.stable} answers"
-        judged = f", and is judged: at most {wish.disagree} % of its answers may differ" if wish.judge else ""
-        return copies + judged + (", then as a canary" if wish.then else "")
-    if wish.follow:
-        return f"{wish.stable} answers, and what {wish.follow} comes to name is tried"
-    if wish.judge:
-        return f"{wish.candidate} is judged beside {wish.stable}"
-    if wish.mode == CANARY:
-        return f"{wish.candidate} answers {wish.percent} % beside {wish.stable}"
-    return f"{wish.stable} answers alone" + (f", with up to {wish.most} pods" if wish.most else "")
-
-
-def listed(wishes: Copies, told: argparse.Namespace) -> Iterator[str]:
-    """One line for each release, copy, or obsolete version."""
-    if told.held or told.obsolete:
-        yield from retiring.listed(wishes, told)
-        return
-    found = wishes.all()
-    if not found:
-        yield "No release is wished for."
-    for name, item in found.items():
-        state = _state(item)
-        try:
-            said = _said(_now(item, name))
-        except BadWishError as error:
-            said = str(error).splitlines()[0]
-        now = "; it answers now" if state.get("fall_back", {}).get("answers") else ""
-        yield f"{name:<24} {state.get('phase', 'new'):<8} {said}{now}"
-
-
-def explained(site: SiteFacts) -> Verb:
-    """What one release is."""
-
-    def explain(wishes: Copies, told: argparse.Namespace) -> Iterator[str]:
-        item = wishes.all().get(told.name)
-        if item is None:
-            raise ModelsError(f"there is no release {told.name!r}: `list` shows which there are")
-        state = _state(item)
-        try:
-            wish = _now(item, told.name)
-            alias = _followed(item, told.name)
-        except BadWishError as error:
-            yield f"the wish is refused: {error}"
-            return
-        yield f"wish      {_said(wish)}" + (f" (by {wish.by}{f': {wish.why}' if wish.why else ''})" if wish.by else "")
-        if alias:
-            yield f"follows   {alias}: what it comes to name is tried as a canary, and judged"
-        yield f"state     {state.get('phase', 'no keeper has seen it yet')}"
-        for line in state.get("why", []):
-            yield f"          {line}"
-        for ref, version in state.get("versions", {}).items():
-            asked = ", asked by keys, too" if version.get("features") else ""
-            yield f"version   {ref} is {version['digest']}, served as {version['form']}{asked}"
-        for digest, share in state.get("traffic", {}).items():
-            yield f"traffic   {share} % to {digest}"
-        yield from _behind(wish, state)
-        yield from _judgement(wish, item)
-        if wish.previous:
-            yield f"before    {wish.previous}: a rollback without a candidate leads there"
-        yield from retiring.of_release(wishes, told.name)
-        for name in (wish.name, *wish.beside):
-            yield f"address   https://{host(ROOM, site)}{PATHS}/{name}/infer"
-
-    return explain
-
-
-def _behind(wish: Wish, state: Mapping[str, Any]) -> Iterator[str]:
-    if wish.fall_back:
-        now = "answers now" if state.get("fall_back", {}).get("answers") else "waits behind the others"
-        yield f"fall-back {wish.fall_back} {now}: it gets what they answer wrongly or too late"
-
-
-def _judgement(wish: Wish, item: Mapping[str, Any]) -> Iterator[str]:
-    """How far the candidate is, for what it waits, and what was decided."""
-    if not wish.judge:
-        return
-    try:
-        found = stored(item)
-    except BadWishError as error:
-        yield f"judge     {error}"
-        return
-    share = f"copies of {found.mirror} %" if found.mirror else f"{found.percent} %"
-    yield f"judge     {found.phase}, {share} to {wish.candidate}"
-    for each in found.waits:
-        yield f"          waits {each}"
-    for made in found.decisions[-SHOWN:]:
-        at = dt.datetime.fromtimestamp(made.at, dt.UTC).isoformat(timespec="seconds")
-        yield f"decision  {at} {made.who}: {made.what}: {made.why}"
-    if found.phase is Phase.PROMOTED:
-        yield f"          to keep it as the version that answers: promote {wish.name}"
-    if found.phase is Phase.PASSED:
-        yield f"          to go on: canary {wish.name} {wish.candidate} --judge"
+def _served(parser: argparse.ArgumentParser) -> None:
+    """Of `deploy`: what the version is served with."""
+    words = "pods of a version under load; 0: as many as ever; left out: as before"
+    parser.add_argument("--most", type=int, help=words)
+    words = f"0: no pods while nobody asks, and the next question starts them; {NONE}: it always has pods; "
+    parser.add_argument("--least", choices=("0", NONE), help=words + "left out: as before")
+    words = f"minutes without a question after which it has no pods; {DEFAULT_QUIET} with --least 0"
+    parser.add_argument("--quiet", type=int, metavar="MINUTES", help=words)
+    words = f"rows less sure than this, 0 to 1, get no label; {NONE}: no floor; left out: as before"
+    parser.add_argument("--floor", type=floor, help=words)
+    words = f"NAME=VERSION of a model that shares its pods, once for each; {NONE}: nobody; left out: as before"
+    parser.add_argument("--beside", type=beside, action="append", help=words)
+    parser.add_argument("--missing", choices=WAYS, help="left out: as before")
+    words = f"a light version that answers what the others answer wrongly or too late; {NONE}: no version; "
+    parser.add_argument("--fall-back", metavar="VERSION", help=words + "left out: as before")
 
 
 def typed(argv: list[str] | None) -> argparse.Namespace:
@@ -351,15 +262,7 @@ def typed(argv: list[str] | None) -> argparse.Namespace:
         if verb == "follow":
             each.add_argument("alias", help="models:/<name>@<alias>")
         if verb == "deploy":
-            words = "pods of a version under load; 0: as many as ever; left out: as before"
-            each.add_argument("--most", type=int, help=words)
-            words = f"rows less sure than this, 0 to 1, get no label; {NONE}: no floor; left out: as before"
-            each.add_argument("--floor", type=floor, help=words)
-            words = f"NAME=VERSION of a model that shares its pods, once for each; {NONE}: nobody; left out: as before"
-            each.add_argument("--beside", type=beside, action="append", help=words)
-            each.add_argument("--missing", choices=WAYS, help="left out: as before")
-            words = f"a light version that answers what the others answer wrongly or too late; {NONE}: no version; "
-            each.add_argument("--fall-back", metavar="VERSION", help=words + "left out: as before")
+            _served(each)
         if verb in ("canary", "shadow"):
             each.add_argument("--percent", type=int, help=f"left out: {DEFAULT_PERCENT}")
             each.add_argument("--judge", action="store_true", help="widen it, or take it back, by what its pods count")

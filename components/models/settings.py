@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.kit import naming, webs
 from components.kit.charting import common
 from components.kit.connection import connection
 from components.kit.contract import managed
-from components.kit.manifests import Manifest, labels, manifest
+from components.kit.manifests import Manifest, in_namespace, labels, manifest, policy, ports
 from components.kit.mistakes import Mistake
 from components.kit.needs import DAY, Account, Bucket, Need, Rights
 from components.kit.settings import (
@@ -26,13 +26,14 @@ from components.kit.settings import (
     SiteFacts,
     UseValues,
 )
-from components.kit.syntax import Once, Port
+from components.kit.syntax import Once, Port, Wrong, refused
 from components.kit.web import Role, Web
 from components.models.keeper import objects, targets
 
 ROOM = "models"
 VERSION = "1"
 PORT = 8443
+HOLD_PORT = 8444  # of the keepers: where questions to releases that sleep are held
 PODS_PORT = 8080  # of predictors, as the runtimes of kserve have it
 IMAGE = "clients"
 STORE, REGISTRY, SERVING, IDENTITY = "minio", "mlflow", "kserve", webs.IDENTITY
@@ -44,6 +45,7 @@ ASKS = (Role.SCIENTIST, Role.RELEASER, Role.ADMIN)
 LEASE = "models"
 LABELS = {"app.kubernetes.io/name": ROOM, "app.kubernetes.io/component": "server"}
 CONNECT_MS = 250  # to a pod, of a release with a fall-back
+HELD_PERCENT = 40  # of a keeper's memory
 OWN = ("get", "list", "create", "patch", "delete")
 
 #: In the contract: how a client of a model has to behave for the promises to hold.
@@ -61,6 +63,9 @@ WORK_RULES = (
     Rule(resources=("configmaps",), verbs=("get", "list", "create", "patch")),
     Rule(apiGroups=("serving.kserve.io",), resources=("inferenceservices",), verbs=OWN),
     Rule(apiGroups=("apps",), resources=("deployments",), verbs=("get",)),
+    # Of a release that sleeps: its pods end, and begin, and what their start took.
+    Rule(apiGroups=("apps",), resources=("deployments/scale",), verbs=("patch",)),
+    Rule(resources=("pods",), verbs=("list",)),
     Rule(resources=("services",), verbs=("get",)),
     Rule(apiGroups=("discovery.k8s.io",), resources=("endpointslices",), verbs=("get", "list")),
     Rule(apiGroups=("policy",), resources=("poddisruptionbudgets",), verbs=OWN),
@@ -89,6 +94,11 @@ class Settings(ComponentSettings):
     try_ms: Annotated[int, Field(ge=20, le=10_000)] = 300
     answer_seconds: Annotated[int, Field(ge=1, le=600)] = 30  # then the caller is told that it took too long
     largest_mib: Annotated[int, Field(ge=1, le=64)] = 4  # of one question
+    # Questions to a release that sleeps, of each keeper: how many may wait for its pods, of how much memory together,
+    # and for how long.
+    held: Annotated[int, Field(ge=1, le=5_000)] = 256
+    held_mib: Annotated[int, Field(ge=1, le=1_024)] = 32
+    held_seconds: Annotated[int, Field(ge=5, le=600)] = 60
     # A version lies here while it is copied.
     scratch_mib: Annotated[int, Field(ge=64, le=1_000_000)] = 1024
     # A copy of a version goes so long after the last release, pod or alias that named it; null: it stays.
@@ -106,6 +116,17 @@ class Settings(ComponentSettings):
             Account(owner=PROBE, name=ROOM, roles=(Role.SCIENTIST,)),
             Account(owner=LOOKER, name=ROOM, roles=(Role.VIEWER,)),
         )
+
+    @model_validator(mode="after")
+    def _held_fits(self) -> Self:
+        why = "questions that wait lie there"
+        wrong = [*self.resources.share("held_mib", self.held_mib, HELD_PERCENT, why)]
+        if self.held_mib < self.largest_mib:
+            allowed = f"at least largest_mib ({self.largest_mib}): or the largest question could never wait"
+            wrong.append(Wrong(allowed, "held_mib", str(self.held_mib), "raise it, or lower largest_mib"))
+        if wrong:
+            raise refused(wrong)
+        return self
 
     def misfits(self, site: SiteFacts) -> Iterator[Mistake]:
         """It stands on four other rooms, and copies outlive a batch that reads one."""
@@ -156,6 +177,9 @@ def place(settings: Settings, site: SiteFacts) -> objects.Place:
         scale_at=settings.scale_at_percent,
         beside_mib=settings.beside_mib,
         features=_features(settings, site),
+        holder=ROOM,
+        holder_port=HOLD_PORT,
+        held_seconds=settings.held_seconds,
     )
 
 
@@ -184,6 +208,13 @@ def keeper(settings: Settings, site: SiteFacts) -> dict[str, Any]:
         "place": asdict(place(settings, site)),
         "copies": {"days": settings.copies_days, "back": settings.copies_back, "obsolete_days": settings.obsolete_days},
         "registry": [list(each) for each in places],
+        "holding": {
+            "questions": settings.held,
+            "mib": settings.held_mib,
+            "seconds": settings.held_seconds,
+            "answer_seconds": settings.answer_seconds,
+            "largest_mib": settings.largest_mib,
+        },
         "store": {"address": store.endpoint("s3-service").address, "region": store.region},
     }
 
@@ -236,7 +267,7 @@ def way(settings: Settings, site: SiteFacts) -> list[Manifest]:
             f"{ROOM}-answers",
             namespace=site.namespace,
             marks=marks,
-            spec=_chosen("NotIn") | webs.resilience(check) | held,
+            spec=_chosen(falls_back="NotIn", asleep="NotIn") | webs.resilience(check) | held,
         ),
         manifest(
             webs.ENVOY_API,
@@ -244,17 +275,44 @@ def way(settings: Settings, site: SiteFacts) -> list[Manifest]:
             f"{ROOM}-fall-back",
             namespace=site.namespace,
             marks=marks,
-            spec=_chosen("In") | falling_back(settings) | held,
+            spec=_chosen(falls_back="In") | falling_back(settings) | held,
+        ),
+        manifest(
+            webs.ENVOY_API,
+            "BackendTrafficPolicy",
+            f"{ROOM}-asleep",
+            namespace=site.namespace,
+            marks=marks,
+            spec=_chosen(asleep="In") | holding({"type": "HTTP", "http": asked}) | held,
+        ),
+        policy(
+            f"{ROOM}-held",
+            site.namespace,
+            LABELS,
+            policyTypes=["Ingress"],
+            ingress=[{"from": [in_namespace(webs.GATEWAY_NAMESPACE, webs.PROXY_PODS)], "ports": ports(HOLD_PORT)}],
         ),
         manifest(f"{webs.GATEWAY_API}/v1", "ReferenceGrant", ROOM, namespace=site.work, marks=marks, spec=grant),
     ]
 
 
-def _chosen(falls_back: str = "") -> dict[str, Any]:
-    """Routes of releases: all of them, or those `In` or `NotIn` the ones with a fall-back."""
+def _chosen(**marks: str) -> dict[str, Any]:
+    """Routes of releases: all of them, or those whose label of that name is `In` or `NotIn` "yes"."""
     chosen = {"group": webs.GATEWAY_API, "kind": "HTTPRoute", "matchLabels": dict(objects.ROUTE_PART)}
-    asked = [{"key": objects.FALLS_BACK, "operator": falls_back, "values": [objects.YES]}] if falls_back else []
+    keys = {"falls_back": objects.FALLS_BACK, "asleep": objects.ASLEEP}
+    asked = [{"key": keys[mark], "operator": how, "values": [objects.YES]} for mark, how in marks.items()]
     return {"targetSelectors": [chosen | ({"matchExpressions": asked} if asked else {})]}
+
+
+def holding(check: Mapping[str, Any]) -> dict[str, Any]:
+    """How the gateway asks those who hold questions: one that dies with a question is no loss, another one gets it.
+
+    A host that is gone sends no word, so it is asked for one each second where nothing is said for two.
+    """
+    usual = webs.resilience(check)
+    triggers = [*usual["retry"]["retryOn"]["triggers"], "reset"]
+    again = {"retry": usual["retry"] | {"retryOn": {"triggers": triggers}}}
+    return usual | again | {"tcpKeepalive": {"probes": 2, "idleTime": "2s", "interval": "1s"}}
 
 
 def falling_back(settings: Settings) -> dict[str, Any]:
@@ -311,7 +369,7 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
                 },
             },
             "promises": {
-                "survives": "the loss of one host; models answer without any keeper",
+                "survives": "the loss of one host; models answer without any keeper, but for one that sleeps",
                 "recovery_seconds": 5,
                 "loss": "keeps nothing of its own: releases are objects of the cluster, versions are in S3",
             },

@@ -42,7 +42,7 @@ def test_the_code_goes_in_as_it_stands_here(
 
 def test_its_file_holds_no_secret(documents: list[datarooms.Document]) -> None:
     told = json.loads(datarooms.named(documents, "ConfigMap", "models")["data"]["keeper.json"])
-    assert set(told) == {"site", "lease", "copies", "place", "registry", "store"}
+    assert set(told) == {"site", "lease", "copies", "place", "registry", "store", "holding"}
     assert "password" not in json.dumps(told)
 
 
@@ -56,3 +56,23 @@ def test_it_reaches_the_registry_the_store_and_the_api(documents: list[datarooms
     assert pods["podSelector"]["matchExpressions"] == [{"key": LABEL, "operator": "Exists"}]
     labels = datarooms.named(documents, "Deployment", "models")["spec"]["template"]["metadata"]["labels"]
     assert {"apadana.io/uses-mlflow", "apadana.io/uses-minio"} <= set(labels)
+
+
+def test_questions_are_held_behind_the_pages_service_where_the_gateway_alone_gets(
+    documents: list[datarooms.Document],
+) -> None:
+    """The Service is the one whose certificate the gateway verifies."""
+    ports = {each["name"]: each["port"] for each in datarooms.named(documents, "Service", "models")["spec"]["ports"]}
+    place = json.loads(datarooms.named(documents, "ConfigMap", "models")["data"]["keeper.json"])["place"]
+    assert (place["holder"], place["holder_port"]) == ("models", ports["held"])
+    container = datarooms.named(documents, "Deployment", "models")["spec"]["template"]["spec"]["containers"][0]
+    assert {each["name"]: each["containerPort"] for each in container["ports"]}["held"] == ports["held"]
+    (opened,) = [each for each in models.way(models.Settings(), site()) if each["kind"] == "NetworkPolicy"]
+    (rule,) = opened["spec"]["ingress"]
+    assert [each["port"] for each in rule["ports"]] == [ports["held"]]
+    assert [each["namespaceSelector"]["matchLabels"] for each in rule["from"]] == [
+        {"kubernetes.io/metadata.name": "apadana-gateway"}
+    ]
+    for policy in [each for each in documents if each["kind"] == "NetworkPolicy"]:
+        inside = [port for each in policy["spec"].get("ingress", ()) for port in each.get("ports", ())]
+        assert ports["held"] not in [each["port"] for each in inside], policy["metadata"]["name"]

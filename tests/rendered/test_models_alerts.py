@@ -47,6 +47,44 @@ def test_what_the_judge_took_back_is_told_until_something_else_is_wished(tmp_pat
     expect(tmp_path, series, "ModelsRolledBack", {2: [], 6: [{"release": "iris"}], 12: []})
 
 
+def of_keepers(metric: str, values: str, **labels: object) -> list[Series]:
+    """Both keepers say the same."""
+    return [
+        {"series": labelled(metric, component="models", release="iris", instance=each, **labels), "values": values}
+        for each in ("a", "b")
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "told"), [("0 10 0x20", False), ("0 20 50 0x20", True)])
+def test_a_start_from_zero_that_lasts_too_long_is_told_while_it_does(tmp_path: Path, seconds: str, told: bool) -> None:
+    series = of_keepers("apadana_models_starting_seconds", seconds)
+    expect(tmp_path, series, "ModelsStartSlow", {2: [{"release": "iris"}] if told else [], 6: []})
+
+
+@pytest.mark.parametrize(("took", "told"), [(9, False), (41, True)])
+def test_a_start_from_zero_that_took_too_long_is_told_for_ten_minutes(tmp_path: Path, took: int, told: bool) -> None:
+    """Also where nobody looked while it lasted. Prometheus' tester begins at the time 0."""
+    series = of_keepers("apadana_models_start_seconds", f"_ {took}x30", part="all")
+    series += of_keepers("apadana_models_start_seconds", "_ 31x30", part="fetch")
+    series += of_keepers("apadana_models_started_timestamp_seconds", "_ 60x30")
+    expect(tmp_path, series, "ModelsStartSlow", {5: [{"release": "iris"}] if told else [], 20: []})
+
+
+@pytest.mark.parametrize(("outcome", "told"), [("answered", False), ("left", False), ("late", True), ("refused", True)])
+def test_callers_who_got_no_answer_from_zero_are_told(tmp_path: Path, outcome: str, told: bool) -> None:
+    series = of_keepers("apadana_models_held_total", "0x2 1x30", outcome=outcome)
+    expect(tmp_path, series, "ModelsStartFails", {1: [], 5: [{"release": "iris"}] if told else [], 25: []})
+
+
+def test_a_release_that_sleeps_tells_nothing(tmp_path: Path) -> None:
+    """No pods, so no figures of pods; the keepers say that it is served."""
+    series = of_keepers("apadana_models_release", "1x130", phase="serve")
+    series += of_keepers("apadana_models_asleep", "1x130") + of_keepers("apadana_models_starting_seconds", "0x130")
+    series += [pod(ANSWERS, "0+100x20 stale", "iris", code=200)]
+    for alert in ("ModelsSlow", "ModelsFail", "ModelsDrift", "ModelsNotSure", "ModelsReleaseWaits", "ModelsStartSlow"):
+        expect(tmp_path, series, alert, {10: [], 25: [], 60: [], 120: []})
+
+
 def whose(release: str) -> Series:
     return {"release": release, "version": "1", "model": release}
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.kit.manifests import manifest, role_pair
+from components.kit.manifests import manifest
 from components.models import settings as models
 from components.models.judge import looking, plain
 from components.models.judge.state import State
 from components.models.judge.words import JUDGEMENT, Phase
-from components.models.keeper import kubernetes
 from components.models.keeper import objects as manifests
 from components.models.keeper.artefacts import Version
 from components.models.keeper.keeper import Keeper
@@ -26,14 +21,12 @@ from components.models.keeper.kubernetes import Api, ApiError
 from components.models.keeper.objects import predictor, short, version
 from components.models.keeper.wish import LABEL, STATE, WISH, Wish
 from tests.releases import World, shows, world
-from tests.rendered import objects
-from tests.rendered.apiserver import HOST, ApiServer
+from tests.rendered import releasing
+from tests.rendered.apiserver import ApiServer
 from tests.unit.test_models_settings import site
 from tests.unit.test_models_wish import BACKED, DIGESTS, JUDGED, PLACE
-from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.rendered
-ACCOUNT = (PLACE.platform, models.ROOM)
 ENDS = (Phase.PROMOTED, Phase.ROLLED_BACK)
 SECONDS = 8.0  # of traffic between two rounds
 MOST_ROUNDS = 200
@@ -41,50 +34,8 @@ MOST_ROUNDS = 200
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    known = objects.definitions(tmp_path_factory.mktemp("definitions"))
-    if not {"httproutes", "inferenceservices"} <= {each["spec"]["names"]["plural"] for each in known}:
-        pytest.skip("the definitions of the gateway and of KServe are not built: python -m bundle build")
-    found = ApiServer(tmp_path_factory.mktemp("apiserver"))
-    try:
-        found.install(known)
-        for kind in ("HTTPRoute", "InferenceService"):
-            wait_for(f"the store of {kind}", partial(listed, found, kind), timeout=60)
-        found.make(manifest("v1", "ServiceAccount", ACCOUNT[1], namespace=ACCOUNT[0]))
-        for namespace, rules in ((PLACE.platform, models.RULES), (PLACE.work, models.WORK_RULES)):
-            for item in role_pair(models.ROOM, namespace, ACCOUNT, [rule.model_dump() for rule in rules]):
-                found.make(item)
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setenv("KUBERNETES_SERVICE_HOST", HOST)
-            patched.setenv("KUBERNETES_SERVICE_PORT", str(found.port))
-            patched.setattr(kubernetes, "ACCOUNT", account(found, tmp_path_factory.mktemp("account")))
-            yield found
-    finally:
-        found.stop()
-
-
-def listed(server: ApiServer, kind: str) -> bool | None:
-    """A kind that is new can be asked for some time after it is established."""
-    return server.call("GET", kubernetes.place(kind, PLACE.work))[0] == 200 or None
-
-
-def account(server: ApiServer, folder: Path) -> Path:
-    """As Kubernetes mounts it into the keeper's pod."""
-    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    status, answer = server.call("POST", f"/api/v1/namespaces/{ACCOUNT[0]}/serviceaccounts/{ACCOUNT[1]}/token", asked)
-    assert status == 201, answer
-    (folder / "token").write_text(json.loads(answer)["status"]["token"])
-    shutil.copy(server.folder / "certs" / "apiserver.crt", folder / "ca.crt")
-    return folder
-
-
-def own_address() -> str:
-    """An address that an EndpointSlice may have: none of the loopback's."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        try:
-            asked.connect(("192.0.2.1", 9))  # sends nothing
-        except OSError:
-            pytest.skip("this machine has no address beside the loopback's")
-        return str(asked.getsockname()[0])
+    with releasing.server(tmp_path_factory) as found:
+        yield found
 
 
 class Nothing:
@@ -167,7 +118,7 @@ class Release:
     ("kind", "phase", "weights"), [("good", Phase.PROMOTED, [0, 100]), ("errors", Phase.ROLLED_BACK, [100, 0])]
 )
 def test_a_release_ends_as_it_should(server: ApiServer, kind: str, phase: Phase, weights: list[int]) -> None:
-    made, address = world(kind, 1), own_address()
+    made, address = world(kind, 1), releasing.own_address()
     with shows(address, made.stable, kind) as one, shows(address, made.candidate, kind) as two:
         wish = Wish(kind, JUDGED.stable, JUDGED.mode, JUDGED.candidate, judge=True)
         release = Release(server, wish, made)

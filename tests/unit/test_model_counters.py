@@ -8,6 +8,7 @@ import math
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
@@ -26,13 +27,17 @@ from components.kserve.image.server.counters import (
     NOT_SURE,
     ROWS,
     SECONDS,
+    START,
     Counted,
     Counters,
+    Started,
+    alive_seconds,
     memory_limit,
     together,
     whole,
 )
 from components.models.judge.scrape import reading
+from validate.ground.site import REPOSITORY
 
 IMAGE = Path(kserve.__file__).parent / "image" / "server"
 INFER = "/v2/models/iris/infer"
@@ -234,3 +239,20 @@ def _holds_all(place: Path) -> None:
                 found = place / str(node.module).replace(".", "/")
                 modules = [found] if found.with_suffix(".py").is_file() else [found / each.name for each in node.names]
                 assert [each for each in modules if not each.with_suffix(".py").is_file()] == [], file.name
+
+
+def test_what_a_start_took_is_told_by_its_parts() -> None:
+    (family,) = Started(3.14159, 0.5).families()
+    assert family.samples == ((START, {"part": "import"}, 3.142), (START, {"part": "load"}, 0.5))
+
+
+def test_how_long_a_process_lives_is_the_kernels_to_say() -> None:
+    """A process that did nothing but to import this says no more than it took."""
+    code = "from components.kserve.image.server.counters import alive_seconds; print(alive_seconds())"
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    # The kernel's own notes are in hundredths of a second.
+    assert 0 <= float(done.stdout) <= time.monotonic() - began + 0.02
+    before = alive_seconds()
+    assert before > 0.1  # this one
+    assert alive_seconds() >= before

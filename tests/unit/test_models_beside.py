@@ -13,7 +13,7 @@ import pytest
 from components.models.judge import looking, reading
 from components.models.keeper import objects
 from components.models.keeper.beside import Names, owners
-from components.models.keeper.keeper import LEAVE_SECONDS
+from components.models.keeper.sleep import LEAVE_SECONDS
 from components.models.keeper.wish import Wish
 from tests.unit import test_models_keeper as keepers
 from tests.unit.test_models_wish import DIGESTS, ONE, PLACE, STABLE, TOGETHER

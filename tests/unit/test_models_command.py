@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -13,13 +14,15 @@ from components.models.judge import plain
 from components.models.judge.state import Decision, State
 from components.models.judge.words import JUDGEMENT, Phase, Verdict
 from components.models.keeper.following import FOLLOWED
+from components.models.keeper.sleep import Sleep, Stage
 from components.models.keeper.wish import LABEL, STATE, WISH, BadWishError, Wish, read
-from stacks import models
+from stacks import models, telling
 from stacks.retiring import Copies
 from stacks.wishes import TRIES, ConflictError, ModelsError, Wishes
 from tests.unit.test_models_settings import site
 from tests.unit.test_models_wish import BACKED, CANARY, FLOORED, FOLLOWS, JUDGED, STABLE, TOGETHER, WATCHED
 
+SLEEPS = replace(STABLE, quiet=40)
 PROMOTED = State(
     phase=Phase.PROMOTED,
     percent=100,
@@ -49,7 +52,7 @@ class InMemory(Copies):
 def did(wishes: Copies, *words: str) -> list[str]:
     told = models.typed(["lab", *words])
     if told.verb == "explain":
-        return list(models.explained(site())(wishes, told))
+        return list(telling.explained(site())(wishes, told))
     return list(models.change(wishes, told))
 
 
@@ -295,7 +298,7 @@ def test_who_looks_sees_whether_the_fall_back_answers(answers: bool, told: str) 
     wishes = InMemory(BACKED, **{STATE: json.dumps(state)})
     (line,) = [each for each in did(wishes, "explain", "iris") if each.startswith("fall-back")]
     assert line.startswith(f"fall-back models:/wine/1 {told}")
-    (listed,) = models.listed(wishes, models.typed(["lab", "list"]))
+    (listed,) = telling.listed(wishes, models.typed(["lab", "list"]))
     assert "with models:/wine/1 to fall back on" in listed
     assert listed.endswith("it answers now") is answers
 
@@ -305,3 +308,52 @@ def test_one_that_is_what_it_stands_behind_is_refused() -> None:
         did(InMemory(STABLE), "deploy", "iris", "models:/iris/1", "--fall-back", "models:/iris/1")
     with pytest.raises(BadWishError, match="and so is candidate"):
         did(InMemory(BACKED), "canary", "iris", "models:/wine/1")
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "quiet"),
+    [
+        (STABLE, (), 0),
+        (STABLE, ("--least", "0"), 15),
+        (STABLE, ("--least", "0", "--quiet", "3"), 3),
+        (SLEEPS, (), 40),
+        (SLEEPS, ("--least", "0"), 40),
+        (SLEEPS, ("--quiet", "3"), 3),
+        (SLEEPS, ("--least", "none"), 0),
+    ],
+)
+def test_a_release_sleeps_as_it_did_until_something_else_is_said(
+    before: Wish, words: tuple[str, ...], quiet: int
+) -> None:
+    wishes = InMemory(before)
+    (said,) = did(wishes, "deploy", "iris", before.stable, *words)
+    assert read(wishes.item["data"][WISH], "iris").quiet == quiet
+    assert ("sleeps after" in said) is bool(quiet)
+    did(wishes, "canary", "iris", "models:/iris/2")
+    assert read(wishes.item["data"][WISH], "iris").quiet == quiet
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "told"),
+    [
+        (STABLE, ("--quiet", "3"), "--quiet 3 for a release that always has pods; allowed: with --least 0"),
+        (SLEEPS, ("--least", "none", "--quiet", "3"), "for a release that always has pods"),
+        (SLEEPS, ("--quiet", "0"), "--quiet is 0; allowed: 1 to 10080 minutes; --least none ends it"),
+    ],
+)
+def test_minutes_that_mean_nothing_are_refused(before: Wish, words: tuple[str, ...], told: str) -> None:
+    wishes = InMemory(before)
+    with pytest.raises(ModelsError, match=re.escape(told)):
+        did(wishes, "deploy", "iris", before.stable, *words)
+    assert read(wishes.item["data"][WISH], "iris") == before
+
+
+def test_explain_says_since_when_it_sleeps_and_what_its_last_start_took_and_list_that_it_does() -> None:
+    last = {"at": 1767225600.0, "pod": "p", "parts": {"schedule": 0.0, "pull": 1.0, "import": 4.25, "all": 8.5}}
+    kept = Sleep("iris-1111111111", Stage.ASLEEP, 3, 1767229200.0, last)
+    wishes = InMemory(SLEEPS, **{STATE: json.dumps({"phase": "serve", "sleep": kept.plain()})})
+    told = did(wishes, "explain", "iris")
+    assert "asleep    since 2026-01-01T01:00:00+00:00" in told
+    assert "start     2026-01-01T00:00:00+00:00 from zero in 8.5 s: schedule 0, pull 1, import 4.25" in told
+    (line,) = telling.listed(wishes, models.typed(["lab", "list"]))
+    assert line.endswith("and sleeps after 40 min without a question; it sleeps")

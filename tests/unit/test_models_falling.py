@@ -17,7 +17,7 @@ from components.models.judge.counters import ANSWERS
 from components.models.keeper import objects, page
 from components.models.keeper.falling import SECONDS
 from components.models.keeper.following import following
-from components.models.keeper.keeper import LEAVE_SECONDS
+from components.models.keeper.sleep import LEAVE_SECONDS
 from components.models.keeper.wish import SERVE, Wish
 from tests.unit import test_models_keeper as keepers
 from tests.unit.test_models_wish import BACKED, CANARY, DIGESTS, ONE, PLACE, SHADOW, STABLE, WINE

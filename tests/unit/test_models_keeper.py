@@ -13,9 +13,10 @@ import pytest
 from components.models.judge import looking
 from components.models.keeper import objects, page, targets
 from components.models.keeper.artefacts import PromotionError, Version
-from components.models.keeper.keeper import LEAVE_SECONDS, Keeper
+from components.models.keeper.keeper import Keeper
 from components.models.keeper.kubernetes import ApiError
 from components.models.keeper.lease import SECONDS, SURE_SECONDS, Lease
+from components.models.keeper.sleep import LEAVE_SECONDS
 from components.models.keeper.wish import LABEL, STATE, WISH, Wish, promoted
 from tests.unit.test_models_wish import CANARY, DIGESTS, FLOORED, PLACE, SHADOW, STABLE
 

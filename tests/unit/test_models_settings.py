@@ -94,19 +94,23 @@ def test_a_token_of_the_right_audience_and_role_and_no_way_around() -> None:
 
 def test_a_route_has_one_policy_of_what_is_tried_again_and_none_that_was_made_before_lacks_it() -> None:
     found = {}
-    for name in ("models-answers", "models-fall-back"):
+    for name in ("models-answers", "models-fall-back", "models-asleep"):
         spec = way("BackendTrafficPolicy", name)["spec"]
         (chosen,) = spec["targetSelectors"]
         assert chosen["matchLabels"] == objects.ROUTE_PART
         assert spec["requestBuffer"] == {"limit": "4Mi"}  # or a longer question could not be asked a second time
-        (asked,) = chosen["matchExpressions"]
-        assert (asked["key"], asked["values"]) == (objects.FALLS_BACK, [objects.YES])
-        found[name] = asked["operator"]
+        assert all(asked["values"] == [objects.YES] for asked in chosen["matchExpressions"])
+        found[name] = {asked["key"]: asked["operator"] for asked in chosen["matchExpressions"]}
     # By gRPC no path of REST is there to be asked.
     (check,) = [way("BackendTrafficPolicy", "models-answers")["spec"]["healthCheck"]["active"]]
     assert (check["http"]["path"], check["overrides"]) == ("/v2/health/ready", {"port": kserve.PREDICTOR_PORT})
-    # NotIn is true of a route without the label.
-    assert found == {"models-answers": "NotIn", "models-fall-back": "In"}
+    assert "overrides" not in way("BackendTrafficPolicy", "models-asleep")["spec"]["healthCheck"]["active"]
+    # NotIn is true of a route without the label. No route says yes to both (test_models_sleeping.py).
+    assert found == {
+        "models-answers": {objects.FALLS_BACK: "NotIn", objects.ASLEEP: "NotIn"},
+        "models-fall-back": {objects.FALLS_BACK: "In"},
+        "models-asleep": {objects.ASLEEP: "In"},
+    }
 
 
 @pytest.mark.parametrize(("milliseconds", "connect"), [(100, "100ms"), (300, "250ms"), (3000, "250ms")])
@@ -153,8 +157,9 @@ def test_the_keeper_writes_routes_and_wishes_become_objects_where_predictors_are
     assert kinds == {"httproutes", "backends", "leases"}
     there = {kind for rule in models.WORK_RULES for kind in rule.resources}
     assert "secrets" not in there
-    # All that it may ask for by name, and nothing else; two kinds are the portal's.
-    assert kinds | there == {plural for _, plural in kubernetes.KINDS.values()} - {"pods", "workflows"}
+    # All that it may ask for by name, and nothing else; one kind is the portal's.
+    known = {plural for _, plural in kubernetes.KINDS.values()} - {"workflows"}
+    assert kinds | there == known | {"deployments/scale"}
     (pods,) = [rule for rule in models.WORK_RULES if "endpointslices" in rule.resources]
     assert pods.verbs == ("get", "list")
     (services,) = [rule for rule in models.WORK_RULES if "services" in rule.resources]
@@ -198,3 +203,22 @@ def test_two_keepers_at_least() -> None:
     with pytest.raises(ValueError, match="keepers"):
         models.Settings(keepers=1)
     assert replace(models.place(SETTINGS, site()), replicas=3).replicas == 3
+
+
+def test_a_holder_that_dies_loses_no_question_and_one_that_went_without_a_word_is_noticed_in_seconds() -> None:
+    spec = way("BackendTrafficPolicy", "models-asleep")["spec"]
+    assert "reset" in spec["retry"]["retryOn"]["triggers"]
+    # Where an answer began nothing is asked again; where it did not, a question that a pod may have got is.
+    assert "reset" not in way("BackendTrafficPolicy", "models-answers")["spec"]["retry"]["retryOn"]["triggers"]
+    alive = spec["tcpKeepalive"]
+    assert int(alive["idleTime"][:-1]) + alive["probes"] * int(alive["interval"][:-1]) <= 4
+    assert spec["healthCheck"]["active"]["http"]["path"] == "/v2/health/ready"
+
+
+@pytest.mark.parametrize(
+    ("told", "wrong"),
+    [({"held_mib": 200}, "at most 40 % of the container's memory"), ({"held_mib": 2}, r"at least largest_mib \(4\)")],
+)
+def test_what_is_held_fits_into_a_keeper(told: dict[str, int], wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        models.Settings(**told)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """The keeper's pod: `python3 -m components.models.keeper`.
 
-The one with the Lease writes; each of them shows the page. What it has to know lies in files below
-`APADANA_MOUNTS` (/etc/apadana): keeper.json, the store's Secret, certificates.
+The one with the Lease writes; each of them shows the page, and holds questions to releases that sleep.
+What it has to know lies in files below `APADANA_MOUNTS` (/etc/apadana): keeper.json, the store's Secret, certificates.
 """
 
 from __future__ import annotations
@@ -23,17 +23,21 @@ from components.models.keeper import artefacts, bucket, objects, serving
 from components.models.keeper.artefacts import Registry, Version
 from components.models.keeper.copies import Rules
 from components.models.keeper.freeing import Freeing
+from components.models.keeper.holding import Holder, Limits
 from components.models.keeper.keeper import Keeper
 from components.models.keeper.kubernetes import Api
 from components.models.keeper.lease import Lease
 from components.models.keeper.page import Server, Told
+from components.models.keeper.waking import Waking
 
 MOUNTS = Path(os.environ.get("APADANA_MOUNTS", "/etc/apadana"))
 PORT = int(os.environ.get("PORT", "8443"))
+HOLD_PORT = int(os.environ.get("HOLD_PORT", "8444"))
 log = serving.logger("models")
 T = TypeVar("T")
 ROUND_SECONDS, HANGS_SECONDS = 2.0, 60.0
 CERTIFICATE_ROUNDS = 300  # between two looks at the certificate
+DRAIN_SECONDS = 15.0  # for what is held when the pod is told to end
 
 
 class Bucket:
@@ -112,27 +116,36 @@ class Loop:
         self._last = time.monotonic()
 
 
+def holder(told: dict[str, Any]) -> Holder:
+    """Of this pod; it has a way of its own to the API server."""
+    waking = Waking(objects.Place(**told["place"]), Api(), time.time)
+    return Holder(waking.step, Limits(**told["holding"]), HOLD_PORT, MOUNTS / "tls", log)
+
+
 def main() -> None:
-    """Serve and keep, until SIGTERM."""
+    """Serve, hold and keep, until SIGTERM."""
     told = json.loads((MOUNTS / "keeper.json").read_text(encoding="utf-8"))
     stop = serving.stopping()
-    loop = Loop(told)
+    loop, held = Loop(told), holder(told)
     shown = Told(
         told["site"],
         lambda: loop.keeper.states,
         loop.leads,
         loop.fresh,
         lambda: loop.keeper.pods,
-        lambda: loop.freeing.numbers() if loop.leads() else (),
+        lambda: (*held.counts.numbers(), *(loop.freeing.numbers() if loop.leads() else ())),
     )
     server = Server(shown, PORT, MOUNTS / "tls")
     server.start()
+    held.start()
     rounds = 0
     while not stop.wait(ROUND_SECONDS):
         loop.round()
         rounds += 1
         if rounds % CERTIFICATE_ROUNDS == 0:
             server.renew()
+            held.renew()
+    held.stop(DRAIN_SECONDS)
 
 
 if __name__ == "__main__":

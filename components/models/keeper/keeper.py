@@ -16,17 +16,17 @@ from http.client import HTTPException
 from typing import Any, Protocol
 
 from components.models.judge import looking
-from components.models.keeper import beside, judging, looked, objects, targets
+from components.models.keeper import beside, judging, looked, objects, sleep, targets
 from components.models.keeper.artefacts import EFFECTS, PromotionError, Version
 from components.models.keeper.falling import Falling
 from components.models.keeper.following import Following
 from components.models.keeper.judging import Judging
 from components.models.keeper.kubernetes import ApiError
 from components.models.keeper.lease import CONFLICT
-from components.models.keeper.wish import DIGEST, LABEL, LONGEST, SHADOW, STATE, WISH, BadWishError, Wish, read
+from components.models.keeper.sleep import LEAVE_SECONDS
+from components.models.keeper.sleeping import Sleeping, begin
+from components.models.keeper.wish import DIGEST, LABEL, LONGEST, SERVE, SHADOW, STATE, WISH, BadWishError, Wish, read
 
-#: Seconds between the last request that a route may have sent to a version and the end of its pods.
-LEAVE_SECONDS = 8.0
 PODS_SECONDS = 15.0  # between two looks at which pods there are
 State = dict[str, Any]
 
@@ -65,6 +65,7 @@ class Keeper:
         self._judging = Judging(place, cluster, log, clock)
         self._following = Following(place.work, cluster, artefacts, log, clock)
         self._falling = Falling(place, cluster, clock)
+        self._sleeping = Sleeping(place, cluster, clock)
         self._asking = beside.Asking()
         self._owners: dict[str, str] = {}
         #: By the release's name, for the page and the metrics.
@@ -84,6 +85,7 @@ class Keeper:
         known = list(_known(maps))
         self._judging.look(each for each in known if each[0].judge)
         self._falling.look((wish, digests) for wish, _, digests in known if wish.fall_back)
+        self._sleeping.look((wish, digests) for wish, _, digests in known)
         # What is judged goes first: a version that is copied from the registry may take minutes.
         for item in sorted(maps, key=lambda item: not self._judging.due(_name(item))):
             name = _name(item)
@@ -159,6 +161,7 @@ class Keeper:
             "answering": before.get("answering", []),
             "since": before.get("since", 0),
             "fall_back": self._falling.said(wish, digests),
+            "sleep": before.get("sleep", {}),
         }
         if wish.fall_back and not waits:
             backs = self._falling.backends(wish, digests[wish.fall_back])
@@ -168,10 +171,15 @@ class Keeper:
                 waits = [f"{wish.fall_back} has no address of the cluster yet"]
         if waits:
             # What the route has left makes room, or on a full cluster the next one would wait for ever.
-            wanted = {objects.version(wish, digest) for digest in digests.values()}
+            wanted = {objects.version(wish, digest) for digest in digests.values()} | {sleep.stored(before).version}
             self._leave(wanted | objects.backends(route), services, float(told["since"]))
             return {**told, "phase": "waits", "why": waits}
+        sleeps = self._sleeping.next(wish, digests, item, sleep.stored(before))
+        told["sleep"] = sleeps.plain()
+        if sleeps.held:
+            return self._held(wish, digests, told, route, sleeps)
         shown, reasons, told["judged"] = self._judged(wish, item, digests)
+        reasons += self._sleeping.said(wish, sleeps)
         want = objects.route(self._place, shown, digests)
         if self._wanted("HTTPRoute", want, route) or before.get("wish") != text:
             told["since"] = round(self._clock(), 1)
@@ -181,6 +189,14 @@ class Keeper:
         told["answering"] = sorted(objects.mark(wish, digests[ref]) for ref, share in shares.items() if share)
         self._leave(set(objects.backends(want)), services, float(told["since"]))
         return {**told, "phase": wish.mode, "why": reasons}
+
+    def _held(
+        self, wish: Wish, digests: Mapping[str, str], told: State, route: dict[str, Any] | None, sleeps: sleep.Sleep
+    ) -> State:
+        """A release that sleeps: whatever is tried waits for its stable."""
+        self._wanted("HTTPRoute", objects.route(self._place, wish, digests, asleep=True), route)
+        phase = wish.mode if wish.mode == SERVE else "waits"
+        return {**told, "phase": phase, "why": self._sleeping.said(wish, sleeps)}
 
     def _taken(self, wish: Wish) -> list[str]:
         """Its names that another release answers to."""
@@ -231,6 +247,7 @@ class Keeper:
         no pods yet, so the Deployment is asked, too."""
         if not ready(service):
             return False
+        begin(self._cluster, self._place, name)  # it may be one that slept
         found = self._cluster.get("Deployment", self._place.work, objects.predictor(name))
         return found is not None and found.get("status", {}).get("availableReplicas", 0) >= self._place.replicas
 

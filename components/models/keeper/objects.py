@@ -24,7 +24,11 @@ OF = f"{GROUP}/inferenceservice"
 ROUTE_PART = {"app.kubernetes.io/part-of": "apadana", "apadana.io/route": "model"}
 #: Of a route: which policy says what is tried again. Always there, because a patch takes no label away.
 FALLS_BACK = "apadana.io/falls-back"
+#: The same, of a release that sleeps: whoever holds its questions is asked, and another one if that one dies.
+ASLEEP = "apadana.io/asleep"
 YES, NO = "yes", "no"
+#: Which release a question that is held is for: the gateway says so, whatever the caller did.
+RELEASE_HEADER = "x-apadana-release"
 SHORT = 10  # digits of a digest in names
 PATHS = "/v2/models"
 MODELS = "/mnt/models"  # where KServe lays them
@@ -73,6 +77,9 @@ class Place:
     #: Where versions look up features: `address`, `secret`, `ms` of a look-up, `uses` (labels of pods), and `views` as
     #: declared.py has them, where they are known. Empty: nowhere.
     features: Mapping[str, Any] = field(default_factory=dict)
+    holder: str = ""  # Service of those who hold questions to releases that sleep, beside the routes
+    holder_port: int = 0
+    held_seconds: int = 0  # that a question may wait for a pod
 
 
 def version(wish: Wish, digest: str) -> str:
@@ -195,11 +202,16 @@ def route_name(name: str) -> str:
     return f"model-{name}"
 
 
-def route(place: Place, wish: Wish, digests: Mapping[str, str]) -> Manifest:
+def route(place: Place, wish: Wish, digests: Mapping[str, str], *, asleep: bool = False) -> Manifest:
     """The way to a release: who answers how many, and who gets copies. What is beside it is answered by the stable's
-    pods and copied to nobody. REST and gRPC stand in one object, so that their shares are never different ones."""
-    rules = [rule for way in WAYS for rule in _rules(place, wish, digests, way)]
-    marks = {LABEL: wish.name, **ROUTE_PART, FALLS_BACK: YES if wish.fall_back else NO}
+    pods and copied to nobody. REST and gRPC stand in one object, so that their shares are never different ones.
+
+    `asleep`: all of it leads to whoever holds questions.
+    """
+    rules = [_held(place, wish)] if asleep else [rule for way in WAYS for rule in _rules(place, wish, digests, way)]
+    # One policy each: nobody falls back while questions are held.
+    back = YES if wish.fall_back and not asleep else NO
+    marks = {LABEL: wish.name, **ROUTE_PART, FALLS_BACK: back, ASLEEP: YES if asleep else NO}
     metadata = {"name": route_name(wish.name), "namespace": place.platform, "labels": marks}
     spec = {"parentRefs": [{"name": place.gateway, "sectionName": "https"}], "hostnames": [place.host], "rules": rules}
     return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
@@ -217,6 +229,17 @@ def _rules(place: Place, wish: Wish, digests: Mapping[str, str], way: Way) -> It
     if wish.beside:
         stable = _backend(place, wish, digests[wish.stable], way) | {"weight": 100}
         yield {"matches": [way.match(name) for name in wish.beside], "backendRefs": [stable], **limit, "filters": []}
+
+
+def _held(place: Place, wish: Wish) -> dict[str, Any]:
+    """For every name of the release. A question may wait, and then be answered."""
+    told = {"set": [{"name": RELEASE_HEADER, "value": wish.name}]}
+    return {
+        "matches": [way.match(name) for way in WAYS for name in (wish.name, *wish.beside)],
+        "backendRefs": [{"name": place.holder, "port": place.holder_port, "weight": 100}],
+        "timeouts": {"request": f"{place.held_seconds + place.seconds}s"},
+        "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": told}],
+    }
 
 
 def fall_backs(place: Place, wish: Wish, digest: str, address: str) -> list[Manifest]:

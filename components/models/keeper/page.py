@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.models.keeper import serving, targets
+from components.models.keeper import serving, sleep, targets
+from components.models.keeper.sleep import Stage
 
 States = Mapping[str, Mapping[str, Any]]
 
@@ -34,7 +36,7 @@ class Told:
     leads: Callable[[], bool]
     fresh: Callable[[], bool]  # whether the loop went round not long ago
     pods: Callable[[], Sequence[Mapping[str, Any]]] = tuple  # of all releases, for Prometheus
-    more: Callable[[], Sequence[str]] = tuple  # numbers of copies
+    more: Callable[[], Sequence[str]] = tuple  # numbers of copies, and of questions that this one holds
 
 
 def page(told: Told) -> str:
@@ -79,7 +81,27 @@ def numbers(told: Told) -> str:
         for name, state in sorted(told.states().items())
         if state.get("fall_back")
     ]
-    return "\n".join([*lines, *told.more(), ""])
+    return "\n".join([*lines, *_slept(told.states()), *told.more(), ""])
+
+
+def _slept(states: States) -> Iterator[str]:
+    """Of releases that may sleep: which do, for how long one has been starting, and what its last start took."""
+    found = {name: kept for name, state in sorted(states.items()) if (kept := sleep.stored(state)).version}
+    yield "# TYPE apadana_models_asleep gauge"
+    for name, kept in found.items():
+        yield f'apadana_models_asleep{{release="{name}"}} {int(kept.stage is Stage.ASLEEP)}'
+    yield "# TYPE apadana_models_starting_seconds gauge"
+    for name, kept in found.items():
+        began = time.time() - kept.since if kept.stage is Stage.STARTING else 0.0
+        yield f'apadana_models_starting_seconds{{release="{name}"}} {max(0.0, began):.1f}'
+    yield "# TYPE apadana_models_start_seconds gauge"
+    for name, kept in found.items():
+        for part, seconds in kept.last.get("parts", {}).items():
+            yield f'apadana_models_start_seconds{{release="{name}",part="{part}"}} {seconds}'
+    yield "# TYPE apadana_models_started_timestamp_seconds gauge"
+    for name, kept in found.items():
+        if kept.last:
+            yield f'apadana_models_started_timestamp_seconds{{release="{name}"}} {kept.last["at"]}'
 
 
 class _Handler(serving.Handler):

@@ -6,6 +6,7 @@ One ConfigMap in the namespace of predictors for each release, with the label `L
     data.state    JSON: what became of it, written by the keeper alone
     data.followed  JSON: what following an alias has made of the wish, written by the keeper alone
     data.judgement  JSON: what is known of a candidate that is judged, written by the keeper alone
+    data.asked    JSON: which sleep of the release a question ends, written by whoever holds it (waking.py)
 
 A version of a model is named `models:/<name>/<version>` or `models:/<name>@<alias>` in the registry,
 or by its digest, `sha256:<64 hexadecimal digits>`, once it was promoted.
@@ -35,6 +36,7 @@ LONGEST = 300
 DISAGREE = 1
 MOST_DISAGREE = 50
 MOST_PODS = 50  # of one version
+LONGEST_QUIET = 7 * 24 * 60  # minutes
 #: Models beside a release's own in its pods.
 MOST_BESIDE = 15
 #: Keys that are stored whatever they hold.
@@ -62,6 +64,7 @@ class Wish:
     `missing` says what becomes of a question about features that nobody knows: it is refused, or defaults stand in.
     `beside`: versions by the names that they answer to, of models that share the pods of this one.
     `fall_back`: a light version that answers what the others answer wrongly, or too late.
+    `quiet`: minutes without a question after which it has no pods; the next question starts them. 0: it always has.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Wish:
     missing: str = REFUSE
     beside: Mapping[str, str] = field(default_factory=dict)
     fall_back: str = ""
+    quiet: int = 0
     previous: str = ""  # the stable version before this one: where a rollback leads
     by: str = ""
     why: str = ""
@@ -141,6 +145,8 @@ def _no_number(wish: Wish) -> Iterator[str]:
         yield f"missing is {wish.missing[:LONGEST]!r}; allowed: {' or '.join(WAYS)}"
     if not 0 <= wish.most <= MOST_PODS:
         yield f"most is {wish.most}; allowed: 0 (it does not grow) to {MOST_PODS} pods of a version"
+    if not 0 <= wish.quiet <= LONGEST_QUIET:
+        yield f"quiet is {wish.quiet}; allowed: 0 (it always has pods) to {LONGEST_QUIET} minutes"
 
 
 def _not_beside(wish: Wish) -> Iterator[str]:
@@ -161,6 +167,8 @@ def _no_fall_back(wish: Wish) -> Iterator[str]:
             yield f"fall_back is {value[:LONGEST]!r}, and so is {key}; allowed: one that does not break with it"
     if wish.beside:
         yield f"fall_back is {wish.fall_back[:LONGEST]!r} with beside; allowed: one of them, a try's time holds for all"
+    if wish.quiet:
+        yield f"fall_back is {wish.fall_back[:LONGEST]!r} with quiet; allowed: one of them, what sleeps is late"
 
 
 def _no_share(wish: Wish) -> Iterator[str]:
@@ -225,7 +233,7 @@ def read(text: str, name: str | None = None) -> Wish:
 def _made(found: Mapping[str, Any]) -> Wish:
     words = ("name", "stable", "mode", "candidate", "then", "follow", "fall_back", "missing", "previous", "by", "why")
     texts = dict.fromkeys(words, str)
-    numbers: dict[str, type] = {"percent": int, "disagree": int, "most": int, "floor": float}
+    numbers: dict[str, type] = {"percent": int, "disagree": int, "most": int, "quiet": int, "floor": float}
     kinds = numbers | {"judge": bool, "beside": dict} | texts
     mistakes = [f"{key} is not known; allowed: {', '.join(sorted(kinds))}" for key in found.keys() - kinds.keys()]
     mistakes += [

@@ -7,6 +7,7 @@ very file, so that both sides mean the same by a name and by a bound.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import time
 from bisect import bisect_left
@@ -28,6 +29,8 @@ LOOKUP_BOUNDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.
 #: Whether a model of a pod answers: one that can't be read does not, and takes no other one with it.
 READY = "apadana_model_ready"
 MEMORY_LIMIT = "apadana_model_memory_limit_bytes"
+#: What the server's own start took, in seconds: `part` is import (its libraries) or load (its models).
+START = "apadana_model_start_seconds"
 #: Prometheus' own library shows it for every process.
 MEMORY = "process_resident_memory_bytes"
 
@@ -139,6 +142,27 @@ class Lookups:
         if not self._on:
             return ()
         return tuple((name, {label: value, **self._whose}, float(found[value])) for value in values)
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a server's start took, in seconds."""
+
+    imported: float  # from its process' beginning until its libraries were read
+    loaded: float  # until its models were
+
+    def families(self) -> Iterator[Family]:
+        """The same as a metric."""
+        parts = (("import", self.imported), ("load", self.loaded))
+        samples = tuple((START, {"part": part}, round(seconds, 3)) for part, seconds in parts)
+        yield Family(START, "gauge", "What the start of this server took, by part.", samples)
+
+
+def alive_seconds() -> float:
+    """Since this process began, as the kernel says."""
+    # Behind the name, which may hold anything: field 22 of proc(5), in ticks since the machine began.
+    ticks = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 class Counting(Protocol):

@@ -38,7 +38,16 @@ from prometheus_client.core import Metric
 from components.kserve.image.server.answers import PATH as COMPARED
 from components.kserve.image.server.answers import Answers, Marked
 from components.kserve.image.server.calls import Server
-from components.kserve.image.server.counters import Counted, Counters, Lookups, memory_limit, together, whole
+from components.kserve.image.server.counters import (
+    Counted,
+    Counters,
+    Lookups,
+    Started,
+    alive_seconds,
+    memory_limit,
+    together,
+    whole,
+)
 from components.kserve.image.server.declared import REFUSE, WAYS, DeclarationError
 from components.kserve.image.server.drift import BadReferenceError, Drift, trained_with
 from components.kserve.image.server.floors import FLOOR, NOT_SURE, SURE, Floor, FloorError, Held, share
@@ -100,13 +109,14 @@ def read(file: Path) -> Any:
 class Shown:
     """The counters as Prometheus' library asks for them."""
 
-    def __init__(self, models: Iterable[Served]) -> None:
-        self._models = tuple(models)
+    def __init__(self, models: Iterable[Served], started: Started) -> None:
+        self._models, self._started = tuple(models), started
 
     def collect(self) -> Iterator[Any]:
         """All of them."""
         shown = [(model.counters, model.seen, model.looked) for model in self._models]
-        for family in (family for same in zip(*shown, strict=True) for family in together(same)):
+        counted = (family for same in zip(*shown, strict=True) for family in together(same))
+        for family in (*counted, *self._started.families()):
             metric = Metric(family.name, family.about, family.kind)
             for name, labels, value in family.samples:
                 metric.add_sample(name, labels, value)
@@ -291,12 +301,14 @@ def models(told: argparse.Namespace, answers: Answers, predictions: Predictions)
 
 def main() -> None:
     """One process."""
+    imported = alive_seconds()
     told, answers, predictions = typed(), Answers(), Predictions()
     made = models(told, answers, predictions)
+    started = Started(imported, alive_seconds() - imported)
     if not any(model.ready for model in made):
         # The last line of a container's log is what KServe, and so the release, says of it.
         sys.exit("; ".join(f"{model.name}: {model.why}" for model in made))
-    REGISTRY.register(Shown(made))
+    REGISTRY.register(Shown(made, started))
     counters = {model.name: model.counters for model in made}
     server = Server(
         counters,

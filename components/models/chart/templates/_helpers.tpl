@@ -27,6 +27,7 @@
     - {name: MALLOC_ARENA_MAX, value: "2"}
   ports:
     - {name: https, containerPort: 8443}
+    - {name: held, containerPort: 8444}
   {{- include "kit.webProbes" (dict "path" "/health" "port" "https") | nindent 2 }}
   resources:
     {{- toYaml .ctx.Values.resources | nindent 4 }}
