@@ -72,10 +72,10 @@ def context() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(lab.found().site_ca))
 
 
-def line(name: str, trusted: ssl.SSLContext) -> http.client.HTTPConnection:
+def line(name: str, trusted: ssl.SSLContext, timeout: float = 20) -> http.client.HTTPConnection:
     """To a page by the floating address."""
-    plain = socket.create_connection((pages.floating(), 443), timeout=20)
-    link = http.client.HTTPConnection(name, timeout=20)
+    plain = socket.create_connection((pages.floating(), 443), timeout=timeout)
+    link = http.client.HTTPConnection(name, timeout=timeout)
     link.sock = trusted.wrap_socket(plain, server_hostname=name)
     return link
 
@@ -150,6 +150,7 @@ class Caller:
     release: str
     token: str | Callable[[], str] = ""
     trusted: ssl.SSLContext = field(default_factory=context)
+    patience: float = 20  # seconds that an answer may take
     _line: http.client.HTTPConnection | None = None
 
     def ask(self, body: bytes, **head: str) -> tuple[int, Any]:
@@ -158,7 +159,7 @@ class Caller:
         if self.token:
             heads["Authorization"] = f"Bearer {self.token() if callable(self.token) else self.token}"
         try:
-            self._line = self._line or line(host(), self.trusted)
+            self._line = self._line or line(host(), self.trusted, self.patience)
             self._line.request("POST", f"{PATHS}/{self.release}/infer", body, heads)
             answer = self._line.getresponse()
             content = answer.read()
@@ -188,6 +189,7 @@ class Load:
     rate: float
     threads: int = 8
     others: Sequence[bytes] = ()
+    patience: float = 20
     answers: list[tuple[float, str]] = field(default_factory=list)  # start, version or what went wrong
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -202,10 +204,10 @@ class Load:
         finally:
             self._stop.set()
             for each in workers:
-                each.join(timeout=30)
+                each.join(timeout=self.patience + 10)
 
     def _work(self, begin: float, number: int) -> None:
-        caller = Caller(self.release, self.token)
+        caller = Caller(self.release, self.token, patience=self.patience)
         start = begin + number / self.rate
         questions = cycle((self.body, *self.others))
         while not self._stop.wait(max(0.0, start - time.monotonic())):

@@ -126,6 +126,7 @@ class Asking:
     port: int
     rate: int
     body: bytes = b"{}"
+    patience: float = 10  # seconds that one waits for its answer
     answers: list[Answer] = field(default_factory=list)
     late: float = 0.0  # how long after its time a question was sent, at most
 
@@ -155,7 +156,7 @@ class Asking:
         with suppress(OSError, TimeoutError):
             reader, writer = await asyncio.open_connection(HOST, self.port)
             writer.write(f"{ASKED}{len(self.body)}\r\n\r\n".encode() + self.body)
-            said = await asyncio.wait_for(reader.read(), 10)
+            said = await asyncio.wait_for(reader.read(), self.patience)
             writer.close()
         status = int(said.split()[1]) if said else 0
         found = re.search(rb'"model_version": "(\w+)", "size": (\d+)', said)
@@ -170,7 +171,7 @@ def names(
     each Service, become a Backend of that name, `calls`, those of gRPC, one more, and policies name their routes."""
     routes = [each for each in objects if each["kind"] == "HTTPRoute"]
     for rule in (rule for route in routes for rule in route["spec"]["rules"]):
-        copied = [each["requestMirror"]["backendRef"] for each in rule["filters"]]
+        copied = [each["requestMirror"]["backendRef"] for each in rule["filters"] if "requestMirror" in each]
         for ref in (*rule["backendRefs"], *copied):
             _name(ref)
     for each in objects:
@@ -225,7 +226,7 @@ def arguments(folder: Path, objects: Sequence[Manifest], stack: ExitStack) -> li
     noted = folder / "arguments"
     started.write_text(f'#!/bin/sh\nprintf "%s\\0" "$@" >{noted}.new && mv {noted}.new {noted}\nexec sleep 3600\n')
     started.chmod(0o755)
-    (read / "all.yaml").write_text("\n---\n".join(json.dumps(each) for each in objects))
+    write(folder, objects)
     homes = {f"{home}Home": str(folder / home) for home in ("config", "data", "state")}
     settings = {
         "apiVersion": ENVOY_API,
@@ -243,7 +244,7 @@ def arguments(folder: Path, objects: Sequence[Manifest], stack: ExitStack) -> li
     (folder / "controller.json").write_text(json.dumps(settings))
     certificates = [program, "certgen", "--local", "--config-home", homes["configHome"]]
     subprocess.run(certificates, check=True, capture_output=True, timeout=60)
-    stack.enter_context(FileLock(ONE, timeout=300))
+    stack.enter_context(FileLock(ONE, timeout=900))  # one that lives on has it for minutes
     free()
     log = stack.enter_context((folder / "controller.log").open("wb"))
     command = [program, "server", "--config-path", str(folder / "controller.json")]
@@ -255,6 +256,13 @@ def arguments(folder: Path, objects: Sequence[Manifest], stack: ExitStack) -> li
     return noted.read_text().split("\0")[:-1]
 
 
+def write(folder: Path, objects: Sequence[Manifest]) -> None:
+    """What the controller reads, and reads again when it changes."""
+    fresh = folder / "fresh.yaml"
+    fresh.write_text("\n---\n".join(json.dumps(each) for each in objects))
+    fresh.rename(folder / "objects" / "all.yaml")
+
+
 @contextmanager
 def gateway(
     folder: Path,
@@ -264,18 +272,26 @@ def gateway(
 ) -> Iterator[int]:
     """Envoy as the controller made it, and no controller any more. Its port; the one of its own pages lies in the file
     `admin`."""
-    port, admin = free_port(), folder / "admin"
+    port = free_port()
+    with running(folder, port, names(port, objects, pods, calls or {})) as stack:
+        stack.close()  # the controller is dead
+        yield port
+
+
+@contextmanager
+def running(folder: Path, port: int, objects: Sequence[Manifest]) -> Iterator[ExitStack]:
+    """Envoy with its route at that port, and its controller, which ends with what is given."""
+    admin = folder / "admin"
     program = mirroring.envoy()
     with (folder / "envoy.log").open("wb") as log, ExitStack() as stack:
-        told = arguments(folder, names(port, objects, pods, calls or {}), stack)
+        told = arguments(folder, objects, stack)
         told = told[: told.index("--")]  # what follows is for who starts it
         told[told.index("--admin-address-path") + 1] = str(admin)
         envoy = subprocess.Popen([program, *told, "--use-dynamic-base-id"], stdout=log, stderr=log)
         try:
             look = mirroring.alive(envoy, folder / "envoy.log", lambda: asked(port) or None)
             wait_for("Envoy with its route", look, timeout=120, every=0.2, swallow=(OSError,))
-            stack.close()  # the controller is dead
-            yield port
+            yield stack
         finally:
             envoy.kill()
             envoy.wait()

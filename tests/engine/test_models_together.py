@@ -9,11 +9,12 @@ import pytest
 
 from components.kserve.image.server.drift import EXPECTED, SEEN
 from components.models.judge import reading, scrape
-from components.models.judge.counters import READY
+from components.models.judge.counters import READY, START
 from components.models.keeper.beside import Asking
 from components.models.keeper.objects import predictor, version
 from components.models.keeper.wish import Wish
 from tests.engine import modelserving
+from tests.engine.mirroring import START_S
 from tests.engine.modelserving import Server, Wanted
 from tests.engine.stores import HOST
 from tests.engine.test_model_floor import LINE
@@ -116,6 +117,12 @@ def test_each_counts_for_itself(servers: dict[str, Server]) -> None:
     shown = scrape.lines(server.metrics())
     found = {labels["model"]: value for name, labels, value in shown if name == READY}
     assert found == {"one": 1, "two": 1, "none": 0, "bad": 0}
+
+
+def test_each_server_says_once_what_its_start_took(servers: dict[str, Server]) -> None:
+    told = [(labels, value) for name, labels, value in scrape.lines(servers["shared"].metrics()) if name == START]
+    assert [labels for labels, _ in told] == [{"part": "import"}, {"part": "load"}]
+    assert all(0 < seconds < START_S for _, seconds in told)
 
 
 def test_only_the_first_ones_answers_are_compared(servers: dict[str, Server]) -> None:
