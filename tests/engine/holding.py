@@ -333,6 +333,7 @@ def mounts(folder: Path) -> Path:
     for name, text in pki.ensure_leaf(folder / "pki", "holder", ["localhost"]).secret_data().items():
         (made / "tls" / name).write_text(text)
     told = {"site": "lab", "lease": "models", "place": asdict(HELD), "registry": [], "store": {}, "holding": LIMITS}
+    told["copies"] = {"days": None, "back": 1, "obsolete_days": None}  # there is no bucket
     (made / "keeper.json").write_text(json.dumps(told))
     return made
 

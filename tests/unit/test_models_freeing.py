@@ -20,7 +20,8 @@ from components.models.keeper.freeing import (
     TOLD,
     Freeing,
 )
-from components.models.keeper.keeper import LEAVE_SECONDS, Keeper
+from components.models.keeper.keeper import Keeper
+from components.models.keeper.sleep import LEAVE_SECONDS
 from components.models.keeper.wish import LABEL, STATE, WISH, Wish
 from tests.unit.models_copies import Mlflow, Store
 from tests.unit.test_models_keeper import Cluster

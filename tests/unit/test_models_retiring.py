@@ -10,7 +10,7 @@ import pytest
 from components.models.keeper.copies import DAY
 from components.models.keeper.freeing import LOOK_SECONDS, LOST, TOLD
 from components.models.keeper.wish import Wish
-from stacks import models, retiring
+from stacks import models, retiring, telling
 from stacks.retiring import Copies
 from stacks.wishes import ModelsError
 from tests.unit.test_models_freeing import RULES, World, deploy
@@ -53,7 +53,7 @@ def world() -> World:
 
 def did(world: World, *words: str) -> str:
     told, kubectl = models.typed(["lab", *words]), Kubectl(world)
-    verbs: dict[str, Any] = {"list": models.listed, "explain": models.explained(site())}
+    verbs: dict[str, Any] = {"list": telling.listed, "explain": telling.explained(site())}
     return "\n".join(verbs.get(told.verb, models.retired(site()))(kubectl, told))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from http.client import RemoteDisconnected
 from typing import Any
 
 import pytest
@@ -329,6 +330,26 @@ def test_nothing_is_started_for_a_release_that_does_not_sleep_or_is_none(world: 
     for name in ("iris", "wine"):
         with pytest.raises(NotHereError):
             world.waking.step(name)
+
+
+def test_a_connection_that_ended_while_nobody_asked_is_opened_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.asleep()
+    ends = iter([RemoteDisconnected("idle")])
+    whole = world.cluster.all
+
+    def once(kind: str, namespace: str, label: str) -> list[keepers.Object]:
+        if error := next(ends, None):
+            raise error
+        return whole(kind, namespace, label)
+
+    monkeypatch.setattr(world.cluster, "all", once)
+    assert world.waking.step("iris") == []
+    assert world.replicas == 2
+    ends = iter([RemoteDisconnected("idle"), RemoteDisconnected("away")])
+    with pytest.raises(RemoteDisconnected, match="away"):
+        world.waking.step("iris")
 
 
 def stamped(second: int) -> str:

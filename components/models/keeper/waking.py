@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import Any
 
 from components.models.judge import looking
@@ -28,7 +29,10 @@ class Waking:
 
     def step(self, release: str) -> list[Place]:
         """The pods that answer now; where there are none they are made to begin. Raises NotHereError, OSError."""
-        items = self._cluster.all("ConfigMap", self._place.work, f"{LABEL}={release}")
+        try:
+            items = self._maps(release)
+        except (OSError, HTTPException):  # the API server ends a connection that was idle for long
+            items = self._maps(release)
         found = next((sleep.stored(_state(item)) for item in items), sleep.Sleep())
         if not found.version:
             raise NotHereError(f"no release {release} is asleep")
@@ -42,6 +46,9 @@ class Waking:
         if not ready:
             sleeping.begin(self._cluster, self._place, found.version)
         return ready
+
+    def _maps(self, release: str) -> list[sleeping.Object]:
+        return self._cluster.all("ConfigMap", self._place.work, f"{LABEL}={release}")
 
 
 def _state(item: Any) -> dict[str, Any]:
