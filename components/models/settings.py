@@ -307,12 +307,18 @@ def _chosen(**marks: str) -> dict[str, Any]:
 def holding(check: Mapping[str, Any]) -> dict[str, Any]:
     """How the gateway asks those who hold questions: one that dies with a question is no loss, another one gets it.
 
-    A host that is gone sends no word, so it is asked for one each second where nothing is said for two.
+    A question may wait for a minute, so it is tried for some seconds: on a busy host a holder is slow to take it.
+    A host that is gone sends no word; it is asked for one each second where nothing is said for two.
     """
     usual = webs.resilience(check)
     triggers = [*usual["retry"]["retryOn"]["triggers"], "reset"]
-    again = {"retry": usual["retry"] | {"retryOn": {"triggers": triggers}}}
-    return usual | again | {"tcpKeepalive": {"probes": 2, "idleTime": "2s", "interval": "1s"}}
+    tried = {"backOff": {"baseInterval": "100ms", "maxInterval": "2s"}}
+    return {
+        **usual,
+        "retry": {"numRetries": 8, "retryOn": {"triggers": triggers}, "perRetry": tried},
+        "timeout": {"tcp": {"connectTimeout": "3s"}},
+        "tcpKeepalive": {"probes": 2, "idleTime": "2s", "interval": "1s"},
+    }
 
 
 def falling_back(settings: Settings) -> dict[str, Any]:
