@@ -14,13 +14,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from components.models.keeper import kubernetes
 from components.models.keeper.sleep import Stage
 from components.models.keeper.wish import WISH
-from tests.engine import holding
+from tests.engine import calling, holding
 from tests.engine.falling import Answer
 from tests.engine.holding import LIMITS, STARTS_S, World, called
 from tests.engine.stores import HOST
@@ -77,6 +78,19 @@ def test_a_question_to_a_release_that_sleeps_starts_it_and_is_answered(asleep: W
     wait_for("Envoy at the pods", lambda: None if asleep.led() else True, timeout=60, swallow=(OSError,))
     (answer,) = asleep.ask(0.1, 10)
     assert answer.status == 200
+
+
+def test_a_call_by_grpc_starts_it_too_and_is_told_to_come_again(asleep: World, tmp_path: Path) -> None:
+    """Through Envoy, which asks the holder by HTTP/1.1; a look starts nothing."""
+    with calling.client(tmp_path) as client:
+        said = client.call(asleep.port, "ModelReady", {"name": "iris"}, apadana_model="iris")
+        assert (said.code, said.why) == ("UNAVAILABLE", "iris sleeps: a question starts it")
+        assert asleep.stage() is Stage.ASLEEP and not asleep.asked()
+        began = time.monotonic()
+        said = client.call(asleep.port, "ModelInfer", {"model_name": "iris"}, apadana_model="iris")
+        assert (said.code, said.why) == ("UNAVAILABLE", "iris slept, and has just begun: ask again")
+    assert time.monotonic() - began >= STARTS_S
+    assert asleep.hosts.pods
 
 
 def test_none_is_lost_while_it_starts_and_while_its_route_comes_back(asleep: World) -> None:

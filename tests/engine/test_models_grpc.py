@@ -61,7 +61,7 @@ def made(signer: Signer, servers: Mapping[str, Server]) -> list[Manifest]:
         for provider in policy["spec"].get("jwt", {}).get("providers", ()):
             del provider["remoteJWKS"]
             provider["localJWKS"] = {"type": "Inline", "inline": signer.keys()}
-        if check := policy["spec"].get("healthCheck", {}).get("active"):
+        if "overrides" in (check := policy["spec"].get("healthCheck", {}).get("active", {})):
             check["overrides"]["port"] = servers["iris-1111111111-predictor"].port
     for wish in WISHES.values():
         found.append(objects.route(PLACE, wish, DIGESTS))
