@@ -247,8 +247,7 @@ class Keeper:
         no pods yet, so the Deployment is asked, too."""
         if not ready(service):
             return False
-        begin(self._cluster, self._place, name)  # it may be one that slept
-        found = self._cluster.get("Deployment", self._place.work, objects.predictor(name))
+        found = begin(self._cluster, self._place, name)  # it may be one that slept
         return found is not None and found.get("status", {}).get("availableReplicas", 0) >= self._place.replicas
 
     def _resolved(self, wish: Wish, before: State) -> dict[str, Version]:

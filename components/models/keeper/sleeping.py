@@ -140,11 +140,13 @@ def stable(wish: Wish, digests: Mapping[str, str]) -> str:
     return objects.version(wish, digests[wish.stable])
 
 
-def begin(cluster: Cluster, place: objects.Place, version: str) -> None:
-    """Pods, where there are none. Twice is as good as once; how many there are under load is Kubernetes' matter."""
+def begin(cluster: Cluster, place: objects.Place, version: str) -> Object | None:
+    """Pods, where there are none; the Deployment as it was found. Twice is as good as once; how many there are under
+    load is Kubernetes' matter."""
     found = cluster.get("Deployment", place.work, objects.predictor(version))
     if found is not None and found.get("spec", {}).get("replicas") == 0:
         scale(cluster, place, version, place.replicas)
+    return found
 
 
 def scale(cluster: Cluster, place: objects.Place, version: str, pods: int) -> None:
