@@ -18,8 +18,8 @@ from tests.serving import question
 from validate.ground.kubectl import wait_for
 
 #: Imported once, then a process for each server: reading KServe takes as long as all the rest. `make` is Python that
-#: leaves an estimator as `model`, and what it was trained with as `reference`, and has to be told as `features`, if it
-#: likes; "" leaves the folder empty.
+#: leaves an estimator as `model` or files by their names as `files`, and what it was trained with as `reference`, and
+#: has to be told as `features`, if it likes; "" leaves the folder empty.
 SERVERS = """
 import json, os, sys
 from pathlib import Path
@@ -32,8 +32,10 @@ for name, (models, arguments) in json.loads(sys.argv[2]).items():
         folder.mkdir(parents=True)
         space = {"numpy": numpy}
         exec(make, space)
-        if make:
+        if "model" in space:
             joblib.dump(space["model"], folder / "model.joblib")
+        for file, content in space.get("files", {}).items():
+            (folder / file).write_bytes(content)
         if "reference" in space:
             (folder / "reference.json").write_text(json.dumps(space["reference"]))
         if "features" in space:

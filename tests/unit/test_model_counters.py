@@ -18,7 +18,18 @@ import numpy as np
 import pytest
 
 from components.kserve import settings as kserve
-from components.kserve.image.server import answers, counters, declared, drift, floors, pages, predictions
+from components.kserve.image.server import (
+    answers,
+    counters,
+    declared,
+    drift,
+    floors,
+    forms,
+    graphs,
+    pages,
+    ports,
+    predictions,
+)
 from components.kserve.image.server.counters import (
     ANSWERS,
     BUCKETS,
@@ -217,7 +228,7 @@ def test_the_image_holds_what_its_server_imports_of_ours(tmp_path: Path) -> None
     ours = [name for name in imports if name and name.startswith("components.")]
     # These import what the image alone has.
     others = {f"components.kserve.image.server.{name}" for name in ("calls", "lookups")}
-    modules = (answers, counters, declared, drift, floors, pages, predictions)
+    modules = (answers, counters, declared, drift, floors, forms, graphs, pages, ports, predictions)
     assert {module.__name__ for module in modules} | others == set(ours)
     for module in ours:
         code = f"import {module} as found; print(found.__file__)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from components.kserve.image.server.answers import alike, said
 from components.kserve.image.server.floors import Floor, FloorError, share
+from components.kserve.image.server.forms import Estimator
 
 
 class Model:
@@ -28,10 +30,13 @@ class Model:
 class Shy:
     classes_ = np.array([True, False])
 
+    def predict(self, rows: Any) -> Any:
+        return rows
+
 
 def held(classes: Any, least: float, rows: Sequence[Sequence[float]]) -> Any:
     model = Model(classes)
-    return Floor(model, least).held(np.array(rows), model.predict(np.array(rows)))
+    return Floor(Estimator(model), least).held(model.predict(np.array(rows)), model.predict_proba(np.array(rows)))
 
 
 ROWS = [[0.9, 0.1], [0.3, 0.7], [0.5, 0.5], [np.nan, 1.0]]
@@ -76,7 +81,7 @@ def test_a_number_with_a_point_becomes_no_number() -> None:
     ("model", "told"),
     [
         (Shy(), ["Shy has no predict_proba", "its classes are bool"]),
-        (object(), ["object has no predict_proba", "no one list of classes"]),
+        (SimpleNamespace(predict=len), ["SimpleNamespace has no predict_proba", "no one list of classes"]),
         (Model([np.array([0, 1]), np.array([0, 1])]), ["no one list of classes"]),
         (Model(np.array(["", "yes"])), ["'' is one of its classes"]),
         (Model(np.array([0, 255], dtype=np.uint8)), ["255 is one of its classes"]),
@@ -84,20 +89,27 @@ def test_a_number_with_a_point_becomes_no_number() -> None:
 )
 def test_a_model_that_can_have_none_is_refused_with_all_reasons(model: Any, told: list[str]) -> None:
     with pytest.raises(FloorError) as error:
-        Floor(model, 0.8)
+        Floor(Estimator(model), 0.8)
     reasons = str(error.value).removeprefix("no floor of 0.8 is possible: ").split("; ")
     assert len(reasons) == len(told)
     assert all(word in reason for word, reason in zip(told, reasons, strict=True))
 
 
 def test_several_labels_for_a_row_are_an_error_of_the_model() -> None:
-    model = Model(np.array([0, 1]))
+    floor = Floor(Estimator(Model(np.array([0, 1]))), 0.8)
     with pytest.raises(RuntimeError, match=r"one label a row; the model gives labels \(1, 2\)"):
-        Floor(model, 0.8).held(np.array([[0.5, 0.5]]), np.array([[0, 1]]))
+        floor.held(np.array([[0, 1]]), np.array([[0.5, 0.5]]))
+
+
+def test_a_label_that_means_not_sure_is_an_error_of_a_model_that_can_not_say_its_labels() -> None:
+    floor = Floor(Estimator(Model(np.empty(0, dtype=object))), 0.8)
+    assert floor.held(np.array(["", "yes"], dtype=object), np.array([[0.5], [0.9]])).plain.tolist() == [None, "yes"]
+    with pytest.raises(RuntimeError, match="gives the label '', which stands for not sure"):
+        floor.held(np.array(["", "yes"], dtype=object), np.array([[0.9], [0.9]]))
 
 
 def test_no_rows_are_no_answer_and_no_error() -> None:
-    found = Floor(Model(np.array([0, 1])), 0.8).held(np.empty((0, 2)), np.empty(0, dtype=int))
+    found = Floor(Estimator(Model(np.array([0, 1]))), 0.8).held(np.empty(0, dtype=int), np.empty((0, 2)))
     assert (found.unsure, found.labels.tolist()) == (0, [])
 
 

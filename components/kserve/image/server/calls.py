@@ -116,7 +116,11 @@ class Calls:
         told = await self._plane.model_metadata(asked.name)
         version = self._counters[asked.name].version
         return messages.ModelMetadataResponse(
-            name=told["name"], versions=[version] if version else [], platform=told["platform"]
+            name=told["name"],
+            versions=[version] if version else [],
+            platform=told["platform"],
+            inputs=told["inputs"],
+            outputs=told["outputs"],
         )
 
     async def _infer(self, body: bytes, context: Any) -> Message:

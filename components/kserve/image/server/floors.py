@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 SURE = "sure"  # name of the output, beside the labels
 NOT_SURE, FLOOR = "not_sure", "floor"  # parameters of the answer
@@ -43,38 +43,42 @@ def share(text: str) -> float:
     return found
 
 
+class Sure(Protocol):
+    """What a floor asks of a model."""
+
+    classes: Any  # labels that it gives, as an array, empty where it can't say them; None: it does not say
+
+    def unsure(self) -> str:
+        """Why nobody can say how sure it is; "": it says so."""
+
+
 class Floor:
     """The floor of one model. Raises FloorError where it can have none."""
 
-    def __init__(self, model: Any, least: float) -> None:
+    def __init__(self, model: Sure, least: float) -> None:
         if wrong := list(_wrong(model)):
             raise FloorError(f"no floor of {least:g} is possible: {'; '.join(wrong)}")
         self.least = least
-        self._model = model
-        self._mark = _mark(_classes(model))
+        self._mark = _mark(model.classes)
 
-    def held(self, rows: Any, answers: Any) -> Held:
-        """What may be said of these rows. Raises RuntimeError: the model does not give one label for each."""
+    def held(self, answers: Any, probabilities: Any) -> Held:
+        """What may be said of some rows. Raises RuntimeError: the model does not give one label for each, or a label
+        that means not sure."""
         numpy = importlib.import_module("numpy")
-        labels, chances = numpy.asarray(answers), numpy.asarray(self._model.predict_proba(rows))
+        labels, chances = numpy.asarray(answers), numpy.asarray(probabilities)
         if labels.ndim != 1 or chances.ndim != 2 or len(labels) != len(chances):
             shapes = f"labels {labels.shape}, probabilities {chances.shape}"
             raise RuntimeError(f"a floor is for one label a row; the model gives {shapes}")
         # A probability that is no number is below every floor.
         sure = chances.max(axis=1, initial=0) >= self.least
         sure &= ~numpy.isnan(chances).any(axis=1)
+        if (labels[sure] == self._mark).any():
+            raise RuntimeError(f"the model gives the label {self._mark!r}, which stands for not sure")
         plain = labels.astype(object)
         # A short text has no room for another one.
         shown = plain.copy() if labels.dtype.kind == "U" else labels.copy()
         plain[~sure], shown[~sure] = None, self._mark
         return Held(shown, plain, sure)
-
-
-def _classes(model: Any) -> Any:
-    """The labels that it gives; None: it does not say, or it gives several for a row."""
-    numpy = importlib.import_module("numpy")
-    told = getattr(model, "classes_", None)
-    return told if isinstance(told, numpy.ndarray) and told.ndim == 1 else None
 
 
 def _mark(classes: Any) -> Any:
@@ -87,11 +91,12 @@ def _mark(classes: Any) -> Any:
     return MARKS.get(kind)
 
 
-def _wrong(model: Any) -> Iterator[str]:
-    if not callable(getattr(model, "predict_proba", None)):
-        yield f"{type(model).__name__} has no predict_proba, so it does not say how sure it is"
-    classes = _classes(model)
-    if classes is None:
+def _wrong(model: Sure) -> Iterator[str]:
+    numpy = importlib.import_module("numpy")
+    if why := model.unsure():
+        yield why
+    classes = model.classes
+    if not isinstance(classes, numpy.ndarray) or classes.ndim != 1:
         yield "it has no one list of classes (classes_): a floor is for one label a row"
         return
     mark = _mark(classes)

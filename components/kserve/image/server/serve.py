@@ -1,8 +1,8 @@
-"""Serves one scikit-learn model, or several, by the Open Inference Protocol, v2: REST, and gRPC where it has a port.
+"""Serves one model, or several, by the Open Inference Protocol, v2: REST, and gRPC where it has a port.
 
-A model's folder holds `model.joblib`, `model.pkl` or `model.skops`, or what MLflow's flavour `sklearn`
-saves: then its file MLmodel says which file is the model. Reading a model runs its code; the pod
-has no token, no Secret but its reader's, and no way out but to the store.
+A model's folder holds `model.joblib`, `model.pkl`, `model.skops` or `model.onnx`, or what MLflow's flavours `sklearn`
+and `onnx` save: then its file MLmodel says which file is the model (forms.py). Reading an estimator runs its code; the
+pod has no token, no Secret but its reader's, and no way out but to the store.
 
 A body that is too large is refused before it is read: 413. What is no question for this model is
 400, with the reason. Each answer names the version of the model that gave it, and is counted at
@@ -20,18 +20,19 @@ answers 503 with the reason, and takes no other one with it; the server ends if 
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import kserve
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
-from kserve.errors import InvalidInput, ModelMissingError, ModelNotReady
-from kserve.utils.utils import get_predict_input, get_predict_response
+from kserve.errors import InvalidInput, ModelNotReady
+from kserve.utils.numpy_codec import from_np_dtype
+from kserve.utils.utils import get_predict_response
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
@@ -48,9 +49,11 @@ from components.kserve.image.server.counters import (
     together,
     whole,
 )
-from components.kserve.image.server.declared import REFUSE, WAYS, DeclarationError
+from components.kserve.image.server.declared import FILE, REFUSE, WAYS, DeclarationError
 from components.kserve.image.server.drift import BadReferenceError, Drift, trained_with
 from components.kserve.image.server.floors import FLOOR, NOT_SURE, SURE, Floor, FloorError, Held, share
+from components.kserve.image.server.forms import FormError, Model, read
+from components.kserve.image.server.graphs import GraphError
 from components.kserve.image.server.lookups import (
     Filled,
     Looking,
@@ -62,48 +65,13 @@ from components.kserve.image.server.lookups import (
     refused,
 )
 from components.kserve.image.server.pages import Page
+from components.kserve.image.server.ports import Output, QuestionError
 from components.kserve.image.server.predictions import PATH as PREDICTED
 from components.kserve.image.server.predictions import Predictions
 
-SUFFIXES = (".joblib", ".pkl", ".skops")
 #: Of one question. A row of a hundred numbers is some 2 KiB.
 LARGEST = 4 << 20
 LOGIN = "/etc/apadana/features"  # of a pod whose release needs the feature store
-
-
-def described(folder: Path) -> Path | None:
-    """What MLflow says is the model; None: this is none of MLflow's."""
-    about = folder / "MLmodel"
-    if not about.is_file():
-        return None
-    flavours = importlib.import_module("yaml").safe_load(about.read_text())["flavors"]
-    if "sklearn" not in flavours:
-        raise ModelMissingError(f"{about} has the flavours {', '.join(flavours)}, not sklearn")
-    inside: Path = (folder / flavours["sklearn"]["pickled_model"]).resolve()
-    if not inside.is_relative_to(folder.resolve()):
-        raise ModelMissingError(f"{about} leads out of {folder}")
-    return inside
-
-
-def found(folder: Path) -> Path:
-    """The one file that is the model."""
-    told = described(folder)
-    files = [told] if told else [f for f in sorted(folder.iterdir()) if f.suffix in SUFFIXES]
-    if len(files) != 1 or files[0].suffix not in SUFFIXES:
-        names = ", ".join(f.name for f in files) or "none"
-        raise ModelMissingError(f"{folder}: one of *{', *'.join(SUFFIXES)} is needed, found: {names}")
-    return files[0]
-
-
-def read(file: Path) -> Any:
-    """The estimator."""
-    if file.suffix == ".skops":
-        skops = importlib.import_module("skops.io")
-        # Whoever may serve a model here may run code in this pod: no type is worse than another.
-        return skops.load(file, trusted=skops.get_untrusted_types(file=file))
-    name = "joblib" if file.suffix == ".joblib" else "cloudpickle"
-    with file.open("rb") as stream:
-        return importlib.import_module(name).load(stream)
 
 
 class Shown:
@@ -174,16 +142,18 @@ class Served(kserve.Model):  # type: ignore[misc]  # it has no types
         self._folder, self._source = folder, source
         self._looking: Looking | None = None
         self.why = ""  # it can't be served
-        self._predict: Callable[[Any], Any] | None = None
+        self._model: Model | None = None
         self._floor: Floor | None = None
 
     def load(self) -> bool:
         """Read it; the server is not ready before."""
         self.seen = trained_with(self._folder, self.name)
         self._looking = looking(self._folder, self._source, self.name, self.counters.version)
-        model = read(found(self._folder))
+        model = read(self._folder)
+        if self._looking and (why := model.unfit(len(self._looking.wanted.columns))):
+            raise DeclarationError(f"{FILE}: {why}")
         self._floor = None if self._least is None else Floor(model, self._least)
-        self._predict = model.predict
+        self._model = model
         self.ready = True
         return self.ready
 
@@ -193,7 +163,7 @@ class Served(kserve.Model):  # type: ignore[misc]  # it has no types
             self.load()
         except Exception as error:
             told = str(error).strip().splitlines() or [type(error).__name__]
-            known = isinstance(error, FloorError | ModelMissingError | BadReferenceError | DeclarationError)
+            known = isinstance(error, FloorError | FormError | GraphError | BadReferenceError | DeclarationError)
             self.why = told[0] if known else f"{type(error).__name__}: {told[0]}"
             self.counters.ready = False
             logging.getLogger("kserve").exception("%s can't be served", self.name)
@@ -217,41 +187,56 @@ class Served(kserve.Model):  # type: ignore[misc]  # it has no types
         del headers
         return await self._looking.filled(payload) if self._looking else payload
 
+    def get_input_types(self) -> list[dict[str, Any]]:
+        """What a graph takes; an estimator does not say."""
+        return self._model.metadata[0] if self._model else []
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        """What it answers, beside `sure`."""
+        shown = None if self._floor is None else 1
+        return self._model.metadata[1][:shown] if self._model else []
+
     def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
         """One answer for each row. What the model can't take is the caller's mistake."""
         del headers, response_headers
-        assert self._predict is not None
+        assert self._model is not None
         try:
-            rows = get_predict_input(payload)
-            answers = self._predict(rows)
+            rows = self._model.rows(payload)
+            outputs = self._model.answers(rows)
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            told = str(error).strip().splitlines() or ["no reason given"]
-            raise InvalidInput(f"{type(error).__name__}: {told[0]}") from None
-        self.seen.asked(rows)
+            told = (str(error).strip().splitlines() or ["no reason given"])[0]
+            raise InvalidInput(
+                told if isinstance(error, QuestionError) else f"{type(error).__name__}: {told}"
+            ) from None
+        answers = outputs[0].values
+        self.seen.asked(self._model.measured(rows))
         self.seen.answered(answers)
-        held = self._floor.held(rows, answers) if self._floor else None
-        if not whole(answers):
+        held = self._floor.held(answers, self._model.chances(rows, outputs)) if self._floor else None
+        if not all(whole(each.values) for each in outputs):
             self.counters.invalid += 1
         else:
             kept = held.plain if held else answers
             if self._answers is not None:
                 self._answers.note(kept)
             self._predictions.note(self.name, self.counters.version, getattr(payload, "id", None), kept)
-        return self._told(payload, answers) if held is None else self._held(payload, held)
+        return self._told(payload, outputs) if held is None else self._held(payload, held, outputs[0])
 
-    def _told(self, payload: Any, answers: Any) -> Any:
-        answer = get_predict_response(payload, texts(answers), self.name)
+    def _told(self, payload: Any, outputs: Sequence[Output]) -> Any:
+        """v1 has room for one."""
+        answer = get_predict_response(payload, texts(outputs[0].values), self.name)
         if isinstance(answer, kserve.InferResponse):
+            if outputs[0].name:
+                answer.outputs = [tensor(each) for each in outputs]
             answer.model_version = self.counters.version or None
             if isinstance(payload, Filled) and payload.known is not None:
                 marked(answer, payload.known)
         return answer
 
-    def _held(self, payload: Any, held: Held) -> Any:
-        """v1 has no types: there a row that is not sure is null."""
+    def _held(self, payload: Any, held: Held, first: Output) -> Any:
+        """v1 has no types: there a row that is not sure is null. What a graph says more would tell the label."""
         self.counters.rows += len(held.sure)
         self.counters.not_sure += held.unsure
-        answer = self._told(payload, held.plain if isinstance(payload, dict) else held.labels)
+        answer = self._told(payload, [replace(first, values=held.plain if isinstance(payload, dict) else held.labels)])
         if isinstance(answer, kserve.InferResponse):
             answer.outputs.append(kserve.InferOutput(SURE, list(held.sure.shape), "BOOL", data=held.sure))
             answer.parameters = {**(answer.parameters or {}), FLOOR: self._least, NOT_SURE: held.unsure}
@@ -261,6 +246,13 @@ class Served(kserve.Model):  # type: ignore[misc]  # it has no types
 def texts(answers: Any) -> Any:
     """KServe's library can't write texts of a fixed length."""
     return answers.astype(object) if getattr(getattr(answers, "dtype", None), "kind", "") == "U" else answers
+
+
+def tensor(output: Output) -> Any:
+    """One output by its own name."""
+    values = texts(output.values)
+    kind = from_np_dtype(values.dtype)
+    return kserve.InferOutput(output.name, list(values.shape), kind, values, dict(output.parameters) or None)
 
 
 def named(text: str) -> tuple[str, str]:

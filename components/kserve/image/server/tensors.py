@@ -123,6 +123,8 @@ def answer(found: kserve.InferResponse, *, raw: bool) -> Message:
         made.parameters[name].CopyFrom(_parameter(value))
     for each in told["outputs"]:
         output = made.outputs.add(name=each["name"], datatype=each["datatype"], shape=each["shape"])
+        for name, value in each.get("parameters", {}).items():
+            output.parameters[name].CopyFrom(_parameter(value))
         values = [_encoded(value) for value in each["data"]] if each["datatype"] == BYTES else each["data"]
         if raw:
             made.raw_output_contents.append(_packed(each["datatype"], values))
