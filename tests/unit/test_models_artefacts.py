@@ -137,7 +137,10 @@ def test_the_digest_is_that_of_names_and_contents() -> None:
     ("names", "described", "form"),
     [
         (["MLmodel", "model.pkl"], "flavors:\n  sklearn:\n", "mlflow"),
+        (["MLmodel", "model.onnx"], "flavors:\n  onnx:\n    data: model.onnx\n  python_function:\n", "mlflow"),
         (["model.joblib"], "", "sklearn"),
+        (["model.onnx", "model.onnx.data"], "", "onnx"),
+        (["MLmodel"], "flavors:\n  python_function:\n    loader_module: mlflow.onnx\n", None),
         (["MLmodel"], "flavors:\n  pytorch:\n", None),
         (["weights.bin"], "", None),
         ([], "", None),

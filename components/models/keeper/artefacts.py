@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import re
 import ssl
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +35,9 @@ MOST_FILES = 1000
 EFFECTS = "side_effects"
 NO_EFFECTS = ("", "none", "no", "false")
 #: Endings of files that are a whole model.
-FORMS = {".joblib": "sklearn", ".pkl": "sklearn", ".skops": "sklearn"}
+FORMS = {".joblib": "sklearn", ".pkl": "sklearn", ".skops": "sklearn", ".onnx": "onnx"}
+#: MLflow's flavours that are served, as a key of MLmodel.
+FLAVOURS = re.compile(r"\b(sklearn|onnx):")
 
 
 class PromotionError(Exception):
@@ -151,9 +154,10 @@ def digest_of(sums: Mapping[str, str]) -> tuple[str, bytes]:
 def form_of(names: list[str], described: str) -> str:
     """The model's format as KServe's runtimes name it. `described`: the text of MLmodel, if any."""
     if "MLmodel" in names:
-        if "sklearn:" not in described:
+        if not FLAVOURS.search(described):
             raise PromotionError(
-                "the version's MLmodel has no flavour sklearn; allowed: sklearn. Log it by mlflow.sklearn.log_model"
+                "the version's MLmodel has no flavour that is served; allowed: sklearn, onnx. Log it by"
+                " mlflow.sklearn.log_model or mlflow.onnx.log_model"
             )
         return "mlflow"
     for name in names:
