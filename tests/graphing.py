@@ -141,18 +141,19 @@ def written(
 
 
 def words(labels: Sequence[str] | Sequence[int] = ("no", "yes"), *, maps: bool = False, flat: bool = False) -> bytes:
-    """A model that reads texts, [rows, 1] or with `flat` [rows]: each "good" in one speaks for the second label, each
-    "bad" for the first. It says a label for each row, and how probable each one is; `maps`: as maps."""
+    """A model that reads texts, [rows, 1] or with `flat` [rows], by the operators that skl2onnx takes: each "good" in
+    one speaks for the second label, each "bad" for the first. It says a label for each row, and how probable each one is;
+    `maps`: as maps."""
     kind = STRING if isinstance(labels[0], str) else INT64
     pool = ["good", "bad"]
     known: Value = labels
     nodes = [
         Node("Reshape", ["text", "column"], ["each"]),
+        Node("StringNormalizer", ["each"], ["small"], "", {"case_change_action": "LOWER"}),
         # A word is what stands between blanks.
-        Node("Tokenizer", ["each"], ["cut"], MICROSOFT, {
+        Node("Tokenizer", ["small"], ["words"], MICROSOFT, {
             "mark": 0, "mincharnum": 1, "pad_value": "#", "separators": [" "],
         }),
-        Node("Squeeze", ["cut", "one"], ["words"]),
         Node("TfIdfVectorizer", ["words"], ["counts"], "", {
             "mode": "TF", "min_gram_length": 1, "max_gram_length": 1, "max_skip_count": 0,
             "ngram_counts": [0], "ngram_indexes": [0, 1], "pool_strings": pool,
@@ -170,8 +171,7 @@ def words(labels: Sequence[str] | Sequence[int] = ("no", "yes"), *, maps: bool =
         [Port("label", kind, ("rows",)), Port("probabilities", kind if maps else FLOAT, ("rows", 2), maps=maps)],
         nodes,
         [
-            Constant("column", INT64, (2,), (-1, 1)),
-            Constant("one", INT64, (1,), (1,)),
+            Constant("column", INT64, (1,), (-1,)),
             Constant("weights", FLOAT, (2, 2), (-1, 1, 1, -1)),
             Constant("labels", kind, (2,), labels),
         ],

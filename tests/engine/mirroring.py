@@ -82,7 +82,11 @@ def python() -> tuple[list[str], dict[str, str]]:
     except debian_programs.NotHereError as error:
         pytest.skip(str(error))
     libraries = unpacked(sorted(wheels.glob("*.whl")), wheels.name)
+    languages = root / "usr" / "lib" / "locale"
+    with suppress(FileExistsError):  # as the image has it
+        (languages / "en_US.utf8").symlink_to("C.utf8")
     variables = {"PYTHONHOME": f"{root}/usr", "PYTHONPATH": f"{libraries}:{REPOSITORY}", "OMP_NUM_THREADS": "1"}
+    variables["LOCPATH"] = str(languages)
     return debian_programs.command(root, "bin/python3.13"), variables
 
 

@@ -109,7 +109,7 @@ FAILS = {
     "columns": "words: features.json: its inputs are x (FP32 [any, 2]); allowed: one of [any, 3]",
     "no chances": "no floor of 0.8 is possible: its outputs are said (BYTES [any, 1]); allowed: first a label [rows]",
 }
-GOOD, BAD, NEITHER = "all good and good", "bad", "nobody knows"
+GOOD, BAD, NEITHER = "ÄLL GOOD and good", "bad", "nobody knows"
 #: Of a person.
 SECRET = "Mrs Miller of ward 7"
 

@@ -80,6 +80,8 @@ class Graph:
         tables = [each.reshape(len(each), -1) for each in rows.values() if each.ndim]
         if all(each.dtype == object for each in tables):
             return None
+        if len(tables) == 1:
+            return tables[0]
         return numpy.hstack([numpy.full(each.shape, numpy.nan) if each.dtype == object else each for each in tables])
 
     def answers(self, rows: dict[str, Any]) -> list[Output]:
