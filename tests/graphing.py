@@ -142,8 +142,8 @@ def written(
 
 def words(labels: Sequence[str] | Sequence[int] = ("no", "yes"), *, maps: bool = False, flat: bool = False) -> bytes:
     """A model that reads texts, [rows, 1] or with `flat` [rows], by the operators that skl2onnx takes: each "good" in
-    one speaks for the second label, each "bad" for the first. It says a label for each row, and how probable each one is;
-    `maps`: as maps."""
+    one speaks for the second label, each "bad" for the first. It says a label for each row, and how probable each one
+    is; `maps`: as maps."""
     kind = STRING if isinstance(labels[0], str) else INT64
     pool = ["good", "bad"]
     known: Value = labels

@@ -79,9 +79,9 @@ def test_each_answers_by_its_own_name_and_names_its_version(servers: dict[str, S
 @pytest.mark.parametrize(
     ("server", "model", "why"),
     [
-        ("shared", "none", "one of *.joblib, *.pkl, *.skops is needed, found: none"),
+        ("shared", "none", "one of *.joblib, *.pkl, *.skops, *.onnx is needed, found: none"),
         ("shared", "bad", "ValueError: invalid literal for int()"),
-        ("first", "none", "one of *.joblib, *.pkl, *.skops is needed, found: none"),
+        ("first", "none", "one of *.joblib, *.pkl, *.skops, *.onnx is needed, found: none"),
         ("floor", "line", "no floor of 0.5 is possible: LinearRegression has no predict_proba"),
     ],
 )
