@@ -29,6 +29,7 @@ from components.kserve import settings as kserve
 from components.kserve.cluster import KserveHalf
 from components.minio import settings as minio
 from components.models.judge.looking import HTTP2
+from components.models.keeper.artefacts import FORMS
 from components.models.keeper.objects import GRPC, REST, predictor, service, version
 from components.models.keeper.wish import Wish
 from components.postgres import settings as postgres
@@ -293,6 +294,16 @@ def test_a_wish_becomes_pods_that_a_restricted_namespace_takes(running: Running)
     assert copied["data"]["cabundle.crt"].startswith("-----BEGIN CERTIFICATE")
     # It does what it has to with the rights that it has.
     assert "forbidden" not in running.log.read_text()
+
+
+@pytest.mark.parametrize("form", sorted({*FORMS.values(), "mlflow"}))
+def test_each_form_that_a_keeper_names_is_served(running: Running, form: str) -> None:
+    model = {"modelFormat": {"name": form}, "storageUri": "s3://models/x/1"}
+    running.server.make(wish(f"form-{form}", model=model))
+    path = f"/apis/apps/v1/namespaces/{WORK}/deployments/form-{form}-predictor"
+    made = wait_for("the Deployment", lambda: running.get(path), timeout=60)
+    (serves,) = made["spec"]["template"]["spec"]["containers"]
+    assert serves["command"] == ["python3", "/opt/apadana/serve.py"]
 
 
 def test_its_service_has_a_port_for_each_way_and_says_which_one_is_http_2(running: Running) -> None:
