@@ -19,16 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import joblib
-import numpy as np
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
-
 from problems import STEPS, archive, online, origin, progress, quality, recording, reference, store, tracking
 from problems.asking import AskedError
 from problems.convergence import Course, Diverged, finite
 from problems.gates import Gate, Refused, failed, fairness, judge, metrics
 
+# NumPy and scikit-learn take more than a second to import: only a step that learns waits for them.
 FAILED_A_GATE, CAME_TO_NOTHING, NOT_READ = 3, 4, 5
 CHANCE = 0.5  # AUC-ROC of answers that know nothing
 
@@ -119,6 +115,9 @@ class Lesson:
 
 def _lesson(job: Job, settings: Any) -> Lesson:
     """Of the same records and settings always the same folds."""
+    import numpy as np
+    from sklearn.model_selection import StratifiedKFold
+
     problem, module = job.part("problem"), job.part("features")
     records = quality.complete(job.read("features", "records.json"), module.COLUMNS)
     rows, truth = module.matrix(records, settings.leave_out), module.label(records)
@@ -160,6 +159,8 @@ def tune(job: Job) -> None:
 def _score(model: Any, lesson: Lesson, asked: Any, what: str) -> tuple[float, Any]:
     """AUC-ROC of a model's answers to records that it has not seen, and its chances. Raises Diverged for one that gives
     no numbers."""
+    from sklearn.metrics import roc_auc_score
+
     chances = model.predict_proba(lesson.rows[asked])[:, 1]
     finite(chances, what)
     return float(roc_auc_score(lesson.truth[asked], chances)), chances
@@ -168,6 +169,9 @@ def _score(model: Any, lesson: Lesson, asked: Any, what: str) -> tuple[float, An
 def train(job: Job) -> None:
     """Fits the best model on all records. The answers that are judged are of models fitted on the other folds: nobody
     is answered for by a model that has seen him. Raises Diverged where none of these is better than chance."""
+    import joblib
+    import numpy as np
+
     problem = job.part("problem")
     settings = problem.given(job.settings)
     lesson, best = _lesson(job, settings), job.read("tune", "best.json")
