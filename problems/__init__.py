@@ -2,8 +2,8 @@
 
 `archive`, `asking`, `convergence`, `due`, `gates`, `lineage`, `online`, `origin`, `progress`, `quality`, `recording`,
 `reproducing`, `settings`, `steps`, `store`, `studies`, `tracking`, `tuning` and a problem's own modules run in a step's
-pod: the standard library, scikit-learn, XGBoost, and for the search Optuna. `pipeline`, `cluster` and the command line
-run where the workflow is submitted.
+pod: the standard library, scikit-learn, XGBoost, and for the search Optuna. `house`, `pipeline`, `cluster` and the
+command line run where the workflow is submitted.
 """
 
 from __future__ import annotations

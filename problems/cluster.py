@@ -21,8 +21,7 @@ from components.kit.probing import Endpoint
 from components.workflows import runs
 from components.workflows.runs import said
 from problems import STEPS, archive, checkout
-from problems.lineage import Named
-from problems.pipeline import (
+from problems.house import (
     AGAIN,
     ASKING_NAME,
     CODE_FILE,
@@ -35,9 +34,9 @@ from problems.pipeline import (
     Alerts,
     Features,
     House,
-    Pipeline,
     Studies,
 )
+from problems.lineage import Named
 from validate.core.errors import ClusterError
 from validate.ground.kubectl import wait_for
 from validate.ground.site import Site
@@ -67,6 +66,8 @@ def code(problem: str, folder: Path = HERE) -> bytes:
 
 def objects(problem: str, house: House, run: str = GIVEN, *, asks: bool = False, again: bool = False) -> list[Manifest]:
     """Code, the way to MLflow, feature store and studies, and the template: what a run needs beside itself."""
+    from problems.pipeline import Pipeline  # Hera takes half a second to import: only who sends one waits for it
+
     packed = code(problem)
     pipeline = Pipeline(house, problem, archive.sha256(packed), run, asks)
     if again:

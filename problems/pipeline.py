@@ -5,17 +5,16 @@ A step's folder goes to S3 under the run's own name, so a later workflow can beg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hera.workflows import DAG, Container, Env, Parameter, Resources, RetryStrategy, S3Artifact, Task, WorkflowTemplate
 from hera.workflows import models as argo
 
-from components.workflows import runs
 from problems import STEPS, STUDIES_ADDRESS, STUDIES_CA, STUDIES_DATABASE, STUDIES_LOGIN, due, origin, store, tracking
+from problems.house import AGAIN, ASKING_NAME, CODE_FILE, GIVEN, MODEL, PROBLEM, REST, TIMED_NAME, Alerts, House
 
-CODE_AT, CODE_FILE, CA_AT = "/opt/problem", "code.zip", "/etc/apadana/ca"
+CODE_AT, CA_AT = "/opt/problem", "/etc/apadana/ca"
 LOGIN_AT, FEATURES_CA_AT = "/etc/apadana/features-login", "/etc/apadana/features-ca"
 ALERTS_AT, ALERTS_CA_AT = "/etc/apadana/alerts-login", "/etc/apadana/alerts-ca"
 STUDIES_AT, STUDIES_CA_AT = "/etc/apadana/studies-login", "/etc/apadana/studies-ca"
@@ -23,65 +22,14 @@ STUDIES_AT, STUDIES_CA_AT = "/etc/apadana/studies-login", "/etc/apadana/studies-
 WORK, OUT = "/tmp/work", "/tmp/out"  # noqa: S108  of the step's own container
 #: The question whether it is time to train, where it leaves the answer, and all that follows.
 DUE, ANSWER, ALL = "due", "/tmp/due", "main"  # noqa: S108  of the step's own container
-PROBLEM = runs.PROBLEM
-#: What a run is called, in Argo's words; one that a schedule begins has no name but its workflow's.
-TIMED_NAME = "-timed"  # a template's name ends so where its runs are called as their workflows
-ASKING_NAME = "-when-told"  # and so where it asks first whether an alert is told of its model
-GIVEN, TIMED = "{{workflow.parameters.run}}", "{{workflow.name}}"
 #: The step that several pods do at once, and how many: each has its number.
 SHARED_STEP, WORKERS, NUMBER = "tune", "{{workflow.parameters.workers}}", "{{inputs.parameters.worker}}"
 #: Of the code, where whoever submitted it knew.
 COMMIT = "{{workflow.parameters.commit}}"
-#: The one step of a workflow that has a version's figures once more, and which version that is.
-AGAIN, VERSION, ANYWAY = "reproduce", "{{workflow.parameters.version}}", "{{workflow.parameters.anyway}}"
+#: Which version's figures are had once more.
+VERSION, ANYWAY = "{{workflow.parameters.version}}", "{{workflow.parameters.anyway}}"
 STEP_S = 900
-#: Of a template that asks: the model's name in service, and the hours between two runs.
-MODEL, REST = "model", "rest-hours"
 KEPT = "4h"  # a step's pod, for its log; then the log is in S3 only
-
-
-@dataclass(frozen=True)
-class Features:
-    """The feature store."""
-
-    address: str  # host:port
-    secret: str  # with username and password
-    ca: str  # ConfigMap with ca.crt; "": the system's own authorities
-
-
-@dataclass(frozen=True)
-class Studies:
-    """The database that keeps the trials of a search."""
-
-    address: str  # host:port[,host:port]
-    database: str
-    secret: str  # with username and password
-    ca: str  # ConfigMap with ca.crt; "": the system's own authorities
-    external: bool = False  # the client's own, at an address that no policy can name
-
-
-@dataclass(frozen=True)
-class Alerts:
-    """Who knows which alerts fire."""
-
-    addresses: str  # host:port[,host:port]
-    secret: str  # with username and password
-    ca: str  # ConfigMap with ca.crt; "": the system's own authorities
-    uses: Mapping[str, str]  # labels by which it lets a step in
-
-
-@dataclass(frozen=True)
-class House:
-    """What the platform gives to a pipeline."""
-
-    namespace: str
-    image: str  # with Python and scikit-learn
-    mlflow: str  # host:port
-    mlflow_ca: str  # ConfigMap with ca.crt; "": the system's own authorities
-    uses: Mapping[str, str]  # labels by which the platform's rooms let a step in
-    features: Features | None = None  # None: this site's feature store is off, or does not know the problem
-    studies: Studies | None = None  # None: a search is one worker's, and is lost with it
-    alerts: Alerts | None = None  # None: nobody here knows which alerts fire
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pytest
 
 from problems import STEPS
 from problems.cluster import Runs, scheduled
-from problems.pipeline import PROBLEM
+from problems.house import PROBLEM
 from problems.tabular import features, problem
 from tests import deployable, lab, serving
 from validate.core.errors import ClusterError

@@ -22,8 +22,9 @@ from components.portal.server import watch as watching
 from components.portal.server.watch import Watch
 from components.workflows import names, probe, sample, steps
 from problems.cluster import Runs
+from problems.house import AGAIN
 from problems.lineage import Named
-from problems.pipeline import AGAIN, OUT
+from problems.pipeline import OUT
 from problems.steps import FAILED_A_GATE
 from tests.engine import flows
 from tests.rendered.apiserver import HOST

@@ -13,7 +13,7 @@ from components.kit.probing import Endpoint
 from problems import STEPS, cluster, due
 from problems.asking import AskedError
 from problems.cluster import Told
-from problems.pipeline import TIMED, Alerts
+from problems.house import TIMED, Alerts
 from problems.tracking import Mlflow
 from tests.unit.test_problem_tabular import HOUSE
 

@@ -21,7 +21,7 @@ from components.feast import settings as feast
 from components.feast.image.apadana_feast import definitions
 from components.kserve.image.server import declared
 from problems import STEPS, archive, cluster, copying, online, origin, tracking
-from problems.pipeline import TIMED, Features, House, Studies
+from problems.house import TIMED, Features, House, Studies
 from problems.quality import Column, complete
 from problems.tabular import features, problem
 
