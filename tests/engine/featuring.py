@@ -20,6 +20,7 @@ import redis
 import yaml
 
 from components.feast import settings as room
+from tests import bytecode
 from tests.engine import built, stores
 from validate.ground.kubectl import wait_for
 from validate.ground.site import REPOSITORY
@@ -175,7 +176,7 @@ class Feast:
             "PATH": os.environ["PATH"],
             "HOME": str(self.made.state),
             "PYTHONPATH": str(CODE),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            **bytecode.KEPT,
             "APADANA_MOUNTS": str(self.mounts),
             "DATABASE_ADDRESS": self.address("postgres"),
             "DATABASE_NAME": "postgres",

@@ -14,6 +14,7 @@ from pathlib import Path
 from minio import Minio
 
 from components.minio import probe as minio
+from tests import bytecode
 from tests.engine import built, featuring, stores, test_integration_stores
 from validate.ground.site import REPOSITORY
 
@@ -48,7 +49,7 @@ class Spark:
             "PATH": os.environ["PATH"],
             "HOME": str(self.made.state),
             "PYTHONPATH": str(CODE),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            **bytecode.KEPT,
             "APADANA_LOGIN": str(self.login),
             "APADANA_WORK": str(self.made.state / name),
             "SPARK_JARS": str(self.jars),
