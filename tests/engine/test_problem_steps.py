@@ -7,49 +7,37 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import joblib
 import pytest
 
-from problems import STEPS, cluster
+from problems import STEPS
 from problems.steps import CAME_TO_NOTHING, FAILED_A_GATE, NOT_READ
 from problems.tabular import features, problem
+from tests.engine import stepping
+from tests.engine.stepping import Beginner, Run
 
 pytestmark = pytest.mark.engine
 
 
-class Run:
-    """One run; `work` has a folder for each step."""
-
-    def __init__(self, place: Path, problem: str = "tabular") -> None:
-        self.place, self.work, self.problem = place, place / "work", problem
-        (place / "code.zip").write_bytes(cluster.code(problem))
-
-    def step(self, name: str, **settings: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "problems.steps", self.problem, name]
-        given = [f"--work={self.work}", f"--out={self.work / name}", f"--settings={json.dumps(settings)}"]
-        return subprocess.run(
-            [*command, *given],
-            cwd=self.place,
-            env={"PYTHONPATH": str(self.place / "code.zip")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def said(self, step: str, file: str) -> Any:
-        return json.loads((self.work / step / file).read_text())
+@pytest.fixture(scope="module")
+def begins() -> Iterator[Beginner]:
+    with stepping.beginner() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    made = Run(tmp_path_factory.mktemp("problem"))
+def run(tmp_path_factory: pytest.TempPathFactory, begins: Beginner) -> Run:
+    """Made by processes that were begun by nobody but Python; what is done to it later is not."""
+    place = tmp_path_factory.mktemp("problem")
+    made = Run(place, None)
     for step in STEPS:
         done = made.step(step)
         assert done.returncode == 0, f"{step}: {done.stderr}"
-    return made
+    return Run(place, begins)
 
 
 def test_the_model_passes_every_gate_on_patients_that_it_has_not_seen(run: Run) -> None:
@@ -91,9 +79,9 @@ def test_a_search_with_other_folds_is_no_use_to_the_training(run: Run) -> None:
     assert done.returncode == 2 and "the search had 5 folds, and now there are 3: tune again" in done.stderr
 
 
-def test_a_search_among_xgboosts_models_ends_in_one_that_answers(run: Run, tmp_path: Path) -> None:
+def test_a_search_among_xgboosts_models_ends_in_one_that_answers(run: Run, begins: Beginner, tmp_path: Path) -> None:
     """By joblib in a process without this repository, as the model server has it."""
-    other = Run(tmp_path)
+    other = Run(tmp_path, begins)
     shutil.copytree(run.work, other.work)
     for step in ("tune", "train"):
         done = other.step(step, models=["xgboost"], trials=4)
@@ -129,9 +117,9 @@ def test_a_model_that_is_unfair_is_refused_and_the_gates_are_named(run: Run) -> 
     [({"bmi": None}, "completeness"), ({"bmi": 900.0}, "ranges"), ({"bmi": "large"}, "schema"), (None, "unique")],
 )
 def test_records_that_are_wrong_are_not_trained_on(
-    run: Run, tmp_path: Path, change: dict[str, Any] | None, gate: str
+    run: Run, begins: Beginner, tmp_path: Path, change: dict[str, Any] | None, gate: str
 ) -> None:
-    broken = Run(tmp_path)
+    broken = Run(tmp_path, begins)
     records = run.said("prepare", "records.json")
     wrong = [records[0]] * 221 if change is None else [record | change for record in records[:221]]
     (broken.work / "prepare").mkdir(parents=True)
@@ -141,14 +129,14 @@ def test_records_that_are_wrong_are_not_trained_on(
     assert done.returncode == FAILED_A_GATE and f"gate {gate} is" in done.stderr, done.stderr
 
 
-def test_a_step_that_misses_an_earlier_one_says_so(tmp_path: Path) -> None:
-    done = Run(tmp_path).step("evaluate")
+def test_a_step_that_misses_an_earlier_one_says_so(begins: Beginner, tmp_path: Path) -> None:
+    done = Run(tmp_path, begins).step("evaluate")
     assert done.returncode == NOT_READ and "train/answers.json, which step train leaves" in done.stderr
 
 
-def test_a_model_of_texts_passes_its_gates_and_needs_no_code_of_its_problem(tmp_path: Path) -> None:
+def test_a_model_of_texts_passes_its_gates_and_needs_no_code_of_its_problem(begins: Beginner, tmp_path: Path) -> None:
     """As the model server has it: one text a row, out of another process."""
-    run = Run(tmp_path, "text")
+    run = Run(tmp_path, begins, "text")
     for step in STEPS:
         done = run.step(step)
         assert done.returncode == 0, f"{step}: {done.stderr}"
@@ -159,16 +147,18 @@ def test_a_model_of_texts_passes_its_gates_and_needs_no_code_of_its_problem(tmp_
     assert json.loads(found.stdout) == [1, 0]
 
 
-def test_a_model_that_reads_too_little_is_refused(tmp_path: Path) -> None:
-    run = Run(tmp_path, "text")
+def test_a_model_that_reads_too_little_is_refused(begins: Beginner, tmp_path: Path) -> None:
+    run = Run(tmp_path, begins, "text")
     codes = [run.step(step, leave_out=["body"]).returncode for step in STEPS]
     assert codes == [0] * (len(STEPS) - 1) + [FAILED_A_GATE]
     assert any(each.startswith("auc_roc") for each in run.said("register", "verdict.json")["failed"])
 
 
-def test_a_search_that_comes_to_nothing_is_ended_early_with_a_code_of_its_own(run: Run, tmp_path: Path) -> None:
+def test_a_search_that_comes_to_nothing_is_ended_early_with_a_code_of_its_own(
+    run: Run, begins: Beginner, tmp_path: Path
+) -> None:
     """Regularised until nothing is left of the model: each answer is the same, which is no better than chance."""
-    other = Run(tmp_path)
+    other = Run(tmp_path, begins)
     shutil.copytree(run.work, other.work)
     done = other.step("tune", models=["linear"], strengths=[1e-9, 1e-8], trials=40, patience=3, pruner="none")
     assert done.returncode == CAME_TO_NOTHING, done.stderr
@@ -176,9 +166,9 @@ def test_a_search_that_comes_to_nothing_is_ended_early_with_a_code_of_its_own(ru
     assert len(done.stdout.splitlines()) < 10, "it went on for long"
 
 
-def test_a_training_that_comes_to_nothing_leaves_no_model(run: Run, tmp_path: Path) -> None:
+def test_a_training_that_comes_to_nothing_leaves_no_model(run: Run, begins: Beginner, tmp_path: Path) -> None:
     """With what the search could never have chosen."""
-    other = Run(tmp_path)
+    other = Run(tmp_path, begins)
     shutil.copytree(run.work, other.work)
     best = run.said("tune", "best.json")
     nothing = {"model": "linear", "strength": 1e-9, "l1_ratio": 1.0}
@@ -195,8 +185,10 @@ def test_a_training_that_comes_to_nothing_leaves_no_model(run: Run, tmp_path: Pa
 @pytest.mark.parametrize(
     ("content", "said"), [(None, "No such file"), ("{", "Expecting property name")], ids=["away", "cut off"]
 )
-def test_data_that_can_t_be_read_is_named(run: Run, tmp_path: Path, content: str | None, said: str) -> None:
-    other = Run(tmp_path)
+def test_data_that_can_t_be_read_is_named(
+    run: Run, begins: Beginner, tmp_path: Path, content: str | None, said: str
+) -> None:
+    other = Run(tmp_path, begins)
     shutil.copytree(run.work, other.work)
     file = other.work / "prepare" / "records.json"
     file.unlink() if content is None else file.write_text(content)
