@@ -82,8 +82,14 @@ def checkout(server: registry.Registry, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="module")
-def trained(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Version:
-    number = checkout.train(tmp_path_factory.mktemp("work"))
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the steps of `trained` were done."""
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def trained(checkout: Checkout, work: Path) -> Version:
+    number = checkout.train(work)
     return reproducing.find(checkout.server.mlflow, lineage.named(f"tabular@{number}"))
 
 
@@ -141,12 +147,13 @@ def test_a_text_model_is_had_again_too(checkout: Checkout, tmp_path: Path) -> No
     assert not (tmp_path / "again" / "prepare" / "origin.json").exists(), "no records were made anew"
 
 
-def test_steps_of_other_code_make_no_version(checkout: Checkout, tmp_path: Path) -> None:
-    work, own = tmp_path / "work", checkout.place / "problems" / "tabular" / "notes.py"
-    checkout.train(work)
+def test_steps_of_other_code_make_no_version(checkout: Checkout, trained: Version, work: Path, tmp_path: Path) -> None:
+    del trained  # its steps have been done
+    again, own = tmp_path / "work", checkout.place / "problems" / "tabular" / "notes.py"
+    shutil.copytree(work, again)
     own.write_text("LATER = 2\n")
     try:
-        done = checkout.command("run", "tabular", "--work", str(work), "--from", "evaluate")
+        done = checkout.command("run", "tabular", "--work", str(again), "--from", "evaluate")
     finally:
         own.unlink()
     assert done.returncode == 2 and "2 kinds of code" in done.stderr and "from validate" in done.stderr, done.stderr
