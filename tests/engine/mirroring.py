@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import zipfile
@@ -70,7 +71,10 @@ def unpacked(wheels: Sequence[Path], name: str) -> Path:
         fresh = made.with_suffix(f".{os.getpid()}")
         for wheel in wheels:
             zipfile.ZipFile(wheel).extractall(fresh)
-        fresh.rename(made)
+        try:
+            fresh.rename(made)
+        except OSError:  # somebody was faster
+            shutil.rmtree(fresh)
     return made
 
 
