@@ -20,7 +20,7 @@ from components.kit.naming import client_secret
 from components.kit.probing import Endpoint
 from components.workflows import runs
 from components.workflows.runs import said
-from problems import STEPS, archive, checkout
+from problems import STEPS, archive, checkout, store
 from problems.house import (
     AGAIN,
     ASKING_NAME,
@@ -227,11 +227,20 @@ class Runs:
         return Studies(address, name, client_secret(POSTGRES, name), found.ca_ref or "", found.mode == "external")
 
     def _features(self, problem: str) -> Features | None:
+        """None where the site's store is off or has no view of the problem. Raises Refusal where its records are in
+        there."""
         found = next((c for c in self.site.platform.components if c.name == FEAST), None)
-        if found is None or problem not in str(found.client.required["definitions"]).split(","):
+        view = store.view(importlib.import_module(f"problems.{problem}.features"), problem).name
+        fed = hasattr(importlib.import_module(f"problems.{problem}.problem"), "keys")
+        if found is None or view not in json.loads(str(found.client.required["features"])):
+            if fed:
+                raise Refusal(
+                    f"the records of {problem} are in the view {view} of the feature store; add it to {FEAST}"
+                )
             return None
         address = next(e.address for e in found.endpoints_in if e.protocol == "feast-service")
-        return Features(address, client_secret(FEAST, OURS), found.ca_ref or "")
+        step = "prepare" if fed else "features"
+        return Features(address, client_secret(FEAST, OURS), found.ca_ref or "", step)
 
     def _alerts(self) -> Alerts | None:
         found = next((c for c in self.site.platform.components if c.name == PROMETHEUS), None)

@@ -48,6 +48,9 @@ def person(text: str) -> Person:
     found = PERSON.fullmatch(text)
     if found is None or found[1] not in known():
         raise Refusal(f"{text!r} is no PROBLEM/NUMBER, e.g. tabular/17; problems: {', '.join(known())}")
+    if hasattr(importlib.import_module(f"problems.{found[1]}.problem"), "keys"):
+        allowed = "a problem whose records have numbers"
+        raise Refusal(f"{text}: the records of {found[1]} are named by who sent them to the stream; allowed: {allowed}")
     return Person(found[1], int(found[2]))
 
 

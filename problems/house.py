@@ -27,6 +27,7 @@ class Features:
     address: str  # host:port
     secret: str  # with username and password
     ca: str  # ConfigMap with ca.crt; "": the system's own authorities
+    step: str = "features"  # the one that asks it
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from problems.store import KEY
+from problems.store import View
 
 FILE, TOLD_BY = "features.json", "the feature store"
+FLOAT = "float64"
 
 
-def declaration(known: Mapping[str, Any], names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any] | None:
+def declaration(
+    known: Mapping[str, Any], view: View, names: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> dict[str, Any] | None:
     """`known`: what the step `features` left; `names`, `rows`: of the matrix. None: the store can't tell the columns.
 
     The middle of a column of numbers stands in for what nobody knows, where a release allows it; of texts nothing does.
@@ -24,16 +27,17 @@ def declaration(known: Mapping[str, Any], names: Sequence[str], rows: Sequence[S
         return None
     columns = list(zip(*rows, strict=True))
     return {
-        "key": KEY,
-        "key_type": "int64",
+        "key": view.key,
+        "key_type": view.key_type,
         "columns": [
-            {"name": name, "feature": f"{known['view']}:{name}", **_kind(column)}
+            {"name": name, "feature": f"{known['view']}:{name}", **_kind(column, view.types.get(name, FLOAT))}
             for name, column in zip(names, columns, strict=True)
         ],
     }
 
 
-def _kind(column: Sequence[Any]) -> dict[str, Any]:
+def _kind(column: Sequence[Any], kind: str) -> dict[str, Any]:
     if isinstance(column[0], str):
         return {"type": "string"}
-    return {"type": "float64", "default": float(median(column))}
+    middle = median(column)
+    return {"type": kind, "default": float(middle) if kind == FLOAT else round(middle)}

@@ -170,7 +170,7 @@ class Pipeline:
 
     def _container(self, name: str) -> Container:
         mounts, env = self._common()
-        if (features := self.house.features) and name == "features":
+        if (features := self.house.features) and name == features.step:
             env.append(Env(name=store.URI, value=f"https://{features.address}"))
             _let_in(
                 mounts, env, ("login", LOGIN_AT, store.LOGIN), ("features-ca", FEATURES_CA_AT, store.CA), features.ca

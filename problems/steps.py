@@ -65,11 +65,25 @@ class Job:
 def prepare(job: Job) -> None:
     """Takes the records in, with their count, digest and time of arrival."""
     problem = job.part("problem")
-    records = problem.records()
+    records = _streamed(job) if streamed(problem) else problem.records()
     job.write("records.json", records)
     digest = archive.sha256((job.out / "records.json").read_bytes())
     about = {"source": problem.SOURCE, "records": len(records), "sha256": digest, "arrived": job.now.isoformat()}
     job.write("data.json", about)
+
+
+def streamed(problem: Any) -> bool:
+    """Whether its records come by the stream: it names their keys, and the feature store has them already."""
+    return hasattr(problem, "keys")
+
+
+def _streamed(job: Job) -> list[dict[str, object]]:
+    """What the feature store knows now of each key that the problem names. Raises InputError where there is none."""
+    problem, module = job.part("problem"), job.part("features")
+    if (kept := store.from_environment()) is None:
+        raise InputError(f"the records of {job.name} are in the feature store, and {store.URI} is not set")
+    keys = problem.keys(problem.given(job.settings))
+    return kept.history(store.view(module, job.name), list(module.COLUMNS), keys, job.now.isoformat())
 
 
 def validate(job: Job) -> None:
@@ -88,19 +102,23 @@ def validate(job: Job) -> None:
 
 def features(job: Job) -> None:
     """Hands the whole records to the feature store, and takes back what it knew of each at that moment: what is trained
-    on is what will be known when an answer is wanted. Without a store the records themselves are the features."""
+    on is what will be known when an answer is wanted. Without a store the records themselves are the features, and
+    what came from the store needs no second look."""
     module = job.part("features")
+    view = store.view(module, job.name)
     records = quality.complete(job.read("prepare", "records.json"), module.COLUMNS)
     about = job.read("prepare", "data.json")
     names = [name for name in module.COLUMNS if name != module.MEASURED]
     known, source, moment = records, "the records", about["arrived"]
-    if (kept := store.from_environment()) is not None:
-        moment = kept.keep(job.name, names, records, about["arrived"])
-        found = kept.history(job.name, names, len(records), moment)
+    if streamed(job.part("problem")):
+        source = online.TOLD_BY
+    elif (kept := store.from_environment()) is not None:
+        moment = kept.keep(view, names, records, about["arrived"])
+        found = kept.history(view, names, range(len(records)), moment)
         pairs = zip(found, records, strict=True)
         known, source = [row | {module.MEASURED: record[module.MEASURED]} for row, record in pairs], online.TOLD_BY
     job.write("records.json", known)
-    job.write("features.json", {"source": source, "known_at": moment, "view": job.name, "names": names})
+    job.write("features.json", {"source": source, "known_at": moment, "view": view.name, "names": names})
 
 
 @dataclass(frozen=True)
@@ -189,11 +207,12 @@ def train(job: Job) -> None:
     job.write("answers.json", {"truth": lesson.truth.tolist(), "said": said, "score": scores, "group": lesson.group})
     best_of_all = problem.model(best["parameters"], settings).fit(lesson.rows, lesson.truth)
     joblib.dump(best_of_all, job.out / "model.joblib")
-    names = job.part("features").names(settings.leave_out)
+    module = job.part("features")
+    names = module.names(settings.leave_out)
     answers = best_of_all.predict(lesson.rows).tolist()
     job.write(reference.FILE, reference.reference(names, lesson.rows.tolist(), answers))
     of_store = job.read("features", "features.json")
-    if (asked := online.declaration(of_store, names, lesson.rows.tolist())) is not None:
+    if (asked := online.declaration(of_store, store.view(module, job.name), names, lesson.rows.tolist())) is not None:
         job.write(online.FILE, asked)
     told = asdict(settings) | {"features": names}
     told |= {f"tuned_{key}": value for key, value in best["parameters"].items()}

@@ -19,8 +19,11 @@ from problems.cluster import known
 from problems.erasing import Person
 from problems.staying import Staying
 
+#: The records of the others have numbers.
+STREAMED = "machines"
 
-@given(st.sampled_from(sorted(known())), st.integers(0, 10**9))
+
+@given(st.sampled_from(sorted(set(known()) - {STREAMED})), st.integers(0, 10**9))
 def test_a_person_that_is_said_is_the_person_that_is_read(problem: str, number: int) -> None:
     assert erasing.person(str(Person(problem, number))) == Person(problem, number)
 
@@ -32,6 +35,11 @@ def test_a_person_that_is_said_is_the_person_that_is_read(problem: str, number: 
 def test_what_names_nobody_is_refused(said: str) -> None:
     with pytest.raises(Refusal, match="is no PROBLEM/NUMBER"):
         erasing.person(said)
+
+
+def test_records_that_came_by_the_stream_have_no_numbers_of_ours() -> None:
+    with pytest.raises(Refusal, match="machines/1: the records of machines are named by who sent them to the stream"):
+        erasing.person(f"{STREAMED}/1")
 
 
 @pytest.mark.parametrize("problem", sorted(known()))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from components.kit import contract
 from validate.core.model import Result
 from validate.ground import Ground
-from validate.suites import audit, backup, chaos, checks, coverage, durability, integration, load, plan, smoke
+from validate.suites import audit, backup, chaos, checks, coverage, durability, integration, load, plan, smoke, story
 from validate.suites.plan import Step, StepOutcome, Tools
 
 
@@ -24,6 +24,7 @@ def steps(ground: Ground, only: str | None = None) -> list[Step]:
         *chaos.steps(ground, chosen),
         *load.steps(ground, chosen),
         *integration.steps(ground, chosen),
+        *story.steps(ground, chosen),
     ]
 
 

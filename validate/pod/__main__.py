@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
             "drill",
             "load",
             "integration",
+            "story",
             "safety",
             "knock",
             "churn",
@@ -45,8 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", action="append", default=[], help="knock: one more host:port")
     parser.add_argument("--batches", type=int, default=14, help="churn")
     parser.add_argument("--cycles", type=int, default=10, help="churn: in each batch")
-    parser.add_argument("--act", default="", help="integration: what to do")
-    parser.add_argument("--wish", default="{}", help="integration: with what, as JSON")
+    parser.add_argument("--act", default="", help="integration, story: what to do")
+    parser.add_argument("--wish", default="{}", help="integration, story: with what, as JSON")
     parser.add_argument("--order", default="", help="load: as JSON; without: --run ends")
     return parser
 
@@ -57,6 +58,10 @@ def main() -> None:
         from validate.pod.integration import verbs  # most pods never need it
 
         verbs.main(args.act, args.wish)
+    elif args.verb == "story":
+        from validate.pod.story import verbs as story  # as the above
+
+        story.main(args.act, args.wish)
     elif args.verb == "load":
         from validate.pod.load import run  # as the above
 
