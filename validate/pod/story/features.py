@@ -47,9 +47,9 @@ def send(story: Story, delivery: str) -> Fields:
     return {"sent": count, "acknowledged": acknowledged, "refused": refused[:5], "seconds": took}
 
 
-def look(story: Story, delivery: str) -> Fields:
-    """What the history and the online store have of each machine once both have all of it, or after ARRIVES_S; and of
-    the altered ones."""
+def look(story: Story, delivery: str, within: float = ARRIVES_S) -> Fields:
+    """What the history and the online store have of each machine, and of the altered ones: once both have all that was
+    sent, or when `within` (seconds) is over."""
     wanted = {key: list(values) for key, values in story.known(delivery).items()}
     begin, seen = time.monotonic(), Fields()
 
@@ -59,7 +59,7 @@ def look(story: Story, delivery: str) -> Fields:
         return seen if there else None
 
     try:
-        waiting.wait(whole, timeout=ARRIVES_S, every=0.5, swallow=(OSError, feast.RefusedError))
+        waiting.wait(whole, timeout=within, every=0.5, swallow=(OSError, feast.RefusedError))
     except waiting.LateError:
         if not seen:
             raise

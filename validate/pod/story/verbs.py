@@ -17,7 +17,7 @@ ROOM, ENGINE = "room", "engine"  # a room did not do what it promises; or we did
 
 VERBS: dict[str, Callable[[Story, Fields], Any]] = {
     "send": lambda story, wish: features.send(story, wish["delivery"]),
-    "look": lambda story, wish: features.look(story, wish["delivery"]),
+    "look": lambda story, wish: features.look(story, **wish),
     "registered": lambda _, wish: registry.registered(wish["problem"], wish["of_run"]),
     "ask": lambda story, wish: answers.ask(story, wish["release"], wish["by"], wish["when"]),
     "exchange": lambda story, wish: answers.exchange(story, wish["release"], wish["old"]),

@@ -23,9 +23,9 @@ NEEDED, ONLINE = ("kafka", "postgres", "minio"), "redis"
 RECORD = "integration-chain.jsonl"
 SECONDS = 120.0
 LIMITS = (
-    "The ML layer isn't there yet: a random forest of 25 trees stands for the models, a server "
-    "of ours (in the shape of KServe's v1 protocol) for the serving; both run in pods.",
-    "Questions are asked inside the server's pod: no gateway lies between user and model yet.",
+    "In this chain a random forest of 25 trees stands for the models, a server of ours (in the shape of KServe's v1 "
+    "protocol) for the serving; both run in pods. The rooms of the layer ml have a story of their own, where all are there.",
+    "Questions are asked inside the server's pod: no gateway lies between user and model in this chain.",
     "The records are generated, 1 KB each, from a seed (validate/pod/integration/records.py).",
     "Kafka keeps the raw records until its retention is over (24 h): a client may not delete them.",
 )
