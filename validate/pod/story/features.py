@@ -16,7 +16,7 @@ from validate.pod.story.records import ASKED, FEATURES, KEY, LEARNT, VIEW, Story
 Fields = dict[str, Any]
 Rows = dict[str, list[Any]]
 ARRIVES_S = 90.0  # until the last record is in both stores; the workers may give out their partitions anew meanwhile
-FLUSH_S = 60.0
+FLUSH_S, TRIES = 60.0, 3
 
 
 def send(story: Story, delivery: str) -> Fields:
@@ -106,9 +106,13 @@ def _of_any(ask: Callable[[feast.Api], dict[str, Rows]]) -> dict[str, Rows]:
 def forget(story: Story) -> Mapping[str, int]:
     """By the room streaming, which takes away what validators sent. How many machines are still known."""
     keys = [*story.keys(LEARNT), *story.keys(ASKED), *story.altered()]
-    target = targets.target("streaming")
+    target, left = targets.target("streaming"), {"offline": keys, "online": keys}
     there = places(target, "streaming")
-    for number, key in enumerate(keys):
-        json_request(target, there[number % len(there)], "DELETE", f"/probe?entity={key}")
-    left = known(keys)
-    return {where: sum(any(v is not None for v in row) for row in rows.values()) for where, rows in left.items()}
+    for _ in range(TRIES):  # a store that was away is asked again
+        for number, key in enumerate(sorted({*left["offline"], *left["online"]})):
+            json_request(target, there[number % len(there)], "DELETE", f"/probe?entity={key}")
+        left = {
+            where: [key for key, row in rows.items() if any(value is not None for value in row)]
+            for where, rows in known(keys).items()
+        }
+    return {where: len(found) for where, found in left.items()}

@@ -24,7 +24,7 @@ RECORD = "integration-chain.jsonl"
 SECONDS = 120.0
 LIMITS = (
     "In this chain a random forest of 25 trees stands for the models, a server of ours (in the shape of KServe's v1 "
-    "protocol) for the serving; both run in pods. The rooms of the layer ml have a story of their own, where all are there.",
+    "protocol) for the serving; both run in pods. Where the rooms of the layer ml are, they have a story of their own.",
     "Questions are asked inside the server's pod: no gateway lies between user and model in this chain.",
     "The records are generated, 1 KB each, from a seed (validate/pod/integration/records.py).",
     "Kafka keeps the raw records until its retention is over (24 h): a client may not delete them.",

@@ -63,16 +63,19 @@ class SiteRooms:
     def command(self, *words: str, timeout: float = COMMAND_S) -> str:
         """As a person types it. Raises RoomError with what it said."""
         begin = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-m", *words],
-            cwd=REPOSITORY,
-            env=surroundings.built(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", *words],
+                cwd=REPOSITORY,
+                env=surroundings.built(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise RoomError(f"{' '.join(words)}: not done within {timeout:g} s") from None
         took = round(time.monotonic() - begin, 1)
         self._note({"command": words, "code": done.returncode, "said": done.stdout[-2000:], "seconds": took})
         if done.returncode:
@@ -154,20 +157,35 @@ class SiteRooms:
         return self.call("trace", release=self.release, answered=answered)
 
     def clean(self) -> Mapping[str, int]:
-        """All of it, also where one part of it fails. Raises ValidateError for what could not be looked at."""
+        """All of it, also where one part of it fails. Raises ValidateError with what could not be taken away."""
         left: dict[str, int] = {}
-        if self.served:
-            self.command("stacks.models", self.site.name, "retire", self.release, "--wait", str(GOES_S), timeout=300)
-            left["release"] = len(self.call("served", release=self.release))
-            left["questions"] = int(self.call("forget_questions", release=self.release, whens=WHENS)["left"])
-        found = self.call("forget_features")
-        left |= {"in the history": int(found["offline"]), "online": int(found["online"])}
-        if self.runs:
-            left["runs and versions"] = int(self.call("forget_runs", problem=NAME, runs=self.runs)["left"])
-            left["workflows"] = self._remove()
+        wrong: list[str] = []
+        served, ran = [self._retire, self._forget_questions], [self._remove, self._forget_runs]
+        for part in (*(served if self.served else ()), self._forget_features, *(ran if self.runs else ())):
+            try:
+                left |= part()
+            except ValidateError as error:
+                wrong.append(str(error))
+        if wrong:
+            raise ValidateError("; ".join(wrong))
         return left
 
-    def _remove(self) -> int:
+    def _retire(self) -> dict[str, int]:
+        words = ("retire", self.release, "--wait", str(GOES_S))
+        self.command("stacks.models", self.site.name, *words, timeout=GOES_S + COMMAND_S)
+        return {"release": len(self.call("served", release=self.release))}
+
+    def _forget_questions(self) -> dict[str, int]:
+        return {"questions": int(self.call("forget_questions", release=self.release, whens=WHENS)["left"])}
+
+    def _forget_features(self) -> dict[str, int]:
+        found = self.call("forget_features")
+        return {"in the history": int(found["offline"]), "online": int(found["online"])}
+
+    def _forget_runs(self) -> dict[str, int]:
+        return {"runs and versions": int(self.call("forget_runs", problem=NAME, runs=self.runs)["left"])}
+
+    def _remove(self) -> dict[str, int]:
         """The runs; template and code, too, where nobody else has one."""
         cluster, where, marked = self.site.cluster, ("-n", self._namespace), ("-l", f"{PROBLEM}={NAME}")
         for run in self.runs:
@@ -179,4 +197,4 @@ class SiteRooms:
         there = cluster.json(*where, "get", WORKFLOWS, *marked)["items"]
         if not there:
             cluster.run(*where, "delete", f"{TEMPLATES},configmaps", *marked)
-        return sum(each["metadata"]["name"] in self.runs for each in there)
+        return {"workflows": sum(each["metadata"]["name"] in self.runs for each in there)}
