@@ -74,7 +74,8 @@ class Memory:
 
     def exchange(self, version: str, old: str) -> tuple[Found, Found]:
         served = self.serve(version)
-        return {"versions": [old, self.name(self.serving)], "asked": 9, "failed": [], "seconds": 2.0}, served
+        told = {"asked": 9, "failed": 0, "examples": [], "seconds": 2.0}
+        return {"versions": [old, self.name(self.serving)], **told}, served
 
     def row(self, key: str) -> Row:
         """What the model server looks up."""

@@ -212,7 +212,7 @@ class NeverTakesOver(Memory):
     def exchange(self, version: str, old: str) -> tuple[Found, Found]:
         served = {**self.serve(version)}
         self.serving = self.versions[0]
-        return {"versions": [old], "asked": 9, "failed": [], "seconds": 240.0}, served
+        return {"versions": [old], "asked": 9, "failed": 0, "examples": [], "seconds": 240.0}, served
 
 
 class GoesBack(Memory):
@@ -238,7 +238,7 @@ class Drops(Memory):
 
     def exchange(self, version: str, old: str) -> tuple[Found, Found]:
         found, served = super().exchange(version, old)
-        return {**found, "failed": ["0.3 s: 503 no healthy upstream"]}, served
+        return {**found, "failed": 1, "examples": ["0.3 s: 503 no healthy upstream"]}, served
 
 
 class MovesEverybody(Memory):

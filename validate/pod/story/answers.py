@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -56,7 +57,9 @@ class Caller:
 def ask(story: Story, release: str, by: str, when: str) -> Fields:
     """Every machine. `when`: the questions' names say so; "" leaves them without, so that nobody keeps them. Raises
     OSError for a question that is not answered."""
-    caller, answers, versions, again = Caller(release), [], [], 0
+    caller, again = Caller(release), 0
+    answers: list[int] = []
+    versions: list[str] = []
     for number, question in enumerate(_asked(story, by)):
         if when:
             question["id"] = story.question(number, when)
@@ -81,12 +84,13 @@ def exchange(story: Story, release: str, old: str) -> Fields:
     begin = time.monotonic()
     seen: list[str] = []
     failed: list[str] = []
-    asked, since = 0, None
+    asked = 0
+    since: float | None = None
     while (now := time.monotonic()) - begin < TAKES_S and (since is None or now - since < STAYS_S):
         try:
             status, said = caller.ask(questions[asked % len(questions)])
             version = str(json.loads(said)["model_version"]) if status == OK else ""
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             status, said, version = 0, repr(error).encode(), ""
         asked += 1
         if not version:
@@ -95,7 +99,8 @@ def exchange(story: Story, release: str, old: str) -> Fields:
             seen.append(version)
             since = None if version == old else now
         time.sleep(EVERY_S)  # the rhythm of the questions
-    return {"versions": seen, "asked": asked, "failed": failed[:10], "seconds": round(time.monotonic() - begin, 3)}
+    took = round(time.monotonic() - begin, 3)
+    return {"versions": seen, "asked": asked, "failed": len(failed), "examples": failed[:5], "seconds": took}
 
 
 def tell(story: Story, release: str, when: str, actual: Sequence[bool]) -> Fields:

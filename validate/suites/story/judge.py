@@ -175,7 +175,7 @@ def taken_over(name: str, found: Found, served: Found, old: str) -> Check:
         told = f"{served['answers_as']} did not answer within {found['seconds']:.0f} s"
         wrong = causes.STALE_MODEL, f"{told}: {found['versions']}"
     elif found["failed"]:
-        wrong = causes.ERRORS, f"{len(found['failed'])} of {found['asked']} questions failed: {found['failed'][0]}"
+        wrong = causes.ERRORS, f"{found['failed']} of {found['asked']} questions failed, e.g. {found['examples'][0]}"
     elif found["versions"][:1] != [old]:
         return Check(name, Verdict.INVALID, f"the exchange was over before it was watched: {found['versions']}")
     elif not _once(found["versions"]):
