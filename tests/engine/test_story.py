@@ -16,6 +16,7 @@ import joblib
 import pytest
 
 from components.feast import settings as room
+from components.feast.image.apadana_feast import definitions
 from components.kit.probing import Check, Verdict
 from components.kserve.image.server import declared
 from components.streaming import settings as streaming_room
@@ -160,7 +161,7 @@ def test_records_that_came_by_the_stream_are_learnt_from_and_turn_the_answers(pl
     rooms = Partly(place, Story("a1", 2026, learnt=16, asked=10), tmp_path)
     found = told(rooms)
     assert {each.name: (each.verdict, each.detail) for each in found.values() if each.verdict is not Verdict.PASS} == {}
-    view = room.known(room.definitions.read(room.files(room.Settings())))
+    view = room.known(definitions.read(room.files(room.Settings())))
     assert list(declared.misfits(rooms.versions[-1]["features"], view)) == []  # type: ignore[arg-type]
 
 

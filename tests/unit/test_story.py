@@ -53,7 +53,8 @@ def behind(link: str) -> list[str]:
 
 
 def test_sound_rooms_pass_and_the_changed_segment_alone_changes() -> None:
-    rooms, found = Memory(), []
+    rooms = Memory()
+    found: list[Check] = []
     tables = chain.run(rooms, rooms.story, lambda _: None, found.append)
     assert {each.name: each.verdict for each in found} == dict.fromkeys(links.names(), Verdict.PASS)
     (table,) = tables
