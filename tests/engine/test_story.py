@@ -196,8 +196,8 @@ class HalfGone(Partly):
 def test_what_is_lost_on_the_way_is_told_where_it_is(
     place: Place, tmp_path: Path, kind: type[Partly], link: str, cause: str, words: str
 ) -> None:
-    run = f"b{len(words)}"
-    found = told(kind(place, Story(run, 7, learnt=4, asked=2), tmp_path))
+    # A name of its own: what is sent again under an id of before changes nothing.
+    found = told(kind(place, Story(kind.__name__.lower(), 7, learnt=4, asked=2), tmp_path))
     failed = {
         name: (each.evidence["cause"], each.detail) for name, each in found.items() if each.verdict is Verdict.FAIL
     }
