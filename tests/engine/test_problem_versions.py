@@ -16,12 +16,16 @@ from xml.etree import ElementTree
 
 import pytest
 
+from components.kit.probing import Endpoint, Target
 from components.mlflow import settings as room
 from problems import archive, lineage, reproducing
 from problems.lineage import LineageError, Named
 from problems.reproducing import Version
+from problems.tabular import problem
 from tests.engine import registry
 from validate.ground.site import REPOSITORY
+from validate.pod import targets
+from validate.pod.story import registry as story
 
 pytestmark = pytest.mark.engine
 #: A search that takes little.
@@ -245,6 +249,42 @@ def test_the_lineage_as_words_and_as_a_picture(checkout: Checkout, trained: Vers
     assert trained.lineage.code.commit[:12] in done.stdout
     words = "".join(ElementTree.fromstring(file.read_text()).itertext())
     assert "deployable" in words and f"sha256:{trained.lineage.data.sha256[:12]}" in words
+
+
+@pytest.fixture
+def validator(server: registry.Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its pod is given."""
+    address = server.environment["MLFLOW_TRACKING_URI"].removeprefix("https://")
+    given = Target("mlflow", [Endpoint("mlflow", address)], "", "", str(server.ca))
+    monkeypatch.setattr(targets, "target", lambda name: given)
+
+
+@pytest.mark.usefixtures("validator")
+def test_the_validators_story_finds_run_and_records_of_a_version(
+    trained: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the run that it began, and back from the digest in an answer."""
+    run, data = trained.lineage.run, trained.lineage.data
+    found = story.registered("tabular", run)
+    assert (found["version"], found["of_run"], found["gates"]) == (trained.number, run, "passed")
+    assert found["named"] == found["kept"] == data.sha256 and found["records"] == problem.records()
+    assert story.registered("tabular", "never-begun") == {"version": "", "of_run": ""}
+    reference = f"models:/tabular/{trained.number}"
+    monkeypatch.setattr(story, "served", lambda release: {reference: "sha256:0123456789abcdef"})
+    back = story.trace("story-a1", "0123456789")
+    assert {key: back[key] for key in found} == found and back["reference"] == reference
+    assert story.trace("story-a1", "9876543210")["reference"] == ""
+
+
+@pytest.mark.usefixtures("validator")
+def test_the_validators_story_takes_away_the_runs_that_it_made_and_no_others(
+    checkout: Checkout, trained: Version, tmp_path: Path
+) -> None:
+    number = checkout.train(tmp_path, 'models=["linear"]')
+    other = reproducing.find(checkout.server.mlflow, lineage.named(f"tabular@{number}"))
+    assert story.forget("tabular", [other.lineage.run]) == 0
+    assert story.registered("tabular", other.lineage.run) == {"version": "", "of_run": ""}
+    assert story.registered("tabular", trained.lineage.run)["version"] == trained.number
 
 
 def test_a_persons_records_are_shown_then_erased_and_what_stays_is_said(checkout: Checkout, trained: Version) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,14 +16,13 @@ from components.feast.image.apadana_feast import definitions
 from components.kit.probing import Check, Verdict
 from components.streaming.worker import page, records
 from problems.machines import features, problem
-from tests import chain as platforms
 from tests.storied import STORY, Memory, Row
 from validate.core import causes
 from validate.core.errors import ValidateError
 from validate.pod.integration.records import SENTINEL
 from validate.pod.story import records as told
 from validate.pod.story.records import ASKED, FIRST, KINDS, LEARNT, SECOND, WORN, Story
-from validate.suites.story import chain, links, suite
+from validate.suites.story import chain, links
 from validate.suites.story.chain import Found, RoomError
 
 VIEWS = records.views(feast.opened(definitions.read(feast.files(feast.Settings()))))
@@ -378,21 +376,6 @@ def test_what_could_not_be_taken_away_is_said() -> None:
     (end,) = [each for each in run(CannotClean()).values() if each.verdict is not Verdict.PASS]
     assert (end.name, end.verdict) == (links.CLEAN, Verdict.INVALID)
     assert "forget_features: 503" in end.detail
-
-
-@pytest.mark.parametrize(("without", "only", "count"), [("", "", 1), ("outcomes", "", 0), ("", "kafka", 0)])
-def test_the_step_is_offered_where_every_room_is(tmp_path: Path, without: str, only: str, count: int) -> None:
-    there = {*suite.ASKED, *suite.REACHED} - {without}
-    ground = platforms.ground(tmp_path, *sorted(there))
-    chosen = [each for each in ground.site.platform.components if only in ("", each.name)]
-    found = suite.steps(ground, chosen)  # type: ignore[arg-type]
-    assert len(found) == count
-    for step in found:
-        assert (step.suite, step.harm, step.wish["learnt"]) == ("integration", "", 40)
-    if count:
-        log, *others = suite.components(ground.site.platform)
-        assert log.secret_ref == "kafka-client-streaming"
-        assert [each.name for each in others] == list(suite.ASKED[1:])
 
 
 def test_links_have_names_of_their_own() -> None:

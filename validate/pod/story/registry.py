@@ -105,6 +105,10 @@ def _place(api: mlflow.Api, experiment: str, digest: str) -> str:
     return f"{str(found).removeprefix(mlflow.SCHEME).strip('/')}/contents/{digest}"
 
 
+def _contents(version: Fields) -> set[str]:
+    return {_tags(version).get(name, "") for name in (DATA, FEATURES)} - {""}
+
+
 def _kept(api: mlflow.Api, experiment: str, digest: str) -> bytes:
     """A content under its digest; b"": it is not there."""
     if not digest:
@@ -116,17 +120,19 @@ def _kept(api: mlflow.Api, experiment: str, digest: str) -> bytes:
 
 
 def forget(problem: str, runs: Sequence[str]) -> int:
-    """Runs, their versions, and the records that are kept of them. How many runs and versions are still there."""
+    """Runs, their versions, and the records that are kept of them and of no other. How many runs and versions are still
+    there."""
 
     def act(api: mlflow.Api) -> int:
         mine = [each for each in _runs(api, problem) if _tags(each["data"]).get("run") in runs]
         numbers = {each["info"]["run_id"]: each["info"]["experiment_id"] for each in mine}
-        for version in _versions(api, problem):
-            if version["run_id"] in numbers:
-                for digest in {_tags(version).get(name, "") for name in (DATA, FEATURES)} - {""}:
-                    place = _place(api, numbers[version["run_id"]], digest)
-                    api.send("DELETE", f"{mlflow.ARTEFACTS}/{quote(place)}")
-                api.post("model-versions/delete", "DELETE", name=problem, version=version["version"])
+        versions = _versions(api, problem)
+        others = {digest for each in versions if each["run_id"] not in numbers for digest in _contents(each)}
+        for version in (each for each in versions if each["run_id"] in numbers):
+            for digest in _contents(version) - others:
+                place = _place(api, numbers[version["run_id"]], digest)
+                api.send("DELETE", f"{mlflow.ARTEFACTS}/{quote(place)}")
+            api.post("model-versions/delete", "DELETE", name=problem, version=version["version"])
         for number in numbers:
             api.post("runs/delete", run_id=number)
         left = sum(each["run_id"] in numbers for each in _versions(api, problem))
