@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from components.kit import pki
 from components.kit.web import Role
 from components.kit.webs import IDENTITY
+from tests.ports import free_port
 from validate.ground.kubectl import wait_for
 from validate.ground.site import REPOSITORY
 
@@ -193,8 +194,7 @@ def running(folder: Path, backend: int, core: int) -> Iterator[Proxy]:
     binary, signer = program(folder), Signer.new()
     pki.ensure_ca(folder / "pki", "bench")
     leaf = pki.ensure_leaf(folder / "pki", "echo", [PAGE], ["127.0.0.1"])
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     file = folder / "envoy.json"
     told = configuration(port, backend, leaf.secret_data(), signer.keys())
     file.write_text(json.dumps(told))

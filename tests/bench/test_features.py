@@ -8,8 +8,9 @@ import time
 
 import pytest
 
+from tests import ports
 from tests.bench.figures import Figure, show
-from tests.engine import featuring, stores
+from tests.engine import featuring
 from tests.engine.test_feature_store import FILES, activity, ask, now
 
 pytestmark = pytest.mark.bench
@@ -21,7 +22,7 @@ def test_a_question_for_one_customer() -> None:
     with featuring.feast(FILES) as feast:
         for customer in range(CUSTOMERS):
             assert ask(feast, "/push", activity(customer, customer, now(minutes=1)))[0] == 200
-        line = http.client.HTTPConnection(stores.HOST, feast.port, timeout=10)
+        line = http.client.HTTPConnection(ports.HOST, feast.port, timeout=10)
         took = []
         for number in range(REQUESTS + 200):
             body = {"feature_service": "churn", "entities": {"customer_id": [number % CUSTOMERS]}}

@@ -18,8 +18,8 @@ from components.kserve.image.server.counters import LOOKUP_BOUNDS, LOOKUP_SECOND
 from components.models.judge import scrape
 from tests.bench.figures import Figure, show
 from tests.engine import featuring, keying, modelserving
-from tests.engine.stores import HOST
 from tests.engine.test_feature_store import FILES, activity, ask, now
+from tests.ports import HOST
 from tests.serving import question
 
 pytestmark = pytest.mark.bench

@@ -27,8 +27,8 @@ from components.models.keeper.objects import folder
 from tests.engine import built, modelserving, stores
 from tests.engine.mirroring import python
 from tests.engine.modelserving import Server, Wanted
-from tests.engine.stores import HOST
 from tests.engine.test_integration_stores import target
+from tests.ports import HOST
 
 #: Imported once, then a process for each batch. Who asks is told the process, and, once it is gone, how it ended.
 BATCHES = """

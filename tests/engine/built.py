@@ -14,7 +14,8 @@ from minio.versioningconfig import ENABLED, VersioningConfig
 from components.kafka import probe as kafka
 from components.kit.probing import Target
 from components.minio import probe as minio
-from tests.engine.stores import HOST, Platform, free_port, program
+from tests.engine.stores import Platform, program
+from tests.ports import HOST, free_port
 from validate.ground.kubectl import wait_for
 
 CACHE = Path(os.environ.get("APADANA_CACHE", "/var/cache/apadana"))

@@ -28,7 +28,7 @@ from components.kit.webs import ENVOY_API, GATEWAY, GATEWAY_API
 from components.models.keeper.objects import ENVOY, GRPC, REST, WAYS, Manifest
 from tests.engine import mirroring
 from tests.engine.built import built
-from tests.engine.stores import HOST, free_port
+from tests.ports import HOST, free_port
 from tests.unit.test_models_wish import PLACE
 from validate.ground.kubectl import wait_for
 

@@ -20,7 +20,7 @@ import redis
 import yaml
 
 from components.feast import settings as room
-from tests import bytecode
+from tests import bytecode, ports
 from tests.engine import built, stores
 from validate.ground.kubectl import wait_for
 from validate.ground.site import REPOSITORY
@@ -67,7 +67,7 @@ def interpreter(image: str = room.ROOM) -> Path:
 
 def client(made: stores.Platform, port: int, user: str = "probe", password: str | None = None) -> Any:
     return redis.Redis(
-        host=stores.HOST,
+        host=ports.HOST,
         port=port,
         username=user,
         password=password or made.password,
@@ -118,7 +118,7 @@ class Feast:
     worker: subprocess.Popen[str] | None = None
 
     def __post_init__(self) -> None:
-        self.port = stores.free_port()
+        self.port = ports.free_port()
         self.mounts = self.made.state / "mounts"
         for store, user, word in (("database", "probe", self.made.password), ("online", room.ROOM, self.password)):
             (self.mounts / store).mkdir(parents=True)

@@ -32,10 +32,12 @@ from components.postgres import settings as postgres
 from components.workflows import names
 from components.workflows import settings as workflows
 from components.workflows.cluster import WorkflowsHalf
+from tests import ports
 from tests.engine import stores
 from tests.images import AnyImage
+from tests.ports import HOST
 from tests.rendered import datarooms, objects
-from tests.rendered.apiserver import HOST, ApiServer
+from tests.rendered.apiserver import ApiServer
 from validate.ground.kubectl import wait_for
 from validate.ground.site import Site
 
@@ -56,7 +58,7 @@ class Flows:
             pytest.skip(str(error))
         self.settings = workflows.Settings()
         self.site = self._site()
-        self.ports = {name: stores.free_port() for name in ("a", "b")}
+        self.ports = {name: ports.free_port() for name in ("a", "b")}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._fill()
 

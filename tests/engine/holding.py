@@ -31,7 +31,7 @@ from components.models.keeper import kubernetes, objects, sleep
 from components.models.keeper.sleep import Stage
 from components.models.keeper.wish import LABEL, STATE, WISH
 from tests.engine import falling
-from tests.engine.stores import HOST, free_port
+from tests.ports import HOST, free_port
 from tests.rendered.apiserver import ApiServer
 from tests.unit.test_models_settings import SETTINGS, site
 from tests.unit.test_models_wish import DIGESTS, PLACE, STABLE

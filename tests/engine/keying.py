@@ -14,8 +14,8 @@ import pytest
 
 from components.feast import settings as room
 from components.kit import fronts
-from tests import debian_programs
-from tests.engine import featuring, stores
+from tests import debian_programs, ports
+from tests.engine import featuring
 from tests.engine.modelserving import Server, Wanted
 from tests.rendered import datarooms, objects
 from tests.unit.test_feast_settings import site
@@ -29,7 +29,7 @@ class Front:
 
     feast: featuring.Feast
     name: str
-    port: int = field(default_factory=stores.free_port)
+    port: int = field(default_factory=ports.free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,8 +65,8 @@ class Front:
         text = text.replace("/etc/apadana/", f"{self.folder}/").replace(
             "127.0.0.1:16566", f"127.0.0.1:{self.feast.port}"
         )
-        text = re.sub(rf"bind :{room.WEB_PORT}", f"bind {stores.HOST}:{stores.free_port()}", text)
-        return re.sub(rf"bind :{room.API_PORT}", f"bind {stores.HOST}:{self.port}", text)
+        text = re.sub(rf"bind :{room.WEB_PORT}", f"bind {ports.HOST}:{ports.free_port()}", text)
+        return re.sub(rf"bind :{room.API_PORT}", f"bind {ports.HOST}:{self.port}", text)
 
     def end(self) -> None:
         """As when its pod is lost."""

@@ -28,7 +28,7 @@ from components.models.judge.reading import Page, Place
 from components.models.judge.tally import Reading
 from tests import debian_programs
 from tests.engine.built import CACHE, built
-from tests.engine.stores import HOST, free_port
+from tests.ports import HOST, free_port
 from tests.serving import question
 from validate.core.errors import ClusterError
 from validate.ground.kubectl import wait_for

@@ -13,7 +13,7 @@ from typing import Any
 
 from components.models.judge import answers
 from tests.engine.mirroring import LOG, START_S, alive, forked
-from tests.engine.stores import HOST, free_port
+from tests.ports import HOST, free_port
 from tests.serving import question
 from validate.ground.kubectl import wait_for
 

@@ -14,7 +14,7 @@ from components.kit import provisioning
 from components.kit.discovery import room as find
 from components.kit.providing import ProviderSettings
 from components.kit.settings import SiteFacts
-from tests.engine import stores
+from tests import ports
 from validate.ground.kubectl import wait_for
 
 IMAGES = {"clients": f"apadana.local/clients@sha256:{'1' * 64}"}
@@ -25,7 +25,7 @@ USERS = ("asker", "reader")  # of rooms
 def settings(room: str, port: int, *, users: bool = True, **more: Any) -> ProviderSettings:
     """Of a store of the client's on this port."""
     external = {
-        "addresses": [f"{stores.HOST}:{port}"],
+        "addresses": [f"{ports.HOST}:{port}"],
         "secret_ref": "their-probe",
         "ca_ref": "their-ca",
         "provision": {"secret_ref": "their-account", "users": users},

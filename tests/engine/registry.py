@@ -19,6 +19,7 @@ from components.minio import probe as minio
 from components.mlflow import settings as room
 from problems import tracking
 from problems.tracking import Mlflow
+from tests import ports
 from tests.engine import built, featuring, stores
 from tests.engine.test_integration_stores import target
 from validate.ground.kubectl import wait_for
@@ -42,7 +43,7 @@ class Registry:
     @property
     def environment(self) -> dict[str, str]:
         """As the steps of a problem are given it."""
-        return {tracking.URI: f"https://{stores.HOST}:{self.port}", tracking.CA: str(self.ca)}
+        return {tracking.URI: f"https://{ports.HOST}:{self.port}", tracking.CA: str(self.ca)}
 
     @property
     def mlflow(self) -> Mlflow:
@@ -103,7 +104,7 @@ class Registry:
             "PATH": os.environ["PATH"],
             "HOME": str(self.made.state),
             "APADANA_MOUNTS": str(mounts),
-            "HOST": stores.HOST,
+            "HOST": ports.HOST,
             "PORT": str(self.port),
             "DATABASE_ADDRESS": address("postgres"),
             "DATABASE_NAME": "postgres",
@@ -117,7 +118,7 @@ class Registry:
             "ARTEFACTS": f"s3://{room.ROOM}/",
             "ARTEFACTS_CONNECT_SECONDS": "5",
             "AWS_DEFAULT_REGION": "us-east-1",
-            "MLFLOW_SERVER_ALLOWED_HOSTS": f"{stores.HOST}:{self.port}",
+            "MLFLOW_SERVER_ALLOWED_HOSTS": f"{ports.HOST}:{self.port}",
             "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": "https://localhost",
         }
 
@@ -129,7 +130,7 @@ def registry() -> Iterator[Registry]:
     with stores.platform() as made:
         stores.add_postgres(made)
         built.add_minio(made)
-        found = Registry(made, python, stores.free_port())
+        found = Registry(made, python, ports.free_port())
         wait_for("the bucket", lambda: _bucket(found.bucket), timeout=60, swallow=(Exception,))
         found.start()
         yield found

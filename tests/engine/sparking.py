@@ -14,7 +14,7 @@ from pathlib import Path
 from minio import Minio
 
 from components.minio import probe as minio
-from tests import bytecode
+from tests import bytecode, ports
 from tests.engine import built, featuring, stores, test_integration_stores
 from validate.ground.site import REPOSITORY
 
@@ -60,7 +60,7 @@ class Spark:
             "EXECUTORS": "0",
             "CORES": "2",
             "HEAP_MIB": "640",
-            "CONNECT_PORT": str(stores.free_port()),
+            "CONNECT_PORT": str(ports.free_port()),
             "STORE_ADDRESS": self.address("minio"),
             "DATABASE_ADDRESS": self.address("postgres"),
             "LAKE": "postgres",

@@ -15,7 +15,7 @@ import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString
@@ -25,18 +25,11 @@ import pytest
 import redis
 
 from components.kit import contract, pki
+from tests.ports import HOST, free_port
 from validate.core.errors import ClusterError
 from validate.ground.kubectl import wait_for
 from validate.ground.local import LocalGround
 from validate.ground.site import REPOSITORY, Site
-
-HOST = "127.0.0.1"
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def program(*names: str) -> str:

@@ -25,7 +25,7 @@ from components.feast.image.apadana_feast import definitions
 from components.kafka import probe as kafka
 from components.kit.probing import Endpoint, Target
 from components.streaming import settings as room
-from tests import point_in_time
+from tests import point_in_time, ports
 from tests.engine import built, featuring, stores
 from validate.ground.kubectl import wait_for
 from validate.ground.site import REPOSITORY
@@ -61,7 +61,7 @@ class World:
 
     def start(self) -> int:
         """A worker more. Returns its port."""
-        port, folder = stores.free_port(), self.feast.made.state
+        port, folder = ports.free_port(), self.feast.made.state
         given = os.environ | {
             "APADANA_MOUNTS": str(folder / "streaming"),
             "PORT": str(port),
@@ -157,7 +157,7 @@ class World:
 
     def online(self, customers: Sequence[int]) -> list[tuple[Any, ...]]:
         """As Feast's own server answers."""
-        line = http.client.HTTPConnection(stores.HOST, self.feast.port, timeout=20)
+        line = http.client.HTTPConnection(ports.HOST, self.feast.port, timeout=20)
         names = ("visits", "spend", "segment")
         body = {"features": [f"activity:{name}" for name in names], "entities": {"customer_id": list(customers)}}
         line.request("POST", "/get-online-features", json.dumps(body), {"Content-Type": "application/json"})

@@ -16,7 +16,7 @@ import pytest
 from components.kserve.image.server.wished import Wish
 from tests.engine import batching
 from tests.engine.batching import LINEAR, SEED, TREES, World, csv, questions
-from tests.engine.stores import HOST, free_port
+from tests.ports import HOST, free_port
 from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.engine

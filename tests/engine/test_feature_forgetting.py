@@ -13,7 +13,8 @@ import pytest
 
 from problems import erasing
 from problems.tabular import features
-from tests.engine import featuring, stores
+from tests import ports
+from tests.engine import featuring
 from tests.engine.test_feature_store import FILES, activity, ask, now, online
 
 pytestmark = pytest.mark.engine
@@ -67,7 +68,7 @@ def test_what_names_no_entity_is_not_forgotten(feast: featuring.Feast, asked: ob
 @pytest.mark.parametrize("path", ["/%2D/forget", "/%2d/forget", "/-/f%6frget", "/-%2fforget", "//-/forget"])
 def test_the_page_has_one_spelling_which_the_front_knows(feast: featuring.Feast, path: str) -> None:
     assert ask(feast, "/push", activity(75, 1, now(minutes=5)))[0] == 200
-    line = http.client.HTTPConnection(stores.HOST, feast.port, timeout=10)
+    line = http.client.HTTPConnection(ports.HOST, feast.port, timeout=10)
     line.request("POST", path, json.dumps({"entity": "customer", "key": 75, "really": True}))
     assert line.getresponse().status == 404
     line.close()

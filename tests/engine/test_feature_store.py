@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from components.feast import settings as room
-from tests import point_in_time
-from tests.engine import featuring, stores
+from tests import point_in_time, ports
+from tests.engine import featuring
 from validate.ground.kubectl import wait_for
 from validate.ground.site import REPOSITORY
 
@@ -38,7 +38,7 @@ def feast() -> Iterator[featuring.Feast]:
 
 
 def ask(feast: featuring.Feast, path: str, body: object) -> tuple[int, Any]:
-    line = http.client.HTTPConnection(stores.HOST, feast.port, timeout=10)
+    line = http.client.HTTPConnection(ports.HOST, feast.port, timeout=10)
     try:
         line.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         answer = line.getresponse()
@@ -120,7 +120,7 @@ def test_what_is_no_sound_row_is_refused_in_words_and_kept_nowhere(
 
 
 def test_a_page_tells_people_what_there_is(feast: featuring.Feast) -> None:
-    line = http.client.HTTPConnection(stores.HOST, feast.port, timeout=10)
+    line = http.client.HTTPConnection(ports.HOST, feast.port, timeout=10)
     line.request("GET", "/")
     text = line.getresponse().read().decode()
     assert "<title>Features</title>" in text
@@ -161,7 +161,7 @@ def test_a_problems_features_go_through_the_store_and_come_back_whole(
     (tmp_path / "login").mkdir()
     for part in ("username", "password"):
         (tmp_path / "login" / part).write_text("any")  # the front beside the server asks for it
-    more = {"FEATURES_URI": f"http://{stores.HOST}:{feast.port}", "FEATURES_LOGIN": str(tmp_path / "login")}
+    more = {"FEATURES_URI": f"http://{ports.HOST}:{feast.port}", "FEATURES_LOGIN": str(tmp_path / "login")}
     found = {}
     for where, environment in (("alone", {}), ("stored", more)):
         work = tmp_path / where

@@ -10,7 +10,7 @@ import pytest
 from components.kit.probing import Endpoint, Target, Verdict
 from components.postgres import probe as postgres
 from components.redis import probe as redis
-from tests import chain
+from tests import chain, ports
 from tests.engine import built, stores
 from tests.engine.test_integration_chain import SMALL, ran
 from validate.core import causes
@@ -81,7 +81,7 @@ def test_a_store_that_is_gone_is_said_after_some_patience(
 ) -> None:
     monkeypatch.setattr("validate.pod.integration.stores.PATIENCE", 0.2)
     there = target(platform, "postgres")
-    gone = replace(there, endpoints=[Endpoint("postgres", f"127.0.0.1:{stores.free_port()}")])
+    gone = replace(there, endpoints=[Endpoint("postgres", f"127.0.0.1:{ports.free_port()}")])
     with pytest.raises(ConnectionError, match=r"PostgreSQL, reading rows: not within 0.2 s"):
         PostgresTable(postgres, gone).rows("one")
 

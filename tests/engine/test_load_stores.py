@@ -18,6 +18,7 @@ import redis
 from components.kit.driving import Job
 from components.kit.probing import Endpoint as ProbeEndpoint
 from components.kit.probing import Target, Verdict
+from tests import ports
 from tests.engine import stores
 from validate.core.model import Result
 from validate.ground.kubectl import wait_for
@@ -89,7 +90,7 @@ def test_what_load_wrote_is_gone_afterwards_and_so_is_what_a_killed_run_left(pla
     made = case(platform, "postgres", "insert", duration_s=1.0)
     order = remote.order_of(made.scenario, made.profile, made.component)
     with psycopg.connect(
-        host=stores.HOST,
+        host=ports.HOST,
         port=port,
         user="probe",
         password=platform.password,
@@ -116,7 +117,7 @@ def primary(platform: stores.Platform) -> Any:
     text = (platform.state / "redis-0" / "server.conf").read_text()
     port = int(text.partition("tls-port ")[2].split()[0])
     return redis.Redis(
-        host=stores.HOST,
+        host=ports.HOST,
         port=port,
         username="probe",
         password=platform.password,
@@ -179,7 +180,7 @@ def test_a_store_that_is_not_there_is_invalid_and_says_why(
     gone = platform.component("redis").model_copy(
         update={
             "endpoints_in": [
-                e.model_copy(update={"address": f"{stores.HOST}:1"}) for e in platform.component("redis").endpoints_in
+                e.model_copy(update={"address": f"{ports.HOST}:1"}) for e in platform.component("redis").endpoints_in
             ]
         }
     )

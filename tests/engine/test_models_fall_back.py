@@ -18,7 +18,7 @@ from components.models.keeper import objects
 from components.models.keeper.wish import Wish
 from tests.engine import falling
 from tests.engine.falling import Answer, Asking, Model
-from tests.engine.stores import HOST
+from tests.ports import HOST
 from tests.unit.test_models_settings import SETTINGS, site
 from tests.unit.test_models_wish import BACKED, DIGESTS, PLACE, STABLE, WINE
 

@@ -19,8 +19,8 @@ from components.models.keeper.copies import DAY, Rules
 from components.models.keeper.freeing import FRESH_SECONDS, LOOK_SECONDS, SETTLE_SECONDS
 from components.models.keeper.wish import Wish
 from problems.tracking import Mlflow
+from tests import ports
 from tests.engine import registry as rooms
-from tests.engine import stores
 from tests.unit.test_models_freeing import Places, World
 
 pytestmark = pytest.mark.engine
@@ -61,7 +61,7 @@ class Real(World):
         self.begin(places)
 
     def registry(self) -> Registry:
-        found = Registry([(stores.HOST, self.room.port)], str(self.room.ca))
+        found = Registry([(ports.HOST, self.room.port)], str(self.room.ca))
         assert isinstance(found._trusted, ssl.SSLContext)
         return found
 

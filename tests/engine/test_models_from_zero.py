@@ -24,7 +24,7 @@ from components.models.keeper.wish import WISH
 from tests.engine import calling, holding
 from tests.engine.falling import Answer
 from tests.engine.holding import LIMITS, STARTS_S, World, called
-from tests.engine.stores import HOST
+from tests.ports import HOST
 from tests.rendered import releasing
 from tests.rendered.apiserver import ApiServer
 from tests.unit.test_models_wish import PLACE
@@ -102,7 +102,7 @@ def test_none_is_lost_while_it_starts_and_while_its_route_comes_back(asleep: Wor
     assert all(keeper.holding() == 0 for keeper in asleep.keepers)
 
 
-@pytest.mark.parametrize("whose", ["leads", "follows"])
+@pytest.mark.parametrize("whose", ["leads", pytest.param("follows", marks=pytest.mark.campaign)])
 def test_a_holder_that_is_killed_with_questions_loses_none(asleep: World, whose: str) -> None:
     """Both hold some. The other one gets what it had, and needs nobody who leads to make pods begin."""
     asleep.hosts.starts = 6.0
@@ -129,6 +129,7 @@ def test_a_holder_that_is_told_to_end_loses_none(asleep: World) -> None:
     told("a holder is told to end", found)
 
 
+@pytest.mark.campaign
 def test_a_question_while_the_pods_go_is_answered(asleep: World) -> None:
     """It is woken, and told to sleep again while it is asked."""
     asleep.ask(0.1, 10)
@@ -142,6 +143,7 @@ def test_a_question_while_the_pods_go_is_answered(asleep: World) -> None:
     told("while it falls asleep", found)
 
 
+@pytest.mark.campaign
 def test_more_than_may_wait_are_told_when_to_come_again_and_nobody_waits_for_ever(asleep: World) -> None:
     asleep.hosts.broken = True
 
@@ -169,6 +171,7 @@ def test_more_than_may_wait_are_told_when_to_come_again_and_nobody_waits_for_eve
     assert answer.status == 200
 
 
+@pytest.mark.campaign
 def test_it_goes_to_sleep_by_itself_after_a_minute_and_comes_back(asleep: World) -> None:
     wish = replace(holding.SLEEPS, quiet=1)
     path = kubernetes.place("ConfigMap", PLACE.work, "release-iris")

@@ -23,9 +23,9 @@ from tests.engine import calling, falling, modelserving
 from tests.engine.calling import Client, Said, question
 from tests.engine.mirroring import counted
 from tests.engine.modelserving import Server, Wanted
-from tests.engine.stores import HOST
 from tests.engine.test_model_grpc import BREAKS
 from tests.engine.test_models_together import SAYS
+from tests.ports import HOST
 from tests.proxying import Signer
 from tests.serving import question as rest_question
 from tests.unit.test_models_settings import SETTINGS, site

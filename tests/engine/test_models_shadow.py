@@ -21,7 +21,7 @@ from components.models.keeper import judging
 from components.models.keeper.objects import route_name
 from tests.engine import mirroring
 from tests.engine.mirroring import Gateway, counted
-from tests.engine.stores import HOST
+from tests.ports import HOST
 from tests.unit import test_models_keeper as keepers
 from tests.unit.test_models_wish import PLACE, STABLE, WATCHED
 from validate.ground.kubectl import wait_for

@@ -16,9 +16,9 @@ from components.models.keeper.wish import Wish
 from tests.engine import modelserving
 from tests.engine.mirroring import START_S
 from tests.engine.modelserving import Server, Wanted
-from tests.engine.stores import HOST
 from tests.engine.test_model_floor import LINE
 from tests.engine.test_models_shadow import slice_of
+from tests.ports import HOST
 
 pytestmark = pytest.mark.engine
 

@@ -26,6 +26,7 @@ from components.outcomes.server.keeping import Kept
 from components.outcomes.server.predictions import Prediction
 from components.outcomes.server.told import Outcome
 from problems import asking, erasing
+from tests import ports
 from tests.engine import modelserving, stores
 from tests.engine.modelserving import Server, Wanted
 from validate.ground.kubectl import wait_for
@@ -88,7 +89,7 @@ class World:
 
 def told_keepers(made: stores.Platform, models: dict[str, Server]) -> keepers.Server:
     """The keepers' own page: `shade` is a shadow of `tree`."""
-    tree, line = (f"{stores.HOST}:{models[name].port}" for name in ("tree", "line"))
+    tree, line = (f"{ports.HOST}:{models[name].port}" for name in ("tree", "line"))
     states = {name: {"phase": "serve", "answering": ["0000000001"]} for name in ("tree", "line")}
     states["shade"] = {"phase": "shadow", "answering": []}
     pods = [
@@ -96,7 +97,7 @@ def told_keepers(made: stores.Platform, models: dict[str, Server]) -> keepers.Se
         for release, address in (("tree", tree), ("line", line), ("shade", line))
     ]
     facts = keepers.Told("test", lambda: states, lambda: True, lambda: True, lambda: pods)
-    server = keepers.Server(facts, stores.free_port(), made.state / "tls")
+    server = keepers.Server(facts, ports.free_port(), made.state / "tls")
     server.start()
     return server
 
@@ -128,7 +129,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "database": {"address": address, "name": "postgres", "connect_seconds": 5},
         }
         (mounts / "outcomes.json").write_text(json.dumps(told))
-        ports = [stores.free_port() for _ in range(2)]
+        ports = [ports.free_port() for _ in range(2)]
         running = []
         for port in ports:
             given = {**os.environ, "APADANA_MOUNTS": str(mounts), "PORT": str(port), "PYTHONPATH": str(REPOSITORY)}
@@ -249,7 +250,7 @@ def test_page_and_numbers_show_what_is_known(world: World) -> None:
 
 
 def test_the_probe_and_the_load_ask_every_replica(world: World) -> None:
-    places = [f"{stores.HOST}:{port}" for port in world.ports]
+    places = [f"{ports.HOST}:{port}" for port in world.ports]
     endpoint = Endpoint(probe.PROTOCOL, ",".join(places))
     ca = str(world.where.folder / "ca.crt")
     target = Target("outcomes", [endpoint], "", "", ca, {"required": {"replicas": 2}}, patience=20)

@@ -12,6 +12,7 @@ import pytest
 from components.kit.settings import SiteFacts
 from components.kit.telling import WHOLE, WRONG
 from components.postgres import provisioning
+from tests import ports
 from tests.engine import provisioned, stores
 from tests.engine.provisioned import Pod, login, word
 from validate.ground.kubectl import wait_for
@@ -37,7 +38,7 @@ class Server:
 
     def sql(self, words: str, database: str = "postgres", **user: str) -> list[Any]:
         given = {"user": "probe", "password": self.made.password} | user
-        link = psycopg.connect(host=stores.HOST, port=self.port, dbname=database, autocommit=True, **given)  # type: ignore[arg-type]
+        link = psycopg.connect(host=ports.HOST, port=self.port, dbname=database, autocommit=True, **given)  # type: ignore[arg-type]
         with link:
             found = link.execute(words)
             return found.fetchall() if found.description else []
@@ -186,6 +187,6 @@ def test_more_than_wanted_is_told_and_less_is_given(server: Server, tmp_path: Pa
 
 
 def test_nobody_answers(server: Server, tmp_path: Path) -> None:
-    wanted = provisioned.settings("postgres", stores.free_port(), databases=ASKED)
+    wanted = provisioned.settings("postgres", ports.free_port(), databases=ASKED)
     code, said = Pod(tmp_path, wanted, secrets("installer"), server.ca).run()
     assert code == 1 and "given up after 6 s without an answer" in said

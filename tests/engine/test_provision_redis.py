@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from components.kit.telling import WHOLE, WRONG
+from tests import ports
 from tests.engine import provisioned, stores
 from tests.engine.provisioned import Pod, login, word
 from tests.engine.test_redis_metrics import port_of
@@ -38,7 +39,7 @@ class Servers:
     def line(self, port: int, user: str = "probe", password: str = "") -> Any:
         given = password or PASSWORDS.get(user, self.made.password)
         return redis.Redis(
-            host=stores.HOST, port=port, username=user, password=given, ssl=True, ssl_ca_certs=self.ca,
+            host=ports.HOST, port=port, username=user, password=given, ssl=True, ssl_ca_certs=self.ca,
             decode_responses=True,
         )  # fmt: skip
 
@@ -144,7 +145,7 @@ def test_what_is_otherwise_is_told_and_left(servers: Servers, tmp_path: Path) ->
     servers.line(servers.ports[0]).execute_command("ACL", "SETUSER", "asker", "on", ">of-somebody", "~*", "+@all")
     code, said = pod(tmp_path, servers, secrets(servers)).run()
     assert code == WRONG, said
-    assert f"user asker at {stores.HOST}:{servers.ports[0]}\n    wanted: the password of the Secret" in said
+    assert f"user asker at {ports.HOST}:{servers.ports[0]}\n    wanted: the password of the Secret" in said
     assert servers.line(servers.ports[0], "asker", "of-somebody").ping()
     assert servers.users(servers.ports[1]) == {"asker", "reader"}, "what is right was not made"
 
@@ -159,7 +160,7 @@ def test_keys_are_added_and_what_is_too_much_is_told(servers: Servers, tmp_path:
     code, said = pod(tmp_path / "3", servers, secrets(servers)).run()
     assert code == WRONG, said
     assert "keys\n    wanted: ~asked:*\n    is:     also ~second:*" in said
-    assert f"user reader at {stores.HOST}:{servers.ports[0]}, commands" in said
+    assert f"user reader at {ports.HOST}:{servers.ports[0]}, commands" in said
     servers.line(servers.ports[0], "asker").set("second:a", "2")
 
 

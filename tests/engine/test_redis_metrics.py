@@ -18,6 +18,7 @@ import redis
 
 from components.kit import pki
 from components.redis import settings as room
+from tests import ports
 from tests.engine import stores
 from tests.engine.built import built
 from validate.ground.kubectl import wait_for
@@ -64,7 +65,7 @@ def shown(made: stores.Platform, port: int) -> Iterator[None]:
     """The exporter, with a user that has the rights of the chart's and nothing else."""
     (rights,) = RIGHTS.findall((CHART / "files" / "valkey.sh").read_text())
     line: Any = redis.Redis(
-        host=stores.HOST,
+        host=ports.HOST,
         port=int(port_of(made)),
         username="probe",
         password=made.password,
@@ -73,7 +74,7 @@ def shown(made: stores.Platform, port: int) -> Iterator[None]:
     )
     line.execute_command("ACL", "SETUSER", "metrics", "on", f">{made.password}", *rights.split())
     # Its member's name: POD_NAME.MEMBERS_SERVICE.
-    pod = {"POD_NAME": "127.0", "MEMBERS_SERVICE": "0.1", "REDIS_EXPORTER_WEB_LISTEN_ADDRESS": f"{stores.HOST}:{port}"}
+    pod = {"POD_NAME": "127.0", "MEMBERS_SERVICE": "0.1", "REDIS_EXPORTER_WEB_LISTEN_ADDRESS": f"{ports.HOST}:{port}"}
     with (made.state / "exporter.log").open("wb") as log:
         process = subprocess.Popen(start(made), env=os.environ | pod, stdout=log, stderr=log)
     try:
@@ -96,9 +97,9 @@ def page(made: stores.Platform, url: str, *, certificate: bool = True) -> str:
 def test_the_figures_that_alerts_name_are_shown_to_who_has_a_certificate() -> None:
     with stores.platform() as made:
         stores.add_redis(made)
-        port = stores.free_port()
+        port = ports.free_port()
         with shown(made, port):
-            url = f"https://{stores.HOST}:{port}/metrics"
+            url = f"https://{ports.HOST}:{port}/metrics"
             text = wait_for("the figures", lambda: page(made, url), timeout=30, every=0.1, swallow=(OSError,))
             assert "redis_up 1\n" in text
             assert "redis_connected_slaves 1\n" in text
@@ -109,6 +110,6 @@ def test_the_figures_that_alerts_name_are_shown_to_who_has_a_certificate() -> No
             with pytest.raises(OSError, match=r"(?i)certificate"):
                 page(made, url, certificate=False)
             elsewhere = page(
-                made, url.replace("/metrics", f"/scrape?target=rediss://{stores.HOST}:{port_of(made, 'redis-1')}")
+                made, url.replace("/metrics", f"/scrape?target=rediss://{ports.HOST}:{port_of(made, 'redis-1')}")
             )
             assert "redis_up 0\n" in elsewhere  # it knows no password for the other member

@@ -23,8 +23,8 @@ from components.minio import probe as minio
 from components.training.image.worker.apadana_training.kept import Bucket
 from problems.boosting import job as boosting
 from tests.engine import built, stores
-from tests.engine.stores import HOST, free_port
 from tests.engine.test_integration_stores import target
+from tests.ports import HOST, free_port
 from validate.ground.kubectl import wait_for
 from validate.ground.site import REPOSITORY
 

@@ -27,7 +27,7 @@ from problems.lineage import Named
 from problems.pipeline import OUT
 from problems.steps import FAILED_A_GATE
 from tests.engine import flows
-from tests.rendered.apiserver import HOST
+from tests.ports import HOST
 from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.engine

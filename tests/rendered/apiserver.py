@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import ssl
 import subprocess
 import urllib.error
@@ -23,9 +22,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from components.kit.servers import NotHereError, built
+from tests.ports import HOST, free_port
 from validate.ground.kubectl import wait_for
 
-HOST = "127.0.0.1"
 START_S = 60
 SERVICES = "10.96.0.0/16"
 
@@ -39,11 +38,6 @@ def _context() -> ssl.SSLContext:
 
 
 _CONTEXT = _context()
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class ApiServer:

@@ -29,8 +29,9 @@ from components.training import job, operators
 from components.training import settings as training
 from components.training.cluster import TrainingHalf
 from tests.images import AnyImage
+from tests.ports import HOST, free_port
 from tests.rendered import objects
-from tests.rendered.apiserver import HOST, ApiServer, free_port
+from tests.rendered.apiserver import ApiServer
 from validate.ground.kubectl import wait_for
 
 Json = dict[str, Any]

@@ -15,8 +15,9 @@ import pytest
 from components.kit.manifests import manifest, role_pair
 from components.models import settings as models
 from components.models.keeper import kubernetes
+from tests.ports import HOST
 from tests.rendered import objects
-from tests.rendered.apiserver import HOST, ApiServer
+from tests.rendered.apiserver import ApiServer
 from tests.unit.test_models_wish import PLACE
 from validate.ground.kubectl import wait_for
 

@@ -15,8 +15,9 @@ import yaml
 
 from components.kit.discovery import COMPONENTS
 from tests import debian_programs
+from tests.ports import HOST, free_port
 from tests.rendered import objects, test_observe
-from tests.rendered.apiserver import HOST, ApiServer, free_port
+from tests.rendered.apiserver import ApiServer
 from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.rendered

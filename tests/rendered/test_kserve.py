@@ -35,8 +35,9 @@ from components.models.keeper.wish import Wish
 from components.postgres import settings as postgres
 from components.redis import settings as redis
 from tests.images import AnyImage
+from tests.ports import HOST, free_port
 from tests.rendered import datarooms, objects
-from tests.rendered.apiserver import HOST, ApiServer, free_port
+from tests.rendered.apiserver import ApiServer
 from tests.unit.test_model_features import STORE
 from tests.unit.test_models_wish import ONE, PLACE, TWO, WINE
 from validate.ground.kubectl import wait_for

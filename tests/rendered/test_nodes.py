@@ -11,7 +11,8 @@ import yaml
 
 from components.kit.servers import built
 from tests import scripts
-from tests.rendered.apiserver import HOST, ApiServer
+from tests.ports import HOST
+from tests.rendered.apiserver import ApiServer
 
 pytestmark = pytest.mark.rendered
 nodes = scripts.load(scripts.PLAYBOOKS / "library" / "cluster_nodes.py")

@@ -22,7 +22,8 @@ from road import preview, retire
 from road.place import place
 from road.work import Work
 from stacks import home
-from tests.rendered.apiserver import HOST, ApiServer
+from tests.ports import HOST
+from tests.rendered.apiserver import ApiServer
 from validate.ground.kubectl import wait_for
 
 pytestmark = pytest.mark.rendered

@@ -15,7 +15,8 @@ import yaml
 from components.kit import contract, manifest
 from components.kit.probing import Verdict
 from components.kit.servers import built
-from tests.rendered.apiserver import HOST, ApiServer
+from tests.ports import HOST
+from tests.rendered.apiserver import ApiServer
 from tests.rendered.datarooms import Document, helm_template
 from tests.rendered.objects import Maker, halved
 from tests.rendered.test_kit_discovered import LAB, ROOMS, SITE

@@ -24,7 +24,7 @@ from components.models.keeper.holding import Holder, Limits
 from components.models.keeper.objects import RELEASE_HEADER
 from components.models.keeper.questions import RefusedError
 from components.models.keeper.waking import NotHereError
-from tests.engine.stores import free_port
+from tests.ports import free_port
 from validate.ground.kubectl import wait_for
 
 HOST, SECONDS = "127.0.0.1", 60  # on a machine that may be busy
