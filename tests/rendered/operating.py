@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -132,9 +132,17 @@ class Operating:
         status, answer = self.server.call("GET", path)
         return json.loads(answer) if status == 200 else None
 
-    def put(self, path: str, item: Json) -> None:
-        status, answer = self.server.call("PUT", path, item)
-        assert status == 200, answer
+    def change(self, path: str, part: Callable[[Json], None]) -> None:
+        """Read, changed and written; anew where a controller has written in between."""
+
+        def written() -> bool | None:
+            item = self.get(path)
+            part(item)
+            status, answer = self.server.call("PUT", path, item)
+            assert status in (200, 409), answer
+            return status == 200 or None
+
+        wait_for(f"{path} to be changed", written, timeout=60)
 
     def host(self, name: str) -> None:
         """One that has room; nobody is behind it."""
@@ -142,12 +150,9 @@ class Operating:
         marks = {"kubernetes.io/hostname": name}
         self.server.make({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": marks}})
         ready = {"type": "Ready", "status": "True", "reason": "x", "message": "x"}
-        made = self.get(f"/api/v1/nodes/{name}")
-        made["spec"].pop("taints", None)
-        self.put(f"/api/v1/nodes/{name}", made)
-        made = self.get(f"/api/v1/nodes/{name}")
-        made["status"] = {"capacity": has, "allocatable": has, "conditions": [ready]}
-        self.put(f"/api/v1/nodes/{name}/status", made)
+        self.change(f"/api/v1/nodes/{name}", lambda made: made["spec"].pop("taints", None))
+        status = {"capacity": has, "allocatable": has, "conditions": [ready]}
+        self.change(f"/api/v1/nodes/{name}/status", lambda made: made.update(status=status))
 
     def pods(self, name: str) -> list[Json]:
         """The workers of a job, whatever became of them."""
@@ -158,14 +163,13 @@ class Operating:
     def ends(self, pod: Json, code: int) -> None:
         """Say for the kubelet that a worker's program has ended."""
         path = f"/api/v1/namespaces/{WORK}/pods/{pod['metadata']['name']}/status"
-        now = self.get(path)
         told = {"exitCode": code, "reason": "Error" if code else "Completed"}
         state = {"name": job.CONTAINER, "ready": False, "restartCount": 0, "image": "x", "imageID": "x"}
-        now["status"] |= {
+        ended = {
             "phase": "Failed" if code else "Succeeded",
             "containerStatuses": [state | {"state": {"terminated": told}}],
         }
-        self.put(path, now)
+        self.change(path, lambda now: now["status"].update(ended))
 
     def holder(self) -> str | None:
         found = self.get(f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/training-operators")
