@@ -41,6 +41,8 @@ def config(told: Mapping[str, Any], folder: Path) -> Config:
     }
 
 
+#: So long a broker may wait for a first record before it says that there is none; the first one is told at once.
+IDLE_MS = 3000
 #: Settings of a producer that a consumer has no use for, and would warn of.
 OF_PRODUCERS = ("acks", "enable.idempotence", "request.timeout.ms", "delivery.timeout.ms", "retries", "linger.ms")
 
@@ -61,6 +63,7 @@ class Source:
             "max.poll.interval.ms": 120_000,
             "queued.max.messages.kbytes": QUEUED_KIB,
             "fetch.message.max.bytes": FETCHED_BYTES,
+            "fetch.wait.max.ms": IDLE_MS,
         }
         self._consumer = Consumer({**shared, **own})
         self._topic, self._batch = topic, batch
