@@ -43,7 +43,7 @@ def trainer() -> Iterator[Pod]:
     """A pod that trains and may ask MLflow."""
     site = lab.found()
     used = [site.platform.component("mlflow")]
-    with pods(site.cluster, [client_spec(site, used, new_run_id(), role="trainer")], timeout=240) as (pod,):
+    with pods(site.cluster, [client_spec(site, used, new_run_id(), role="trainer")], timeout=480) as (pod,):
         pod.send_code(used)
         pod.wait_admitted()
         yield pod
@@ -52,16 +52,16 @@ def trainer() -> Iterator[Pod]:
 def train(pod: Pod, name: str, seed: int, kind: str = "good") -> Trained:
     """One more version of the model `name`, with a fault of registering.KINDS or without."""
     script = Path(registering.__file__).read_bytes()
-    told = json.loads(pod.run("python3", "-", name, str(seed), kind, timeout=180, stdin=script).splitlines()[-1])
+    told = json.loads(pod.run("python3", "-", name, str(seed), kind, timeout=360, stdin=script).splitlines()[-1])
     return Trained(f"models:/{name}/{told['version']}", told["asked"], told["answers"])
 
 
-def command(*words: str, timeout: float = 200) -> lab.Done:
+def command(*words: str, timeout: float = 300) -> lab.Done:
     """As a person types it."""
     return lab.run(*COMMAND, *words, timeout=timeout)
 
 
-def did(*words: str, wait: int = 150) -> str:
+def did(*words: str, wait: int = 420) -> str:
     """The same, and it is true afterwards."""
     done = command(*words, "--wait", str(wait), timeout=wait + 40)
     assert done.returncode == 0, lab.told(done)

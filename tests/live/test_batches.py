@@ -18,7 +18,7 @@ from validate.ground.pods import Pod, client_spec, new_run_id, pods
 
 pytestmark = pytest.mark.live
 COMMAND = (sys.executable, "-m", "stacks.batch", lab.SITE)
-WAIT_S = 240
+WAIT_S = 480
 
 #: In a client's pod. `TOLD` stands before it: no password on a command line.
 STORE = """
@@ -82,7 +82,7 @@ def asked() -> Iterator[Asked]:
     with serving.trainer() as trainer:
         trained = serving.train(trainer, name, 1)
     used = [site.platform.component("minio")]
-    with pods(site.cluster, [client_spec(site, used, new_run_id())], timeout=240) as (pod,):
+    with pods(site.cluster, [client_spec(site, used, new_run_id())], timeout=480) as (pod,):
         pod.send_code(used)
         pod.wait_admitted()
         bucket = Bucket(pod, f"{name}/")
@@ -90,7 +90,7 @@ def asked() -> Iterator[Asked]:
             serving.did("deploy", name, trained.reference, "--why", "a test")
             yield Asked(name, trained, bucket)
         finally:
-            serving.command("retire", name, "--wait", "90")
+            serving.command("retire", name, "--wait", "240")
             lab.cluster().run(
                 "-n", site.platform.work, "delete", "job", "-l", f"apadana.io/batch={name}", "--wait=false"
             )

@@ -72,7 +72,7 @@ def release() -> Iterator[Release]:
         serving.did("deploy", name, first.reference, "--why", "a test")
         yield Release(name, first, second, serving.Tokens())
     finally:
-        serving.command("retire", name, "--wait", "90")
+        serving.command("retire", name, "--wait", "240")
 
 
 def test_a_model_answers_as_it_did_where_it_was_trained(release: Release) -> None:
@@ -100,7 +100,7 @@ def test_its_pods_stand_on_two_hosts_and_one_at_a_time_may_be_taken(release: Rel
     pods = objects("pods", work(), release.name)
     assert len({pod["spec"]["nodeName"] for pod in pods}) == 2
     (budget,) = objects("poddisruptionbudgets", work(), release.name)
-    found = wait_for("the budget to be counted", lambda: _allowed(budget["metadata"]["name"]) or None, timeout=30)
+    found = wait_for("the budget to be counted", lambda: _allowed(budget["metadata"]["name"]) or None, timeout=120)
     assert found == 1
 
 
@@ -154,7 +154,7 @@ def test_an_answer_and_what_turned_out_to_be_true_meet(release: Release) -> None
         return serving.page(outcomes.ROOM, method, path, teller(), body)
 
     # As a client does: what was not acknowledged is told again.
-    told = wait_for("outcomes to be taken", lambda: _taken(asked("POST", "/outcomes", {"outcomes": items})), timeout=60)
+    told = wait_for("outcomes to be taken", lambda: _taken(asked("POST", "/outcomes", {"outcomes": items})), timeout=180)
     assert told == {"kept": 2}
 
     def known() -> dict[str, Any] | None:
@@ -162,7 +162,7 @@ def test_an_answer_and_what_turned_out_to_be_true_meet(release: Release) -> None
         figures = (found or {}).get("figures") or [{}]
         return figures[0] if figures[0].get("predictions") == len(names) else None
 
-    found = wait_for("both to be known", known, timeout=60, swallow=(OSError,))
+    found = wait_for("both to be known", known, timeout=180, swallow=(OSError,))
     rows = len(release.first.answers[:8])
     assert (found["version"], found["known"], found["labels"]) == (release.version(release.first), 2, 2 * rows)
     assert found["wrong"] == rows
@@ -186,7 +186,7 @@ def test_a_canary_answers_its_share(release: Release) -> None:
     def seen() -> str | None:
         return caller.ask(release.body)[1]["model_version"] == versions[1] or None
 
-    assert wait_for("the proxies to know the canary", seen, timeout=30)
+    assert wait_for("the proxies to know the canary", seen, timeout=120)
     counted: dict[str, int] = {}
     for _ in range(ASKED):
         said = caller.ask(release.body)[1]["model_version"]
@@ -204,7 +204,7 @@ def asked(release: str, version: str) -> float:
     for pod in objects("pods", work(), release):
         if pod["metadata"]["labels"].get("apadana.io/model-version") == version:
             where = (work(), pod["metadata"]["name"], ("python3", "-c", COUNT))
-            text = lab.cluster().exec(*where, container="kserve-container", timeout=30)
+            text = lab.cluster().exec(*where, container="kserve-container", timeout=120)
             counts = re.findall(r"^request_predict_seconds_count\S* (\S+)$", text, re.MULTILINE)
             total += sum(map(float, counts))
     return total
@@ -219,7 +219,7 @@ def test_a_shadow_gets_copies_and_nobody_sees_its_answers(release: Release) -> N
         caller.ask(release.body)
         return asked(release.name, hidden) or None
 
-    wait_for("the proxies to know the shadow", copied, timeout=60)
+    wait_for("the proxies to know the shadow", copied, timeout=180)
     before = asked(release.name, hidden)
     said = {caller.ask(release.body)[1]["model_version"] for _ in range(SHADOWED)}
     assert said == {stable}
@@ -228,7 +228,7 @@ def test_a_shadow_gets_copies_and_nobody_sees_its_answers(release: Release) -> N
         found = asked(release.name, hidden) - before
         return found if found >= SHADOWED else None
 
-    assert wait_for("every copy to be counted", all_came, timeout=30) == SHADOWED
+    assert wait_for("every copy to be counted", all_came, timeout=120) == SHADOWED
 
 
 def test_a_rollback_takes_the_canary_away(release: Release) -> None:
@@ -248,7 +248,7 @@ def test_the_judge_gives_a_canary_its_first_share_by_what_the_pods_count(release
         said = serving.command("explain", release.name).stdout
         return said if "judge     canary, 10 % to" in said else None
 
-    said = wait_for("the judge to read the pods and to give it 10 %", told, timeout=60)
+    said = wait_for("the judge to read the pods and to give it 10 %", told, timeout=180)
     assert re.search(r"^decision  \S+ judge: \S+: 0 % -> 10 %: ", said, re.MULTILINE), said
     assert "waits to show that answers that are no 2xx" in said
     serving.did("rollback", release.name)
@@ -257,7 +257,7 @@ def test_the_judge_gives_a_canary_its_first_share_by_what_the_pods_count(release
 def test_a_predictor_dies_under_load_and_answers_go_on(release: Release) -> None:
     load = Load(release.name, release.body, release.token, RATE)
     with load.running():
-        wait_for("answers", lambda: len(load.answers) > RATE or None, timeout=30)
+        wait_for("answers", lambda: len(load.answers) > RATE or None, timeout=120)
         victim = objects("pods", work(), release.name)[0]["metadata"]["name"]
         before = len(load.answers)
         lab.cluster().run("-n", work(), "delete", "pod", victim, "--now", "--wait=false")
@@ -269,7 +269,7 @@ def test_a_predictor_dies_under_load_and_answers_go_on(release: Release) -> None
 
 
 def test_retired_nothing_is_left(release: Release) -> None:
-    serving.did("retire", release.name, wait=120)
+    serving.did("retire", release.name, wait=300)
     namespace = lab.found().platform.namespace
     for kind in ("inferenceservices", "pods", "poddisruptionbudgets", "configmaps"):
         assert objects(kind, work(), release.name) == [], kind
