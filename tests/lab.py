@@ -111,8 +111,8 @@ class Stack:
     def __init__(self, layer: str) -> None:
         self.name = f"{SITE}-{layer}"
         home = (sys.executable, "-m", "stacks.home", SITE)
-        self.environment = {**exports(run(*home, timeout=60).stdout), "NO_COLOR": "1"}
-        told_settings = run(*home, "--stack", self.name, timeout=60)
+        self.environment = {**exports(run(*home, timeout=180).stdout), "NO_COLOR": "1"}
+        told_settings = run(*home, "--stack", self.name, timeout=180)
         assert told_settings.returncode == 0, told(told_settings)
         self.settings = told_settings.stdout.strip().splitlines()[-1]
 

@@ -24,7 +24,7 @@ STEPS = ("coverage/*", "safety/*/objects", "backup/redis/*", "chaos/redis/leader
 
 
 def test_a_campaign_passes_and_its_report_is_what_was_signed() -> None:
-    done = lab.validate("all", "--fresh", "--steps", ",".join(STEPS), "--witness", "make test", timeout=900)
+    done = lab.validate("all", "--fresh", "--steps", ",".join(STEPS), "--witness", "make test", timeout=1800)
     assert done.returncode == 0, lab.told(done)
     report = lab.REPORTS / "latest"
     told = json.loads((report / "results.json").read_text())
@@ -33,12 +33,12 @@ def test_a_campaign_passes_and_its_report_is_what_was_signed() -> None:
     assert all(result["verdict"] == Verdict.PASS for result in told["results"])
     # Somebody proved from elsewhere that the fault was there.
     assert any(r["test"].endswith("leader-killed-fault-proved") for r in told["results"])
-    proof = lab.run(sys.executable, "-m", "validate", "verify", str(report.resolve()), "--stack", lab.SITE, timeout=60)
+    proof = lab.run(sys.executable, "-m", "validate", "verify", str(report.resolve()), "--stack", lab.SITE, timeout=180)
     assert proof.returncode == 0, lab.told(proof)
 
 
 def test_a_plan_of_the_lab_can_be_read_before_it_is_carried_out() -> None:
-    done = lab.validate("all", "--dry-run", "--budget", "40m", timeout=60)
+    done = lab.validate("all", "--dry-run", "--budget", "40m", timeout=180)
     assert done.returncode == 0, lab.told(done)
     assert "chaos/kafka/leader-killed" in done.stdout
     assert "left out" in done.stdout
@@ -56,7 +56,7 @@ def test_a_plan_of_the_lab_can_be_read_before_it_is_carried_out() -> None:
 )
 def test_wrong_wishes_are_refused_before_anything_is_begun(args: tuple[str, ...], words: str) -> None:
     before = sorted((lab.REPORTS / "campaigns").glob("*"))
-    done = lab.validate(*args, timeout=60)
+    done = lab.validate(*args, timeout=180)
     assert done.returncode == 2, lab.told(done)
     assert words in done.stdout + done.stderr
     assert sorted((lab.REPORTS / "campaigns").glob("*")) == before

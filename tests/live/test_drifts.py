@@ -26,7 +26,7 @@ def test_one_drift_of_each_kind_is_reported_and_mended() -> None:
 
 def test_make_up_on_a_whole_lab_changes_nothing() -> None:
     before = snapshot.everything()
-    done = lab.make_up(timeout=900)
+    done = lab.make_up(timeout=1800)
     assert done.returncode == 0, lab.told(done)
     assert "Nothing had to be changed" in done.stdout, lab.told(done)
     found = snapshot.differences(before, snapshot.everything())
@@ -45,7 +45,7 @@ def test_a_mistake_is_refused_before_a_host_is_touched(
     settings: tuple[str, ...], words: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     key = tmp_path_factory.mktemp("key") / "id"
-    lab.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key), timeout=20)
+    lab.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key), timeout=120)
     before = snapshot.hosts()
     given = [part for text in settings for part in ("-e", text.format(other_key=key))]
     done = lab.playbook("site", *given)

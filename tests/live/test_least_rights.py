@@ -53,14 +53,14 @@ class Trial:
     def helm(self, *words: str, stdin: str = "") -> lab.Done:
         given = {"KUBECONFIG": str(self.tenant.kubeconfig)}
         command = (str(charts.helm()), *words, "--namespace", self.namespace)
-        return lab.run(*command, stdin=stdin, timeout=400, environment=given)
+        return lab.run(*command, stdin=stdin, timeout=900, environment=given)
 
     def objects(self) -> set[str]:
         """Everything in the namespace that can be listed, but for what tells of the past."""
         kinds = self.admin.run("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
         passing = ("events", "metrics.k8s.io", "events.events.k8s.io")
         wanted = [kind for kind in kinds if not kind.endswith(passing)]
-        items = self.admin.json("-n", self.namespace, "get", ",".join(wanted), timeout=60)["items"]
+        items = self.admin.json("-n", self.namespace, "get", ",".join(wanted), timeout=180)["items"]
         return {f"{item['kind']}/{item['metadata']['name']}" for item in items}
 
 
@@ -184,7 +184,7 @@ def test_a_chart_is_installed_gets_ready_and_leaves_nothing(trial: Trial, tmp_pa
     chart = str(REPOSITORY / "components" / "redis" / "chart")
     done = trial.helm("install", "redis", chart, "--values", "-", stdin=wanted(trial))
     assert done.returncode == 0, lab.told(done)
-    wait_for("the three members of the chart", lambda: ready(trial), timeout=240, every=2)
+    wait_for("the three members of the chart", lambda: ready(trial), timeout=480, every=2)
     listed = trial.helm("list", "--deployed", "--short")
     assert listed.stdout.split() == ["redis"]
     done = trial.helm("uninstall", "redis", "--wait", "--timeout", "3m")
@@ -194,10 +194,10 @@ def test_a_chart_is_installed_gets_ready_and_leaves_nothing(trial: Trial, tmp_pa
     left = wait_for(
         "everything but the claims to be gone",
         lambda: found if not (found := trial.objects()) - GIVEN - claims else None,
-        timeout=90,
+        timeout=240,
     )
     assert left >= claims
-    trial.tenant.run("-n", trial.namespace, "delete", "pvc", "--all", timeout=90)
+    trial.tenant.run("-n", trial.namespace, "delete", "pvc", "--all", timeout=240)
     assert trial.objects() - GIVEN == set()
 
 

@@ -154,7 +154,9 @@ def test_an_answer_and_what_turned_out_to_be_true_meet(release: Release) -> None
         return serving.page(outcomes.ROOM, method, path, teller(), body)
 
     # As a client does: what was not acknowledged is told again.
-    told = wait_for("outcomes to be taken", lambda: _taken(asked("POST", "/outcomes", {"outcomes": items})), timeout=180)
+    told = wait_for(
+        "outcomes to be taken", lambda: _taken(asked("POST", "/outcomes", {"outcomes": items})), timeout=180
+    )
     assert told == {"kept": 2}
 
     def known() -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.live
 @pytest.fixture(scope="module")
 def smoke() -> lab.Done:
     wait_whole()
-    return lab.validate("smoke", timeout=300)
+    return lab.validate("smoke", timeout=900)
 
 
 def test_everything_passes(smoke: lab.Done) -> None:
@@ -77,7 +77,7 @@ def test_no_pod_and_no_policy_is_left(smoke: lab.Done) -> None:
             raise ClusterError("looking for what is left", ", ".join(left))
         return True
 
-    assert wait_for("everything of the run to be gone", gone, timeout=60)
+    assert wait_for("everything of the run to be gone", gone, timeout=180)
 
 
 def test_the_contract_names_the_bundle_that_is_there_and_stands_in_the_cluster_too() -> None:
@@ -94,6 +94,6 @@ def test_the_contract_names_the_bundle_that_is_there_and_stands_in_the_cluster_t
 
 
 def test_an_unknown_component_is_a_wrong_use() -> None:
-    done = lab.validate("smoke", "--only", "kafak", timeout=30)
+    done = lab.validate("smoke", "--only", "kafak", timeout=120)
     assert done.returncode == 2
     assert "it has:" in done.stderr
