@@ -72,6 +72,15 @@ def complete(records: Sequence[Record], columns: Columns) -> list[Record]:
     return [record for record in records if all(record.get(name) is not None for name in columns)]
 
 
+def shown(columns: Columns, measured: str, leave_out: Sequence[str]) -> list[str]:
+    """The columns that a model sees, in their order: all but what is `measured` and what is left out. Raises ValueError
+    for one to leave out that is not there."""
+    known = [name for name in columns if name != measured]
+    if wrong := sorted(set(leave_out) - set(known)):
+        raise ValueError(f"leave_out: {', '.join(wrong)} is no feature; features: {', '.join(known)}")
+    return [name for name in known if name not in leave_out]
+
+
 def _keeps_schema(record: Record, columns: Columns) -> bool:
     """The columns that were agreed on and no other, each with its kind or nothing in it."""
     return record.keys() == columns.keys() and all(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from problems.quality import Column, Columns, Record, Text
+from problems.quality import Column, Columns, Record, Text, shown
 from problems.store import View
 
 VIEW = View("apadana_probe", key="probe_key", key_type="string", types={"number": "int64"})
@@ -22,10 +22,7 @@ WORN = "worn"
 
 def names(leave_out: Sequence[str] = ()) -> list[str]:
     """The columns of the matrix, in their order: as the store has them. Raises ValueError for one that is not there."""
-    known = [name for name in COLUMNS if name != MEASURED]
-    if wrong := sorted(set(leave_out) - set(known)):
-        raise ValueError(f"leave_out: {', '.join(wrong)} is no feature; features: {', '.join(known)}")
-    return [name for name in known if name not in leave_out]
+    return shown(COLUMNS, MEASURED, leave_out)
 
 
 def matrix(records: Sequence[Record], leave_out: Sequence[str] = ()) -> list[list[float]]:

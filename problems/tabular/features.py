@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from problems.quality import Column, Record
+from problems.quality import Column, Record, shown
 
 MEASURED = "progression"  # a year after the record, the disease's own measure
 #: Of the study; a value beyond is a mistake of a device or of a hand.
@@ -26,10 +26,7 @@ FAST = 140.5  # points; half of the study's patients have more
 
 def names(leave_out: Sequence[str] = ()) -> list[str]:
     """The columns of the matrix, in their order: as the store has them. Raises ValueError for one that is not there."""
-    known = [name for name in COLUMNS if name != MEASURED]
-    if wrong := sorted(set(leave_out) - set(known)):
-        raise ValueError(f"leave_out: {', '.join(wrong)} is no feature; features: {', '.join(known)}")
-    return [name for name in known if name not in leave_out]
+    return shown(COLUMNS, MEASURED, leave_out)
 
 
 def matrix(records: Sequence[Record], leave_out: Sequence[str] = ()) -> list[list[float]]:
