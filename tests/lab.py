@@ -34,6 +34,11 @@ def found() -> Site:
     return site.load(SITE)
 
 
+def work() -> str:
+    """The namespace of what runs users' code."""
+    return found().platform.work
+
+
 def cluster() -> Cluster:
     return found().cluster
 

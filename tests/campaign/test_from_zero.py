@@ -50,7 +50,7 @@ class Release:
         return serving.question(self.trained.asked)
 
     def kept(self) -> Sleep:
-        item = lab.cluster().json("-n", work(), "get", "configmap", f"release-{self.name}")
+        item = lab.cluster().json("-n", lab.work(), "get", "configmap", f"release-{self.name}")
         return sleep.stored(json.loads(item["data"][STATE]))
 
     def asleep(self) -> None:
@@ -58,7 +58,7 @@ class Release:
         label = f"serving.kserve.io/inferenceservice={self.kept().version}"
         wait_for(
             "its pods to be gone",
-            lambda: not lab.cluster().json("-n", work(), "get", "pods", "-l", label)["items"] or None,
+            lambda: not lab.cluster().json("-n", lab.work(), "get", "pods", "-l", label)["items"] or None,
             timeout=120,
             every=1,
         )
@@ -78,10 +78,6 @@ class Release:
             assert told["outputs"][0]["data"] == self.trained.answers
             return time.monotonic() - began, attempt
         raise AssertionError(f"no answer after {ATTEMPTS} attempts and {time.monotonic() - began:.0f} s")
-
-
-def work() -> str:
-    return lab.found().platform.work
 
 
 def keepers() -> list[dict[str, Any]]:
@@ -169,7 +165,7 @@ def test_a_host_that_dies_with_a_keeper_costs_no_answer(release: Release) -> Non
     name = predictor(release.kept().version)
     wait_for(
         "its pods",
-        lambda: lab.cluster().json("-n", work(), "get", "deployment", name)["status"].get("readyReplicas") or None,
+        lambda: lab.cluster().json("-n", lab.work(), "get", "deployment", name)["status"].get("readyReplicas") or None,
         timeout=240,
         every=2,
     )

@@ -59,10 +59,6 @@ def objects(kind: str, namespace: str, name: str) -> list[dict[str, Any]]:
     return items
 
 
-def work() -> str:
-    return lab.found().platform.work
-
-
 @pytest.fixture(scope="module")
 def release() -> Iterator[Release]:
     name = f"test-{new_run_id()}"
@@ -97,15 +93,15 @@ def test_by_grpc_it_answers_as_by_rest_and_nobody_without_a_token(release: Relea
 
 
 def test_its_pods_stand_on_two_hosts_and_one_at_a_time_may_be_taken(release: Release) -> None:
-    pods = objects("pods", work(), release.name)
+    pods = objects("pods", lab.work(), release.name)
     assert len({pod["spec"]["nodeName"] for pod in pods}) == 2
-    (budget,) = objects("poddisruptionbudgets", work(), release.name)
+    (budget,) = objects("poddisruptionbudgets", lab.work(), release.name)
     found = wait_for("the budget to be counted", lambda: _allowed(budget["metadata"]["name"]) or None, timeout=120)
     assert found == 1
 
 
 def _allowed(name: str) -> int:
-    found = lab.cluster().json("-n", work(), "get", "poddisruptionbudget", name)
+    found = lab.cluster().json("-n", lab.work(), "get", "poddisruptionbudget", name)
     return int(found.get("status", {}).get("disruptionsAllowed", 0))
 
 
@@ -203,9 +199,9 @@ COUNT = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/metr
 def asked(release: str, version: str) -> float:
     """How many questions a version's pods answered, by their own count."""
     total = 0.0
-    for pod in objects("pods", work(), release):
+    for pod in objects("pods", lab.work(), release):
         if pod["metadata"]["labels"].get("apadana.io/model-version") == version:
-            where = (work(), pod["metadata"]["name"], ("python3", "-c", COUNT))
+            where = (lab.work(), pod["metadata"]["name"], ("python3", "-c", COUNT))
             text = lab.cluster().exec(*where, container="kserve-container", timeout=120)
             counts = re.findall(r"^request_predict_seconds_count\S* (\S+)$", text, re.MULTILINE)
             total += sum(map(float, counts))
@@ -260,9 +256,9 @@ def test_a_predictor_dies_under_load_and_answers_go_on(release: Release) -> None
     load = Load(release.name, release.body, release.token, RATE)
     with load.running():
         wait_for("answers", lambda: len(load.answers) > RATE or None, timeout=120)
-        victim = objects("pods", work(), release.name)[0]["metadata"]["name"]
+        victim = objects("pods", lab.work(), release.name)[0]["metadata"]["name"]
         before = len(load.answers)
-        lab.cluster().run("-n", work(), "delete", "pod", victim, "--now", "--wait=false")
+        lab.cluster().run("-n", lab.work(), "delete", "pod", victim, "--now", "--wait=false")
         enough = before + RATE * KILLED_SECONDS
         wait_for("more answers", lambda: len(load.answers) > enough or None, timeout=KILLED_SECONDS + 30)
     counted = load.counted()
@@ -274,7 +270,7 @@ def test_retired_nothing_is_left(release: Release) -> None:
     serving.did("retire", release.name, wait=300)
     namespace = lab.found().platform.namespace
     for kind in ("inferenceservices", "pods", "poddisruptionbudgets", "configmaps"):
-        assert objects(kind, work(), release.name) == [], kind
+        assert objects(kind, lab.work(), release.name) == [], kind
     assert objects("httproutes", namespace, release.name) == []
     status, _ = release.caller().ask(release.body)
     assert status == 404
