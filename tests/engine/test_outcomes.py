@@ -129,16 +129,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "database": {"address": address, "name": "postgres", "connect_seconds": 5},
         }
         (mounts / "outcomes.json").write_text(json.dumps(told))
-        ports = [ports.free_port() for _ in range(2)]
+        served = [ports.free_port() for _ in range(2)]
         running = []
-        for port in ports:
+        for port in served:
             given = {**os.environ, "APADANA_MOUNTS": str(mounts), "PORT": str(port), "PYTHONPATH": str(REPOSITORY)}
             with (mounts / f"{port}.log").open("wb") as log:
                 command = [sys.executable, "-m", "components.outcomes.server"]
                 running.append(subprocess.Popen(command, stdout=log, stderr=log, env=given))
         try:
             where = Where(address, "postgres", 5, mounts / "database", "outcomes")
-            found = World(models, where, ports, ssl.create_default_context(cafile=str(mounts / "pki" / "ca.crt")))
+            found = World(models, where, served, ssl.create_default_context(cafile=str(mounts / "pki" / "ca.crt")))
             for replica in range(2):
                 wait_for(f"replica {replica}", partial(_well, found, replica), timeout=60, swallow=(OSError,))
             yield found
