@@ -33,7 +33,7 @@ status: venv ## hosts, nodes, components, endpoints, the report; exit 0 only if 
 unlock: venv ## say who holds the site's lock and how to break it
 	@exec $(ROAD) unlock
 
-test: lint unit engine rendered live roles ## what CI runs: lint, unit tests, rendered manifests, the lab, the roles
+test: lint unit engine rendered roles live ## what CI runs: lint, unit tests, rendered manifests, the roles, the lab
 
 lint: venv ## style, types, order of imports, YAML, roles, shell, charts, house rules
 	ruff check .
@@ -60,7 +60,7 @@ engine: venv ## tests of the validator on real processes of this machine, no clu
 
 rendered: venv ## tests of rendered manifests (builds helm into the cache first)
 	python -m tests.repo.charts helm
-	pytest -q tests/rendered -m "rendered and not campaign"
+	pytest -q -n 2 --dist loadfile tests/rendered -m "rendered and not campaign"
 
 live: venv ## brings the lab up and tests on it
 	$(ROAD) up

@@ -7,7 +7,17 @@ from typing import Any
 from components.gateway import controller
 from components.gateway.settings import EACH, METRICS_PORT, PROXY_PORT, READY_PORT, ROOM, Settings
 from components.kit import half
-from components.kit.manifests import PART_OF, Manifest, apart, dns_egress, in_namespace, manifest, policy, ports
+from components.kit.manifests import (
+    PART_OF,
+    WHOLE_NAMES,
+    Manifest,
+    apart,
+    dns_egress,
+    in_namespace,
+    manifest,
+    policy,
+    ports,
+)
 from components.kit.settings import SiteFacts
 from components.kit.webs import ENVOY_API, GATEWAY, GATEWAY_API, PROXY_PODS
 
@@ -114,6 +124,7 @@ def _patch(settings: Settings) -> dict[str, Any]:
     pod = {
         "terminationGracePeriodSeconds": settings.drain_seconds + 15,
         "enableServiceLinks": False,
+        "dnsConfig": WHOLE_NAMES,
         "containers": [envoy, manager],
     }
     return {"spec": {"template": {"spec": pod}}}

@@ -10,6 +10,8 @@ Manifest = dict[str, Any]
 
 OPEN_BECAUSE = "apadana.io/open-because"
 PART_OF = {"app.kubernetes.io/part-of": "apadana"}
+# A pod's names are asked for whole (kit.names of the charts says why).
+WHOLE_NAMES = {"options": [{"name": "ndots", "value": "4"}]}
 
 
 def labels(room: str, role: str = "") -> dict[str, str]:
@@ -87,6 +89,7 @@ def controllers(
     spec = {
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,
+        "dnsConfig": WHOLE_NAMES,
         "securityContext": pod_security(user),
         **pod,
     }

@@ -14,6 +14,7 @@ import yaml
 from components.kit import connection, layers
 from components.kit.discovery import layer, rooms
 from components.kit.discovery import room as find
+from components.kit.manifests import WHOLE_NAMES
 from components.kit.providing import ExternalStore
 from components.kit.settings import External, Mode, SiteFacts
 from stacks.composition import STACKS, compose
@@ -108,6 +109,12 @@ def test_every_pod_has_its_priority(rendered: dict[str, list[Document]], room: s
     for workload in workloads(rendered[room]):
         found = workload["spec"]["template"]["spec"].get("priorityClassName")
         assert found == LAB.rooms[room].priority, workload["metadata"]["name"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_pod_asks_for_whole_names(rendered: dict[str, list[Document]], room: str) -> None:
+    for workload in workloads(rendered[room]):
+        assert workload["spec"]["template"]["spec"]["dnsConfig"] == WHOLE_NAMES, workload["metadata"]["name"]
 
 
 @pytest.mark.parametrize("room", ROOMS)

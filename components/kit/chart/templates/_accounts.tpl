@@ -41,6 +41,7 @@ spec:
     spec:
       automountServiceAccountToken: false
       enableServiceLinks: false
+      {{- include "kit.names" . | nindent 6 }}
       {{- include "kit.priority" . | nindent 6 }}
       terminationGracePeriodSeconds: 5
       securityContext:
@@ -58,13 +59,13 @@ spec:
             periodSeconds: 3
             failureThreshold: 200
           readinessProbe:
-            # Each look starts a process: often only until the first success.
+            # Each look starts a process, a tenth of a second of a processor: often only until the first success.
             exec: {command: [test, -e, /tmp/ready]}
-            periodSeconds: 20
+            periodSeconds: 60
           livenessProbe:
             # Touched after each round, good or bad: an old one means that the loop hangs.
             exec: {command: [sh, -c, 'test -n "$(find /tmp/alive -mmin -10)"']}
-            periodSeconds: 60
+            periodSeconds: 120
             timeoutSeconds: 10
           resources:
             {{- toYaml .ctx.Values.accounts_resources | nindent 12 }}

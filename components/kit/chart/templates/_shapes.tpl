@@ -37,6 +37,12 @@ apadana.io/uses-{{ . }}: "true"
 {{- end }}
 {{- end -}}
 
+{{/* The platform's names are asked for whole (four dots and more): the list of suffixes would be walked first, in vain,
+with three answers of "no such name" for each that counts. */}}
+{{- define "kit.names" -}}
+dnsConfig: {options: [{name: ndots, value: "4"}]}
+{{- end -}}
+
 {{- define "kit.priority" -}}
 {{- with .ctx.Values.priority -}}
 priorityClassName: {{ . }}
@@ -58,6 +64,7 @@ spec:
   {{- end }}
   automountServiceAccountToken: {{ .token | default false }}
   enableServiceLinks: false
+  {{- include "kit.names" . | nindent 2 }}
   terminationGracePeriodSeconds: {{ .grace | default 30 }}
   {{- include "kit.priority" . | nindent 2 }}
   {{- with .restart }}

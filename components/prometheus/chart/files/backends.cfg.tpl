@@ -1,9 +1,9 @@
 {{- $members := printf "%s-members.%s.svc.%s" .Release.Name .Release.Namespace .Values.cluster_domain }}
-{{- $line := "ssl verify required ca-file /etc/apadana/tls/ca.crt crt /etc/apadana/tls/tls.crt check inter 2s rise 1 observe layer4 error-limit 1 on-error mark-down resolvers cluster init-addr none tcp-ut 3s" }}
+{{- $line := "ssl verify required ca-file /etc/apadana/tls/ca.crt crt /etc/apadana/tls/tls.crt check inter 5s rise 1 observe layer4 error-limit 1 on-error mark-down resolvers cluster resolve-prefer ipv4 init-addr none tcp-ut 3s" }}
 resolvers cluster
   parse-resolv-conf
   resolve_retries 2
-  timeout resolve 1s
+  timeout resolve 5s
   timeout retry 1s
   hold valid 5s
   hold nx 1s
