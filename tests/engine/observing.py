@@ -135,7 +135,7 @@ class Layer:
             text = re.sub(r"bind :", f"bind {ADDRESS[pod]}:", text)
             text = text.replace("127.0.0.1:", f"{ADDRESS[pod]}:")
             text = re.sub(r"(server (\S+)) \S+?:9444", self._by_address, text)
-            text = text.replace(" resolvers cluster init-addr none", "")
+            text = text.replace(" resolvers cluster resolve-prefer ipv4 init-addr none", "")
             return re.sub(r"resolvers cluster\n(  .*\n)+", "", text)
         return self._targets(text) if "scrape_configs:" in text else text
 
