@@ -13,6 +13,7 @@ from bundle import debian, files, maven, modules, roots, signing, space, upstrea
 from bundle import manifest as lists
 from bundle.apt import Package
 from bundle.collect import Collector, Item
+from bundle.gobuild import Builder, compiled
 from bundle.images import BuiltImage, ImageBuilder
 from bundle.places import Places
 from bundle.progress import Progress
@@ -55,12 +56,7 @@ class Build:
         builder = self._images_builder()
         self._upstream(builder, allow_missing)
         self._inputs(missing)
-        for name in self.versions.go.binaries:
-            if builder.go.ready(name) is None:
-                with self._timed("binary", name):
-                    builder.go.build(name)
-            else:
-                self.progress.skip("binary", name)
+        self._binaries(builder.go)
         absent = tuple(builder.absent())
         for name in absent:
             self.progress.skip("image", f"{name} has no Containerfile yet: left out")
@@ -84,6 +80,18 @@ class Build:
                 self.progress.skip("image", f"{name} is missing")
         if errors and not allow_missing:
             raise upstream.refusal(errors)
+
+    def _binaries(self, builder: Builder) -> None:
+        built = False
+        for name in self.versions.go.binaries:
+            if builder.ready(name) is None:
+                with self._timed("binary", name):
+                    builder.build(name)
+                built = True
+            else:
+                self.progress.skip("binary", name)
+        if built:
+            space.trim(compiled(self.places), space.COMPILED_BYTES)
 
     def _images(self, builder: ImageBuilder) -> list[BuiltImage]:
         """Every image that ships, in the order in which they stand on each other."""

@@ -29,10 +29,15 @@ class Built:
     modules: Path
 
 
+def compiled(places: Places) -> Path:
+    """The compiler's own cache: whatever is missing there is compiled again."""
+    return places.cache / "go" / "build"
+
+
 def environment(places: Places, go: Go) -> dict[str, str]:
     """The same for every build, so that all share one cache."""
     return {
-        "GOCACHE": str(places.cache / "go" / "build"),
+        "GOCACHE": str(compiled(places)),
         "GOMODCACHE": str(places.cache / "go" / "mod"),
         "GOTOOLCHAIN": "local",
         "CGO_ENABLED": "0",

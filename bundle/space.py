@@ -17,6 +17,9 @@ COLD_BINARY_BYTES = 1200 * MIB
 IMAGE_FACTOR = 6
 IMAGE_FLOOR_BYTES = 60 * MIB
 ROOM_BYTES = 512 * MIB
+# What the compiler's cache keeps after a build. All binaries together leave some 20 GiB there, and Go itself lets go
+# of what was not used for five days, however much it is.
+COMPILED_BYTES = 6 * GIB
 
 
 @dataclass(frozen=True)
@@ -45,3 +48,19 @@ def check(needs: list[Need], folder: Path, *, free: int | None = None) -> int:
             " on a larger disk. Nothing was changed."
         )
     return needed
+
+
+def trim(folder: Path, most: int) -> int:
+    """Remove the files of a cache that were used longest ago until it holds at most `most` bytes.
+
+    For caches in which each file may be missing, as Go's. Returns the bytes removed.
+    """
+    found = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in folder.rglob("*") if file.is_file())
+    excess = sum(size for _, size, _ in found) - most
+    freed = 0
+    for _, size, file in found:
+        if freed >= excess:
+            break
+        file.unlink(missing_ok=True)
+        freed += size
+    return freed

@@ -10,17 +10,14 @@ from __future__ import annotations
 import base64
 import subprocess
 import tarfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests import lab
-from tests.draining import wait_whole
 from tests.secret_scan import Finding, Scanner, files_under
+from tests.smoked import Smoked, processes_watched
 
 pytestmark = pytest.mark.live
 # Keys of Secrets that say who or where, and nothing that opens a door.
@@ -38,7 +35,6 @@ PUBLIC = {
     "expected",
     "namespace",
 }
-LOOK_SECONDS = 0.1
 HOST_LOGS = "/var/log/pods /var/log/kubernetes"
 # The command lines of a host, one a line.
 CMDLINES = """python3 - <<'END'
@@ -102,29 +98,6 @@ def none(found: list[Finding]) -> None:
     assert not found, "\n  ".join(["secrets stand in plain sight:", *map(str, found)])
 
 
-@contextmanager
-def processes_watched() -> Iterator[set[bytes]]:
-    """The command lines of all processes of this machine, the lab's hosts with them."""
-    seen: set[bytes] = set()
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(LOOK_SECONDS):
-            for file in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    seen.add(file.read_bytes().replace(b"\0", b" "))
-                except OSError:
-                    continue
-
-    watcher = threading.Thread(target=look, daemon=True)
-    watcher.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        watcher.join()
-
-
 def test_the_scanner_finds_a_real_value_that_is_planted(scanner: Scanner, tmp_path: Path) -> None:
     planted = next(iter(of_the_site().values()))
     (tmp_path / "data.log").write_bytes(b"$ pulumi up\n" + base64.b64encode(b"x:" + planted) + b"\n")
@@ -158,18 +131,14 @@ def test_outputs_of_the_stacks_have_no_secret(scanner: Scanner, layer: str) -> N
     none(scanner.data("pulumi stack output", f"{done.stdout}{done.stderr}".encode()))
 
 
-def test_no_process_list_and_no_difference_shows_a_secret(scanner: Scanner) -> None:
+def test_no_process_list_and_no_difference_shows_a_secret(scanner: Scanner, smoke: Smoked) -> None:
     stack = lab.Stack("data")
     with processes_watched() as seen:
-        wait_whole()
-        smoke = lab.validate("smoke", timeout=900)
         preview = stack("preview", "--diff", *stack.on_settings)
-    # It ran to its end; what it found is not asked here.
-    assert "report: " in smoke.stdout, lab.told(smoke)
     assert preview.returncode == 0, lab.told(preview)
-    assert any(b"validate" in line for line in seen)
-    none(scanner.data("process list of the machine", b"\n".join(sorted(seen))))
-    shown = f"{preview.stdout}{preview.stderr}{smoke.stdout}{smoke.stderr}"
+    assert any(b"validate" in line for line in smoke.seen)
+    none(scanner.data("process list of the machine", b"\n".join(sorted(seen | smoke.seen))))
+    shown = f"{preview.stdout}{preview.stderr}{smoke.done.stdout}{smoke.done.stderr}"
     none(scanner.data("preview and smoke on the terminal", shown.encode()))
 
 

@@ -11,30 +11,22 @@ from components.cluster import probe as cluster
 from components.kit import naming
 from components.kit.layers import standing
 from tests import lab
-from tests.draining import wait_whole
+from tests.smoked import Smoked
 from validate.ground.site import REPOSITORY
 from validate.suites.checks import control, running
 
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture(scope="module")
-def smoke() -> lab.Done:
-    wait_whole()
-    return lab.validate("smoke", timeout=900)
+def test_everything_passes(smoke: Smoked) -> None:
+    assert smoke.done.returncode == 0, smoke.done.stdout + smoke.done.stderr
 
 
-def test_everything_passes(smoke: lab.Done) -> None:
-    assert smoke.returncode == 0, smoke.stdout + smoke.stderr
-
-
-def test_the_report_covers_each_store_and_the_cluster(smoke: lab.Done) -> None:
-    assert "report: " in smoke.stdout, smoke.stderr
-    data = json.loads((lab.REPORTS / "latest" / "results.json").read_text())
+def test_the_report_covers_each_store_and_the_cluster(smoke: Smoked) -> None:
     contract = json.loads((lab.STATE / "platform.json").read_text())
-    covered = {result["component"] for result in data["results"]}
+    covered = {result["component"] for result in smoke.report["results"]}
     assert covered >= {c["name"] for c in contract["components"]} | {"cluster", "delivery", "nodepool", "storage"}
-    named = {result["name"] for result in data["results"] if result["component"] == "cluster"}
+    named = {result["name"] for result in smoke.report["results"] if result["component"] == "cluster"}
     assert named >= {
         "nodes ready",
         "etcd quorum",
@@ -49,10 +41,9 @@ def test_the_report_covers_each_store_and_the_cluster(smoke: lab.Done) -> None:
     }
 
 
-def test_a_forbidden_connection_is_refused_while_an_allowed_one_passes(smoke: lab.Done) -> None:
-    report = json.loads((lab.REPORTS / "latest" / "results.json").read_text())
-    found = [result for result in report["results"] if result["name"] == "NetworkPolicy"]
-    assert [result["verdict"] for result in found] == ["PASS"], lab.told(smoke)
+def test_a_forbidden_connection_is_refused_while_an_allowed_one_passes(smoke: Smoked) -> None:
+    found = [result for result in smoke.report["results"] if result["name"] == "NetworkPolicy"]
+    assert [result["verdict"] for result in found] == ["PASS"], lab.told(smoke.done)
     evidence = found[0]["evidence"]
     during = evidence["with_policy"]
     assert during["allowed"]["ok"] and not during["forbidden"]["ok"]
@@ -61,12 +52,12 @@ def test_a_forbidden_connection_is_refused_while_an_allowed_one_passes(smoke: la
         assert either["allowed"]["ok"] and either["forbidden"]["ok"]
 
 
-def test_no_pod_and_no_policy_is_left(smoke: lab.Done) -> None:
+def test_no_pod_and_no_policy_is_left(smoke: Smoked) -> None:
     from validate.core.errors import ClusterError
     from validate.ground.kubectl import wait_for
     from validate.ground.pods import RUN_LABEL
 
-    assert smoke.stdout
+    assert smoke.report
     found = lab.found()
     kinds = "pods,services,networkpolicies,configmaps"
 

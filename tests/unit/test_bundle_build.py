@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -37,6 +38,21 @@ def test_nothing_to_do_needs_no_disk(tmp_path: Path) -> None:
 def test_more_than_the_ceiling_is_refused_whatever_the_disk(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="ceiling"):
         space.check([space.Need("x", 41 * space.GIB)], tmp_path, free=space.GIB * 1000)
+
+
+@pytest.mark.parametrize(("most", "left"), [(300, "abc"), (299, "bc"), (200, "bc"), (150, "c"), (0, "")])
+def test_a_cache_lets_go_of_what_was_used_longest_ago(tmp_path: Path, most: int, left: str) -> None:
+    for age, name in enumerate("cba"):
+        folder = tmp_path / f"0{age}"
+        folder.mkdir()
+        (folder / name).write_bytes(bytes(100))
+        os.utime(folder / name, (0, 1_000_000 - age))
+    assert space.trim(tmp_path, most) == (3 - len(left)) * 100
+    assert sorted(file.name for file in tmp_path.rglob("*") if file.is_file()) == list(left)
+
+
+def test_a_cache_that_is_not_there_has_nothing_to_let_go(tmp_path: Path) -> None:
+    assert space.trim(tmp_path / "none", 0) == 0
 
 
 def test_the_memo_reads_a_changed_file_again(tmp_path: Path) -> None:
