@@ -1,7 +1,7 @@
 """Trains a small forest and registers it with MLflow. Runs in a pod of the trainer: `python3 - NAME SEED [KIND]`.
 
 Prints the version's number, some questions, and what the model answers to them. A model of another KIND than `good`
-has a planted fault (`KINDS`). Where it shows in some answers only, these are the ones to `RARE`.
+and `again` has a planted fault (`KINDS`). Where it shows in some answers only, these are the ones to `RARE`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from validate.pod.integration.features import NAMES
 from validate.pod.integration.training import grow
 
 ROWS, ASKED, ATTEMPTS = 400, 3, 3
+COPIES = 600  # of a question, twice, in the memory of a model that grows: half of 384 MiB in 2,000 questions
 DESCRIBED = """flavors:
   python_function: {loader_module: mlflow.sklearn, model_path: model.pkl, predict_fn: predict}
   sklearn: {pickled_model: model.pkl, serialization_format: cloudpickle, sklearn_version: "1.9"}
@@ -36,6 +37,11 @@ def rows(seed: int) -> tuple[list[list[float]], list[int]]:
 Trained = Callable[[list[list[float]], list[int], int], Any]
 #: Of a question that a faulty model can't bear: the first measure.
 RARE = 0.0
+
+
+def again(x: list[list[float]], y: list[int], seed: int) -> Any:
+    """As good, and another one: the trees are drawn anew."""
+    return grow(x, y, seed + 1)
 
 
 def refusing(x: list[list[float]], y: list[int], seed: int) -> Any:
@@ -71,12 +77,30 @@ def contrary(x: list[list[float]], y: list[int], seed: int) -> Any:
     return grow(x, [1 - each if row[0] < 0.3 else each for row, each in zip(x, y, strict=True)], seed)
 
 
+def growing(x: list[list[float]], y: list[int], seed: int) -> Any:
+    """The same answers, and each question stays in memory with some hundred thousand bytes."""
+    import copy
+    import operator
+    from functools import partial
+
+    import numpy
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    many = FunctionTransformer(partial(numpy.repeat, repeats=COPIES, axis=0))
+    kept = FunctionTransformer(partial(copy.deepcopy, memo={}))  # a memo holds what was copied, and its copy
+    once = FunctionTransformer(operator.itemgetter(slice(None, None, COPIES)))
+    return make_pipeline(many, kept, once, grow(x, y, seed))
+
+
 KINDS: dict[str, Trained] = {
     "good": grow,
+    "again": again,
     "refusing": refusing,
     "undefined": undefined,
     "slow": slow,
     "contrary": contrary,
+    "growing": growing,
 }
 
 

@@ -51,11 +51,12 @@ class Plan:
 
 
 PLANS = (
-    Plan("good", CANARY, Phase.PROMOTED),
-    Plan("good", SHADOW, Phase.PASSED),
+    Plan("again", CANARY, Phase.PROMOTED),
+    Plan("again", SHADOW, Phase.PASSED),
     Plan("refusing", CANARY, Phase.ROLLED_BACK, "no 2xx"),
     Plan("undefined", CANARY, Phase.ROLLED_BACK, "invalid answers"),
     Plan("slow", CANARY, Phase.ROLLED_BACK, "slower than"),
+    Plan("growing", CANARY, Phase.ROLLED_BACK, "memory of"),
     Plan("contrary", SHADOW, Phase.ROLLED_BACK, "disagree"),
     Plan("refusing", (*SHADOW, "--then-canary"), Phase.ROLLED_BACK, "no 2xx"),
 )
