@@ -20,6 +20,7 @@ answers 503 with the reason, and takes no other one with it; the server ends if 
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -322,6 +323,8 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for model in made:
         server.register_model(model)
+    # The collector would go through libraries and model again and again, and whoever asks meanwhile would wait.
+    gc.freeze()
     server.start([model for model in made if model.ready])
 
 
