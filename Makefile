@@ -56,7 +56,7 @@ unit: venv ## tests that need nothing but Python
 engine: venv ## tests of the validator on real processes of this machine, no cluster
 	@road/prerequisites.sh engine
 	@python -m validate.suites.load.beside >/dev/null
-	pytest -q -n 3 --dist loadfile tests/engine -m "engine and not campaign"
+	pytest -q -n 3 --dist loadfile tests/engine -m "engine and not campaign" --durations=15 --durations-min=20
 
 rendered: venv ## tests of rendered manifests (builds helm into the cache first)
 	python -m tests.repo.charts helm
