@@ -39,6 +39,7 @@ KINDS = tuple(HOW)
 # Left alone, each for a reason: a test must not take away what it cannot give back at once.
 LEFT_ALONE = {
     "apadana-loops.service": "its stop would take the volumes of running stores along",
+    "dbus.socket": "static, so never disabled; its stop would take along what speaks through it",
     "net.ipv4.ip_forward": "setting it resets others, and cuts every pod of the host off",
     "net.bridge.bridge-nf-call-iptables": "belongs to the machine below, not to one host",
     "fs.inotify.max_user_instances": "belongs to the machine below, not to one host",
@@ -46,6 +47,7 @@ LEFT_ALONE = {
 }
 # Only what nothing else stands on is removed; any may be held back.
 REMOVABLE = ("socat", "ethtool", "conntrack", "keepalived", "docker-registry")
+THEIRS = "the owner's"  # of a file that is only made where there is none
 # A unit whose file is our own lies where a mask would go, so systemd refuses to mask it.
 MASKABLE = ("haproxy.service", "keepalived.service", "containerd.service", "docker-registry.service")
 # Mending these restarts the runtime or the way to the API: one host at a time.
@@ -66,7 +68,7 @@ class Item:
 
     @property
     def ways(self) -> list[str]:
-        known = list(HOW[self.kind])
+        known = ["missing"] if self.value == THEIRS else list(HOW[self.kind])
         if self.kind == "package" and self.name not in REMOVABLE:
             known.remove("removed")
         if self.kind == "unit" and self.name not in MASKABLE:
@@ -135,7 +137,7 @@ def of_role(role: str, state: Mapping[str, Any], hosts: tuple[str, ...], planes:
                 where = tuple(host for host in hosts if host not in planes)
                 yield Item(role, "idle", entry[field], where)
             elif "{{" not in entry[field]:
-                yield Item(role, kind, entry[field], where)
+                yield Item(role, kind, entry[field], where, "" if entry.get("force", True) else THEIRS)
     for rules in state.get("rulesets") or []:
         yield Item(role, "ruleset", rules["table"], hosts)
 

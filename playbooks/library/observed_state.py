@@ -93,7 +93,10 @@ class Role:
     def observe_files(self) -> list[Difference]:
         found = []
         for file in self.wants("files"):
-            want, seen = file_wanted(file), file_seen(Path(file["path"]))
+            path = Path(file["path"])
+            if not file.get("force", True) and path.exists():
+                continue  # the owner's own; only that there is one is wanted
+            want, seen = file_wanted(file), file_seen(path)
             if seen != want:
                 found.append(self.tell("file", file["path"], want, seen))
         for file in self.wants("contains"):

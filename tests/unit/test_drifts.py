@@ -28,6 +28,11 @@ def test_what_only_control_planes_have_drifts_there_only() -> None:
     assert registry.hosts == ("cp1", "cp2", "cp3")
 
 
+def test_of_a_file_that_is_the_owners_only_the_loss_is_a_drift() -> None:
+    (resolver,) = [item for item in ITEMS if item.name == "/etc/resolv.conf"]
+    assert resolver.ways == ["missing"]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_seed_gives_the_same_drifts_each_once(seed: int) -> None:
     made = drifts.seeded(ITEMS, seed, COUNTS)

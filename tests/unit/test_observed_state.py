@@ -67,6 +67,25 @@ def test_a_changed_file_is_seen_and_mended(file: dict[str, Any], harm: Any, seen
     assert differences(files=[file]) == []
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (lambda path: path.write_text("nameserver 10.0.0.1\n"), "nameserver 10.0.0.1\n"),
+        (lambda path: None, TEXT),
+        (lambda path: path.symlink_to("/run/no-resolver/stub.conf"), TEXT),
+    ],
+    ids=["the owner's", "missing", "a link into nothing"],
+)
+def test_a_file_that_is_the_owners_is_made_only_where_there_is_none(tmp_path: Path, before: Any, after: str) -> None:
+    path = tmp_path / "resolv.conf"
+    wanted = {"path": str(path), "content": TEXT, "force": False}
+    before(path)
+    kinds = {(item.kind, item.name) for item in differences(files=[wanted])}
+    observed_state.Role("demo", {"files": [wanted]}).mend_files(kinds, set())
+    assert path.read_text() == after
+    assert differences(files=[wanted]) == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_file_of_another_owner_is_seen_and_mended(file: dict[str, Any]) -> None:
     path = Path(file["path"])
