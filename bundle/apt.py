@@ -62,6 +62,13 @@ def mirrors() -> dict[str, str]:
     return found
 
 
+def sources(suite: str) -> list[str]:
+    """Lines of a sources.list on the machine's mirrors: a suite, its updates, its security fixes if they are served."""
+    served = mirrors()
+    found = {archive: served.get("security" if archive == "security" else "debian") for archive in ARCHIVES}
+    return [f"deb [signed-by={KEYRING}] {uri} {suite}{ARCHIVES[archive]} main" for archive, uri in found.items() if uri]
+
+
 def _codename() -> str:
     for line in Path("/etc/os-release").read_text().splitlines():
         if line.startswith("VERSION_CODENAME="):
@@ -97,18 +104,8 @@ class Apt:
         ]
 
     def update(self) -> None:
-        """Fetch the package lists; the updates and the security suite if they are served."""
-        served = mirrors()
-        lines = []
-        for archive, ending in ARCHIVES.items():
-            uri = (
-                served["security" if archive == "security" else "debian"]
-                if archive != "security" or "security" in served
-                else None
-            )
-            if uri is not None:
-                lines.append(f"deb [signed-by={KEYRING}] {uri} {self.debian.suite}{ending} main")
-        (self.root / "etc/sources.list").write_text("\n".join(lines) + "\n")
+        """Fetch the package lists."""
+        (self.root / "etc/sources.list").write_text("\n".join(sources(self.debian.suite)) + "\n")
         run(["apt-get", *self.options, "update"], what=f"apt-get update of {self.debian.suite}")
 
     def closure(self, wanted: Sequence[str]) -> dict[str, str]:

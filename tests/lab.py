@@ -84,11 +84,12 @@ def told(done: Done) -> str:
     return f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}".strip()
 
 
-def playbook(name: str, *more: str, timeout: float = 600) -> Done:
+def playbook(name: str, *more: str, timeout: float = 600, inventory: Path | None = None) -> Done:
+    """`inventory`: a folder in place of the site's own."""
     return run(
         str(BIN / "ansible-playbook"),
         "-i",
-        f"inventories/{SITE}/hosts.yml",
+        str((inventory or Path("inventories", SITE)) / "hosts.yml"),
         f"playbooks/{name}.yml",
         *more,
         timeout=timeout,

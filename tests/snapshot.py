@@ -78,10 +78,15 @@ JOINING = (
 
 def objects(cluster: Cluster) -> dict[str, str]:
     """By kind, namespace and name."""
+    return {place(item): mark(item) for item in lasting(cluster)}
+
+
+def lasting(cluster: Cluster) -> list[Mapping[str, Any]]:
+    """All that does not move or go by itself."""
     kinds = cluster.run("api-resources", "--verbs=list", "-o", "name").split()
     wanted = ",".join(kind for kind in kinds if kind not in PASSING)
     items = cluster.json("get", wanted, "--all-namespaces", timeout=120)["items"]
-    return {place(item): mark(item) for item in items if not passing(item)}
+    return [item for item in items if not passing(item)]
 
 
 def passing(item: Mapping[str, Any]) -> bool:
