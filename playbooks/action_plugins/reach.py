@@ -188,7 +188,7 @@ def together(
 
 
 class ActionModule(ActionBase):
-    """`reach:` on localhost, with the whole inventory in sight."""
+    """`reach:` on localhost, with the whole inventory in sight; `reach: {hosts: [...]}` asks these alone."""
 
     _requires_connection = False
     _supports_check_mode = True
@@ -200,6 +200,7 @@ class ActionModule(ActionBase):
         groups = variables["groups"]
         planes = list(groups.get("control_plane", ()))
         ordered = [*planes, *(name for name in groups["all"] if name not in planes)]
+        ordered = [name for name in ordered if name in self._task.args.get("hosts", ordered)]
         doors = [door(name, per_host[name], planes) for name in ordered]
         found, plan = self.look(doors, per_host[ordered[0]])
         if found:

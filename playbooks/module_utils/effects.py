@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import oci_layout
+from ansible.module_utils import containers, oci_layout
 from ansible.module_utils.host import StateError, digest, run
 
 #: kube-proxy's table, its way in, and where it finds a service's address (its pkg/proxy/nftables).
@@ -98,22 +98,14 @@ def services_closed(address: str, port: int) -> str:
     return ""
 
 
-def kube_proxies() -> list[str]:
-    """The running containers of kube-proxy on this host."""
-    chosen = 'labels."io.kubernetes.container.name"==kube-proxy'
-    known = run("ctr", "--namespace", "k8s.io", "containers", "ls", "--quiet", chosen, deadline=30).split()
-    rows = (line.split() for line in run("ctr", "--namespace", "k8s.io", "tasks", "ls", deadline=30).splitlines())
-    return [row[0] for row in rows if len(row) > 2 and row[0] in known and row[2] == "RUNNING"]
-
-
 def open_services(services: dict[str, Any]) -> bool:
     """Has kube-proxy write its rules anew: it writes what has changed, and all of it only when it starts.
 
     False where none runs here; its kubelet starts it as soon as the API answers.
     """
-    running = kube_proxies()
+    running = containers.running("kube-proxy")
     for identity in running:
-        run("ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGTERM", identity, deadline=30)
+        containers.end(identity)
     end = time.monotonic() + PROXY_SECONDS
     while running and (why := services_closed(services["address"], services["port"])):
         if time.monotonic() > end:

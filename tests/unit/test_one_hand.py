@@ -49,7 +49,7 @@ def playbook(inventory: Path, name: str, *arguments: str) -> subprocess.Complete
     )
 
 
-@pytest.mark.parametrize("name", ["check", "site", "reset"])
+@pytest.mark.parametrize("name", ["check", "site", "reset", "renew"])
 def test_a_limit_that_leaves_out_what_is_asked_first_is_refused(inventory: Path, name: str) -> None:
     """`reset.yml --limit a` would not even ask for the site's name."""
     done = playbook(inventory, name, "--limit", "a")
