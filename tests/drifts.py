@@ -34,6 +34,10 @@ HOW: dict[str, dict[str, str]] = {
     # What is in force, beside its file.
     "ruleset": {"flushed": "nft flush table {name}", "gone": "nft delete table {name}"},
     "mount": {"unmounted": "umount {name}", "stopped": "systemctl stop {name}"},
+    "settings": {
+        "edited": "sed -i 's/^maxPods: .*/maxPods: 99/' {name}",
+        "of unknown origin": 'rm "$(dirname {name})/.apadana-settings"',
+    },
 }
 KINDS = tuple(HOW)
 # Left alone, each for a reason: a test must not take away what it cannot give back at once.
@@ -128,8 +132,9 @@ def table(inventory: Path) -> list[Item]:
 
 
 def of_role(role: str, state: Mapping[str, Any], hosts: tuple[str, ...], planes: tuple[str, ...]) -> Iterator[Item]:
-    """Files and units; names that only Ansible can render are left out."""
-    for kind, key, field in (("file", "files", "path"), ("unit", "units", "name")):
+    """Files, units and settings; names that only Ansible can render are left out."""
+    kinds = (("file", "files", "path"), ("unit", "units", "name"), ("settings", "settings", "path"))
+    for kind, key, field in kinds:
         entries = state.get(key)
         for entry in entries if isinstance(entries, list) else []:
             where = planes if "control_plane" in str(entry.get("when", "")) else hosts

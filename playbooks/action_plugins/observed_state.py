@@ -31,6 +31,9 @@ class ActionModule(ActionBase):
         wanted = {name: self.wanted(self.role_folder(folder, name), variables) for name in roles}
         arguments = {"state": self._task.args.get("state", "report"), "wanted": wanted}
         result.update(self._execute_module(module_name="observed_state", module_args=arguments, task_vars=task_vars))
+        # Other hosts are told of them: the first control plane's are those of the cluster.
+        entries = [entry for state in wanted.values() for entry in state.get("settings") or []]
+        result["settings"] = {entry["path"]: entry["content"] for entry in entries}
         # It holds the contents of files, and some of them are keys.
         result.pop("invocation", None)
         return result

@@ -9,12 +9,14 @@ to be made anew.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import time
 from pathlib import Path
 
+from ansible.module_utils import kubelet
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.host import StateError, alone
 
@@ -28,6 +30,7 @@ options:
     required: true
     description: Found, enter, write the mark that a living member lacks, or leave
   config: {type: str, description: kubeadm configuration of init and join}
+  settings: {type: str, description: KubeletConfiguration as JSON, of which kubeadm makes the kubelet's file}
   node: {type: str, description: Name of the node; `adopt` asks for it}
   control_plane: {type: bool, default: false, description: Whether it has a member of etcd}
   anew: {type: bool, default: false, description: The host was named to be taken out and made anew}
@@ -48,6 +51,7 @@ WRITTEN = (
     *(KUBERNETES / f"{name}.conf" for name in ("kubelet", "bootstrap-kubelet", "admin")),
     *(KUBERNETES / f"{n}.conf" for n in ("super-admin", "controller-manager", "scheduler")),
     *(KUBELET / name for name in ("config.yaml", "kubeadm-flags.env", "instance-config.yaml", "pki")),
+    kubelet.MARK,
 )
 HINT = "look with `journalctl -u kubelet -n 50` and `ctr -n k8s.io containers ls` on this host"
 LAST_LINES = 12  # of what kubeadm said
@@ -164,6 +168,7 @@ def become(module: AnsibleModule) -> None:
     BEGUN.write_text(f"{action}\n")
     if problem := kubeadm(action, module.params["config"], module.params["deadline_seconds"]):
         module.fail_json(msg=problem, cleared=cleared)
+    kubelet.mark(json.loads(module.params["settings"]))
     mark()
     module.exit_json(changed=True, cleared=cleared, seconds=round(time.monotonic() - started, 1))
 
@@ -230,13 +235,17 @@ def main() -> None:
         argument_spec={
             "action": {"choices": ["init", "join", "adopt", "leave"], "required": True},
             "config": {"type": "str", "no_log": True},
+            "settings": {"type": "str"},
             "node": {"type": "str"},
             "control_plane": {"type": "bool", "default": False},
             "anew": {"type": "bool", "default": False},
             "etcd_data": {"type": "path", "default": "/var/lib/etcd"},
             "deadline_seconds": {"type": "int", "default": 240},
         },
-        required_if=[("action", "init", ["config"]), ("action", "join", ["config"]), ("action", "adopt", ["node"])],
+        required_if=[
+            *((("action", action, ["config", "settings"])) for action in ("init", "join")),
+            ("action", "adopt", ["node"]),
+        ],
         supports_check_mode=True,
     )
     action, etcd_data = module.params["action"], module.params["etcd_data"]

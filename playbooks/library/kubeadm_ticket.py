@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What new members need to enter: a token, the CA's hash, uploaded certificates, a clean etcd.
+"""What new members need to enter: a token, the CA's hash, uploaded certificates, settings of kubelets, a clean etcd.
 
 Runs on a member. An etcd member that a killed join left behind counts in the quorum without being
 there, so it goes before the host joins anew. One that has ever started goes only if its host was
@@ -15,7 +15,9 @@ import subprocess
 import time
 from typing import Any
 
+from ansible.module_utils import kubelet
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.host import StateError
 
 DOCUMENTATION = """
 module: kubeadm_ticket
@@ -24,10 +26,12 @@ options:
   joining: {type: dict, required: true, description: Address by name of the hosts that are to join}
   anew: {type: str, description: The one host that was named to be taken out and made anew}
   address: {type: str, required: true, description: Address of this member}
+  settings: {type: str, required: true, description: KubeletConfiguration as JSON, for those who join}
   control_planes: {type: bool, required: true, description: Whether a control plane is among them}
 """
 
-ADMIN = ["--kubeconfig", "/etc/kubernetes/admin.conf"]
+ADMIN_CONF = "/etc/kubernetes/admin.conf"
+ADMIN = ["--kubeconfig", ADMIN_CONF]
 ETCD_PKI = "/etc/kubernetes/pki/etcd"
 READY_SECONDS = 90
 
@@ -123,15 +127,18 @@ def main() -> None:
         argument_spec={
             "joining": {"type": "dict", "required": True},
             "control_planes": {"type": "bool", "required": True},
+            "settings": {"type": "str", "required": True},
             "anew": {"type": "str", "default": ""},
             "address": {"type": "str", "required": True},
         }
     )
     try:
         did = forget(module.params["joining"], module.params["anew"])
+        if kubelet.offer(ADMIN_CONF, json.loads(module.params["settings"])):
+            did.append("put the settings of kubelets into the cluster")
         key = upload_certificates(module.params["address"]) if module.params["control_planes"] else ""
         token, ca_hash = new_token()
-    except (TicketError, OSError, subprocess.TimeoutExpired, ValueError) as error:
+    except (TicketError, StateError, OSError, subprocess.TimeoutExpired, ValueError) as error:
         # The answer is hidden, because it holds a token; this one is told by the next task.
         module.exit_json(changed=False, problem=f"this member cannot let others in: {error}")
     module.exit_json(changed=True, did=did, problem="", token=token, ca_hash=ca_hash, certificate_key=key)

@@ -16,7 +16,7 @@ from validate.ground.site import REPOSITORY
 
 pytestmark = pytest.mark.campaign
 SEED = int(os.environ.get("APADANA_SEED", "1"))
-COUNTS = {"file": 8, "unit": 7, "ruleset": 2, "idle": 1, "package": 6, "sysctl": 4, "mount": 2}
+COUNTS = {"file": 7, "unit": 7, "ruleset": 2, "idle": 1, "package": 6, "sysctl": 3, "mount": 2, "settings": 2}
 ROUNDS = drifts.rounds(drifts.seeded(drifts.table(REPOSITORY / "inventories" / lab.SITE / "hosts.yml"), SEED, COUNTS))
 
 

@@ -13,13 +13,16 @@ from components.kit.servers import built
 from tests import scripts
 from tests.ports import HOST
 from tests.rendered.apiserver import ApiServer
+from tests.unit import test_observed_state
 
 pytestmark = pytest.mark.rendered
+kubelet = test_observed_state.kubelet
 nodes = scripts.load(scripts.PLAYBOOKS / "library" / "cluster_nodes.py")
 WANTED: dict[str, Any] = {
     "cp1": {"labels": {"node-role.kubernetes.io/control-plane": ""}, "taints": []},
     "gpu1": {"labels": {"apadana.io/pool": "gpu"}, "taints": ["nvidia.com/gpu=present:NoSchedule"]},
 }
+SETTINGS = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "maxPods": 110}
 READY = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"}
 
 
@@ -98,6 +101,26 @@ def test_a_node_that_is_gone_or_silent_is_not_ready(kubeconfig: str, server: Api
     say(server, "gpu1", {**READY, "status": "Unknown", "message": "Kubelet stopped posting node status."})
     with pytest.raises(nodes.NodesError, match="gpu1: not Ready: Kubelet stopped posting"):
         nodes.nodes_ready(kubeconfig, WANTED, 0)
+
+
+def test_settings_for_those_who_join_are_told_and_put_back(kubeconfig: str, server: ApiServer) -> None:
+    """By the same call that asks for the nodes, and by its whole text: whatever was written there by hand is seen."""
+
+    def told() -> list[str]:
+        found: list[str] = nodes.misoffered(nodes.nodes_ready(kubeconfig, WANTED, 5), SETTINGS)
+        return found
+
+    assert len(told()) == 1 and nodes.misoffered([], {}) == []
+    assert kubelet.offer(kubeconfig, SETTINGS) and told() == []
+    assert not kubelet.offer(kubeconfig, SETTINGS)
+    path = f"/api/v1/namespaces/kube-system/configmaps/{kubelet.OFFER}"
+    held = json.loads(server.call("GET", path)[1])["data"][kubelet.KEY]
+    assert json.loads(held) == SETTINGS
+    for text in (held.replace("110", "250"), "", held + "memorySwap: {}\n"):
+        assert server.call("PATCH", path, {"data": {kubelet.KEY: text}})[0] == 200
+        assert told() == [f"kubelets that join are given other settings (configmap/{kubelet.OFFER} of kube-system)"]
+        assert kubelet.offer(kubeconfig, SETTINGS, only_look=True) and len(told()) == 1
+        assert kubelet.offer(kubeconfig, SETTINGS) and told() == []
 
 
 def test_an_api_that_does_not_answer_is_told(kubeconfig: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests import drifts
 from tests.repo.charts import ROOT
 
 ITEMS = drifts.table(ROOT / "inventories" / "lab" / "hosts.yml")
-COUNTS = {"file": 8, "unit": 7, "ruleset": 2, "idle": 1, "package": 6, "sysctl": 4, "mount": 2}
+COUNTS = {"file": 7, "unit": 7, "ruleset": 2, "idle": 1, "package": 6, "sysctl": 3, "mount": 2, "settings": 2}
 
 
 def test_each_kind_and_each_role_with_files_is_in_the_table() -> None:

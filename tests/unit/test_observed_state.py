@@ -26,7 +26,8 @@ ansible.module_utils.containers = containers
 effects = scripts.load(scripts.PLAYBOOKS / "module_utils" / "effects.py", f"{UTILS}.effects")
 kernel = scripts.load(scripts.PLAYBOOKS / "module_utils" / "kernel.py", f"{UTILS}.kernel")
 wayback = scripts.load(scripts.PLAYBOOKS / "module_utils" / "wayback.py", f"{UTILS}.wayback")
-for part in (effects, kernel, wayback):
+kubelet = scripts.load(scripts.PLAYBOOKS / "module_utils" / "kubelet.py", f"{UTILS}.kubelet")
+for part in (effects, kernel, kubelet, wayback):
     setattr(ansible.module_utils, part.__name__.rpartition(".")[2], part)
 observed_state = scripts.load(scripts.PLAYBOOKS / "library" / "observed_state.py")
 SHARED: dict[str, Any] = {"packages": {}, "mounts": set(), "units": {}}
