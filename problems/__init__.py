@@ -19,7 +19,7 @@ STEPS: Mapping[str, tuple[str, ...]] = {
     "train": ("features", "tune"),
     "evaluate": ("train",),
     "fairness": ("train",),
-    "register": ("prepare", "validate", "train", "evaluate", "fairness"),
+    "register": ("prepare", "validate", "features", "tune", "train", "evaluate", "fairness"),
 }
 #: How a step is told where the trials of its search are kept; without an address: in its memory.
 STUDIES_ADDRESS, STUDIES_DATABASE = "STUDIES_ADDRESS", "STUDIES_DATABASE"

@@ -14,9 +14,11 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from problems import STEPS, archive, online, origin, progress, quality, recording, reference, store, tracking
@@ -291,6 +293,15 @@ BODIES: Mapping[str, Callable[[Job], None]] = {
 }
 
 
+@contextmanager
+def told(work: Path, step: str) -> Iterator[Path]:
+    """The folders that this step is said to read, and no other: a pod is given those alone."""
+    with TemporaryDirectory() as place:
+        for each in STEPS[step]:
+            (Path(place) / each).symlink_to((work / each).absolute())
+        yield Path(place)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(prog="python -m problems.steps", description=__doc__)
@@ -306,10 +317,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     at = (given.now,) if given.now else ()
     try:
-        job = Job(given.name, given.work, given.out, given.run, json.loads(given.settings), given.worker, *at)
-        job.part("problem").given(job.settings)
-        BODIES[given.step](job)
-        job.write(origin.FILE, origin.of_process(given.name))
+        with told(given.work, given.step) as work:
+            job = Job(given.name, work, given.out, given.run, json.loads(given.settings), given.worker, *at)
+            job.part("problem").given(job.settings)
+            BODIES[given.step](job)
+            job.write(origin.FILE, origin.of_process(given.name))
     except Refused as error:
         sys.stderr.write(f"{given.name} {given.step}: {error}\n")
         return FAILED_A_GATE
