@@ -84,6 +84,8 @@ class Settings(ComponentSettings):
     watch_volumes: bool = True
     # API servers say how they and the etcd behind each are. The right to ask is the cluster's half's, too.
     watch_control_planes: bool = True
+    # CoreDNS of each host tells what it answers. Its pods are found by a right to read those of kube-system.
+    watch_names: bool = True
     # Where NVIDIA's DCGM exporter shows the cards of the pools; left out, nobody watches them.
     cards: CardsExporter | None = None
     # Of the API servers, for the NetworkPolicy: it sees ports after translation.
@@ -141,6 +143,7 @@ class Values(StatefulValues):
     alertmanagers: tuple[str, ...]
     watch_volumes: bool
     watch_control_planes: bool
+    watch_names: bool
     cards: tuple[CardsExporter, ...]  # one or none
     api_servers: ApiServers
 
@@ -175,6 +178,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
         alertmanagers=taking,
         watch_volumes=settings.watch_volumes,
         watch_control_planes=settings.watch_control_planes,
+        watch_names=settings.watch_names,
         cards=_given(settings),
         api_servers=site.api_servers(settings.api_ports),
     )

@@ -20,7 +20,13 @@ from components.kit.settings import Frozen, Mode, SiteFacts, UseValues
 from components.prometheus.certificates import looks
 from components.prometheus.probe import ANY
 
-VOLUMES_JOB, PLANES_JOB, CARDS_JOB = "volumes", "api-servers", "cards"
+VOLUMES_JOB, PLANES_JOB, FIGURES_JOB, NAMES_JOB, CARDS_JOB = (
+    "volumes",
+    "api-servers",
+    "usage-figures",
+    "coredns",
+    "cards",
+)
 PROMISED = "apadana:cards_promised"
 ALERTS, RUNBOOK = "alerts.yaml", "RUNBOOK.md"
 
@@ -106,6 +112,8 @@ def watched(site: SiteFacts) -> dict[str, bool]:
     return {
         VOLUMES_JOB: getattr(own, "watch_volumes", False),
         PLANES_JOB: getattr(own, "watch_control_planes", False),
+        FIGURES_JOB: getattr(own, "watch_control_planes", False),
+        NAMES_JOB: getattr(own, "watch_names", False),
         CARDS_JOB: getattr(own, "cards", None) is not None,
     }
 
@@ -152,8 +160,8 @@ def _each(content: dict[str, Any]) -> list[dict[str, Any]]:
 def expected(site: SiteFacts) -> dict[str, dict[str, int]]:
     """For the probe: targets of each job (0: at least one; ANY: none, too), rules and certificates of each room."""
     targets = {scrape.job: ANY if scrape.listed else len(scrape.hosts) for scrape in scrapes(site)}
-    # A client's cluster may run its control planes where nobody sees them.
-    known = {PLANES_JOB: 0 if site.inventory else ANY}
+    # A client's cluster may run its control planes where nobody sees them, and find names by other means.
+    known = dict.fromkeys((PLANES_JOB, FIGURES_JOB, NAMES_JOB), 0 if site.inventory else ANY)
     return {
         "targets": targets | {job: known.get(job, 0) for job, asked in watched(site).items() if asked},
         "rules": {name: len(_each(yaml.safe_load(text))) for name, text in rules(site).items()},

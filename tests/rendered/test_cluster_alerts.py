@@ -19,7 +19,7 @@ from tests.rendered.alerting import Series, labelled
 
 pytestmark = pytest.mark.rendered
 ROOMS = ("cluster", "nodepool", "storage")
-READ = re.compile(r"\b(?:kubelet|kubernetes|DCGM|probe)_\w+")
+READ = re.compile(r"\b(?:kubelet|kubernetes|coredns|DCGM|probe)_\w+")
 HOST, POOL = {"instance": "gpu1"}, {"pool": "gpu"}
 PLANES = ("cp1", "cp2", "cp3")
 CARD = {"Hostname": "gpu1", "gpu": "0"}
@@ -38,6 +38,30 @@ def up(job: str, values: dict[str, str], **labels: str) -> list[Series]:
 def etcd(values: dict[str, str]) -> list[Series]:
     told = {"job": "api-servers", "name": "etcd", "type": "readyz"}
     return [series("kubernetes_healthcheck", text, instance=host, **told) for host, text in values.items()]
+
+
+def checks(share: float, host: str = "cp2") -> list[Series]:
+    """Of etcd's, thirty a minute; `share` of them failed."""
+    told = {"job": "api-servers", "name": "etcd", "type": "readyz", "instance": host}
+    failed = 30 * share
+    return [
+        series("kubernetes_healthchecks_total", f"0+{30 - failed}x120", status="success", **told),
+        series("kubernetes_healthchecks_total", f"0+{failed}x120", status="error", **told),
+    ]
+
+
+def answers(failed: float, plugin: str, slow: float = 0, panics: str = "0x60") -> list[Series]:
+    """CoreDNS of one host, a hundred a minute."""
+    told = {"job": "coredns", "instance": "cp2", "server": "dns://:53", "zone": ".", "view": ""}
+    name, took = "coredns_dns_responses_total", "coredns_dns_request_duration_seconds"
+    return [
+        series(name, f"0+{100 - failed}x60", rcode="NOERROR", plugin="errors", **told),
+        series(name, f"0+{failed}x60", rcode="SERVFAIL", plugin=plugin, **told),
+        series(f"{took}_bucket", f"0+{100 - slow}x60", le="0.512", **told),
+        series(f"{took}_count", "0+100x60", **told),
+        series("coredns_panics_total", panics, job="coredns", instance="cp2"),
+        series("coredns_forward_healthcheck_broken_total", "0x60", job="coredns", instance="cp2"),
+    ]
 
 
 def volume(free: str, size: float = 100, what: str = "available_bytes", whole: str = "capacity_bytes") -> list[Series]:
@@ -112,6 +136,112 @@ CASES: dict[str, tuple[str, str, list[Series], dict[int, list[Series]], str]] = 
         "EtcdNextLossStopsIt",
         up("api-servers", {"cp1": "1x30"}) + etcd({"cp1": "1x30"}),
         {20: []},
+        "",
+    ),
+    "an etcd without a leader": (
+        "cluster",
+        "EtcdHasNoLeader",
+        etcd(dict.fromkeys(PLANES, "1x5 0x20 1x30")),
+        {5: [], 8: [{}], 30: []},
+        "",
+    ),
+    "one etcd that takes writes is enough": ("cluster", "EtcdHasNoLeader", etcd(ONE_LOST), {12: []}, ""),
+    "an etcd that comes and goes": (
+        "cluster",
+        "EtcdFalters",
+        checks(0.05) + checks(0.001, "cp1") + etcd(ALIVE),
+        {40: [{"instance": "cp2"}]},
+        "",
+    ),
+    "an etcd that was started anew once": (
+        "cluster",
+        "EtcdFalters",
+        [
+            series(
+                "kubernetes_healthchecks_total",
+                text,
+                **{"job": "api-servers", "name": "etcd", "type": "readyz", "instance": "cp2", "status": status},
+            )
+            for status, text in (("success", "0+30x120"), ("error", "0x20 15x100"))
+        ]
+        + etcd(ALIVE),
+        {21: [], 30: [], 45: []},
+        "",
+    ),
+    "an etcd that is gone is told by another": (
+        "cluster",
+        "EtcdFalters",
+        checks(1.0) + etcd(ALIVE | {"cp2": "0x60"}),
+        {40: []},
+        "",
+    ),
+    "usage figures that nobody serves": (
+        "cluster",
+        "UsageFiguresMissing",
+        [series("probe_success", "1x5 0x20 1x9", job="usage-figures", instance=host) for host in PLANES],
+        {8: [], 13: [{}], 30: []},
+        "",
+    ),
+    "one way to usage figures is enough": (
+        "cluster",
+        "UsageFiguresMissing",
+        [
+            series("probe_success", values, job="usage-figures", instance=host)
+            for host, values in (("cp1", "0x30"), ("cp2", "1x30"))
+        ],
+        {20: []},
+        "",
+    ),
+    "names of one host": (
+        "cluster",
+        "CoreDnsDown",
+        up("coredns", ALIVE | {"cp2": "1x5 0x20 1x30"}) + up("volumes", ALIVE, pool="general"),
+        {6: [], 9: [{"instance": "cp2"}], 30: []},
+        "",
+    ),
+    "a host without CoreDNS": (
+        "cluster",
+        "CoreDnsDown",
+        up("coredns", {"cp1": "1x60"}) + up("volumes", {"cp1": "1x60", "gpu1": "1x60"}, pool="gpu"),
+        {9: [{"instance": "gpu1"}]},
+        "",
+    ),
+    "a host that is lost has an alert of its own": (
+        "cluster",
+        "CoreDnsDown",
+        up("coredns", {"gpu1": "0x60"}) + up("volumes", {"gpu1": "0x60"}, pool="gpu"),
+        {20: []},
+        "",
+    ),
+    "names where nobody watches hosts": (
+        "cluster",
+        "CoreDnsDown",
+        up("coredns", {"cp1": "1x60", "cp2": "0x60"}),
+        {9: [{"instance": "cp2"}]},
+        "",
+    ),
+    "names of the cluster that fail": (
+        "cluster",
+        "CoreDnsErrors",
+        answers(5, "errors"),
+        {3: [], 12: [{"instance": "cp2"}]},
+        "",
+    ),
+    "names of outside where nobody knows them": ("cluster", "CoreDnsErrors", answers(60, ""), {30: []}, ""),
+    "a CoreDNS that stumbles over a question": (
+        "cluster",
+        "CoreDnsErrors",
+        answers(0, "errors", panics="0x10 0+1x30"),
+        {10: [], 20: [{"instance": "cp2"}]},
+        "",
+    ),
+    "names that take long": ("cluster", "CoreDnsSlow", answers(0, "", slow=5), {3: [], 20: [{"instance": "cp2"}]}, ""),
+    "one name in a hundred that takes long": ("cluster", "CoreDnsSlow", answers(0, "", slow=1), {20: []}, ""),
+    "resolvers outside that are away": (
+        "cluster",
+        "CoreDnsResolversDown",
+        [series("coredns_forward_healthcheck_broken_total", "0x5 0+10x20", job="coredns", instance="cp2")],
+        {5: [], 15: [{"job": "coredns", "instance": "cp2"}]},
         "",
     ),
     "a control plane's certificate": (
@@ -215,6 +345,13 @@ def test_every_alert_has_its_case() -> None:
     assert written == {(room, alert) for room, alert, *_ in CASES.values()}
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_whoever_is_told_finds_what_to_do(room: str) -> None:
+    text = (COMPONENTS / room / "RUNBOOK.md").read_text()
+    alerts = [rule["alert"] for group in content(room) for rule in group["rules"]]
+    assert [alert for alert in alerts if f"`{alert}`" not in text] == []
+
+
 def test_what_a_rule_reads_is_what_its_job_keeps() -> None:
     """A name that is dropped at the scrape is an alert that can't fire."""
     cards = {"cards": {"service": "cards", "namespace": "gpu-operator"}}
@@ -228,17 +365,33 @@ def test_what_a_rule_reads_is_what_its_job_keeps() -> None:
         for group in content(room):
             assert group["name"] in targets.watched(test_observe.SITE), f"{room}: {group['name']} is no job"
             names = {name for rule in group["rules"] for name in READ.findall(rule["expr"])}
-            source = {"probe": "api-certificates"}
             for name in sorted(names):
-                job = jobs[source.get(name.partition("_")[0], group["name"])]
+                job = jobs["api-certificates" if name == "probe_ssl_earliest_cert_expiry" else group["name"]]
                 assert kept(job, name), f"{room}: {name} is dropped by {job['job_name']}"
-            assert all(f'job="{group["name"]}"' in text for text in _ups(group)), group["name"]
+            told = [re.findall(r'job="([^"]*)"', text) for text in _ups(group)]
+            assert all(read in ([group["name"]], ["volumes"]) for read in told), group["name"]
+
+
+#: The labels that decide beside the name, of what the rules read.
+BESIDE = {"kubernetes_": ["readyz", "etcd"], "coredns_dns_request_duration_seconds_bucket": ["0.512"]}
 
 
 def kept(job: dict[str, Any], name: str) -> bool:
     (rule,) = [each for each in job["metric_relabel_configs"] if each.get("action") == "keep"]
     assert rule["source_labels"][0] == "__name__"
-    return re.fullmatch(rule["regex"].partition(";")[0], name) is not None
+    blank = [""] * (len(rule["source_labels"]) - 1)
+    beside = next((labels for start, labels in BESIDE.items() if name.startswith(start)), blank)
+    return re.fullmatch(rule["regex"], ";".join([name, *beside])) is not None
+
+
+def test_of_what_a_source_shows_little_is_kept() -> None:
+    documents = objects.rendered("prometheus", test_observe.LAB.rooms["prometheus"], test_observe.SITE)
+    told = yaml.safe_load(test_observe.files(documents, "prometheus-files")["prometheus.yml"])
+    (job,) = [each for each in told["scrape_configs"] if each["job_name"] == "coredns"]
+    (rule,) = [each for each in job["metric_relabel_configs"] if each.get("action") == "keep"]
+    took = "coredns_dns_request_duration_seconds_bucket"
+    assert re.fullmatch(rule["regex"], f"{took};0.512") and not re.fullmatch(rule["regex"], f"{took};0.256")
+    assert not re.fullmatch(rule["regex"], "coredns_dns_requests_total;")
 
 
 def _ups(group: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -26,11 +27,22 @@ LABEL = "node-role.kubernetes.io/control-plane"
 FIRES = 'count(ALERTS{alertstate="firing",alertname="%s"})'
 
 
-class Watching:
-    """Prometheus with the chart's own job, at a second's interval."""
+def token_of(server: ApiServer) -> str:
+    """The room's own."""
+    path = f"/api/v1/namespaces/{SPACE}/serviceaccounts/{ROOM}/token"
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    status, answer = server.call("POST", path, asked)
+    assert status == 201, answer
+    return str(json.loads(answer)["status"]["token"])
 
-    def __init__(self, folder: Path, server: ApiServer) -> None:
+
+class Watching:
+    """Prometheus with one of the chart's own jobs, at a second's interval."""
+
+    def __init__(self, folder: Path, server: ApiServer, name: str = "api-servers", beside: int = 9115) -> None:
+        """`beside`: the port of what looks from outside for it."""
         self.folder, self.server, self.port = folder, server, free_port()
+        self.name, self.beside = name, beside
         (folder / "prometheus.yml").write_text(self._settings())
         program = debian_programs.command(debian_programs.root(f"image/{ROOM}"), "bin/prometheus", data=True)
         words = (
@@ -44,23 +56,20 @@ class Watching:
     def _settings(self) -> str:
         text = test_observe.files(test_observe.render(ROOM), f"{ROOM}-files")["prometheus.yml"]
         told = yaml.safe_load(text)
-        (job,) = [each for each in told["scrape_configs"] if each["job_name"] == "api-servers"]
+        (job,) = [each for each in told["scrape_configs"] if each["job_name"] == self.name]
         token = {"credentials_file": str(self._token())}
-        ca = {"ca_file": str(self._authority()), "server_name": "kubernetes.default.svc"}
-        assert job["tls_config"]["server_name"] == ca["server_name"]
+        ca = {"ca_file": str(self.authority()), "server_name": "kubernetes.default.svc"}
         # In a pod it finds the API by itself, and API servers listen on one port.
-        job["kubernetes_sd_configs"] = [
-            {
-                "role": "node",
-                "api_server": f"https://{HOST}:{self.server.port}",
-                "authorization": token,
-                "tls_config": ca,
-            }
-        ]
-        job |= {"authorization": token, "tls_config": ca}
+        api = {"api_server": f"https://{HOST}:{self.server.port}", "authorization": token, "tls_config": ca}
+        job["kubernetes_sd_configs"] = [each | api for each in job["kubernetes_sd_configs"]]
+        if "tls_config" in job:
+            assert job["tls_config"]["server_name"] == ca["server_name"]
+            job |= {"authorization": token, "tls_config": ca}
+        job |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
         found = yaml.safe_dump({"scrape_configs": [job], "rule_files": [str(self._rules())]})
         short = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-        return yaml.safe_dump({"global": short}) + found.replace(":6443", f":{self.server.port}")
+        found = found.replace(":6443", f":{self.server.port}").replace("127.0.0.1:9115", f"{HOST}:{self.beside}")
+        return yaml.safe_dump({"global": short}) + found
 
     def _rules(self) -> Path:
         content = yaml.safe_load((COMPONENTS / "cluster" / "alerts.yaml").read_text())
@@ -71,15 +80,11 @@ class Watching:
         return made
 
     def _token(self) -> Path:
-        path = f"/api/v1/namespaces/{SPACE}/serviceaccounts/{ROOM}/token"
-        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-        status, answer = self.server.call("POST", path, asked)
-        assert status == 201, answer
         file = self.folder / "token"
-        file.write_text(json.loads(answer)["status"]["token"])
+        file.write_text(token_of(self.server))
         return file
 
-    def _authority(self) -> Path:
+    def authority(self) -> Path:
         return self.server.folder / "certs" / "apiserver.crt"
 
     def query(self, text: str) -> dict[str, float]:
@@ -136,16 +141,23 @@ def test_what_breaks_below_an_api_server_is_told_and_what_is_kept_is_little(
         server.call("GET", "/readyz")
         return watching.query(text)
 
+    def fires(alert: str) -> bool:
+        return asked(FIRES % alert) == {"": 1}
+
     until("etcd's health", lambda: asked('kubernetes_healthcheck{name="etcd"}') == {"etcd": 1})
     assert watching.query("count(up)") == {"": 1}  # the other host is no control plane
     shown, kept = (watching.query(f"max(scrape_samples_{w})")[""] for w in ("scraped", "post_metric_relabeling"))
     assert set(watching.query("kubernetes_healthcheck")) == {"etcd", "etcd-readiness", "informer-sync", "ping"}
-    assert kept == 4 and shown < 200
+    assert set(watching.query("kubernetes_healthchecks_total")) == {"etcd"}
+    assert kept <= 7 and shown < 200  # its four checks, and how many of etcd's went how
     assert watching.query("count(ALERTS)") == {}
     etcd, api = server.processes
     etcd.kill()
     etcd.wait()
-    until("the alert of etcd", lambda: asked(FIRES % "EtcdMemberSilent") == {"": 1})
+    for alert in ("EtcdMemberSilent", "EtcdHasNoLeader"):  # the only one that there is
+        until(f"the alert {alert}", partial(fires, alert))
+    failed = 'kubernetes_healthchecks_total{name="etcd",status="error"}'
+    until("etcd's failures to be counted", lambda: asked(failed).get("etcd", 0) > 0)
     assert watching.query("up") == {"": 1}
     api.kill()
     api.wait()

@@ -22,6 +22,7 @@ from tests.rendered import datarooms, objects
 pytestmark = pytest.mark.rendered
 PROMETHEUS, ALERTMANAGER = "prometheus", "alertmanager"
 ROOMS = (PROMETHEUS, ALERTMANAGER)
+HOSTS = {"resources": ["nodes"]}
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 
@@ -96,7 +97,7 @@ def test_who_asks_kubelets_has_a_token_and_nobody_else(documents: dict[str, list
 
 
 def test_what_watches_no_host_has_no_token_and_asks_nobody() -> None:
-    blind = {"watch_volumes": False, "watch_control_planes": False}
+    blind = {"watch_volumes": False, "watch_control_planes": False, "watch_names": False}
     settings = LAB.rooms[PROMETHEUS].model_copy(update=blind)
     documents = objects.rendered(PROMETHEUS, settings, SITE)
     ((_, template),) = datarooms.templates(documents)
@@ -104,27 +105,35 @@ def test_what_watches_no_host_has_no_token_and_asks_nobody() -> None:
     assert not [each for each in documents if each["kind"] == "ServiceAccount"]
     assert "kubernetes_sd_configs" not in files(documents, "prometheus-files")["prometheus.yml"]
     assert objects.halved(PROMETHEUS, settings, SITE) == []
-    assert len(objects.halved(PROMETHEUS, LAB.rooms[PROMETHEUS], SITE)) == 2
+    assert len(objects.halved(PROMETHEUS, LAB.rooms[PROMETHEUS], SITE)) == 4
 
 
 @pytest.mark.parametrize(
-    ("watched", "job", "right"),
+    ("watched", "jobs", "rights"),
     [
-        ("watch_volumes", "volumes", {"resources": ["nodes/metrics"]}),
-        ("watch_control_planes", "api-servers", {"nonResourceURLs": ["/metrics/slis"]}),
+        ("watch_volumes", {"volumes"}, [HOSTS, {"resources": ["nodes/metrics"]}]),
+        (
+            "watch_control_planes",
+            {"api-servers", "api-certificates", "usage-figures"},
+            [HOSTS, {"nonResourceURLs": ["/metrics/slis"]}, {"apiGroups": ["metrics.k8s.io"], "verbs": ["list"]}],
+        ),
+        ("watch_names", {"coredns"}, [{"resources": ["pods"]}]),
     ],
 )
-def test_each_right_is_asked_for_by_what_needs_it(watched: str, job: str, right: dict[str, list[str]]) -> None:
-    only = {"watch_volumes": False, "watch_control_planes": False} | {watched: True}
+def test_each_right_is_asked_for_by_what_needs_it(
+    watched: str, jobs: set[str], rights: list[dict[str, list[str]]]
+) -> None:
+    only = {"watch_volumes": False, "watch_control_planes": False, "watch_names": False} | {watched: True}
     settings = LAB.rooms[PROMETHEUS].model_copy(update=only)
-    hosts, own = objects.halved(PROMETHEUS, settings, SITE)[0]["rules"]
-    assert hosts["resources"] == ["nodes"] and right.items() <= own.items()
+    role, _ = objects.halved(PROMETHEUS, settings, SITE)
+    assert all(right.items() <= rule.items() for right, rule in zip(rights, role["rules"], strict=True))
+    # Pods are read where CoreDNS runs, and nowhere else.
+    assert role["metadata"].get("namespace") == ("kube-system" if watched == "watch_names" else None)
     documents = objects.rendered(PROMETHEUS, settings, SITE)
     ((_, template),) = datarooms.templates(documents)
     assert template["spec"]["automountServiceAccountToken"] is True
     told = yaml.safe_load(files(documents, "prometheus-files")["prometheus.yml"])
-    jobs = {each["job_name"] for each in told["scrape_configs"] if "kubernetes_sd_configs" in each}
-    assert jobs == {job} | ({"api-certificates"} if job == "api-servers" else set())
+    assert {each["job_name"] for each in told["scrape_configs"] if "kubernetes_sd_configs" in each} == jobs
 
 
 @pytest.mark.parametrize("room", ROOMS)

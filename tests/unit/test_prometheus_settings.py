@@ -215,15 +215,17 @@ CARDS = {"service": "cards", "namespace": "gpu-operator"}
 
 
 def test_an_alert_without_a_source_is_not_loaded() -> None:
-    blind = lab_like(watch_volumes=False, watch_control_planes=False)
+    blind = lab_like(watch_volumes=False, watch_control_planes=False, watch_names=False)
     assert (alerts(blind, "cluster"), alerts(blind, "storage")) == (set(), set())
     assert alerts(blind, "nodepool") == {targets.PROMISED}
-    assert not {"volumes", "api-servers", "cards"} & set(targets.expected(blind)["targets"])
+    assert not set(targets.watched(blind)) & set(targets.expected(blind)["targets"])
     whole = lab_like(cards=CARDS)
-    assert {"ApiServerDown", "EtcdMemberSilent", "KubeletCertificateEnds"} < alerts(whole, "cluster")
+    assert {"ApiServerDown", "EtcdMemberSilent", "KubeletCertificateEnds", "CoreDnsDown"} < alerts(whole, "cluster")
     assert {"HostDown", "CardBusy", "CardsMissing", targets.PROMISED} < alerts(whole, "nodepool")
     assert "CardBusy" not in alerts(lab_like(), "nodepool")
     assert "KubeletCertificateEnds" not in alerts(lab_like(watch_volumes=False), "cluster")
+    assert "UsageFiguresMissing" not in alerts(lab_like(watch_control_planes=False), "cluster")
+    assert "CoreDnsDown" not in alerts(lab_like(watch_names=False), "cluster")
 
 
 def test_cards_are_expected_as_the_pools_promise_them_and_watched_where_the_exporter_is() -> None:
@@ -239,5 +241,6 @@ def test_cards_are_expected_as_the_pools_promise_them_and_watched_where_the_expo
 
 def test_a_clients_api_servers_may_be_where_nobody_sees_them() -> None:
     seen = replace(lab_like(), inventory={"all": {"hosts": {"cp1": {}}}})
-    assert targets.expected(lab_like())["targets"]["api-servers"] == probe.ANY
-    assert targets.expected(seen)["targets"]["api-servers"] == 0
+    for job in ("api-servers", "usage-figures", "coredns"):
+        assert targets.expected(lab_like())["targets"][job] == probe.ANY
+        assert targets.expected(seen)["targets"][job] == 0

@@ -1,4 +1,4 @@
-# What looks at certificates: one way for each name that is asked for. It does not verify them: of one that has ended
+# What looks from outside. At certificates: one way for each name that is asked for. It does not verify them: of one that has ended
 # the end is still to be seen, and clients verify them each time.
 modules:
   {{- $names := list "" }}
@@ -17,4 +17,17 @@ modules:
         {{- with . }}
         server_name: {{ . }}
         {{- end }}
+  {{- end }}
+  {{- if .Values.watch_control_planes }}
+  # A list without a single figure is an answer, too.
+  usage-figures:
+    prober: http
+    timeout: 8s
+    http:
+      preferred_ip_protocol: ip4
+      authorization: {credentials_file: /var/run/secrets/kubernetes.io/serviceaccount/token}
+      tls_config:
+        ca_file: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt
+        server_name: kubernetes.default.svc
+      fail_if_body_not_matches_regexp: ['"usage"']
   {{- end }}

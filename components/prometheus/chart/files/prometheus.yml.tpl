@@ -131,7 +131,7 @@ scrape_configs:
       - {source_labels: [__address__], regex: "(.*):[0-9]+", target_label: __address__, replacement: "$1:6443"}
     metric_relabel_configs:
       - source_labels: [__name__, type, name]
-        regex: "kubernetes_healthcheck;readyz;(etcd|etcd-readiness|informer-sync|ping)"
+        regex: "kubernetes_healthcheck;readyz;(etcd|etcd-readiness|informer-sync|ping)|kubernetes_healthchecks_total;readyz;etcd"
         action: keep
   # Their certificates, as clients meet them; kubeadm made all of a control plane's on one day.
   - job_name: api-certificates
@@ -147,6 +147,37 @@ scrape_configs:
     metric_relabel_configs:
       - {source_labels: [__name__], regex: "probe_ssl_earliest_cert_expiry", action: keep}
       - {target_label: component, replacement: cluster}
+  # Whether somebody serves what hosts and pods use, as whoever goes by it asks: through each API server.
+  - job_name: usage-figures
+    scrape_interval: 1m
+    metrics_path: /probe
+    params: {module: [usage-figures]}
+    kubernetes_sd_configs: *hosts
+    relabel_configs:
+      - *planes
+      - {source_labels: [__meta_kubernetes_node_name], target_label: instance}
+      - source_labels: [__address__]
+        regex: "(.*):[0-9]+"
+        target_label: __param_target
+        replacement: "https://$1:6443/apis/metrics.k8s.io/v1beta1/nodes"
+      - {target_label: __address__, replacement: "127.0.0.1:9115"}
+    metric_relabel_configs:
+      - {source_labels: [__name__], regex: "probe_success", action: keep}
+  {{- end }}
+  {{- if .Values.watch_names }}
+  # CoreDNS of each host: how many answers failed, and how many took longer than half a second.
+  - job_name: coredns
+    kubernetes_sd_configs:
+      - role: pod
+        namespaces: {names: [kube-system]}
+        selectors: [{role: pod, label: "k8s-app=kube-dns"}]
+    relabel_configs:
+      - {source_labels: [__meta_kubernetes_pod_container_port_name], regex: metrics, action: keep}
+      - {source_labels: [__meta_kubernetes_pod_node_name], target_label: instance}
+    metric_relabel_configs:
+      - source_labels: [__name__, le]
+        regex: "coredns_(dns_responses_total|dns_request_duration_seconds_(bucket|count)|panics_total|forward_healthcheck_broken_total);(|0[.]512)"
+        action: keep
   {{- end }}
   {{- range .Values.cards }}
   # What NVIDIA's DCGM exporter says of each card.
