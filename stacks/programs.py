@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Command:
     objects: Callable[..., list[Manifest]]  # job and house
     count: str  # the option that says how many pods
     explained: str
+    #: More options, and what each may be; the first is taken where nobody says.
+    one_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def text(self, told: argparse.Namespace) -> str:
         """The job's objects. Raises Refusal where the site has no such room, or the job can't be run."""
@@ -44,7 +46,8 @@ class Command:
             where = f"stacks/Pulumi.{told.site}-ml.yaml"
             raise SiteError(f"the room {self.room} is off on {told.site}; switch it on in {where}")
         code = {file.name: file.read_text(encoding="utf-8") for file in told.files}
-        asked = self.job(told.name, code, told.files[0].name, tuple(told.words), getattr(told, self.count))
+        more = {name: getattr(told, name) for name in self.one_of}
+        asked = self.job(told.name, code, told.files[0].name, tuple(told.words), getattr(told, self.count), **more)
         said: str = yaml.safe_dump_all(self.objects(asked, self.house(found, site)), sort_keys=False)
         return said
 
@@ -56,6 +59,8 @@ class Command:
         parser.add_argument("name")
         parser.add_argument("files", nargs="+", type=Path)
         parser.add_argument(f"--{self.count}", type=int, help=self.explained)
+        for name, allowed in self.one_of.items():
+            parser.add_argument(f"--{name}", choices=allowed, default=allowed[0], help=f"left out: {allowed[0]}")
         told = parser.parse_args(argv[: len(argv) - len(words) - 1] if "--" in argv else argv)
         told.words = words
         return told

@@ -19,6 +19,7 @@ COMMAND = Command(
     job.objects,
     "workers",
     "pods, each on a host of its own where there are some",
+    {"runtime": job.RUNTIMES},
 )
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from bundle import debian
@@ -24,22 +25,25 @@ class NotHereError(Exception):
     """The packages can't be had; says why."""
 
 
-def _wanted(group: str, places: Places) -> list[Package]:
+def _wanted(group: str, but: Collection[str], places: Places) -> list[Package]:
     """The group's own packages and libraries: no page's scripts, no system."""
     locked = debian.read_lock(places.debian_lock)
     base = {item.name for item in debian.in_group(locked, "base")}
     return [
         item
         for item in debian.in_group(locked, group)
-        if not item.name.startswith("libjs-") and (item.name.startswith("lib") or item.name not in base)
+        if not item.name.startswith("libjs-")
+        and item.name not in but
+        and (item.name.startswith("lib") or item.name not in base)
     ]
 
 
-def root(group: str) -> Path:
-    """A folder with the group's programs and libraries; NotHereError where it can't be made."""
+def root(group: str, but: Collection[str] = ()) -> Path:
+    """A folder with the group's programs and libraries; NotHereError where it can't be made. `but`: packages that the
+    image takes away again."""
     cache = Path(os.environ.get("APADANA_CACHE") or "/var/cache/apadana")
     places = Places(ROOT, cache, cache)
-    wanted = _wanted(group, places)
+    wanted = _wanted(group, but, places)
     if not wanted:
         raise NotHereError(f"bundle/debian.lock has no group {group}")
     digest = hashlib.sha256("".join(sorted(item.sha256 for item in wanted)).encode()).hexdigest()
@@ -65,9 +69,11 @@ def root(group: str) -> Path:
 WITH_DATA = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /usr/share && exec "$@"']
 
 
-def command(folder: Path, program: str, *, data: bool = False) -> list[str]:
-    """What to run; `program` is below usr/. With `data` it finds its own /usr/share: root only."""
+def command(folder: Path, program: str, *, data: bool = False, more: Iterable[str] = ()) -> list[str]:
+    """What to run; `program` is below usr/. With `data` it finds its own /usr/share: root only. `more`: folders
+    of libraries, from the one where most of them are."""
     if data and os.geteuid() != 0:
         raise NotHereError(f"{program} needs its own /usr/share, which only root can give it")
     before = [*WITH_DATA, str(folder / "usr" / "share")] if data else []
-    return [*before, str(folder / LOADER), "--library-path", str(folder / LIBRARIES), str(folder / "usr" / program)]
+    libraries = ":".join(str(folder / LIBRARIES / name) for name in ("", *more))
+    return [*before, str(folder / LOADER), "--library-path", libraries, str(folder / "usr" / program)]

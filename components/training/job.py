@@ -22,6 +22,8 @@ JOB_MARKS = {**PART_OF, "app.kubernetes.io/name": APP, "app.kubernetes.io/compon
 #: Trainer's own names: of the runtime's one part, and of its container.
 PART = CONTAINER = "node"
 PATCHER = "apadana.io/job"
+#: The libraries that workers add up by; the first one where nobody says which.
+RUNTIMES = ("xgboost", "torch")
 MOST = 100
 
 
@@ -31,7 +33,6 @@ class House:
 
     namespace: str
     platform: str  # of the store's pods
-    runtime: str
     store: Connection
     workers: int
     longest_s: int
@@ -43,6 +44,7 @@ class Job(Program):
     """A program whose `train(job)` every worker runs."""
 
     workers: int | None = None  # None: as many as the house says
+    runtime: str = RUNTIMES[0]
 
     def wrong(self) -> list[str]:
         """All that can't work, in words."""
@@ -51,6 +53,8 @@ class Job(Program):
             found.append(f"main {self.main!r} has no `def train(job)`, which every worker runs")
         if self.workers is not None and not 1 <= self.workers <= MOST:
             found.append(f"workers {self.workers}: 1 to {MOST}")
+        if self.runtime not in RUNTIMES:
+            found.append(f"runtime {self.runtime!r}: {' or '.join(RUNTIMES)}")
         return found
 
 
@@ -65,7 +69,7 @@ def objects(job: Job, house: House) -> list[Manifest]:
 
 def _wish(job: Job, house: House, marks: Mapping[str, str]) -> Manifest:
     spec = {
-        "runtimeRef": {"name": house.runtime, "kind": "TrainingRuntime"},
+        "runtimeRef": {"name": job.runtime, "kind": "TrainingRuntime"},
         "activeDeadlineSeconds": house.longest_s,
         "trainer": {
             "numNodes": house.workers if job.workers is None else job.workers,

@@ -16,9 +16,18 @@ from components.kit.reviewing import Json, Webhooks, ask
 HOOKS = Webhooks("trainer.kubeflow.org", "v1alpha1", "TrainJob", "operators")
 
 
-def wish(target: Target, name: str) -> Json:
-    """For two workers of the house's runtime."""
-    runtime = {"apiGroup": HOOKS.group, "kind": "TrainingRuntime", "name": required(target, "runtime")}
+#: Words of each runtime that the operators say themselves.
+OWN_WORDS = {"xgboost": "DMLC_TASK_ID", "torch": "PET_NODE_RANK"}
+
+
+def runtimes(target: Target) -> list[str]:
+    """Those of the house."""
+    return str(required(target, "runtimes")).split(",")
+
+
+def wish(target: Target, name: str, named: str = "") -> Json:
+    """For two workers of a runtime of the house; left out: of its first one."""
+    runtime = {"apiGroup": HOOKS.group, "kind": "TrainingRuntime", "name": named or runtimes(target)[0]}
     return {
         "apiVersion": f"{HOOKS.group}/{HOOKS.version}",
         "kind": HOOKS.kind,
@@ -28,18 +37,19 @@ def wish(target: Target, name: str) -> Json:
 
 
 def wrong_wishes(target: Target) -> Iterator[Json]:
-    """For a runtime that is not there; with a word that the operators say themselves."""
-    lost = wish(target, "probe")
-    lost["spec"]["runtimeRef"]["name"] = "no-such-runtime"
-    yield lost
-    own = wish(target, "probe")
-    own["spec"]["trainer"]["env"] = [{"name": "DMLC_TASK_ID", "value": "7"}]
-    yield own
+    """For a runtime that is not there; with words that the operators say themselves."""
+    yield wish(target, "probe", "no-such-runtime")
+    for runtime in runtimes(target):
+        own = wish(target, "probe", runtime)
+        own["spec"]["trainer"]["env"] = [{"name": OWN_WORDS[runtime], "value": "7"}]
+        yield own
 
 
 def smoke(target: Target) -> Iterator[Check]:
     """Each operator as webhook, and who leads."""
-    yield attempt("training: every webhook takes a right wish", lambda: HOOKS.admits(target, wish(target, "probe")))
+    for runtime in runtimes(target):
+        asked = partial(HOOKS.admits, target, wish(target, "probe", runtime))
+        yield attempt(f"training: every webhook takes a right wish for {runtime}", asked)
     yield attempt("training: every webhook refuses wrong ones", lambda: HOOKS.refuses(target, wrong_wishes(target)))
     yield attempt("training: one operator leads", lambda: HOOKS.one_leads(target))
 

@@ -14,7 +14,7 @@ from components.kit.mistakes import Mistake
 from components.kit.needs import Bucket, Need, outlived
 from components.kit.programs import homeless, placement
 from components.kit.settings import ComponentSettings, Frozen, Resources, ResourceValues, SiteFacts
-from components.training.job import JOB_MARKS, House
+from components.training.job import JOB_MARKS, RUNTIMES, House
 
 ROOM = "training"
 VERSION = "2.3"  # the line of Kubeflow's Trainer; the exact version is that of the image
@@ -22,9 +22,9 @@ STORE = "minio"
 #: Whose log-in the workers have, and the bucket of what they keep.
 JOBS, BUCKET = "training-jobs", "training"
 JOBS_SECRET = "training-jobs"  # noqa: S105  a name, in the namespace of what users bring
-OPERATORS_IMAGE, WORKER_IMAGE = "training-operators", "training-worker"
-#: TrainingRuntimes of the namespace of jobs, by the library that adds up.
-RUNTIME = "xgboost"
+OPERATORS_IMAGE = "training-operators"
+#: TrainingRuntimes of the namespace of jobs, by the library that adds up; each has Trainer's policy of that name.
+WORKER_IMAGES = dict(zip(RUNTIMES, ("training-worker", "training-torch"), strict=True))
 WEBHOOK_PORT, METRICS_PORT, HEALTH_PORT = 9443, 8080, 8081
 WEBHOOKS, EACH = "training-webhooks", "operators"  # Services: for API servers, and one that names every operator
 OPERATOR_PODS = {"app.kubernetes.io/name": ROOM, "app.kubernetes.io/component": "operator"}
@@ -47,7 +47,7 @@ class Settings(ComponentSettings):
     worker_resources: Resources = Resources(cpu_millicores=1000, memory_mib=2048, cpu_limit_millicores=4000)
     workers: Annotated[int, Field(ge=1, le=100)] = 2  # of a job that says nothing else
     scratch_mib: Annotated[int, Field(ge=16, le=1_000_000)] = 1024  # of a worker's own /tmp
-    # How long one worker may be behind the others before they take it for lost.
+    # How long one worker may be behind the others before they take it for lost; all together may hang twice as long.
     silence_seconds: Annotated[int, Field(ge=30, le=86_400)] = 600
     losses: Annotated[int, Field(ge=0, le=100)] = 10  # of each worker, then the job has failed
     longest_hours: Annotated[int, Field(ge=1, le=720)] = 24  # of one job, then it has failed
@@ -73,8 +73,7 @@ class Values(Frozen):
     """Values of the chart. It has no pods: those of jobs are made by the operators."""
 
     work: str  # namespace of the jobs
-    image: str
-    runtime: str
+    images: dict[str, str]  # of workers, by runtime
     workers: int
     losses: int
     longest_seconds: int
@@ -107,8 +106,7 @@ def values(settings: Settings, site: SiteFacts) -> dict[str, object]:
     """Full Helm values."""
     return Values(
         work=site.work,
-        image=site.image(WORKER_IMAGE),
-        runtime=RUNTIME,
+        images={runtime: site.image(image) for runtime, image in WORKER_IMAGES.items()},
         workers=settings.workers,
         losses=settings.losses,
         longest_seconds=settings.longest_hours * 3600,
@@ -124,7 +122,7 @@ def house(settings: Settings, site: SiteFacts) -> House:
     """What the platform gives to every job: see job.py."""
     longest = settings.longest_hours * 3600
     apart = placement(settings.placement)
-    return House(site.work, site.namespace, RUNTIME, store(site), settings.workers, longest, apart)
+    return House(site.work, site.namespace, store(site), settings.workers, longest, apart)
 
 
 def dns_names(site: SiteFacts) -> list[str]:
@@ -152,7 +150,12 @@ def contract(settings: Settings, site: SiteFacts) -> dict[str, object]:
         "client": {
             "timeouts": CLIENT_TIMEOUTS,
             "retries": {"other_members_per_request": settings.operators - 1},
-            "required": {"operators": settings.operators, "work": site.work, "runtime": RUNTIME, "bucket": BUCKET},
+            "required": {
+                "operators": settings.operators,
+                "work": site.work,
+                "runtimes": ",".join(RUNTIMES),
+                "bucket": BUCKET,
+            },
         },
         "promises": {
             "survives": "the loss of one host; jobs go on without any operator, until one of their workers is lost",

@@ -47,8 +47,8 @@ class Keeping(xgb.callback.TrainingCallback):
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         """XGBoost counts from nought at each of its starts."""
-        del evals_log
         step = self._done + epoch + 1
+        self._job.loss(step, evals_log["rows"]["rmse"][-1])
         if step % EVERY == 0:
             self._job.keep(step, lambda: bytes(model.save_raw("ubj")))
         time.sleep(self._pause_s)
@@ -63,7 +63,11 @@ def train(job: Any) -> None:
     done, kept = job.last()
     grown = xgb.Booster(model_file=bytearray(kept)) if done else None
     callbacks = [Keeping(job, done, pause_s)]
-    model = xgb.train(SETTINGS, xgb.DMatrix(columns, label), rounds - done, xgb_model=grown, callbacks=callbacks)
+    matrix = xgb.DMatrix(columns, label)
+    seen = [(matrix, "rows")]  # the loss of all workers' rows: XGBoost adds it up, too
+    model = xgb.train(
+        SETTINGS, matrix, rounds - done, evals=seen, verbose_eval=False, xgb_model=grown, callbacks=callbacks
+    )
     error = np.square(model.inplace_predict(columns) - label).sum(dtype=np.float64)
     # What every worker has of it, added up: the same number at each of them.
     total = job.all_sum(np.array([error, len(label)], dtype=np.float64))

@@ -180,9 +180,9 @@ class Operating:
         return "\n".join(texts)
 
 
-def wish(name: str, workers: int = 2, **more: Any) -> list[Json]:
+def wish(name: str, workers: int = 2, runtime: str = job.RUNTIMES[0], **more: Any) -> list[Json]:
     """What `python -m stacks.train` prints, with some of the TrainJob's fields changed."""
-    made = job.objects(job.Job(name, CODE, "main.py", ("100",), workers), training.house(SETTINGS, SITE))
+    made = job.objects(job.Job(name, CODE, "main.py", ("100",), workers, runtime), training.house(SETTINGS, SITE))
     made[-1]["spec"] |= more
     return made
 
@@ -223,5 +223,5 @@ GROUPS = (operators.TRAINER, operators.JOBSET)
 def _answers(made: Operating) -> bool | None:
     """The webhook of runtimes is asked, and says yes."""
     assert made.processes["a"].poll() is None, made.log()
-    (runtime,) = objects.rendered("training", SETTINGS, SITE)
-    return True if made.server.refusal(runtime) is None else None
+    runtimes = objects.rendered("training", SETTINGS, SITE)
+    return True if not any(made.server.refusal(each) for each in runtimes) else None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from components.kit.programs import CODE_AT
+from components.training import job
 from components.training import settings as training
 from tests.rendered import datarooms, objects, operating
 from tests.rendered.operating import SETTINGS, SITE, WORK, Operating, wish
@@ -28,26 +30,31 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operating]:
         yield found
 
 
-def runtime() -> dict[str, Any]:
-    (found,) = objects.rendered("training", SETTINGS, SITE)
+def runtime(name: str = "xgboost") -> dict[str, Any]:
+    (found,) = [each for each in objects.rendered("training", SETTINGS, SITE) if each["metadata"]["name"] == name]
     return found
 
 
-def template() -> dict[str, Any]:
-    (part,) = runtime()["spec"]["template"]["spec"]["replicatedJobs"]
+def template(name: str = "xgboost") -> dict[str, Any]:
+    (part,) = runtime(name)["spec"]["template"]["spec"]["replicatedJobs"]
     found: dict[str, Any] = part["template"]["spec"]["template"]
     return found
 
 
-def test_a_worker_is_restricted_bounded_and_has_no_token() -> None:
-    spec = template()["spec"]
+@pytest.mark.parametrize("name", job.RUNTIMES)
+def test_a_worker_is_restricted_bounded_and_has_no_token(name: str) -> None:
+    assert runtime(name)["spec"]["mlPolicy"] == {"numNodes": 2, name: {}}
+    spec = template(name)["spec"]
     assert spec["automountServiceAccountToken"] is False and "serviceAccountName" not in spec
     (container,) = spec["containers"]
     security = container["securityContext"]
+    assert f"/{training.WORKER_IMAGES[name]}@" in container["image"]
     assert security["capabilities"] == {"drop": ["ALL"]} and security["readOnlyRootFilesystem"]
     assert set(container["resources"]["limits"]) == {"cpu", "memory"}
     assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     told = {each["name"]: each.get("value") for each in container["env"]}
+    (threads,) = [each["valueFrom"] for each in container["env"] if each["name"] == "OMP_NUM_THREADS"]
+    assert threads == {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1"}}
     assert told["CHECKPOINTS"] == f"s3://{training.BUCKET}"
     assert not [name for name in told if "PASSWORD" in name or "KEY" in name]
 
@@ -61,7 +68,8 @@ def test_the_store_lets_workers_in() -> None:
         for peer in rule["from"]
     ]
     (theirs,) = [peer for peer in peers if "namespaceSelector" in peer]
-    assert theirs["podSelector"]["matchLabels"].items() <= template()["metadata"]["labels"].items()
+    for name in job.RUNTIMES:
+        assert theirs["podSelector"]["matchLabels"].items() <= template(name)["metadata"]["labels"].items()
 
 
 def pods(made: Operating, name: str, number: int = 2) -> list[dict[str, Any]]:
@@ -95,35 +103,56 @@ def finished(made: Operating, name: str, kind: str) -> bool | None:
     return True if any(each["type"] == kind and each["status"] == "True" for each in conditions) else None
 
 
-def test_a_wish_becomes_two_workers_on_two_hosts_and_one_that_is_lost_is_made_anew(made: Operating) -> None:
-    for item in wish("trees"):
+@dataclass(frozen=True)
+class Words:
+    """How Trainer tells a worker of the group, by the policy of a runtime."""
+
+    address: str
+    port: str
+    workers: str
+    rank: str
+
+
+WORDS = {
+    "xgboost": Words("DMLC_TRACKER_URI", "DMLC_TRACKER_PORT", "DMLC_NUM_WORKER", "DMLC_TASK_ID"),
+    "torch": Words("PET_MASTER_ADDR", "PET_MASTER_PORT", "PET_NNODES", "PET_NODE_RANK"),
+}
+
+
+@pytest.mark.parametrize(("name", "runtime"), [("trees", "xgboost"), ("network", "torch")])
+def test_a_wish_becomes_two_workers_on_two_hosts_and_one_that_is_lost_is_made_anew(
+    name: str, runtime: str, made: Operating
+) -> None:
+    words = WORDS[runtime]
+    for item in wish(name, runtime=runtime):
         made.server.make(item)
-    first = pods(made, "trees")
+    first = pods(made, name)
     assert [pod["spec"]["nodeName"] for pod in first] in (["host-a", "host-b"], ["host-b", "host-a"])
     for number, pod in enumerate(first):
         told = environment(pod)
-        assert told["DMLC_TRACKER_URI"] == "trees-node-0-0.trees" and told["DMLC_NUM_WORKER"] == "2"
+        assert told[words.address] == f"{name}-node-0-0.{name}" and told[words.workers] == "2"
         assert pod["metadata"]["labels"]["jobset.sigs.k8s.io/jobset-uid"], "what JOB_UID is taken from"
-        assert told["JOB_NAME"] == "trees" and int(told["DMLC_TRACKER_PORT"]) == 29500
-        assert "job-completion-index" in told["DMLC_TASK_ID"]["fieldRef"]["fieldPath"]
+        assert told["JOB_NAME"] == name and int(told[words.port]) == 29500
+        assert "job-completion-index" in told[words.rank]["fieldRef"]["fieldPath"]
         (container,) = pod["spec"]["containers"]
         assert container["command"] == ["python3", "-m", "apadana_training"]
         assert container["args"] == [f"{CODE_AT}/main.py", "100"]
-        assert (pod["spec"]["hostname"], pod["spec"]["subdomain"]) == (f"trees-node-0-{number}", "trees")
+        assert f"/{training.WORKER_IMAGES[runtime]}@" in container["image"]
+        assert (pod["spec"]["hostname"], pod["spec"]["subdomain"]) == (f"{name}-node-0-{number}", name)
         assert pod["metadata"]["labels"]["apadana.io/uses-minio"] == "true"
         assert not [v for v in pod["spec"]["volumes"] if "projected" in v], "a worker has a token"
         admitted(made.server, {"metadata": {"labels": {}}, "spec": {**pod["spec"], "nodeName": ""}})
-    service = made.get(f"/api/v1/namespaces/{WORK}/services/trees")["spec"]
+    service = made.get(f"/api/v1/namespaces/{WORK}/services/{name}")["spec"]
     assert service["clusterIP"] == "None" and service["publishNotReadyAddresses"] is True
     # One is killed, and the other one finds its connection broken.
     for pod in reversed(first):
         made.ends(pod, 1)
-    second = pods(made, "trees")
+    second = pods(made, name)
     assert not {p["metadata"]["uid"] for p in second} & {p["metadata"]["uid"] for p in first}
     assert [index(pod) for pod in second] == [0, 1]
     for pod in second:
         made.ends(pod, 0)
-    wait_for("its end", lambda: finished(made, "trees", "Complete"), timeout=WAIT_S)
+    wait_for("its end", lambda: finished(made, name, "Complete"), timeout=WAIT_S)
     # They do what they have to with the rights that they have.
     assert "forbidden" not in (made.folder / "a.log").read_text()
 
@@ -149,9 +178,11 @@ def test_wrong_wishes_are_refused_before_anything_is_made(made: Operating) -> No
         return str(made.server.refusal(wish("wrong", **more)[-1]))
 
     assert made.server.refusal(wish("right")[-1]) is None
-    assert "not found" in refused(runtimeRef={"name": "torch", "kind": "TrainingRuntime"})
+    assert "not found" in refused(runtimeRef={"name": "tensorflow", "kind": "TrainingRuntime"})
     reserved = {"numNodes": 2, "env": [{"name": "DMLC_TASK_ID", "value": "0"}]}
     assert "reserved for the XGBoost runtime" in refused(trainer=reserved)
+    reserved = {"numNodes": 2, "env": [{"name": "PET_NODE_RANK", "value": "0"}]}
+    assert "must not have reserved envs" in refused(runtime="torch", trainer=reserved)
 
 
 def test_a_wish_elsewhere_stays_a_wish(made: Operating) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -154,8 +155,9 @@ def test_a_job_is_a_wish_for_so_many_workers_of_the_house_s_runtime() -> None:
     assert spec["trainer"]["numNodes"] == training.Settings().workers
     assert spec["trainer"]["args"] == ["/opt/job/main.py", "4000", "20"]
     assert spec["activeDeadlineSeconds"] == 24 * 3600
-    more = job.Job("trees", PROGRAM.code, "main.py", workers=5)
+    more = job.Job("trees", PROGRAM.code, "main.py", workers=5, runtime="torch")
     assert objects(more)["TrainJob"]["spec"]["trainer"]["numNodes"] == 5
+    assert objects(more)["TrainJob"]["spec"]["runtimeRef"]["name"] == "torch"
     assert list(objects()) == ["ConfigMap", "NetworkPolicy", "TrainJob"], "the fence is there before the workers"
 
 
@@ -200,6 +202,8 @@ GOOD: dict[str, Any] = {"name": "a", "code": {"a.py": "def train(job): ..."}, "m
         ({"workers": 0}, "workers 0: 1 to 100"),
         ({"workers": -3}, "workers -3"),
         ({"workers": 101}, "workers 101"),
+        ({"runtime": "tensorflow"}, "runtime 'tensorflow': xgboost or torch"),
+        ({"runtime": ""}, "runtime ''"),
     ],
 )
 def test_a_job_that_can_not_be_run_is_refused_with_the_reason(changed: dict[str, Any], word: str) -> None:
@@ -219,6 +223,14 @@ def test_all_that_is_wrong_with_a_job_is_told_at_once() -> None:
 def test_words_after_two_dashes_are_the_program_s() -> None:
     told = printing.COMMAND.typed(["lab", "trees", "job.py", "--workers", "3", "--", "--rows", "7"])
     assert (told.workers, told.words, [file.name for file in told.files]) == (3, ["--rows", "7"], ["job.py"])
+    assert told.runtime == "xgboost"
+    assert printing.COMMAND.typed(["lab", "n", "job.py", "--runtime", "torch", "--", "7"]).runtime == "torch"
+
+
+def test_a_library_that_nobody_serves_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        printing.COMMAND.typed(["lab", "trees", "job.py", "--runtime", "tensorflow"])
+    assert "'tensorflow'" in capsys.readouterr().err
 
 
 def test_a_site_without_the_room_says_where_to_switch_it_on(
@@ -246,4 +258,9 @@ def test_the_probe_asks_what_an_api_server_asks() -> None:
     assert {probe.HOOKS.validate, probe.HOOKS.defaults} <= asked
     request = json.loads(probe.HOOKS.review(probe.wish(target(), "probe")))["request"]
     assert request["dryRun"] is True and request["namespace"] == "platform-work"
-    assert request["object"]["spec"]["runtimeRef"]["name"] == training.RUNTIME
+    assert request["object"]["spec"]["runtimeRef"]["name"] == "xgboost"
+    wrong = list(probe.wrong_wishes(target()))
+    assert [each["spec"]["runtimeRef"]["name"] for each in wrong] == ["no-such-runtime", *job.RUNTIMES]
+    assert set(probe.OWN_WORDS) == set(job.RUNTIMES)
+    told = [check.name for check in probe.smoke(replace(target(), endpoints=[]))]
+    assert len(told) == len(set(told)) and all(any(each in name for name in told) for each in job.RUNTIMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from components.training.image.worker.apadana_training import __main__ as worker
+from components.training.image.worker.apadana_training.course import PATIENCE, Course, Diverged, Pace
 from components.training.image.worker.apadana_training.job import Job
 from components.training.image.worker.apadana_training.kept import Checkpoints, Folder, store
 from components.training.image.worker.apadana_training.watching import BYE
@@ -31,10 +33,14 @@ class Alone:
         return value if self.rank == 0 else self._first
 
 
+def given(group: Alone, kept: Checkpoints) -> Job:
+    return Job(group, kept, (), Pace(600))
+
+
 @pytest.mark.parametrize(("rows", "workers"), [(10, 3), (2, 5), (0, 2), (7, 1), (9, 3)])
 def test_the_workers_parts_are_all_rows_and_none_twice(rows: int, workers: int, tmp_path: Path) -> None:
     kept = Checkpoints(Folder(tmp_path), "j")
-    parts = [Job(Alone(rank, workers), kept, ()).mine(rows) for rank in range(workers)]
+    parts = [given(Alone(rank, workers), kept).mine(rows) for rank in range(workers)]
     assert [row for part in parts for row in range(rows)[part]] == list(range(rows))
     assert max(len(range(rows)[p]) for p in parts) - min(len(range(rows)[p]) for p in parts) <= 1
 
@@ -60,8 +66,8 @@ def test_who_is_not_first_begins_where_the_first_one_says(tmp_path: Path) -> Non
     """Also where it would see another checkpoint by itself."""
     kept = Checkpoints(Folder(tmp_path), "j")
     kept.keep(6, b"six")
-    assert Job(Alone(), kept, ()).last() == (6, b"six")
-    second = Job(Alone(1, 2, (4, b"four")), kept, ())
+    assert given(Alone(), kept).last() == (6, b"six")
+    second = given(Alone(1, 2, (4, b"four")), kept)
     assert second.last() == (4, b"four")
     second.keep(8, lambda: b"never made")
     second.result("model", b"never kept")
@@ -75,6 +81,87 @@ def test_a_wish_that_was_met_is_known_and_a_new_one_is_not(tmp_path: Path) -> No
     kept.end("first")
     assert kept.ended("first") and not kept.ended("second")
     assert kept.last() is None, "that it ended is no checkpoint"
+
+
+def test_a_wish_that_came_to_nothing_is_known_with_the_reason(tmp_path: Path) -> None:
+    """A new wish of the same name may do better, with other words."""
+    kept = Checkpoints(Folder(tmp_path), "j")
+    assert kept.failed("first") == ""
+    kept.fail("first", "step 3: the loss is nan")
+    assert kept.failed("first") == "step 3: the loss is nan"
+    assert kept.failed("second") == "" and not kept.ended("first") and kept.last() is None
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [
+        ([3.0, 2.0, 1.0], ""),
+        ([3.0, math.nan], "step 1: the loss is nan, which is no number"),
+        ([math.inf], "step 0: the loss is inf"),
+        ([2.0] * (PATIENCE - 1) + [0.5] + [2.0] * (PATIENCE - 1), ""),
+        ([0.5] + [1.0] * PATIENCE, f"step {PATIENCE}: the loss is 1, and the last {PATIENCE} were no better than 1"),
+    ],
+)
+def test_a_training_that_comes_to_nothing_is_told(losses: list[float], told: str) -> None:
+    course = Course()
+    found = ""
+    for step, loss in enumerate(losses):
+        try:
+            course.check(step, loss, untrained=1.0)
+        except Diverged as error:
+            assert step == len(losses) - 1, "told too early"
+            found = str(error)
+    assert found.startswith(told) if told else not found
+
+
+def test_a_loss_without_a_bound_may_be_as_large_as_it_likes(tmp_path: Path) -> None:
+    job = given(Alone(), Checkpoints(Folder(tmp_path), "j"))
+    for step in range(2 * PATIENCE):
+        job.loss(step, 10.0**step)
+    with pytest.raises(Diverged):
+        job.loss(99, math.nan)
+
+
+@pytest.mark.parametrize(
+    ("error", "word", "code"),
+    [
+        (Diverged("step 3"), "diverged", 4),
+        (MemoryError(), "out-of-memory", 137),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), "out-of-memory", 137),
+        (RuntimeError("[14:00:01] std::bad_alloc"), "out-of-memory", 137),
+        (RuntimeError("Timed out waiting 3000ms for recv operation to complete"), "stuck", 1),
+        (RuntimeError("Connection closed by peer [10.0.0.1]:33333"), "RuntimeError", 1),
+        (KeyError("columns"), "KeyError", 1),
+    ],
+)
+def test_an_end_has_a_word_and_a_code(error: Exception, word: str, code: int) -> None:
+    assert worker.verdict(error) == (word, code)
+
+
+HANGS = """
+import sys, time
+from components.training.image.worker.apadana_training.course import Pace
+pace = Pace(float(sys.argv[1]))
+pace.step()
+if sys.argv[2] == "ends":
+    pace.end()
+sys.stdin.read()  # until the test has seen enough
+"""
+
+
+@pytest.mark.parametrize(("way", "code"), [("hangs", 1), ("ends", 0)])
+def test_who_makes_no_step_any_more_is_taken_for_stuck(way: str, code: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANGS, "0.2", way], cwd=REPOSITORY, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    if code:
+        process.wait(20)  # of itself
+    else:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert (b"stuck: no step for 0.2 s" in told) is bool(code)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ may be anywhere. What a worker begins with after a loss is what `last` gives: th
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from .course import Course, Pace
 from .kept import Checkpoints
 
 
@@ -31,10 +33,10 @@ class Group(Protocol):
 class Job:
     """Given to the program."""
 
-    def __init__(self, group: Group, kept: Checkpoints, words: Sequence[str]) -> None:
+    def __init__(self, group: Group, kept: Checkpoints, words: Sequence[str], pace: Pace) -> None:
         self.rank, self.workers, self.words = group.rank, group.workers, tuple(words)
         self.all_sum = group.all_sum
-        self._group, self._kept = group, kept
+        self._group, self._kept, self._pace, self._course = group, kept, pace, Course()
 
     def mine(self, rows: int) -> slice:
         """This worker's part of so many rows: all parts together are all of them, none twice."""
@@ -51,6 +53,15 @@ class Job:
         step, data = self._group.from_first(found or (0, b""))
         self.say(f"begins after step {step}")
         return int(step), bytes(data)
+
+    def loss(self, step: int, value: float, untrained: float = math.inf) -> None:
+        """How good it is after this step: less is better. `untrained`: what a model has that has learnt nothing.
+
+        Raises Diverged for a loss that is no number, and for too many in a row that are no better than `untrained`. A
+        program that calls this is taken for stuck when it does not call it again within twice SILENCE_S.
+        """
+        self._pace.step()
+        self._course.check(step, value, untrained)
 
     def keep(self, step: int, data: Callable[[], bytes]) -> None:
         """A checkpoint. The first worker makes it, the others go on."""

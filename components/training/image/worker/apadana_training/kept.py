@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 #: Older ones go. The last but one stays, for whoever just reads it.
 KEPT = 2
-ENDED = "ended"  # whose wish was met last
+ENDED, FAILED = "ended", "failed"  # whose wish was met last, whose came to nothing and why
 WIDTH = 9  # of a step's number in a name, so that names are in the order of steps
 
 
@@ -143,5 +143,17 @@ class Checkpoints:
 
     def ended(self, wish: str) -> bool:
         """Whether it was: a worker that is lost at the very end has nothing left to do."""
-        name = f"{self._job}/{ENDED}"
-        return name in self._store.names(name) and self._store.read(name).decode() == wish
+        return self._said(ENDED) == wish
+
+    def fail(self, wish: str, why: str) -> None:
+        """This wish comes to nothing, however often it is tried."""
+        self._store.write(f"{self._job}/{FAILED}", f"{wish}\n{why}".encode())
+
+    def failed(self, wish: str) -> str:
+        """Why, where it came to nothing."""
+        whose, _, why = self._said(FAILED).partition("\n")
+        return why if whose == wish else ""
+
+    def _said(self, what: str) -> str:
+        name = f"{self._job}/{what}"
+        return self._store.read(name).decode() if name in self._store.names(name) else ""

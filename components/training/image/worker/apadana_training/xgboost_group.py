@@ -17,15 +17,11 @@ from xgboost import collective
 from xgboost.core import XGBoostError
 from xgboost.tracker import RabitTracker
 
+from .meeting import AGAIN_S, MEET_S, SILENCE_S, answering
 from .watching import Watch
 
-#: Until all workers are there: images are fetched, a host is lost and its pod made elsewhere.
-MEET_S = 900.0
 #: One try. A worker that is lost while all of them meet costs the others the rest of it.
 TRY_S = 60
-AGAIN_S, ANSWERS_S = 1.0, 5.0
-#: How long one worker may be behind the others before they take it for lost.
-SILENCE_S = 600
 
 
 class Group:
@@ -71,7 +67,8 @@ def _met(
                 tracker = RabitTracker(workers, given.get("POD_IP", "127.0.0.1"), port, sortby="task", timeout=TRY_S)
                 tracker.start()
                 watch.over_all(port + 1)
-            address = _address(name, port, rank)
+            # Of a look the tracker says "Failed to initialize worker proxy", and goes on.
+            address = answering(name, port) if rank else socket.gethostbyname(name)
             context = collective.CommunicatorContext(
                 dmlc_communicator="rabit",
                 dmlc_tracker_uri=address,
@@ -91,11 +88,3 @@ def _met(
             if rank:
                 watch.over_first(address, port + 1)
             return tracker, watch
-
-
-def _address(name: str, port: int, rank: int) -> str:
-    """Of the tracker, which answers there: at a pod that is gone the collective waits as long as for a slow peer."""
-    address = socket.gethostbyname(name)
-    if rank:  # the tracker says "Failed to initialize worker proxy" of it, and goes on
-        socket.create_connection((address, port), timeout=ANSWERS_S).close()
-    return address
