@@ -20,6 +20,7 @@ from ansible.module_utils.certificates import KUBERNETES, PKI, files
 from ansible.module_utils.host import StateError, run
 
 HERE = "127.0.0.1"
+LATE = "the kubelet has not started it yet; after several starts within ten minutes it waits for up to five"
 ANSWER_SECONDS = 5.0
 #: The doors of what is a client of API servers: each makes a certificate for its own door when it starts.
 OWN_DOORS = {"kube-controller-manager": 10257, "kube-scheduler": 10259}
@@ -130,7 +131,7 @@ def restart(pod: str, address: str, seconds: float) -> None:
     def again() -> str:
         running = containers.running(pod)
         if not running or set(running) & set(before):
-            return "its container has not ended yet" if running else "the kubelet has not started it yet"
+            return "its container has not ended yet" if running else LATE
         if own and door == _door(own):
             return f"{HERE}:{own} shows the certificate of the one before"
         return unwell(pod, address)
