@@ -55,12 +55,12 @@ def trim(folder: Path, most: int) -> int:
 
     For caches in which each file may be missing, as Go's. Returns the bytes removed.
     """
-    found = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in folder.rglob("*") if file.is_file())
-    excess = sum(size for _, size, _ in found) - most
+    seen = [(file.stat(), file) for file in folder.rglob("*") if file.is_file()]
+    excess = sum(stat.st_size for stat, _ in seen) - most
     freed = 0
-    for _, size, file in found:
+    for stat, file in sorted(seen, key=lambda each: each[0].st_mtime):
         if freed >= excess:
             break
         file.unlink(missing_ok=True)
-        freed += size
+        freed += stat.st_size
     return freed

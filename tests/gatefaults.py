@@ -35,7 +35,7 @@ class Fault:
 
     name: str
     at: float
-    inject: Callable[[], None]
+    inject: Callable[[], object]
     goal_s: float
 
 
@@ -194,10 +194,11 @@ def dead(host: str) -> Iterator[None]:
         hosts.start(host)
 
 
-def kill_host() -> None:
-    """The one that holds the floating address, with all that runs on it."""
-    with dead(floating_host()):
+def kill_host() -> str:
+    """The one that holds the floating address, with all that runs on it; it has its power back."""
+    with dead(host := floating_host()):
         wait_until(time.monotonic() + DEAD_S)
+    return host
 
 
 FAULTS = (

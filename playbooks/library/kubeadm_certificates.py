@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible.module_utils import certificates, parts
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.host import StateError, alone
+from ansible.module_utils.host import StateError, alone, until
 
 DOCUMENTATION = """
 module: kubeadm_certificates
@@ -59,13 +59,12 @@ def quorum(name: str, members: dict[str, str], seconds: float) -> None:
             f" {len(members) // 2 + 1} are needed. {told}"
         )
 
-    try:
-        parts.until(f"nothing was changed on {name}", short, seconds)
-    except StateError as error:
+    if told := until(short, seconds):
         raise StateError(
-            f"{error}. Look there with `journalctl -u kubelet`, `ctr -n k8s.io containers ls` and in /var/log/pods,"
-            " bring it back, then run again; if its part of the cluster is lost: site.yml -e rejoin=HOST"
-        ) from None
+            f"waited {seconds:.0f} s: nothing was changed on {name}: {told}. Look there with `journalctl -u kubelet`,"
+            " `ctr -n k8s.io containers ls` and in /var/log/pods, bring it back, then run again; if its part of the"
+            " cluster is lost: site.yml -e rejoin=HOST"
+        )
 
 
 def written(days: float, *, everything: bool) -> list[str]:
@@ -93,7 +92,8 @@ def renewed(module: AnsibleModule) -> dict[str, Any]:
             parts.restart(pod, members[name], seconds)
             restarted.append(pod)
     for pod in certificates.HOLDERS:
-        parts.until(f"{pod} has to work", partial(parts.unwell, pod, members[name]), seconds)
+        if told := until(partial(parts.unwell, pod, members[name]), seconds):
+            raise StateError(f"waited {seconds:.0f} s: {pod} has to work: {told}")
     return {"changed": bool(names or restarted), "renewed": names, "restarted": restarted}
 
 

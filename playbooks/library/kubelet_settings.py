@@ -19,7 +19,7 @@ from typing import Any
 
 from ansible.module_utils import kubelet
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.host import StateError, alone, run
+from ansible.module_utils.host import StateError, alone, run, until
 
 DOCUMENTATION = """
 module: kubelet_settings
@@ -58,14 +58,11 @@ def restart(node: str, seconds: float) -> None:
         was_ready = False  # nobody can say; then nobody is asked after it either
     begun = int(time.time())  # heartbeats are told in whole seconds
     run("systemctl", "restart", kubelet.UNIT, deadline=90)
-    end = time.monotonic() + seconds
-    while told := unwell(node, begun if was_ready else None):
-        if time.monotonic() > end:
-            raise StateError(
-                f"{kubelet.UNIT} was restarted with its new settings, and after {seconds:.0f} s {told}; look with"
-                f" `journalctl -u {kubelet.UNIT} -n 50`. No other host was touched after this one"
-            )
-        time.sleep(0.5)
+    if told := until(lambda: unwell(node, begun if was_ready else None), seconds):
+        raise StateError(
+            f"{kubelet.UNIT} was restarted with its new settings, and after {seconds:.0f} s {told}; look with"
+            f" `journalctl -u {kubelet.UNIT} -n 50`. No other host was touched after this one"
+        )
 
 
 def unwell(node: str, since: int | None) -> str:

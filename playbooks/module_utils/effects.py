@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils import containers, oci_layout
-from ansible.module_utils.host import StateError, digest, run
+from ansible.module_utils.host import StateError, digest, run, until
 
 #: kube-proxy's table, its way in, and where it finds a service's address (its pkg/proxy/nftables).
 PROXY, PROXY_CHAIN, PROXY_MAP = ("ip", "kube-proxy"), "nat-output", "service-ips"
@@ -106,11 +106,8 @@ def open_services(services: dict[str, Any]) -> bool:
     running = containers.running("kube-proxy")
     for identity in running:
         containers.end(identity)
-    end = time.monotonic() + PROXY_SECONDS
-    while running and (why := services_closed(services["address"], services["port"])):
-        if time.monotonic() > end:
-            raise StateError(f"kube-proxy was started anew and has not opened the services in {PROXY_SECONDS} s: {why}")
-        time.sleep(0.5)
+    if running and (why := until(lambda: services_closed(services["address"], services["port"]), PROXY_SECONDS)):
+        raise StateError(f"kube-proxy was started anew and has not opened the services in {PROXY_SECONDS} s: {why}")
     return bool(running)
 
 

@@ -16,7 +16,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +68,14 @@ def run(*command: str, deadline: float = 300, env: dict[str, str] | None = None,
         words = (done.stderr or done.stdout).strip()[-900:]
         raise StateError(f"`{' '.join(command[:5])}` failed: {words}")
     return done.stdout
+
+
+def until(look: Callable[[], str], seconds: float) -> str:
+    """Looks until nothing is wrong, or for so long. What `look` said last: "" where nothing is."""
+    end = time.monotonic() + seconds
+    while (told := look()) and time.monotonic() <= end:
+        time.sleep(0.5)
+    return told
 
 
 @contextmanager

@@ -38,17 +38,21 @@ def differences(wanted: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]
 
 def seen(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(wanted, seen) of each difference of the file, and of a kubelet that does not run with it yet."""
-    mark = read_mark()
-    if not mark:
+    if mark := read_mark():
+        yield from _since(mark, settings)
+    else:
         yield "as site.yml has them", "as they were when the host joined"
-    for key in sorted({*settings, *mark.get("wanted", {})}) if mark else ():
+    if late():
+        yield f"read by {UNIT}", "written after its start"
+
+
+def _since(mark: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key in sorted({*settings, *mark["wanted"]}):
         ours, its = (each.get(key, "absent") for each in (settings, mark["wanted"]))
         if ours != its:
             yield f"{key} {_text(ours)}", _text(its)
-    if mark and made() != mark.get("made"):
-        yield f"what kubeadm made ({mark.get('made')})", f"edited since ({made()})"
-    if late():
-        yield f"read by {UNIT}", "written after its start"
+    if (now := made()) != mark.get("made"):
+        yield f"what kubeadm made ({mark.get('made')})", f"edited since ({now})"
 
 
 def _text(value: Any) -> str:

@@ -11,13 +11,12 @@ import json
 import socket
 import ssl
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from ansible.module_utils import containers
 from ansible.module_utils.certificates import KUBERNETES, PKI, files
-from ansible.module_utils.host import StateError, run
+from ansible.module_utils.host import StateError, run, until
 
 HERE = "127.0.0.1"
 LATE = "the kubelet has not started it yet; after several starts within ten minutes it waits for up to five"
@@ -136,7 +135,8 @@ def restart(pod: str, address: str, seconds: float) -> None:
             return f"{HERE}:{own} shows the certificate of the one before"
         return unwell(pod, address)
 
-    until(f"{pod} was told to end, and to work again with its new files", again, seconds)
+    if told := until(again, seconds):
+        raise StateError(f"waited {seconds:.0f} s: {pod} was told to end, and to work again with its new files: {told}")
 
 
 def _door(port: int) -> bytes:
@@ -145,12 +145,3 @@ def _door(port: int) -> bytes:
         return shown(HERE, port)
     except OSError:
         return b""
-
-
-def until(what: str, look: Callable[[], str], seconds: float) -> None:
-    """`look` says what is not as it should be, "" for nothing."""
-    end = time.monotonic() + seconds
-    while told := look():
-        if time.monotonic() > end:
-            raise StateError(f"waited {seconds:.0f} s: {what}: {told}")
-        time.sleep(0.5)

@@ -66,13 +66,6 @@ def controller() -> str:
     return kill(holder, platform)
 
 
-def host() -> str:
-    """The one with the floating address, by which the questions come; it gets its power back."""
-    name = gatefaults.floating_host()
-    gatefaults.kill_host()
-    return name
-
-
 @dataclass(frozen=True)
 class Death:
     """`when`: how a line begins that the story tells, right after which it happens."""
@@ -86,7 +79,7 @@ DEATHS = (
     Death("second delivery", "a worker of the stream", worker_of_the_stream),
     Death("a workflow trains on", "a step", step),
     Death("a workflow trains again", "the leading controller", controller),
-    Death("the release takes", "a host", host),
+    Death("the release takes", "the host by which the questions come", gatefaults.kill_host),
 )
 
 

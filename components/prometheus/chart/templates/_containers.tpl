@@ -1,3 +1,7 @@
+{{- /* Whether it asks the cluster itself, with a token of its own: "true", or nothing. */}}
+{{- define "prometheus.asksCluster" -}}
+{{- if or .Values.watch_volumes .Values.watch_control_planes .Values.watch_names }}true{{ end }}
+{{- end }}
 {{- define "prometheus.front" -}}
 {{- $window := list }}
 {{- $running := list }}
