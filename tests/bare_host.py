@@ -124,11 +124,9 @@ def there() -> bool:
 
 def leave(inventory: Path) -> None:
     """As docs/membership.md says, and then the machine goes. Each step is taken, also where one before it failed."""
-    cluster = lab.cluster()
+    words = ("-e", f"host={NAME}", "-e", f"confirm={NAME}")
     steps: tuple[Callable[[], object], ...] = (
-        lambda: node() and cluster.run("drain", NAME, "--ignore-daemonsets", "--delete-emptydir-data", timeout=180),
-        lambda: reset(inventory),
-        lambda: cluster.run("delete", "node", NAME, "--ignore-not-found", timeout=60),
+        lambda: play("remove", *words, inventory=inventory),
         lambda: play("site"),
         clear,
     )

@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from playbooks.rules import renewal
+from playbooks.rules.telling import refused
 
 
 class ActionModule(ActionBase):
@@ -27,14 +28,7 @@ class ActionModule(ActionBase):
         given = self._task.args
         if "seen" not in given:
             asked, faults = renewal.asked(given["days"], given["all"])
-            return self.told(result, faults, asdict(asked))
+            return refused(result, faults, asdict(asked))
         refusals = renewal.strangers(given["become"], given["seen"])
         plan = renewal.plan(given["seen"])
-        return self.told(result, [*refusals, *plan.refusals], asdict(plan))
-
-    @staticmethod
-    def told(result: dict[str, Any], faults: list[str], more: dict[str, Any]) -> dict[str, Any]:
-        result.update(more)
-        if faults:
-            result.update(failed=True, msg="Nothing was changed. To be mended first:\n- " + "\n- ".join(faults))
-        return result
+        return refused(result, [*refusals, *plan.refusals], asdict(plan))

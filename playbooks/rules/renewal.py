@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from playbooks.rules.membership import MEMBER
-from playbooks.rules.telling import wrong
+from playbooks.rules.telling import TRUTHS, wrong
 
 MOST_DAYS = 300
-TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 Seen = Mapping[str, Mapping[str, Any]]
 
 

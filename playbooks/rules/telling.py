@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 MOST = 4  # of the places that one setting is told with
+#: Words of a command line.
+TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 Origins = Mapping[str, tuple[str, ...]]
 
 
@@ -28,6 +30,13 @@ def plain(value: Any) -> Any:
 def wrong(subject: str, seen: Any, allowed: str, action: str) -> str:
     """One mistake in one sentence."""
     return f"{subject} is {plain(seen)!r}; allowed: {allowed}; {action}"
+
+
+def refused(result: dict[str, Any], faults: Iterable[str], more: Mapping[str, Any]) -> dict[str, Any]:
+    """What an action plugin reports: a failure with all faults where there are any."""
+    told = list(faults)
+    wrong_so = {"failed": True, "msg": "Nothing was changed. To be mended first:\n- " + "\n- ".join(told)}
+    return {**result, **more, **(wrong_so if told else {})}
 
 
 def origins(folder: Path) -> dict[str, tuple[str, ...]]:

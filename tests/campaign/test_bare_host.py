@@ -176,6 +176,12 @@ def test_it_comes_back_from_a_boot_as_it_was(joined: Path) -> None:
     wait_for(f"{NAME} to be as wanted after its boot", whole, timeout=300, every=2)
 
 
+def test_what_its_removal_means_is_said_first(joined: Path) -> None:
+    told = play("remove", "-e", f"host={NAME}", "--check", inventory=joined).stdout
+    assert f"{NAME}: its node goes" in told and changes(told) == 0
+    assert not bare_host.node()["spec"].get("unschedulable")
+
+
 def test_it_leaves_and_the_lab_is_as_it_was(joined: Path, before: Lab) -> None:
     bare_host.leave(joined)
     wait_for(f"the hosts to forget {ADDRESS}", lambda: not knowing_of_it() or None, timeout=FORGOTTEN_S, every=5)

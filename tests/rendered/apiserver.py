@@ -124,6 +124,30 @@ class ApiServer:
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
+    def kubeconfig(self, file: Path, token: str = "") -> Path:
+        """Written for the admin, or for whoever has the token."""
+        # Its certificate was made a second ago.
+        cluster = {"server": f"https://{HOST}:{self.port}", "insecure-skip-tls-verify": True}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "x",
+            "clusters": [{"name": "x", "cluster": cluster}],
+            "users": [{"name": "x", "user": {"token": token or self.token}}],
+            "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        }
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(config))
+        return file
+
+    def token_of(self, namespace: str, account: str) -> str:
+        """A new one of a service account."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        status, answer = self.call("POST", path, asked)
+        assert status == 201, answer
+        return str(json.loads(answer)["status"]["token"])
+
     def install(self, definitions: list[dict[str, Any]]) -> None:
         """Kinds that the bundle brings: known from now on."""
         base = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from components.cluster import objects as cluster
 from components.cluster import settings as cluster_settings
@@ -108,25 +107,7 @@ class Operating:
         file = self.folder / f"kubeconfig-{account}"
         if file.exists():
             return file
-        token = self.server.token
-        if account:
-            path = f"/api/v1/namespaces/{HOME}/serviceaccounts/{account}/token"
-            asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-            status, answer = self.server.call("POST", path, asked)
-            assert status == 201, answer
-            token = json.loads(answer)["status"]["token"]
-        cluster = {"server": f"https://{HOST}:{self.server.port}", "insecure-skip-tls-verify": True}
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "x",
-            "clusters": [{"name": "x", "cluster": cluster}],
-            "users": [{"name": "x", "user": {"token": token}}],
-            "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-        }
-        file.touch(mode=0o600)
-        file.write_text(yaml.safe_dump(config))
-        return file
+        return self.server.kubeconfig(file, self.server.token_of(HOME, account) if account else "")
 
     def get(self, path: str) -> Any:
         status, answer = self.server.call("GET", path)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from components.cluster import objects as cluster
 from components.cluster import settings as cluster_settings
@@ -200,28 +199,7 @@ def prepared(folder: Path, port: int) -> list[dict[str, Any]]:
 def started(server: ApiServer, manager: Path, folder: Path, port: int) -> subprocess.Popen[bytes]:
     """With the account that its pods have, and no other right."""
     home = half.namespace("kserve")
-    path = f"/api/v1/namespaces/{home}/serviceaccounts/{controller.ACCOUNT}/token"
-    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    status, answer = server.call("POST", path, asked)
-    assert status == 201, answer
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "x",
-        "clusters": [
-            {
-                "name": "x",
-                "cluster": {
-                    "server": f"https://{HOST}:{server.port}",
-                    "insecure-skip-tls-verify": True,  # made a second ago
-                },
-            }
-        ],
-        "users": [{"name": "x", "user": {"token": json.loads(answer)["status"]["token"]}}],
-        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-    }
-    file = folder / "kubeconfig"
-    file.write_text(yaml.safe_dump(config))
+    file = server.kubeconfig(folder / "kubeconfig", server.token_of(home, controller.ACCOUNT))
     environment = {
         "PATH": os.environ["PATH"],
         "KUBECONFIG": str(file),

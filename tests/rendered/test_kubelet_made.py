@@ -14,7 +14,6 @@ import yaml
 
 from components.kit.servers import built
 from tests.planes import cluster, run
-from tests.ports import HOST
 from tests.rendered.apiserver import ApiServer
 from tests.unit import test_observed_state
 
@@ -43,17 +42,7 @@ def kubeconfig(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(kubelet, name, tmp_path / folder)
     (tmp_path / "kubelet").mkdir()
     (tmp_path / "kubelet" / kubelet.INSTANCE).write_text(f'containerRuntimeEndpoint: "{SOCKET}"\n')
-    away = {"server": f"https://{HOST}:{server.port}", "insecure-skip-tls-verify": True}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "a", "cluster": away}],
-        "users": [{"name": "a", "user": {"token": server.token}}],
-        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-        "current-context": "a",
-    }
-    file = tmp_path / "admin.conf"
-    file.write_text(yaml.safe_dump(config))
+    file = server.kubeconfig(tmp_path / "admin.conf")
     (tmp_path / "kubeadm.yaml").write_text(cluster(NAME, "10.1.1.1"))
     upload = ("init", "phase", "upload-config", "all", f"--config={tmp_path}/kubeadm.yaml", f"--kubeconfig={file}")
     run("kubeadm", *upload)

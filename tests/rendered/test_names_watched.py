@@ -123,15 +123,8 @@ def ask(port: int, name: str) -> int:
 def coredns(server: ApiServer, folder: Path, start: Callable[..., subprocess.Popen[bytes]]) -> tuple[int, Any]:
     """Its port for names, and the process; its pod is one of two of that label, as its host would tell the API."""
     port, metrics = free_port(), free_port()
-    away = {"server": f"https://{HOST}:{server.port}", "insecure-skip-tls-verify": True}
-    config = {
-        "clusters": [{"name": "a", "cluster": away}],
-        "users": [{"name": "a", "user": {"token": server.token}}],
-        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-        "current-context": "a",
-    }
-    (folder / "dns.conf").write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **config}))
-    told = COREFILE.format(host=HOST, port=port, metrics=metrics, kubeconfig=folder / "dns.conf")
+    kubeconfig = server.kubeconfig(folder / "dns.conf")
+    told = COREFILE.format(host=HOST, port=port, metrics=metrics, kubeconfig=kubeconfig)
     (folder / "Corefile").write_text(told)
     container: dict[str, Any] = {"name": "coredns", "image": "coredns"}
     container |= {"ports": [{"name": "dns-tcp", "containerPort": 53}, {"name": "metrics", "containerPort": metrics}]}

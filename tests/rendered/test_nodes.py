@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from components.kit.servers import built
 from tests import scripts
@@ -31,15 +30,6 @@ def kubeconfig(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """The site as it should be, and the bundle's kubectl."""
     (tmp_path / "kubectl").symlink_to(built("kubernetes"))
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    cluster = {"server": f"https://{HOST}:{server.port}", "insecure-skip-tls-verify": True}
-    document = {
-        "clusters": [{"name": "a", "cluster": cluster}],
-        "users": [{"name": "a", "user": {"token": server.token}}],
-        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-        "current-context": "a",
-    }
-    file = tmp_path / "admin.conf"
-    file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **document}))
     for name, marks in WANTED.items():
         server.call("DELETE", f"/api/v1/nodes/{name}")
         taints = [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}] if marks["taints"] else []
@@ -48,7 +38,7 @@ def kubeconfig(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         status, answer = server.call("POST", "/api/v1/nodes", node)
         assert status == 201, answer
         say(server, name, READY)
-    return str(file)
+    return str(server.kubeconfig(tmp_path / "admin.conf"))
 
 
 def say(server: ApiServer, name: str, condition: dict[str, str]) -> None:

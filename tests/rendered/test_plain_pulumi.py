@@ -22,7 +22,6 @@ from road import preview, retire
 from road.place import place
 from road.work import Work
 from stacks import home
-from tests.ports import HOST
 from tests.rendered.apiserver import ApiServer
 from validate.ground.kubectl import wait_for
 
@@ -93,7 +92,7 @@ class Cli:
         if not (self.places.bundle / "bin" / "pulumi").is_file():
             pytest.skip(f"no bundle was built on this machine: {self.places.bundle}")
         shell = home.prepare_pulumi_home(self.places.bundle / "bin", self.places)
-        self.places.kubeconfig.write_text(yaml.safe_dump(_kubeconfig(server)))
+        server.kubeconfig(self.places.kubeconfig)
         self.environment = {**os.environ, **shell, "NO_COLOR": "1", "CLUSTER": str(self.places.kubeconfig)}
         self.environment |= {"APADANA_STATE": str(folder / "state"), "PYTHONPATH": str(REPOSITORY)}
         for name in (locking.TOKEN, "FORGET"):
@@ -147,18 +146,6 @@ class Cli:
         kept: dict[str, Any] = json.loads(self(0, "stack", "export"))
         resources = kept["deployment"]["resources"]
         return {str(each["urn"]).rpartition("::")[2].rpartition("/")[2] for each in resources if each.get("protect")}
-
-
-def _kubeconfig(server: ApiServer) -> dict[str, Any]:
-    cluster = {"server": f"https://{HOST}:{server.port}", "insecure-skip-tls-verify": True}
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "a", "cluster": cluster}],
-        "users": [{"name": "a", "user": {"token": server.token}}],
-        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-        "current-context": "a",
-    }
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ import yaml
 from components.kit import contract, manifest
 from components.kit.probing import Verdict
 from components.kit.servers import built
-from tests.ports import HOST
 from tests.rendered.apiserver import ApiServer
 from tests.rendered.datarooms import Document, helm_template
 from tests.rendered.objects import Maker, halved
@@ -111,16 +110,7 @@ def _peopled(folder: Path, server: ApiServer) -> Site:
 
 def site_of(folder: Path, server: ApiServer) -> Site:
     """A site whose cluster is that server."""
-    address = {"server": f"https://{HOST}:{server.port}", "insecure-skip-tls-verify": True}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "x",
-        "clusters": [{"name": "x", "cluster": address}],
-        "users": [{"name": "x", "user": {"token": server.token}}],
-        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-    }
-    (folder / "kubeconfig").write_text(json.dumps(config))
+    server.kubeconfig(folder / "kubeconfig")
     (folder / "bin").mkdir()
     (folder / "bin" / "kubernetes").symlink_to(built("kubernetes"))
     (folder / "manifest.json").write_text(json.dumps({"artefacts": []}))
