@@ -48,7 +48,8 @@ class ActionModule(ActionBase):
     def wanted(self, role: Path, variables: dict[str, Any]) -> dict[str, Any]:
         defaults = role / "defaults" / "main.yml"
         known = self._loader.load_from_file(str(defaults), trusted_as_template=True) or {}
-        templar = self._templar.copy_with_new_env(available_variables={**known, **variables})
+        templates = [str(role / "templates")]  # of which one may include another
+        templar = self._templar.copy_with_new_env(available_variables={**known, **variables}, searchpath=templates)
         raw = self._loader.load_from_file(str(role / "state.yml"), trusted_as_template=True)
         state: dict[str, Any] = templar.template(raw)
         # An entry of another group of hosts says so itself, so that a role is one list to read.

@@ -45,28 +45,6 @@ def look(days: float, *, everything: bool) -> dict[str, Any]:
     return {"cut_off": False, "certificates": [asdict(each) for each in seen], "stale": stale, "starts": starts}
 
 
-def quorum(name: str, members: dict[str, str], seconds: float) -> None:
-    """Every other member of etcd answers healthy. One that was started a moment ago gets some time."""
-    others = {other: address for other, address in members.items() if other != name}
-    if not others:
-        return  # nobody to keep the cluster alive meanwhile; the plan says so
-
-    def short() -> str:
-        wrong = parts.unhealthy(others)
-        told = "; ".join(f"{other}: {words}" for other, words in wrong.items())
-        return told and (
-            f"etcd has {len(members)} members, without {name} there answer {len(others) - len(wrong)} healthy and"
-            f" {len(members) // 2 + 1} are needed. {told}"
-        )
-
-    if told := until(short, seconds):
-        raise StateError(
-            f"waited {seconds:.0f} s: nothing was changed on {name}: {told}. Look there with `journalctl -u kubelet`,"
-            " `ctr -n k8s.io containers ls` and in /var/log/pods, bring it back, then run again; if its part of the"
-            " cluster is lost: site.yml -e rejoin=HOST"
-        )
-
-
 def written(days: float, *, everything: bool) -> list[str]:
     """New files; the names of what was renewed."""
     certificates.put_back()
@@ -84,7 +62,7 @@ def renewed(module: AnsibleModule) -> dict[str, Any]:
     name, members = module.params["name"], module.params["members"]
     days, everything = module.params["days"], module.params["everything"]
     seconds = module.params["deadline_seconds"]
-    quorum(name, members, seconds)
+    parts.quorum(name, members, seconds)
     names = written(days, everything=everything)
     restarted = []
     for pod in certificates.HOLDERS:

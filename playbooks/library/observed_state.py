@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import effects, kernel, kubelet, oci_layout, wayback
+from ansible.module_utils import effects, kernel, kubelet, oci_layout, plane, wayback
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.host import (
     UNIT_FOLDER,
@@ -152,7 +152,7 @@ class Role:
         """What another step of the playbook makes (membership): told here, mended there."""
         lacking = [item for item in self.wants("expects") if not Path(item["path"]).exists()]
         found = [self.tell("step", item["what"], "done", "not done") for item in lacking]
-        found += [self.tell(*told) for told in kubelet.differences(self.wanted)]
+        found += [self.tell(*told) for told in (*plane.differences(self.wanted), *kubelet.differences(self.wanted))]
         closed = effects.closed(self.wanted)
         return found + ([self.tell("services", "kube-proxy", "open", closed)] if closed else [])
 

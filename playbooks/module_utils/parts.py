@@ -11,7 +11,7 @@ import json
 import socket
 import ssl
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ansible.module_utils import containers
@@ -120,6 +120,28 @@ def unhealthy(members: Mapping[str, str]) -> dict[str, str]:
     return {places[p]: str(each.get("error", "no answer")) for p, each in wrong.items() if not each["health"]}
 
 
+def quorum(name: str, members: dict[str, str], seconds: float) -> None:
+    """Every other member of etcd answers healthy. One that was started a moment ago gets some time."""
+    others = {other: address for other, address in members.items() if other != name}
+    if not others:
+        return  # nobody to keep the cluster alive meanwhile; the plan says so
+
+    def short() -> str:
+        wrong = unhealthy(others)
+        told = "; ".join(f"{other}: {words}" for other, words in wrong.items())
+        return told and (
+            f"etcd has {len(members)} members, without {name} there answer {len(others) - len(wrong)} healthy and"
+            f" {len(members) // 2 + 1} are needed. {told}"
+        )
+
+    if told := until(short, seconds):
+        raise StateError(
+            f"waited {seconds:.0f} s: nothing was changed on {name}: {told}. Look there with `journalctl -u kubelet`,"
+            " `ctr -n k8s.io containers ls` and in /var/log/pods, bring it back, then run again; if its part of the"
+            " cluster is lost: site.yml -e rejoin=HOST"
+        )
+
+
 def restart(pod: str, address: str, seconds: float) -> None:
     """Ends a static pod's container, which the kubelet starts anew, and waits until the new one works."""
     own = OWN_DOORS.get(pod)
@@ -128,15 +150,22 @@ def restart(pod: str, address: str, seconds: float) -> None:
         containers.end(identity)
 
     def again() -> str:
-        running = containers.running(pod)
-        if not running or set(running) & set(before):
-            return "its container has not ended yet" if running else LATE
+        if told := same(pod, before):
+            return told
         if own and door == _door(own):
             return f"{HERE}:{own} shows the certificate of the one before"
         return unwell(pod, address)
 
     if told := until(again, seconds):
         raise StateError(f"waited {seconds:.0f} s: {pod} was told to end, and to work again with its new files: {told}")
+
+
+def same(pod: str, before: Collection[str]) -> str:
+    """Why no other container of a static pod runs than before; "" where one does."""
+    running = containers.running(pod)
+    if not running or set(running) & set(before):
+        return "its container has not ended yet" if running else LATE
+    return ""
 
 
 def _door(port: int) -> bytes:

@@ -6,11 +6,9 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-import ansible.module_utils
 import pytest
 
 from components.kit.servers import NotHereError, built
-from tests import scripts
 from tests.certificates import plant
 from tests.planes import cluster, run
 from tests.unit import test_observed_state
@@ -20,8 +18,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root has an /etc/kubernetes of its own"),
 ]
 host = test_observed_state.host
-certificates = scripts.load(scripts.PLAYBOOKS / "module_utils" / "certificates.py", "ansible.module_utils.certificates")
-ansible.module_utils.certificates = certificates
+certificates = test_observed_state.certificates
 # kubeadm knows one place for its files.
 WITHIN = """#!/bin/sh
 exec unshare --mount sh -ec 'mount --bind {folder}/kubernetes /etc/kubernetes; {before} exec "$0" "$@"' {program} "$@"

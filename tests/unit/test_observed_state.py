@@ -27,7 +27,9 @@ effects = scripts.load(scripts.PLAYBOOKS / "module_utils" / "effects.py", f"{UTI
 kernel = scripts.load(scripts.PLAYBOOKS / "module_utils" / "kernel.py", f"{UTILS}.kernel")
 wayback = scripts.load(scripts.PLAYBOOKS / "module_utils" / "wayback.py", f"{UTILS}.wayback")
 kubelet = scripts.load(scripts.PLAYBOOKS / "module_utils" / "kubelet.py", f"{UTILS}.kubelet")
-for part in (effects, kernel, kubelet, wayback):
+certificates = scripts.load(scripts.PLAYBOOKS / "module_utils" / "certificates.py", f"{UTILS}.certificates")
+plane = scripts.load(scripts.PLAYBOOKS / "module_utils" / "plane.py", f"{UTILS}.plane")
+for part in (effects, kernel, kubelet, certificates, plane, wayback):
     setattr(ansible.module_utils, part.__name__.rpartition(".")[2], part)
 observed_state = scripts.load(scripts.PLAYBOOKS / "library" / "observed_state.py")
 SHARED: dict[str, Any] = {"packages": {}, "mounts": set(), "units": {}}
