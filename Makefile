@@ -50,7 +50,8 @@ lint: venv ## style, types, order of imports, YAML, roles, shell, charts, house 
 format: venv ## let ruff write what it can
 	ruff check --fix . ; ruff format .
 
-unit: venv ## tests that need nothing but Python
+unit: venv ## tests that need no server and no cluster
+	@road/prerequisites.sh unit
 	pytest -q -n 2 --dist loadfile tests/unit
 
 engine: venv ## tests of the validator on real processes of this machine, no cluster

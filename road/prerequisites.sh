@@ -83,6 +83,11 @@ all)
   local_stores
   printf 'prerequisites: every program is here\n'
   ;;
+unit)
+  mapfile -t packages < <(missing nft=nftables ip=iproute2 ps=procps openssl=openssl)
+  if [ "${#packages[@]}" -gt 0 ]; then install "${packages[@]}"; fi
+  printf 'prerequisites: every program of the unit tests is here\n'
+  ;;
 engine)
   mapfile -t packages < <(missing chromium=chromium ab=apache2-utils nft=nftables ip=iproute2 tc=iproute2 \
     ps=procps ipmitool=ipmitool ipmi_sim=openipmi)
@@ -99,6 +104,6 @@ go)
   fi
   ;;
 *)
-  die "'${1:-}' is not known; allowed: venv, all, engine, go"
+  die "'${1:-}' is not known; allowed: venv, all, unit, engine, go"
   ;;
 esac

@@ -63,7 +63,7 @@ def inside(machine: Path, command: str, timeout: float) -> subprocess.CompletedP
 
 
 def test_prerequisites_bring_every_program(machine: Path) -> None:
-    done = inside(machine, "make venv; for part in all engine go; do road/prerequisites.sh $part; done", 1200)
+    done = inside(machine, "make venv; for part in all unit engine go; do road/prerequisites.sh $part; done", 1200)
     assert done.returncode == 0, lab.told(done)
     look = f"for p in {PROGRAMS}; do command -v $p >/dev/null || echo missing: $p; done"
     found = inside(machine, look, 30)
