@@ -18,7 +18,16 @@ from typing import Any
 
 from components.kit.connection import connection
 from components.kit.discovery import room as find
-from components.kit.manifests import Manifest, container_security, dns_egress, labels, manifest, pod_security, policy
+from components.kit.manifests import (
+    WHOLE_NAMES,
+    Manifest,
+    container_security,
+    dns_egress,
+    labels,
+    manifest,
+    pod_security,
+    policy,
+)
 from components.kit.programs import LARGEST
 from components.kit.providing import ProviderSettings, Provision
 from components.kit.settings import Resources, SiteFacts
@@ -78,6 +87,7 @@ def _job(name: str, settings: ProviderSettings, account: Provision, site: SiteFa
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        "dnsConfig": WHOLE_NAMES,
         "securityContext": pod_security(UID),
         "containers": [_container(room, site)],
         "volumes": [

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.kit.connection import Connection, connection
-from components.kit.manifests import PART_OF, Manifest, container_security, dns_egress, manifest, pod_security, policy
+from components.kit.manifests import (
+    PART_OF,
+    WHOLE_NAMES,
+    Manifest,
+    container_security,
+    dns_egress,
+    manifest,
+    pod_security,
+    policy,
+)
 from components.kit.programs import AWAY, KEPT_S
 from components.kit.providing import ProviderSettings
 from components.kit.settings import Mode, SiteFacts
@@ -110,6 +119,7 @@ def job(wish: Wish, house: House) -> Manifest:
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        "dnsConfig": WHOLE_NAMES,
         "tolerations": AWAY,
         "securityContext": pod_security(UID),
         "containers": [_container(wish, house)],

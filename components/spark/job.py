@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.kit.connection import Connection
-from components.kit.manifests import PART_OF, Manifest, apart, container_security, manifest, pod_security
+from components.kit.manifests import PART_OF, WHOLE_NAMES, Manifest, apart, container_security, manifest, pod_security
 from components.kit.programs import AWAY, CODE_AT, KEPT_S, Program, fence
 
 APP = "spark-job"
@@ -91,6 +91,7 @@ def _pods(job: Job, house: House, marks: Mapping[str, str], executors: int) -> M
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        "dnsConfig": WHOLE_NAMES,
         "subdomain": job.name,
         "terminationGracePeriodSeconds": 30,
         "tolerations": AWAY,

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from components.kit.connection import Connection, connection
-from components.kit.manifests import pod_security
+from components.kit.manifests import WHOLE_NAMES, pod_security
 from components.kit.settings import SiteFacts
 from components.workflows.names import DATABASE, EXECUTOR, METRICS_PORT, OPEN, ROOM, STEP, STEP_LABELS, STEP_UID, STORE
 
@@ -109,6 +109,7 @@ def _defaults(settings: Settings) -> dict[str, Any]:
         # The step itself has no token; its helper has one, for nothing but the step's result.
         "serviceAccountName": STEP,
         "automountServiceAccountToken": False,
+        "dnsConfig": WHOLE_NAMES,
         "executor": {"serviceAccountName": EXECUTOR},
         "podMetadata": {"labels": STEP_LABELS},
         "securityContext": pod_security(STEP_UID),

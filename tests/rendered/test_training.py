@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -194,7 +195,7 @@ def test_a_wish_elsewhere_stays_a_wish(made: Operating) -> None:
         made.server.make(item)
     pods(made, "here")
     assert made.get(f"/apis/jobset.x-k8s.io/v1alpha2/namespaces/{SITE.namespace}/jobsets")["items"] == []
-    token = made.login("training-operators").read_text().split("token: ")[1].split()[0]
+    token = json.loads(made.login("training-operators").read_text())["users"][0]["user"]["token"]
     status, _ = made.server.call("GET", f"/api/v1/namespaces/{SITE.namespace}/secrets", token=token)
     assert status == 403
 
