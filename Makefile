@@ -64,6 +64,7 @@ rendered: venv ## tests of rendered manifests (builds helm into the cache first)
 	pytest -q -n 2 --dist loadfile tests/rendered -m "rendered and not campaign"
 
 live: venv ## brings the lab up and tests on it
+	@road/prerequisites.sh engine
 	$(ROAD) up
 	pytest -q tests/live -m "live and not campaign" --durations=15 --durations-min=20
 
