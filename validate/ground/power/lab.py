@@ -32,12 +32,21 @@ class LabHosts:
         return f"apadana-{self.site}-{host}"
 
     def kill(self, host: str) -> None:
-        _podman("kill", "--signal", "KILL", self.container(host))
+        try:
+            _podman("kill", "--signal", "KILL", self.container(host))
+        except ClusterError:
+            # Podman waits five seconds for the word of its own watcher, which comes later on a full machine. A host
+            # that is dead by then, and called alive, would never be started again.
+            if self._runs(host):
+                raise
 
     def start(self, host: str) -> None:
         # `kill` returns before the container is known as ended; starting then would be refused.
         _podman("wait", self.container(host))
         _podman("start", self.container(host))
+
+    def _runs(self, host: str) -> bool:
+        return _podman("inspect", "--format", "{{.State.Running}}", self.container(host)).strip() == "true"
 
     def known(self) -> Sequence[str]:
         prefix = self.container("")
