@@ -99,18 +99,20 @@ def told(process: subprocess.Popen[str], deaths: tuple[Death, ...]) -> Iterator[
 @pytest.mark.parametrize("number", range(1, STORIES + 1))
 def test_the_story_ends_well_whatever_dies(number: int) -> None:
     wait_whole()
-    begin = time.monotonic()
+    begin, lines = time.monotonic(), list[str]()
     words = (sys.executable, "-u", "-m", "validate", *STORY)
     with subprocess.Popen(
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY
     ) as process:
         try:
-            lines = list(told(process, DEATHS))
+            for line in told(process, DEATHS):
+                print(line, end="", flush=True)
+                lines.append(line)
         finally:
             if process.poll() is None:
                 process.terminate()
     said = "".join(lines)
-    print(f"\nstory {number} of {STORIES}, {time.monotonic() - begin:.0f} s\n{said}")
+    print(f"story {number} of {STORIES}: {time.monotonic() - begin:.0f} s")
     folder = re.search(r"^report: (\S+)/index.html$", said, re.MULTILINE)
     assert folder, said[-3000:]
     results = json.loads((Path(folder[1]) / "results.json").read_text())["results"]
