@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -11,6 +15,7 @@ from typing import IO, Any
 import pytest
 from minio.error import S3Error
 
+from components.kit import pki
 from components.models.keeper import artefacts
 from components.models.keeper.artefacts import (
     PromotionError,
@@ -152,3 +157,60 @@ def test_the_form_of_a_model(names: list[str], described: str, form: str | None)
             form_of(names, described)
     else:
         assert form_of(names, described) == form
+
+
+class Replicas:
+    """Of a registry, with TLS; each answers everything alike."""
+
+    def __init__(self, folder: Path, *answers: int) -> None:
+        pki.ensure_ca(folder, "registry")
+        leaf = pki.ensure_leaf(folder, "replica", ["localhost"])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(leaf.certificate, leaf.key)
+        self.servers = [ThreadingHTTPServer(("127.0.0.1", 0), self.handler(status)) for status in answers]
+        for server in self.servers:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.registry = Registry([("localhost", server.server_port) for server in self.servers], str(leaf.ca))
+
+    @staticmethod
+    def handler(status: int) -> type[BaseHTTPRequestHandler]:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = b'{"said": 1}'
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Nothing."""
+
+        return Handler
+
+    def stop(self) -> None:
+        for server in self.servers:
+            server.shutdown()
+            server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ((503, 200), None),
+        ((500, 503), OSError),
+        ((429, 408), OSError),
+        ((404, 200), PromotionError),
+        ((503, 403), PromotionError),
+    ],
+)
+def test_a_registry_that_can_not_say_is_none_that_says_no(
+    tmp_path: Path, answers: tuple[int, ...], told: type[Exception] | None
+) -> None:
+    """A release whose registry has lost its database for a moment waits; it is not refused."""
+    replicas = Replicas(tmp_path, *answers)
+    try:
+        with pytest.raises(told, match=r"answers \d+ to /api") if told else nullcontext():
+            assert replicas.registry.get("model-versions/get") == {"said": 1}
+    finally:
+        replicas.stop()

@@ -30,6 +30,8 @@ SCHEME = "mlflow-artifacts:/"
 MANIFEST = "apadana-manifest.json"
 PIECE, SECONDS = 1 << 20, 30.0
 MOST_FILES = 1000
+#: A registry whose database is away, or that has too much to do, says nothing of the version.
+BUSY = (http.client.REQUEST_TIMEOUT, http.client.TOO_MANY_REQUESTS)
 #: A tag of a version, or of its model: what an answer does beside being one. Such a model may answer; copies of
 #: questions would do it twice.
 EFFECTS = "side_effects"
@@ -73,7 +75,7 @@ class Registry:
             self.fetch(API + what, file, method, json.dumps(fields).encode())
 
     def fetch(self, path: str, into: IO[bytes], method: str = "GET", body: bytes | None = None) -> None:
-        """A file, piece by piece."""
+        """A file, piece by piece. One who can't say is no one who says no: the next one is asked."""
         head = {} if body is None else {"Content-Type": "application/json"}
         failed: Exception | None = None
         for host, port in self._addresses:
@@ -82,8 +84,10 @@ class Registry:
                 line.request(method, path, body, head)
                 answer = line.getresponse()
                 if answer.status != http.client.OK:
-                    told = answer.read(300).decode(errors="replace")
-                    raise PromotionError(f"the registry answers {answer.status} to {path.partition('?')[0]}: {told}")
+                    told = f"{answer.status} to {path.partition('?')[0]}: {answer.read(300).decode(errors='replace')}"
+                    if answer.status in BUSY or answer.status >= http.client.INTERNAL_SERVER_ERROR:
+                        raise OSError(f"{host} answers {told}")
+                    raise PromotionError(f"the registry answers {told}")
                 while piece := answer.read(PIECE):
                     into.write(piece)
             except (OSError, http.client.HTTPException) as error:
