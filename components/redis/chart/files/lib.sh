@@ -31,20 +31,40 @@ call() {
     --tls --cacert "$TLS/ca.crt" "$@" 2>/dev/null
 }
 
-# believed_primary: what a majority of the Sentinels answers, the newest configuration among them.
-# Prints "HOST"; fails while fewer than a majority answer, so that a member cut off decides nothing.
-believed_primary() {
-  answers=0 best_epoch=-1 best=
-  for sentinel in $(peers); do
+# believed SENTINEL...: what these Sentinels answer, as lines "EPOCH HOST".
+believed() {
+  for sentinel in "$@"; do
     reply=$(call sentinel "$sentinel" 26379 SENTINEL MASTER "$PRIMARY_SET") || continue
     host=$(printf '%s\n' "$reply" | sed -n '/^ip$/{n;p;q}')
     epoch=$(printf '%s\n' "$reply" | sed -n '/^config-epoch$/{n;p;q}')
-    [ -n "$host" ] && [ -n "$epoch" ] || continue
-    answers=$((answers + 1))
-    if [ "$epoch" -gt "$best_epoch" ]; then best_epoch=$epoch best=$host; fi
+    [ -n "$host" ] && [ -n "$epoch" ] && printf '%s %s\n' "$epoch" "$host"
   done
-  [ "$answers" -gt $((MEMBERS / 2)) ] && printf '%s\n' "$best"
+  return 0
 }
+
+# chosen LEAST: of lines "EPOCH HOST" on stdin the newest configuration, as such a line. Fails where fewer than LEAST
+# were there, and where as many name one host as another in the newest: a Sentinel that learns of a new primary whose name
+# it can't ask for in that moment takes the new epoch and keeps the old primary, and is never told again.
+chosen() {
+  sort | uniq -c | sort -k2,2nr -k1,1nr | {
+    answers=0 votes=0 best=
+    while read -r count epoch host; do
+      answers=$((answers + count))
+      if [ -z "$best" ]; then votes=$count best="$epoch $host"
+      elif [ "$epoch" = "${best%% *}" ] && [ "$count" = "$votes" ]; then exit 1; fi
+    done
+    [ "$answers" -ge "$1" ] && [ -n "$best" ] && printf '%s\n' "$best"
+  }
+}
+
+# believed_primary: the host that the Sentinels name. Fails while fewer than a majority answer, so that a member cut off
+# decides nothing.
+believed_primary() {
+  # shellcheck disable=SC2046  # a list of names, split on purpose
+  newest=$(believed $(peers) | chosen $((MEMBERS / 2 + 1))) && printf '%s\n' "${newest##* }"
+}
+
+others() { peers | grep -vx "$SELF"; }
 
 # field NAME: one field of INFO on stdin.
 field() { tr -d '\r' | sed -n "s/^$1://p" | head -n 1; }

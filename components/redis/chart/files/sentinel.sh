@@ -17,6 +17,24 @@ monitor=$(learnt "^sentinel monitor $PRIMARY_SET " | tail -n 1)
 # First boot, and only then: ordinal 0.
 [ -n "$monitor" ] || monitor="sentinel monitor $PRIMARY_SET $STATEFULSET-0.$MEMBERS_SERVICE 6379 $((MEMBERS / 2 + 1))"
 
+# Where all others name another primary, in a configuration that is not older, ours was not taken up whole (lib.sh).
+kept='config-epoch|leader-epoch|known-replica|known-sentinel'
+if [ -f "$conf" ]; then
+  own=$(learnt "^sentinel config-epoch $PRIMARY_SET " | tail -n 1)
+  # shellcheck disable=SC2046  # a list of names, split on purpose
+  newest=$(believed $(others) | chosen $((MEMBERS / 2 + 1))) || newest=
+  case " $monitor " in
+    *" ${newest##* } "*) ;;
+    *)
+      if [ -n "$newest" ] && [ "${newest%% *}" -ge "${own##* }" ]; then
+        say "the other Sentinels name ${newest##* }, in epoch ${newest%% *}: so does this one, instead of: $monitor"
+        monitor="sentinel monitor $PRIMARY_SET ${newest##* } 6379 $((MEMBERS / 2 + 1))"
+        kept='config-epoch|leader-epoch|known-sentinel' # replicas are those of the other primary
+      fi
+      ;;
+  esac
+fi
+
 acl=$RUN/sentinel.acl
 cat > "$acl" <<ACL
 user default off resetkeys resetchannels -@all
@@ -48,7 +66,7 @@ next=$conf.next
   echo "sentinel down-after-milliseconds $PRIMARY_SET $patience"
   echo "sentinel failover-timeout $PRIMARY_SET $FAILOVER_TIMEOUT_MS"
   echo "sentinel parallel-syncs $PRIMARY_SET 1"
-  learnt "^sentinel (config-epoch|leader-epoch|known-replica|known-sentinel) $PRIMARY_SET "
+  learnt "^sentinel ($kept) $PRIMARY_SET "
 } > "$next"
 mv "$next" "$conf"
 
