@@ -15,14 +15,13 @@ from contextlib import contextmanager
 import pytest
 
 from tests import lab
-from tests.drift_round import check_is_clean, wait_for_pods
+from tests.campaign.setting_round import as_it_was, site
 from tests.drifts import reports
 from validate.core.errors import ClusterError
 
 pytestmark = pytest.mark.campaign
 FLAG = "--audit-log-maxbackup"
 TOLD = f"kubernetes: settings kube-apiserver: {FLAG}"
-PLANES = [host for host in lab.hosts() if host.startswith("cp")]
 #: Processes by name, each with when it began; the API server's flag.
 LOOK = f"""
 for name in etcd kube-apiserver kube-controller-manager kube-scheduler; do
@@ -33,22 +32,18 @@ tr '\\0' '\\n' < "/proc/$(pgrep -o -x kube-apiserver)/cmdline" | grep -e {FLAG}
 SILENCE_S = 15.0  # of the API, while one of three of its servers starts anew
 
 
+def planes() -> list[str]:
+    return [host for host in lab.hosts() if host.startswith("cp")]
+
+
 def settings(**changed: int) -> tuple[str, str]:
     return ("-e", json.dumps(changed))
-
-
-def site(*more: str, well: bool = True) -> str:
-    begin = time.monotonic()
-    done = lab.playbook("site", *more, timeout=1500)
-    print(f"site.yml {' '.join(more)}: {time.monotonic() - begin:.0f} s")
-    assert (done.returncode == 0) is well, lab.told(done)
-    return " ".join(done.stdout.split())
 
 
 def parts() -> dict[str, dict[str, str]]:
     """By host and name: when a part was started; the flag as the API server runs with it."""
     found = {}
-    for host in PLANES:
+    for host in planes():
         words = [line.partition(" ") for line in lab.on_host(host, LOOK).splitlines()]
         found[host] = {name: rest for name, _, rest in words if rest}
         found[host][FLAG] = next(name for name, _, _ in words if name.startswith(FLAG)).partition("=")[2]
@@ -79,21 +74,16 @@ def asked_all_along() -> Iterator[list[float]]:
 
 
 @pytest.fixture(autouse=True)
-def as_it_was() -> Iterator[None]:
-    check_is_clean()
-    try:
+def whole() -> Iterator[None]:
+    with as_it_was():
         yield
-    finally:
-        site()
-        check_is_clean()
-        wait_for_pods()
 
 
 def test_a_changed_setting_reaches_control_planes_that_stand_and_those_who_join_later() -> None:
     before, changed = parts(), settings(kubernetes_audit_files=6)
     check = lab.playbook("check", *changed)
     assert check.returncode != 0
-    assert {host for host, lines in reports(check.stdout).items() if TOLD in lines} == set(PLANES)
+    assert {host for host, lines in reports(check.stdout).items() if TOLD in lines} == set(planes())
     assert parts() == before
     with asked_all_along() as silence:
         site(*changed)
@@ -112,9 +102,10 @@ def test_a_changed_setting_reaches_control_planes_that_stand_and_those_who_join_
 
 def test_what_an_api_server_can_not_start_with_is_put_back_and_stays_on_one_host() -> None:
     before = parts()
-    told = site(*settings(kubernetes_audit_files=-6, kubernetes_part_deadline_seconds=90), well=False)
+    said = site(*settings(kubernetes_audit_files=-6, kubernetes_part_deadline_seconds=90), well=False)
+    told = " ".join(said.split())
     assert "Its former manifest was put back, and works as before" in told
     assert "No other host was touched after this one" in told
-    after, (first, *others) = parts(), PLANES
+    after, (first, *others) = parts(), planes()
     assert after[first][FLAG] == before[first][FLAG] and after[first]["etcd"] == before[first]["etcd"]
     assert {host: after[host] for host in others} == {host: before[host] for host in others}

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 
 from tests import lab
-from tests.drift_round import check_is_clean, wait_for_pods
+from tests.campaign.setting_round import as_it_was, site
 from tests.drifts import reports
 from validate.ground.kubectl import wait_for
 
@@ -29,14 +28,6 @@ def most(pods: int) -> tuple[str, str]:
     return ("-e", json.dumps({"kubernetes_max_pods": pods}))
 
 
-def site(*more: str, well: bool = True) -> str:
-    begin = time.monotonic()
-    done = lab.playbook("site", *more, timeout=1200)
-    print(f"site.yml {' '.join(more)}: {time.monotonic() - begin:.0f} s")
-    assert (done.returncode == 0) is well, lab.told(done)
-    return done.stdout
-
-
 def since() -> dict[str, int]:
     return {host: int(lab.on_host(host, SINCE)) for host in lab.hosts()}
 
@@ -49,14 +40,9 @@ def runs_with() -> dict[str, int]:
 
 
 @pytest.fixture(autouse=True)
-def as_it_was() -> Iterator[None]:
-    check_is_clean()
-    try:
+def whole() -> Iterator[None]:
+    with as_it_was():
         yield
-    finally:
-        site()
-        check_is_clean()
-        wait_for_pods()
 
 
 def test_a_changed_setting_reaches_hosts_that_stand_and_those_who_join_later() -> None:
