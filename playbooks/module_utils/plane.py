@@ -135,16 +135,23 @@ def put(pod: str, text: str) -> None:
 
 
 def unnamed(config: str) -> list[str]:
-    """Names that the API server is to have, and that its certificate does not vouch for."""
+    """Names that the API server is to have, and that its certificate does not vouch for: all, where a `rename` that was
+    cut off left none."""
     said = re.search(r"^\s*certSANs: (\[.*\])$", config, re.MULTILINE)
-    told = run("openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", str(PKI / "apiserver.crt"))
+    there = (PKI / "apiserver.crt").exists()
+    told = (
+        ""
+        if not there
+        else run("openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", str(PKI / "apiserver.crt"))
+    )
     known = set(re.findall(r"(?:DNS|IP Address):([^,\s]+)", told))
     return [name for name in (json.loads(said[1]) if said else []) if name not in known]
 
 
 def rename(config: str) -> None:
     """A certificate of the API server with all its names; the old one stays where kubeadm makes none."""
-    old = {file: (file.read_bytes(), file.stat().st_mode & 0o777) for file in files("apiserver")}
+    there = [file for file in files("apiserver") if file.exists()]
+    old = {file: (file.read_bytes(), file.stat().st_mode & 0o777) for file in there}
     for file in old:
         file.unlink()
     try:

@@ -144,6 +144,10 @@ def test_the_api_server_is_given_the_names_that_it_lacks(config: Callable[..., s
     key = (plane.PKI / "apiserver.key").read_bytes()
     plane.rename(more)
     assert differences(more) == [] and (plane.PKI / "apiserver.key").read_bytes() != key
+    (plane.PKI / "apiserver.crt").unlink()  # as where it was cut off
+    assert [name for _, name, _ in differences(more)] == [*NAMES, "10.1.1.99"]
+    plane.rename(more)
+    assert differences(more) == []
     kept = (plane.PKI / "apiserver.crt").read_bytes()
     with pytest.raises(StateError):
         plane.rename(more.replace("kind: ClusterConfiguration", "kind: NoSuch"))
